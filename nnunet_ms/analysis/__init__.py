@@ -1,0 +1,1 @@
+"""Room 3: lesion tables, agreement and trial endpoints from masks."""

@@ -1,0 +1,1 @@
+"""The report: renders tidy numbers, computes nothing."""

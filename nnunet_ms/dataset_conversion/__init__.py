@@ -1,0 +1,1 @@
+"""Room 1: trial and challenge data become nnU-Net raw data."""

@@ -1,0 +1,25 @@
+"""Errors that a user can fix. Everything else is a bug and keeps its traceback."""
+
+
+class NnunetMsError(Exception):
+    """Base class: the message names the thing, what was expected, what was found and the next step."""
+
+
+class ConversionError(NnunetMsError):
+    """Source data cannot become an nnU-Net dataset."""
+
+
+class ImageError(NnunetMsError):
+    """An image file is missing, damaged, or not what its role asks for."""
+
+
+class TableError(NnunetMsError):
+    """A table lacks a column, holds a bad value, or contradicts another table."""
+
+
+class ModelError(NnunetMsError):
+    """A plan, channel set or label set does not fit the network that was asked for."""
+
+
+class SettingsError(NnunetMsError):
+    """An argument or a settings file asks for something that cannot be done."""

@@ -1,0 +1,173 @@
+"""Read volumes and masks with their geometry. Axes are (X, Y, Z) as nibabel gives them, spacing in mm."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from nnunet_ms.errors import ImageError
+from nnunet_ms.outputs import whole_file
+
+GRID_TOLERANCE_MM = 1e-3  # headers store affines in float32; 1 micrometre is far below any scanner's accuracy
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where voxels lie: `shape` (3,) voxels, `affine` (4, 4) voxel -> world in mm."""
+
+    shape: tuple[int, ...]
+    affine: npt.NDArray[np.float64]
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel edge lengths (x, y, z) in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in ml."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume in memory: `data` (X, Y, Z), its `grid`, and the `path` it came from."""
+
+    data: npt.NDArray[np.generic]
+    grid: Grid
+    path: Path
+
+
+def read_grid(path: Path) -> Grid:
+    """Geometry of a NIfTI file from its header alone.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, is no NIfTI file, or is not 3-D.
+    """
+    return _grid_of(_open(path), path)
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a 3-D volume; every voxel is finite.
+
+    Returns
+    -------
+    Volume
+        `data` keeps integers as stored (scaled if the header says so) and floats as float32.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, truncated, not 3-D, or holds NaN or infinite voxels.
+    """
+    image = _open(path)
+    grid = _grid_of(image, path)
+    data = _read_voxels(image, path)
+    bad = int(data.size - np.count_nonzero(np.isfinite(data)))
+    if bad:
+        raise ImageError(
+            f"{path}: expected finite voxels, found {bad} NaN or infinite of {data.size}. "
+            "Repair or leave out this image."
+        )
+    return Volume(data, grid, path)
+
+
+def read_mask(path: Path, labels: Iterable[int] = (0, 1)) -> Volume:
+    """Read a label image as (X, Y, Z) uint8; its values are a subset of `labels`.
+
+    Raises
+    ------
+    ImageError
+        As `read_volume`, or if a voxel holds another value than `labels` (0.999 is another value).
+    """
+    volume = read_volume(path)
+    found = np.unique(volume.data)
+    allowed = sorted(labels)
+    strange = found[~np.isin(found, allowed)]
+    if strange.size:
+        raise ImageError(
+            f"{path}: expected a mask with values {allowed}, found {_few(strange)}. "
+            "Is this the mask, and is it binarised?"
+        )
+    return Volume(volume.data.astype(np.uint8), volume.grid, path)
+
+
+def check_same_grid(reference: Volume | Grid, other: Volume | Grid, reference_name: str, other_name: str) -> None:
+    """Raise ImageError unless both lie on one grid: the same shape, and corners within 1 micrometre of each other."""
+    first = reference.grid if isinstance(reference, Volume) else reference
+    second = other.grid if isinstance(other, Volume) else other
+    if not same_grid(first, second):
+        raise ImageError(
+            f"{other_name}: expected the grid of {reference_name} ({_describe(first)}), found {_describe(second)}. "
+            "Resample one onto the other, or check that both belong to the same visit."
+        )
+
+
+def same_grid(first: Grid, second: Grid) -> bool:
+    """Whether two grids have the same shape and all corners within `GRID_TOLERANCE_MM`."""
+    if first.shape != second.shape:
+        return False
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*first.shape, 1]
+    return bool(np.abs(corners @ (first.affine - second.affine).T).max() <= GRID_TOLERANCE_MM)
+
+
+def write_volume(path: Path, data: npt.NDArray[np.generic], affine: npt.NDArray[np.float64]) -> None:
+    """Write (X, Y, Z) voxels as NIfTI, complete or not at all; the same input gives the same bytes."""
+    with whole_file(path) as partial:
+        image = nib.Nifti1Image(data, affine)
+        image.header.set_xyzt_units("mm")
+        nib.save(image, partial)
+
+
+def _open(path: Path) -> nib.Nifti1Image:
+    if not path.is_file():
+        raise ImageError(f"{path}: no such file. Check the path and the spelling.")
+    try:
+        image = nib.load(path)
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+        raise ImageError(
+            f"{path}: expected a NIfTI file, cannot read it ({error}). Copy or download it again."
+        ) from error
+    if not isinstance(image, nib.Nifti1Image):  # Nifti2 and Nifti pairs are subclasses
+        raise ImageError(f"{path}: expected a NIfTI file (.nii.gz), found {type(image).__name__}. Convert it first.")
+    return image
+
+
+def _grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
+    if len(image.shape) != 3:
+        raise ImageError(f"{path}: expected a 3-D image, found shape {image.shape}. Split it into 3-D volumes.")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise ImageError(f"{path}: expected an invertible affine, found {affine.tolist()}. Repair the header.")
+    return Grid(tuple(int(n) for n in image.shape), affine)
+
+
+def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
+    try:
+        data: npt.NDArray[np.generic] = np.asanyarray(image.dataobj)
+    except (OSError, EOFError, ValueError) as error:
+        raise ImageError(f"{path}: truncated or damaged ({error}). Copy or download it again.") from error
+    except Exception as error:  # zlib.error derives from Exception alone
+        if type(error).__name__ == "error":
+            raise ImageError(f"{path}: damaged compression ({error}). Copy or download it again.") from error
+        raise
+    if not np.issubdtype(data.dtype, np.number) or np.iscomplexobj(data):
+        raise ImageError(f"{path}: expected real numbers, found voxels of type {data.dtype}. Split or convert it.")
+    return data.astype(np.float32) if np.issubdtype(data.dtype, np.floating) else data
+
+
+def _few(values: npt.NDArray[np.generic], n: int = 5) -> str:
+    text = ", ".join(f"{v:g}" for v in values[:n])
+    return text + (f", ... ({values.size} different values)" if values.size > n else "")
+
+
+def _describe(grid: Grid) -> str:
+    spacing = "x".join(f"{s:.4g}" for s in grid.spacing)
+    origin = ", ".join(f"{o:.2f}" for o in grid.affine[:3, 3])
+    return f"shape {grid.shape}, {spacing} mm, origin ({origin})"

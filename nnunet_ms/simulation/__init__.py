@@ -1,0 +1,1 @@
+"""Simulated images and trials whose truth is known."""

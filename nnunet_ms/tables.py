@@ -1,0 +1,321 @@
+"""One vocabulary for every table between rooms: names, units and checks. Units are in the names.
+
+CSV (UTF-8) by default, Parquet when the suffix says so. Strings that a spreadsheet would run as a formula get a
+leading apostrophe on writing and lose it on reading.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.errors import TableError
+from nnunet_ms.outputs import whole_file
+
+Kind = Literal["text", "integer", "number", "flag"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `required` says it must be there, `blank` that single values may be missing."""
+
+    name: str
+    kind: Kind = "text"
+    required: bool = True
+    blank: bool = False
+    minimum: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's columns, the columns that make a row unique, and whether further columns are welcome."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    extra: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """Column names in order."""
+        return [column.name for column in self.columns]
+
+
+REFERENCE = "reference"  # the rater that every model is compared with
+
+SEQUENCES = ("flair", "t2", "t1", "t1post", "qsm")
+REFERENCE_MASKS = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
+
+MANIFEST = Table(
+    "trial manifest",
+    (
+        Column("patient_id"),
+        Column("visit"),
+        Column("week", "number"),
+        *(Column(name, required=False, blank=True) for name in (*SEQUENCES, "brain_mask", *REFERENCE_MASKS)),
+    ),
+    key=("patient_id", "visit"),
+)
+
+# `source_<channel>` and `sha256_<channel>` follow, one pair per channel and one for the label
+CASES = Table(
+    "cases",
+    (Column("case_id"), Column("patient_id"), Column("visit"), Column("week", "number", blank=True), Column("role")),
+    key=("case_id",),
+    extra=True,
+)
+
+LESIONS = Table(
+    "lesions",
+    (
+        Column("case_id"),
+        Column("patient_id"),
+        Column("visit"),
+        Column("week", "number", blank=True),
+        Column("rater"),
+        Column("lesion_type"),
+        Column("lesion_id", "integer", minimum=1),
+        Column("voxels", "integer", minimum=1),
+        Column("volume_ml", "number", minimum=0),
+        Column("x_mm", "number"),
+        Column("y_mm", "number"),
+        Column("z_mm", "number"),
+        Column("uncertainty", "number", required=False, blank=True),
+    ),
+    key=("case_id", "rater", "lesion_type", "lesion_id"),
+    extra=True,
+)
+
+VISITS = Table(
+    "visits",
+    (
+        Column("case_id"),
+        Column("patient_id"),
+        Column("visit"),
+        Column("week", "number", blank=True),
+        Column("rater"),
+        Column("lesion_type"),
+        Column("lesion_count", "integer", minimum=0),
+        Column("volume_ml", "number", minimum=0),
+        Column("new_lesion_count", "integer", required=False, blank=True, minimum=0),
+    ),
+    key=("case_id", "rater", "lesion_type"),
+    extra=True,
+)
+
+AGREEMENT_CASES = Table(
+    "agreement per case",
+    (
+        Column("case_id"),
+        Column("patient_id"),
+        Column("visit"),
+        Column("rater"),
+        Column("lesion_type"),
+        Column("rule"),
+        Column("metric"),
+        Column("value", "number", blank=True),
+    ),
+    key=("case_id", "rater", "lesion_type", "rule", "metric"),
+)
+
+AGREEMENT = Table(
+    "agreement",
+    (
+        Column("rater"),
+        Column("lesion_type"),
+        Column("rule"),
+        Column("metric"),
+        Column("mean", "number", blank=True),
+        Column("sd", "number", blank=True),
+        Column("n", "integer", minimum=0),
+        Column("n_undefined", "integer", minimum=0),
+    ),
+    key=("rater", "lesion_type", "rule", "metric"),
+)
+
+PATIENTS = Table(
+    "patients",
+    (
+        Column("patient_id"),
+        Column("arm"),
+        Column("age_years", "number", minimum=0),
+        Column("sex"),
+        Column("region"),
+        Column("edss_baseline", "number", minimum=0),
+        Column("randomisation_date", required=False, blank=True),
+        Column("discontinued_week", "number", required=False, blank=True),
+    ),
+    key=("patient_id",),
+    extra=True,
+)
+
+ASSESSMENTS = Table(
+    "assessments",
+    (
+        Column("patient_id"),
+        Column("week", "number", required=False),
+        Column("date", required=False),
+        Column("edss", "number", blank=True, minimum=0),
+        Column("t25fw_s", "number", required=False, blank=True, minimum=0),
+        Column("nhpt_s", "number", required=False, blank=True, minimum=0),
+        Column("scheduled", "flag", required=False),
+        Column("t25fw_unable", "flag", required=False, blank=True),
+        Column("nhpt_unable", "flag", required=False, blank=True),
+    ),
+    key=(),  # (patient_id, week or date): checked where it is known which of the two the table uses
+)
+
+RELAPSES = Table(
+    "relapses",
+    (Column("patient_id"), Column("week", "number", required=False), Column("date", required=False)),
+    key=(),
+)
+
+ENDPOINTS = Table(
+    "endpoints",
+    (
+        Column("endpoint"),
+        Column("analysis"),
+        Column("population", blank=True),
+        Column("rater", blank=True),
+        Column("arm", blank=True),
+        Column("contrast", blank=True),
+        Column("visit", blank=True),
+        Column("term", blank=True),
+        Column("stat_name"),
+        Column("stat", "number", blank=True),
+        Column("unit", blank=True),
+        Column("method", blank=True),
+    ),
+    key=("endpoint", "analysis", "population", "rater", "arm", "contrast", "visit", "term", "stat_name"),
+)
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FLAGS = {"true": True, "1": True, "yes": True, "y": True, "false": False, "0": False, "no": False, "n": False}
+
+
+def read_table(path: Path, table: Table) -> pd.DataFrame:
+    """Read and check a CSV or Parquet table.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Text as `str` (blank: None), integers as `Int64`, numbers as float64, flags as `boolean`;
+        unknown columns (only where the table allows them) stay as text.
+
+    Raises
+    ------
+    TableError
+        Naming the file, the row (1 = first below the header) and the column.
+    """
+    frame = _load(path)
+    check_columns(frame, table, path)
+    typed = frame.copy()
+    for column in table.columns:
+        if column.name in frame:
+            typed[column.name] = _typed(frame[column.name], column, path)
+    check_unique(typed, table.key, path)
+    return typed
+
+
+def check_columns(frame: pd.DataFrame, table: Table, path: Path) -> None:
+    """Raise TableError for a missing required column or, where the table is closed, an unknown one."""
+    missing = [c.name for c in table.columns if c.required and c.name not in frame]
+    if missing:
+        raise TableError(f"{path}: {table.name} needs columns {missing}, found {list(frame.columns)}. Add them.")
+    unknown = [name for name in frame.columns if name not in table.names]
+    if unknown and not table.extra:
+        raise TableError(
+            f"{path}: {table.name} has unknown columns {unknown}; known are {table.names}. Rename or remove them."
+        )
+
+
+def check_unique(frame: pd.DataFrame, key: Sequence[str], path: Path) -> None:
+    """Raise TableError if two rows share their `key`."""
+    if not key:
+        return
+    again = np.flatnonzero(frame.duplicated(subset=list(key), keep="first"))
+    if again.size:
+        row = int(again[0])
+        value = ", ".join(f"{name} {frame[name].iloc[row]}" for name in key)
+        raise TableError(f"{path}: row {row + 1}: {value} stands twice; expected one row each. Remove one of them.")
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table, complete or not at all; Parquet when the suffix is .parquet, else CSV."""
+    with whole_file(path) as partial:
+        if path.suffix == ".parquet":
+            frame.to_parquet(partial, index=False)
+        else:
+            _guarded(frame).to_csv(partial, index=False, lineterminator="\n")
+
+
+def _load(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise TableError(f"{path}: no such file. Check the path and the spelling.")
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise TableError(
+            f"{path}: expected a CSV table in UTF-8, cannot read it ({error}). Save it as CSV UTF-8."
+        ) from error
+    return frame.map(_unguard).replace({"": None})
+
+
+def _typed(values: pd.Series, column: Column, path: Path) -> pd.Series:
+    if column.kind == "text":
+        typed = values.astype(object).where(values.notna(), None)
+    elif column.kind == "flag":
+        typed = values.map(lambda v: None if pd.isna(v) else _FLAGS.get(str(v).strip().lower(), pd.NA)).astype(
+            "boolean"
+        )
+    else:
+        typed = pd.to_numeric(values, errors="coerce").astype(float)
+    _check_values(values, typed, column, path)
+    return typed.astype("Int64") if column.kind == "integer" else typed
+
+
+def _flag(value: object) -> bool | None:
+    return _FLAGS.get(str(value).strip().lower())
+
+
+def _check_values(raw: pd.Series, typed: pd.Series, column: Column, path: Path) -> None:
+    blank = raw.isna().to_numpy()
+    bad = typed.isna().to_numpy() & ~blank
+    expected = {"text": "text", "flag": "true or false"}.get(column.kind, "a number")
+    if column.kind in ("integer", "number"):
+        bad |= np.isinf(typed.to_numpy())
+        if column.kind == "integer":
+            expected = "a whole number"
+            bad |= ~blank & (typed.to_numpy() % 1 != 0)
+        if column.minimum is not None:
+            expected += f" >= {column.minimum:g}"
+            bad |= typed.to_numpy() < column.minimum
+    if not column.blank:
+        bad |= blank
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        found = "a blank" if blank[row] else repr(raw.iloc[row])
+        raise TableError(
+            f"{path}: row {row + 1}, column {column.name}: expected {expected}, found {found} "
+            f"({int(bad.sum())} such rows). Correct the table."
+        )
+
+
+def _guarded(frame: pd.DataFrame) -> pd.DataFrame:
+    text = [name for name in frame.columns if frame[name].dtype == object]
+    return frame.assign(**{name: frame[name].map(_guard) for name in text})
+
+
+def _guard(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def _unguard(value: object) -> object:
+    text = value.strip() if isinstance(value, str) else value
+    return text[1:] if isinstance(text, str) and text[:1] == "'" and text[1:].startswith(_FORMULA_STARTS) else text

@@ -1,0 +1,1 @@
+"""Room 2: networks, losses, trainers and the planner that nnU-Net runs."""

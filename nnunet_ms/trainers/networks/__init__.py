@@ -1,0 +1,1 @@
+"""Network architectures in pure torch: no nnunetv2, no files."""
