@@ -1,0 +1,110 @@
+"""What a converter hands over: cases with their source files, and the facts of a dataset."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnunet_ms.errors import ConversionError
+
+LABEL = "label"  # name of the reference mask among a case's files
+
+
+@dataclass(frozen=True)
+class Case:
+    """One visit: `images` maps channel -> file in the order of the channels, `label` is None where there is no mask.
+
+    `problem` says why this case cannot be converted; it is then listed, never dropped in silence.
+    """
+
+    patient_id: str
+    visit: str
+    week: float | None
+    images: dict[str, Path]
+    label: Path | None
+    problem: str = ""
+
+    @property
+    def case_id(self) -> str:
+        """File stem in the nnU-Net dataset: patient and visit in letters, digits, dot, dash and underscore."""
+        joined = f"{self.patient_id}_{self.visit}" if self.visit else self.patient_id
+        return re.sub(r"[^A-Za-z0-9._-]", "-", joined)
+
+    def files(self) -> dict[str, Path]:
+        """All source files by channel, the mask last under `LABEL`."""
+        return {**self.images, **({} if self.label is None else {LABEL: self.label})}
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What dataset.json says about a source."""
+
+    name: str
+    citation: str = ""
+    licence: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A source with one folder per patient: file name per sequence, and of the mask per target."""
+
+    info: DatasetInfo
+    images: dict[str, str]
+    masks: dict[str, str]
+    expected: str = field(default="one folder per patient")
+
+
+def check_case_ids(cases: Sequence[Case], source: Path) -> None:
+    """Raise ConversionError if two visits would share one file name (also where upper and lower case are one)."""
+    seen: dict[str, Case] = {}
+    for case in cases:
+        other = seen.setdefault(case.case_id.lower(), case)
+        if other is not case:
+            raise ConversionError(
+                f"{source}: patient {case.patient_id} visit {case.visit} and patient {other.patient_id} visit "
+                f"{other.visit} both become case {case.case_id}. Rename one of them."
+            )
+
+
+def choose(wanted: Iterable[str], known: Iterable[str], option: str, source: Path) -> list[str]:
+    """Return `wanted` as a list, or raise ConversionError if a name is unknown or stands twice."""
+    names = list(wanted)
+    strange = [name for name in names if name not in set(known)]
+    if strange or len(set(names)) != len(names) or not names:
+        raise ConversionError(
+            f"{source}: {option} {','.join(names)}: expected different names among {sorted(known)}, "
+            f"found {strange or names}. Correct {option}."
+        )
+    return names
+
+
+def find_folder_cases(source: Path, layout: Layout, channels: Sequence[str], target: str) -> list[Case]:
+    """Find one case per patient folder; names only, nothing is read.
+
+    Raises
+    ------
+    ConversionError
+        If the source is no folder, holds no patient of this layout, or a channel or target is unknown.
+    """
+    choose(channels, layout.images, "--channels", source)
+    choose([target], layout.masks, "--target", source)
+    if not source.is_dir():
+        raise ConversionError(f"{source}: expected a folder ({layout.expected}), found none. Check the path.")
+    known = {*layout.images.values(), *layout.masks.values()}
+    folders = [f for f in sorted(source.iterdir()) if f.is_dir() and any((f / name).exists() for name in known)]
+    if not folders:
+        found = sorted(f.name for f in source.iterdir())[:5]
+        raise ConversionError(f"{source}: expected {layout.expected}, found {found}. Is this the right folder?")
+    return [_folder_case(folder, layout, channels, target) for folder in folders]
+
+
+def _folder_case(folder: Path, layout: Layout, channels: Sequence[str], target: str) -> Case:
+    images = {channel: folder / layout.images[channel] for channel in channels}
+    label = folder / layout.masks[target]
+    missing = [path.name for path in [*images.values(), label] if not path.exists()]
+    problem = ""
+    if missing:
+        found = sorted(f.name for f in folder.iterdir())
+        problem = f"{folder}: missing {missing}, found {found}. Get the file, or choose other --channels."
+    return Case(folder.name, "", None, images, label, problem)

@@ -1,0 +1,158 @@
+"""`nnunet-ms-convert`: trial and challenge data become nnU-Net raw data."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_ms.commands import COULD_NOT_RUN, OK, SOME_CASES_FAILED, parser, positive, run
+from nnunet_ms.errors import ConversionError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from nnunet_ms.dataset_conversion.raw_dataset import WriteOptions
+
+PROGRAM = "nnunet-ms-convert"
+KINDS = ("trial", "open_ms", "ms3seg")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    result = parser(
+        PROGRAM,
+        "Write trial or challenge data as an nnU-Net raw dataset: complete or absent, folds by patient.",
+        f"{PROGRAM} trial study/manifest.csv --dataset-id 801 --test-patients P031,P032 --workers 2",
+    )
+    result.add_argument("kind", choices=KINDS, help="layout of the source")
+    result.add_argument("source", type=Path, help="manifest CSV (trial) or folder (the others)")
+    result.add_argument("--dataset-id", type=positive, required=True, metavar="N", help="nnU-Net dataset number, 1-999")
+    result.add_argument("--name", help="dataset name (default: the kind's)")
+    result.add_argument("--raw", type=Path, help="folder of raw datasets (default: $nnUNet_raw)")
+    result.add_argument("--channels", default="flair,t2,t1", help="sequences in order; the first gives the grid")
+    result.add_argument("--target", default="t2_lesions", help="reference mask to learn (default: %(default)s)")
+    result.add_argument("--folds", type=positive, default=3, help="cross-validation folds by patient (default: 3)")
+    result.add_argument("--seed", type=int, default=0, help="seed of the folds (default: 0)")
+    result.add_argument(
+        "--test-patients", default="", metavar="IDS", help="comma-separated, or @file with one per line"
+    )
+    result.add_argument("--workers", type=positive, default=1, help="processes (default: 1)")
+    result.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
+    result.add_argument("--overwrite", action="store_true", help="replace the dataset of this number")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0 all cases, 1 some cases left out and listed, 2 nothing written."""
+    args = build_parser().parse_args(argv)
+    return run(PROGRAM, lambda: convert(args))
+
+
+def convert(args: argparse.Namespace) -> int:
+    """Find, check, write."""
+    from nnunet_ms.dataset_conversion.cases import check_case_ids
+    from nnunet_ms.dataset_conversion.raw_dataset import assign_roles, check_cases, write_raw_dataset
+    from nnunet_ms.parallel import report_failures
+
+    folder = dataset_folder(args)
+    options = write_options(args)
+    cases = source_module(args.kind).find_cases(args.source, options.channels, args.target)
+    check_case_ids(cases, args.source)
+    assign_roles(cases, options.test_patients)
+    outcome = check_cases(cases, args.workers)
+    report_failures(outcome.failures, PROGRAM)
+    if not outcome.results:
+        print(
+            f"{PROGRAM}: {args.source}: none of {len(cases)} cases can be converted; nothing written.", file=sys.stderr
+        )
+        return COULD_NOT_RUN
+    for checked in outcome.results:
+        if checked.resampled:
+            print(f"{checked.case.case_id}: {', '.join(checked.resampled)} resampled onto {options.channels[0]}")
+    if not args.dry_run:
+        write_raw_dataset(outcome.results, folder, options, overwrite=args.overwrite)
+    patients = len({checked.case.patient_id for checked in outcome.results})
+    print(
+        f"{'would write' if args.dry_run else 'wrote'} {folder}: {len(outcome.results)} cases of {patients} patients, "
+        f"{len(outcome.failures)} left out"
+    )
+    return SOME_CASES_FAILED if outcome.failures else OK
+
+
+def dataset_folder(args: argparse.Namespace) -> Path:
+    """Return the folder to write.
+
+    Raises
+    ------
+    ConversionError
+        If no raw folder is known, the number is above 999, or it is taken.
+    """
+    raw = args.raw or _folder_from("nnUNet_raw")
+    if raw is None:
+        raise ConversionError("no raw folder: give --raw DIR or set nnUNet_raw.")
+    if args.dataset_id > 999:
+        raise ConversionError(f"--dataset-id {args.dataset_id}: expected 1 to 999. Choose another number.")
+    folder: Path = raw / f"Dataset{args.dataset_id:03d}_{write_options(args).info.name}"
+    others = _other_names(folder, args.dataset_id)
+    if others or (folder.exists() and not args.overwrite):
+        raise ConversionError(
+            f"{raw}: dataset number {args.dataset_id} is taken by {others or folder.name}. Choose another --dataset-id"
+            + ("." if others else ", or --overwrite it.")
+        )
+    return folder
+
+
+def _folder_from(variable: str) -> Path | None:
+    place = os.environ.get(variable)
+    return Path(place) if place else None
+
+
+def _other_names(folder: Path, number: int) -> list[str]:
+    """Names of other datasets with this number, in nnU-Net's three folders: it could not tell them apart."""
+    places = {folder.parent, *map(_folder_from, ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"))} - {None}
+    found = {path.name for place in places if place and place.is_dir() for path in place.glob(f"Dataset{number:03d}_*")}
+    return sorted(found - {folder.name})
+
+
+def write_options(args: argparse.Namespace) -> "WriteOptions":
+    """Return the options of the dataset from the arguments."""
+    from nnunet_ms.dataset_conversion.raw_dataset import WriteOptions
+
+    module = source_module(args.kind)
+    info = module.INFO if args.name is None else replace(module.INFO, name=args.name)
+    return WriteOptions(
+        info=info,
+        channels=tuple(split_names(args.channels)),
+        test_patients=tuple(read_patients(args.test_patients)),
+        folds=args.folds,
+        seed=args.seed,
+        workers=args.workers,
+    )
+
+
+def source_module(kind: str) -> "ModuleType":
+    """Return the module of a source; each has `INFO` and `find_cases`."""
+    return import_module(f"nnunet_ms.dataset_conversion.{kind}")
+
+
+def split_names(text: str) -> list[str]:
+    """Split a comma-separated list, without blanks."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def read_patients(text: str) -> list[str]:
+    """Patient ids from a comma-separated list, or from a file with one per line when the text starts with @."""
+    if not text.startswith("@"):
+        return split_names(text)
+    path = Path(text[1:])
+    if not path.is_file():
+        raise ConversionError(f"--test-patients: {path}: no such file. Check the path and the spelling.")
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Source `open_ms`: the cross-sectional 3 T MR dataset of the University of Ljubljana, 30 patients."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, Layout, find_folder_cases
+
+LAYOUT = Layout(
+    DatasetInfo(
+        name="OpenMS",
+        citation=(
+            "Lesjak Z, Galimzianova A, Koren A, et al. A novel public MR image dataset of multiple sclerosis patients "
+            "with lesion segmentations based on multi-rater consensus. Neuroinformatics 16:51-63, 2018. "
+            "doi:10.1007/s12021-017-9348-7"
+        ),
+        licence="CC-BY",
+        description="Open MS data, cross-sectional: rigidly aligned to MNI, 1 mm, skull-stripped, N4; consensus masks",
+    ),
+    images={"flair": "FLAIR.nii.gz", "t2": "T2w.nii.gz", "t1": "T1w.nii.gz", "t1post": "T1wGd.nii.gz"},
+    masks={"t2_lesions": "lesion.nii.gz"},
+    expected="folders patientNN with FLAIR.nii.gz, T1w.nii.gz, T1wGd.nii.gz, T2w.nii.gz, lesion.nii.gz",
+)
+INFO = LAYOUT.info
+
+
+def find_cases(source: Path, channels: Sequence[str], target: str) -> list[Case]:
+    """Cases below `source`, one per patient folder; see `find_folder_cases`."""
+    return find_folder_cases(source, LAYOUT, channels, target)

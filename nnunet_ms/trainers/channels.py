@@ -1,0 +1,37 @@
+"""Which channel is which sequence: arms are chosen by the channel names of dataset.json, never by their order."""
+
+from collections.abc import Sequence
+
+from nnunet_ms.errors import ModelError
+
+_SPELLINGS = {
+    "flair": ("flair", "t2flair", "t2wflair"),
+    "t2": ("t2", "t2w"),
+    "t1": ("t1", "t1w", "t1p", "t1pre"),
+    "t1post": ("t1post", "t1wgd", "t1gd", "t1c", "t1ce"),
+}
+_SEQUENCE_OF = {spelling: sequence for sequence, spellings in _SPELLINGS.items() for spelling in spellings}
+
+
+def sequence_of(channel_name: str) -> str:
+    """Return the sequence that a channel name stands for ("T2w" -> "t2"); unknown names come back in lower case."""
+    plain = "".join(character for character in channel_name.lower() if character.isalnum())
+    return _SEQUENCE_OF.get(plain, plain)
+
+
+def channel_indices(channel_names: Sequence[str], wanted: Sequence[str], what: str) -> tuple[int, ...]:
+    """Indices of the `wanted` sequences among the channels.
+
+    Raises
+    ------
+    ModelError
+        If a sequence is missing or stands twice; the message names `what` needs it.
+    """
+    sequences = [sequence_of(name) for name in channel_names]
+    wrong = [name for name in wanted if sequences.count(name) != 1]
+    if wrong:
+        raise ModelError(
+            f"{what} needs one channel each of {list(wanted)}, found channels {list(channel_names)} "
+            f"({', '.join(wrong)} missing or twice). Convert with --channels {','.join(wanted)}."
+        )
+    return tuple(sequences.index(name) for name in wanted)

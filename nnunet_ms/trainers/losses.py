@@ -1,0 +1,169 @@
+"""Smooth-truncated cross-entropy with lesion-volume weights plus squared soft Dice, in pure torch.
+
+Source: Krishnan et al., Sci Rep 13:4102, 2023, eq. 1-3. Equation 2 prints its second case as -log(gamma), which would
+have no gradient for any confident voxel; it must read -log(p), as in both public implementations of the loss.
+Where the paper gives a maximum or an end point only, the constants below are this project's choice and say so.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.functional import logsigmoid
+
+
+@dataclass(frozen=True)
+class VolumeWeights:
+    """Constants of the weights alpha (lesion voxels) and beta (background voxels).
+
+    `alpha_max` = 100 is the paper's. Ours: `alpha_min`, `beta_min`, `beta_max`, the steepness, and the half-way volume
+    v0 = 150 mm3, which is 50 voxels of 3 mm3, the paper's border between small and large lesions.
+    """
+
+    alpha_max: float = 100.0
+    alpha_min: float = 1.0
+    beta_max: float = 1.0
+    beta_min: float = 0.1
+    half_volume_mm3: float = 150.0
+    steepness: float = 2.0
+
+    def alpha(self, volume_mm3: torch.Tensor) -> torch.Tensor:
+        """Weight of a lesion voxel: sigmoid decay in the logarithm of its lesion's volume."""
+        ratio = (volume_mm3 / self.half_volume_mm3) ** self.steepness
+        return self.alpha_min + (self.alpha_max - self.alpha_min) / (1 + ratio)
+
+    def beta(self, volume_mm3: torch.Tensor) -> torch.Tensor:
+        """Weight of a background voxel: sigmoid growth with the lesion volume in the patch."""
+        ratio = (volume_mm3 / self.half_volume_mm3) ** self.steepness
+        return self.beta_min + (self.beta_max - self.beta_min) * ratio / (1 + ratio)
+
+    def beta_of_progress(self, progress: torch.Tensor, steepness: float = 10.0) -> torch.Tensor:
+        """Weight of a background voxel as logistic growth over training, `progress` from 0 to 1 (the other reading)."""
+        low, high = (torch.sigmoid(torch.tensor(steepness * x)) for x in (-0.5, 0.5))
+        share = (torch.sigmoid(steepness * (progress - 0.5)) - low) / (high - low)
+        return self.beta_min + (self.beta_max - self.beta_min) * share
+
+
+def gamma_at(epoch: int, epochs: int, first: float = 0.02, last: float = 0.15) -> float:
+    """Truncation point gamma of an epoch: linear from 0.02 to 0.15 (the paper gives the end points).
+
+    Parameters
+    ----------
+    epoch : int
+        Current epoch, 0 to `epochs` - 1.
+    epochs : int
+        Number of epochs; with a single one gamma stays at `first`.
+    """
+    return first + (last - first) * epoch / max(epochs - 1, 1)
+
+
+def smooth_truncated_cross_entropy(true_class_logit: torch.Tensor, gamma: torch.Tensor | float) -> torch.Tensor:
+    """Cross-entropy that stops growing for confident mistakes, per voxel.
+
+    Parameters
+    ----------
+    true_class_logit : tensor
+        Any shape; the logit z of the voxel's true class, p = sigmoid(z). For a background voxel it is minus the
+        lesion logit.
+    gamma : float or scalar tensor
+        Truncation point in (0, 1).
+
+    Returns
+    -------
+    tensor
+        -log p where p >= gamma, -log gamma + (1 - p^2 / gamma^2) / 2 below; same shape. The value and the slope are
+        continuous at gamma, and nothing exceeds -log gamma + 1/2.
+    """
+    gamma = torch.as_tensor(gamma, dtype=true_class_logit.dtype, device=true_class_logit.device)
+    p = torch.sigmoid(true_class_logit)
+    truncated = p < gamma
+    # each branch sees harmless values where it is not used, so that no NaN or infinity enters the gradient
+    p_below = torch.where(truncated, p, torch.zeros_like(p))
+    logit_above = torch.where(truncated, torch.zeros_like(true_class_logit), true_class_logit)
+    quadratic = -torch.log(gamma) + 0.5 * (1 - (p_below / gamma) ** 2)
+    return torch.where(truncated, quadratic, -logsigmoid(logit_above))
+
+
+def squared_soft_dice_loss(probability: torch.Tensor, reference: torch.Tensor, smooth: float = 1e-5) -> torch.Tensor:
+    """1 - 2 sum(p q) / (sum(p^2) + sum(q^2)) over the whole mini-batch (V-Net; Milletari et al. 2016).
+
+    Both arguments have one shape. Sums run over the batch, because a patch may hold a single small lesion.
+    """
+    overlap = (probability * reference).sum()
+    return 1 - (2 * overlap + smooth) / ((probability**2).sum() + (reference**2).sum() + smooth)
+
+
+class SmoothTruncatedLoss(nn.Module):
+    """Loss of one lesion type at one resolution.
+
+    L = (1/N) [sum over lesion voxels of alpha L_ST(p) + beta sum over background voxels of L_ST(1 - p)] + L_Dice,
+    N all voxels of the mini-batch, so that alpha = 100 offsets a lesion share near 1 %.
+
+    Parameters
+    ----------
+    patch_volume_mm3 : float
+        Volume of a whole patch, which turns the share of lesion voxels into the lesion volume of the patch.
+    label : int
+        Value of this lesion type in the target, and its channel in the output.
+    weights : VolumeWeights
+        Constants of alpha and beta.
+    alpha_mode : {"lesion", "patch"}
+        Whether alpha follows the volume of the voxel's own lesion or the lesion volume of the patch.
+    beta_driver : {"volume", "epoch"}
+        Whether beta grows with the lesion volume of the patch or with training progress; the paper's sentence can
+        be read both ways.
+    """
+
+    def __init__(
+        self,
+        patch_volume_mm3: float,
+        label: int = 1,
+        weights: VolumeWeights | None = None,
+        alpha_mode: Literal["lesion", "patch"] = "lesion",
+        beta_driver: Literal["volume", "epoch"] = "volume",
+    ) -> None:
+        super().__init__()
+        self.patch_volume_mm3 = patch_volume_mm3
+        self.label = label
+        self.weights = weights or VolumeWeights()
+        self.alpha_mode = alpha_mode
+        self.beta_driver = beta_driver
+        self.gamma: torch.Tensor
+        self.progress: torch.Tensor
+        self.register_buffer("gamma", torch.tensor(0.02), persistent=False)
+        self.register_buffer("progress", torch.tensor(0.0), persistent=False)
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        """Move gamma (and beta, when it follows the epochs) to where `epoch` of `epochs` has them."""
+        self.gamma = torch.as_tensor(gamma_at(epoch, epochs), device=self.gamma.device)
+        self.progress = torch.as_tensor(epoch / max(epochs - 1, 1), device=self.progress.device)
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Scalar loss.
+
+        Parameters
+        ----------
+        output : tensor
+            (B, 1 + T, Z, Y, X) logits, background first.
+        target : tensor
+            (B, 2, Z, Y, X): labels, then the volume in mm3 of the lesion that a voxel belongs to (0 outside).
+        """
+        with torch.autocast(output.device.type, enabled=False):  # half precision would lose confident voxels
+            logit = output[:, self.label].float()
+            lesion = target[:, 0] == self.label
+            signed = torch.where(lesion, logit, -logit)
+            voxel_loss = smooth_truncated_cross_entropy(signed, self.gamma)
+            cross_entropy = (voxel_loss * self._weight(target, lesion)).mean()
+            return cross_entropy + squared_soft_dice_loss(torch.sigmoid(logit), lesion.float())
+
+    def _weight(self, target: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor:
+        volume = target[:, 1].float()
+        # the share, not the count, so that every resolution of deep supervision sees the same volume
+        patch_volume = lesion.float().mean((1, 2, 3), keepdim=True) * self.patch_volume_mm3
+        alpha = self.weights.alpha(volume if self.alpha_mode == "lesion" else patch_volume)
+        if self.beta_driver == "volume":
+            beta = self.weights.beta(patch_volume)
+        else:
+            beta = self.weights.beta_of_progress(self.progress)
+        return torch.where(lesion, alpha, beta)

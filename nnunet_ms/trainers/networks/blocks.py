@@ -1,0 +1,110 @@
+"""Building blocks shared by the networks: residual block, projection, heads, decoder."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+Stride = tuple[int, int, int]
+
+
+class ResidualBlock(nn.Module):
+    """Convolution, BN, ReLU, dropout, convolution, BN, plus the input; then ReLU.
+
+    The shortcut is a 1x1x1 convolution when the number of channels changes, else the identity. Dropout stands
+    after the non-linearity, so that no normalisation undoes its scaling.
+
+    Parameters
+    ----------
+    channels_in, channels_out : int
+        Numbers of feature channels.
+    first_kernel : tuple of int
+        Kernel of the first convolution (z, y, x): (1, 3, 3) for anisotropic voxels, (3, 3, 3) for isotropic ones.
+    dropout : float
+        Probability that a channel is dropped.
+
+    References
+    ----------
+    .. [1] Krishnan et al., Sci Rep 13:4102, 2023, Fig. 1. doi:10.1038/s41598-023-31207-5
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, first_kernel: Stride, dropout: float) -> None:
+        super().__init__()
+        padding = (first_kernel[0] // 2, first_kernel[1] // 2, first_kernel[2] // 2)
+        self.body = nn.Sequential(
+            nn.Conv3d(channels_in, channels_out, first_kernel, padding=padding),
+            nn.BatchNorm3d(channels_out),
+            nn.ReLU(inplace=True),
+            nn.Dropout3d(dropout),
+            nn.Conv3d(channels_out, channels_out, 3, padding=1),
+            nn.BatchNorm3d(channels_out),
+        )
+        same = channels_in == channels_out
+        self.shortcut = nn.Identity() if same else nn.Conv3d(channels_in, channels_out, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, channels_in, Z, Y, X) to (B, channels_out, Z, Y, X)."""
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+def projection(channels_in: int, channels_out: int, stride: Stride = (1, 1, 1), kernel: int = 1) -> nn.Sequential:
+    """Convolution and BN that bring a feature map to another width and, with a stride, to a lower resolution."""
+    return nn.Sequential(
+        nn.Conv3d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2), nn.BatchNorm3d(channels_out)
+    )
+
+
+def resize_like(x: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Interpolate (B, C, z, y, x) linearly to the spatial size of `reference`."""
+    return interpolate(x, size=reference.shape[2:], mode="trilinear", align_corners=False)
+
+
+def stride_between(strides: Sequence[Stride], fine: int, coarse: int) -> Stride:
+    """Return the total stride from level `fine` to level `coarse` > `fine`."""
+    total = [1, 1, 1]
+    for level in range(fine + 1, coarse + 1):
+        total = [t * s for t, s in zip(total, strides[level], strict=True)]
+    return total[0], total[1], total[2]
+
+
+def laid_out(x: torch.Tensor) -> torch.Tensor:
+    """Return (B, C, Z, Y, X) with channels last in memory on CPU, where 3-D convolutions then take half the time."""
+    return x.contiguous(memory_format=torch.channels_last_3d) if x.device.type == "cpu" else x
+
+
+def with_background(foreground: torch.Tensor) -> torch.Tensor:
+    """Prepend a constant zero as background logit: (B, T, ...) becomes (B, 1 + T, ...).
+
+    Softmax over (0, z) equals the sigmoid of z, so one lesion type keeps one logit and nnU-Net's commands, which
+    expect a background channel, work unchanged.
+    """
+    return torch.cat((torch.zeros_like(foreground[:, :1]), foreground), dim=1)
+
+
+def initialise(network: nn.Module) -> None:
+    """He initialisation for ReLU networks (He et al., ICCV 2015); biases start at zero."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class Heads(nn.Module):
+    """What every decoder shares: one 1x1x1 head per supervised level and nnU-Net's deep-supervision switch.
+
+    nnU-Net toggles `network.decoder.deep_supervision`, and `-pretrained_weights` starts the keys that contain
+    `.seg_layers.` anew; both names are therefore fixed.
+    """
+
+    def __init__(self, filters: Sequence[int], foreground_classes: int, deep_supervision: bool) -> None:
+        super().__init__()
+        self.deep_supervision = deep_supervision
+        self.seg_layers = nn.ModuleList(nn.Conv3d(width, foreground_classes, 1) for width in filters[:-1])
+
+    def heads(self, decoded: Sequence[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
+        """Logits of the supervised levels, full resolution first; one tensor when deep supervision is off."""
+        if not self.deep_supervision:
+            return with_background(self.seg_layers[0](decoded[0]))
+        return [with_background(head(x)) for head, x in zip(self.seg_layers, decoded, strict=True)]

@@ -1,0 +1,203 @@
+"""Multi-arm 3-D U-Net: a parameter-matched reconstruction of Krishnan et al. 2023 (system `multi_arm_t2`).
+
+From the paper: one encoder that sees every channel and one per FLAIR and T2; four levels; residual blocks
+1x3x3 + 3x3x3; deeper blocks receive all previous levels, strided and summed; the encoders are concatenated and
+projected per level; a level's skip is the sum over all levels; one decoder; probability maps at three levels.
+Ours, because the paper's filter table could not be read: widths 32/64/128/256 with the single-channel encoders at a
+quarter of them, and the kernels of the couplings; chosen so that the number of parameters (5.9 M) and that of the
+plain U-Net with the same filters (7.7 M) agree with the paper.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nnunet_ms.trainers.networks.blocks import (
+    Heads,
+    ResidualBlock,
+    Stride,
+    initialise,
+    laid_out,
+    projection,
+    resize_like,
+    stride_between,
+)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One encoder: the input channels it sees (indices) and its width as a divisor of the main filters."""
+
+    channels: tuple[int, ...]
+    width_divisor: int = 1
+
+
+class SumOfProjections(nn.Module):
+    """Bring feature maps of several levels to one width and resolution, and add them."""
+
+    def __init__(self, projections: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(projections)
+
+    def forward(self, features: Sequence[torch.Tensor], like: torch.Tensor | None = None) -> torch.Tensor:
+        """Sum of the projected features; those of another size than `like` are interpolated to it.
+
+        Coarser features pass the 1x1x1 convolution before the interpolation: the same map in far fewer operations.
+        """
+        projected = [project(feature) for project, feature in zip(self.projections, features, strict=True)]
+        if like is not None:
+            projected = [x if x.shape[2:] == like.shape[2:] else resize_like(x, like) for x in projected]
+        total = projected[0]
+        for x in projected[1:]:
+            total = total + x
+        return total
+
+
+class Encoder(nn.Module):
+    """One arm: residual blocks whose input is the sum of all previous levels, brought down by strided convolutions.
+
+    The adjacent level passes a 3x3x3 convolution, farther levels pass 1x1x1 convolutions.
+    """
+
+    def __init__(
+        self, channels_in: int, filters: Sequence[int], strides: Sequence[Stride], first_kernel: Stride, dropout: float
+    ) -> None:
+        super().__init__()
+        self.first = ResidualBlock(channels_in, filters[0], first_kernel, dropout)
+        self.blocks = nn.ModuleList(ResidualBlock(width, width, first_kernel, dropout) for width in filters[1:])
+        self.downs = nn.ModuleList(
+            SumOfProjections(
+                [
+                    projection(
+                        filters[m], filters[level], stride_between(strides, m, level), 3 if m == level - 1 else 1
+                    )
+                    for m in range(level)
+                ]
+            )
+            for level in range(1, len(filters))
+        )
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Map (B, channels_in, Z, Y, X) to one feature map per level, finest first."""
+        features = [self.first(x)]
+        for block, down in zip(self.blocks, self.downs, strict=True):
+            features.append(block(torch.relu(down(features))))
+        return features
+
+
+class DenseSkips(nn.Module):
+    """Skip feature of a level: the sum of the projected encoders of all levels, resampled to that level."""
+
+    def __init__(self, filters: Sequence[int], strides: Sequence[Stride]) -> None:
+        super().__init__()
+        self.paths = nn.ModuleList(
+            SumOfProjections([_skip_path(filters, strides, m, level) for m in range(len(filters)) if m != level])
+            for level in range(len(filters) - 1)
+        )
+
+    def forward(self, projected: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Skips of all levels; the deepest feature goes to the decoder as it is."""
+        skips = []
+        for level, path in enumerate(self.paths):
+            others = [feature for m, feature in enumerate(projected) if m != level]
+            skips.append(torch.relu(projected[level] + path(others, projected[level])))
+        return [*skips, projected[-1]]
+
+
+def _skip_path(filters: Sequence[int], strides: Sequence[Stride], source: int, level: int) -> nn.Module:
+    stride = stride_between(strides, source, level) if source < level else (1, 1, 1)
+    return projection(filters[source], filters[level], stride)
+
+
+class DenseDecoder(Heads):
+    """Decoder whose level receives every deeper decoded level, interpolated and summed, plus its skip."""
+
+    def __init__(
+        self,
+        filters: Sequence[int],
+        foreground_classes: int,
+        first_kernel: Stride,
+        dropout: float,
+        deep_supervision: bool,
+    ) -> None:
+        super().__init__(filters, foreground_classes, deep_supervision)
+        self.ups = nn.ModuleList(
+            SumOfProjections([projection(filters[m], filters[level]) for m in range(level + 1, len(filters))])
+            for level in range(len(filters) - 1)
+        )
+        self.blocks = nn.ModuleList(ResidualBlock(width, width, first_kernel, dropout) for width in filters[:-1])
+
+    def forward(self, skips: Sequence[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
+        """Map the skips (finest first) to logits, see `Heads.heads`."""
+        decoded = [skips[-1]]  # finest first
+        for level in reversed(range(len(self.blocks))):
+            up = torch.relu(self.ups[level](decoded, skips[level]))
+            decoded.insert(0, self.blocks[level](up + skips[level]))
+        return self.heads(decoded[:-1])
+
+
+class MultiArmUNet(nn.Module):
+    """Several encoders, one decoder.
+
+    Parameters
+    ----------
+    arms : sequence of Arm
+        The encoders; the first one has full width in the paper's system.
+    foreground_classes : int
+        Number of lesion types; each has one logit.
+    filters : sequence of int
+        Channels per level of a full-width encoder and of the decoder.
+    strides : sequence of tuple
+        Stride (z, y, x) on entering each level; the first is (1, 1, 1).
+    first_kernel : tuple of int
+        Kernel of the first convolution of each residual block.
+    dropout : float
+        Channel dropout probability in the residual blocks.
+    deep_supervision : bool
+        Whether `forward` returns the logits of three levels or of the finest only.
+
+    References
+    ----------
+    .. [1] Krishnan et al., Sci Rep 13:4102, 2023. doi:10.1038/s41598-023-31207-5
+    """
+
+    def __init__(
+        self,
+        arms: Sequence[Arm],
+        foreground_classes: int = 1,
+        filters: Sequence[int] = (32, 64, 128, 256),
+        strides: Sequence[Stride] = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2)),
+        first_kernel: Stride = (1, 3, 3),
+        dropout: float = 0.1,
+        deep_supervision: bool = True,
+    ) -> None:
+        super().__init__()
+        self.arms = tuple(arms)
+        widths = [[f // arm.width_divisor for f in filters] for arm in self.arms]
+        self.encoders = nn.ModuleList(
+            Encoder(len(arm.channels), width, strides, first_kernel, dropout)
+            for arm, width in zip(self.arms, widths, strict=True)
+        )
+        self.projections = nn.ModuleList(
+            projection(sum(width[level] for width in widths), filters[level]) for level in range(len(filters))
+        )
+        self.skips = DenseSkips(filters, strides)
+        self.decoder = DenseDecoder(filters, foreground_classes, first_kernel, dropout, deep_supervision)
+        initialise(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Map images (B, C, Z, Y, X) to logits (B, 1 + foreground_classes, Z, Y, X), background logit 0.
+
+        With deep supervision a list of three, full resolution first.
+        """
+        per_arm = [
+            encoder(laid_out(x[:, list(arm.channels)])) for encoder, arm in zip(self.encoders, self.arms, strict=True)
+        ]
+        projected = [
+            project(torch.cat(level, dim=1))
+            for project, level in zip(self.projections, zip(*per_arm, strict=True), strict=True)
+        ]
+        output: torch.Tensor | list[torch.Tensor] = self.decoder(self.skips(projected))
+        return output
