@@ -7,6 +7,17 @@ from collections.abc import Callable
 
 from nnunet_ms.errors import NnunetMsError
 
+# disk full, quota, read-only, a file where a folder was expected and the reverse, too long a name
+USER_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+)
+
 OK, SOME_CASES_FAILED, COULD_NOT_RUN = 0, 1, 2
 
 
@@ -21,11 +32,10 @@ def run(program: str, action: Callable[[], int]) -> int:
             f"{program}: {error.filename}: no permission. Change its owner or choose another folder.", file=sys.stderr
         )
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.errno not in USER_ERRORS:
             raise
-        print(
-            f"{program}: {error.filename or 'output'}: {error.strerror}. Free or choose another disk.", file=sys.stderr
-        )
+        place = error.filename or "output"
+        print(f"{program}: {place}: {error.strerror}. Choose another place, or make room.", file=sys.stderr)
     return COULD_NOT_RUN
 
 

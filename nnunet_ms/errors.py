@@ -23,3 +23,8 @@ class ModelError(NnunetMsError):
 
 class SettingsError(NnunetMsError):
     """An argument or a settings file asks for something that cannot be done."""
+
+
+def one_line(error: BaseException) -> str:
+    """Text of another library's error on one line, to stand inside a message of ours."""
+    return " ".join(str(error).split())

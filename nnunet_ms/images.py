@@ -1,5 +1,7 @@
 """Read volumes and masks with their geometry. Axes are (X, Y, Z) as nibabel gives them, spacing in mm."""
 
+import gzip
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.errors import ImageError
+from nnunet_ms.errors import ImageError, one_line
 from nnunet_ms.outputs import whole_file
 
 GRID_TOLERANCE_MM = 1e-3  # headers store affines in float32; 1 micrometre is far below any scanner's accuracy
@@ -87,8 +89,8 @@ def read_mask(path: Path, labels: Iterable[int] = (0, 1)) -> Volume:
         As `read_volume`, or if a voxel holds another value than `labels` (0.999 is another value).
     """
     volume = read_volume(path)
-    found = np.unique(volume.data)
     allowed = sorted(labels)
+    found = _values(volume.data)
     strange = found[~np.isin(found, allowed)]
     if strange.size:
         raise ImageError(
@@ -132,7 +134,7 @@ def _open(path: Path) -> nib.Nifti1Image:
         image = nib.load(path)
     except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
         raise ImageError(
-            f"{path}: expected a NIfTI file, cannot read it ({error}). Copy or download it again."
+            f"{path}: expected a NIfTI file, cannot read it ({one_line(error)}). Copy or download it again."
         ) from error
     if not isinstance(image, nib.Nifti1Image):  # Nifti2 and Nifti pairs are subclasses
         raise ImageError(f"{path}: expected a NIfTI file (.nii.gz), found {type(image).__name__}. Convert it first.")
@@ -150,16 +152,22 @@ def _grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
 
 def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
     try:
-        data: npt.NDArray[np.generic] = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError) as error:
-        raise ImageError(f"{path}: truncated or damaged ({error}). Copy or download it again.") from error
-    except Exception as error:  # zlib.error derives from Exception alone
-        if type(error).__name__ == "error":
-            raise ImageError(f"{path}: damaged compression ({error}). Copy or download it again.") from error
-        raise
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)  # to the end, so the checksum is verified too
+        data: npt.NDArray[np.generic] = np.asanyarray(type(image).from_bytes(content).dataobj)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise ImageError(f"{path}: truncated or damaged ({one_line(error)}). Copy or download it again.") from error
     if not np.issubdtype(data.dtype, np.number) or np.iscomplexobj(data):
         raise ImageError(f"{path}: expected real numbers, found voxels of type {data.dtype}. Split or convert it.")
     return data.astype(np.float32) if np.issubdtype(data.dtype, np.floating) else data
+
+
+def _values(data: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Different values of an image; whole numbers within 0..1 need no sort of millions of voxels."""
+    if np.issubdtype(data.dtype, np.integer) and data.size and data.min() >= 0 and data.max() <= 1:
+        return np.array([0, 1], dtype=data.dtype)
+    return np.unique(data)
 
 
 def _few(values: npt.NDArray[np.generic], n: int = 5) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.errors import TableError
+from nnunet_ms.errors import TableError, one_line
 from nnunet_ms.outputs import whole_file
 
 Kind = Literal["text", "integer", "number", "flag"]
@@ -119,6 +119,7 @@ AGREEMENT_CASES = Table(
         Column("value", "number", blank=True),
     ),
     key=("case_id", "rater", "lesion_type", "rule", "metric"),
+    extra=True,
 )
 
 AGREEMENT = Table(
@@ -134,6 +135,7 @@ AGREEMENT = Table(
         Column("n_undefined", "integer", minimum=0),
     ),
     key=("rater", "lesion_type", "rule", "metric"),
+    extra=True,
 )
 
 PATIENTS = Table(
@@ -262,7 +264,7 @@ def _load(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TableError(
-            f"{path}: expected a CSV table in UTF-8, cannot read it ({error}). Save it as CSV UTF-8."
+            f"{path}: expected a CSV table in UTF-8, cannot read it ({one_line(error)}). Save it as CSV UTF-8."
         ) from error
     return frame.map(_unguard).replace({"": None})
 

@@ -71,5 +71,7 @@ class LesionVolumeDataset(nnUNetDatasetBlosc2):
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
         """Return data (C, Z, Y, X), labels (1, Z, Y, X), lesion volumes (Z, Y, X) and properties."""
         data, labels, _, properties = super().load_case(identifier)
-        volumes = np.load(map_folder(Path(self.source_folder)) / f"{identifier}.npy", mmap_mode="c")  # writable copies, as torch wants them
+        volumes = np.load(
+            map_folder(Path(self.source_folder)) / f"{identifier}.npy", mmap_mode="c"
+        )  # writable copies, as torch wants them
         return data, labels, volumes, properties

@@ -22,6 +22,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from nnunet_ms.errors import ModelError
+from nnunet_ms.outputs import whole_file
 from nnunet_ms.trainers.augmentation import MAX_ROTATION, SCALING, training_transforms
 from nnunet_ms.trainers.channels import channel_indices
 from nnunet_ms.trainers.lesion_volumes import LesionVolumeDataset, write_volume_maps
@@ -52,6 +53,8 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
     extra_arm_divisor = 4
     max_patch_voxels: ClassVar[int | None] = None  # caps the patch of the plans
     max_batch_size: ClassVar[int | None] = None  # caps the batch of the plans
+    seed: ClassVar[int | None] = None  # makes training repeatable, see `_seed`
+    checkpoint_every = 50  # epochs
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
         self.num_iterations_per_epoch = self.iterations_per_epoch
         self.num_val_iterations_per_epoch = self.validation_iterations_per_epoch
         self.oversample_foreground_percent = 1.0  # every patch is centred on a lesion voxel
+        self.save_every = self.checkpoint_every
 
     @classmethod
     def _fit_plans(cls, plans: dict[str, Any], configuration: str) -> None:
@@ -156,8 +160,31 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.initial_lr)
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
+    def initialize(self) -> None:
+        """Build network, loss and optimiser; seeded, see `_seed`."""
+        self._seed(-1)
+        super().initialize()
+
+    def _seed(self, epoch: int) -> None:
+        """Seed by epoch, so that a resumed training draws what an uninterrupted one would have drawn.
+
+        Repeatable where augmentation runs in the training process (`nnUNet_n_proc_DA=0`) and on CPU.
+        """
+        if self.seed is not None:
+            np.random.seed((self.seed + 7919 * (epoch + 1)) % 2**32)  # noqa: NPY002 - what nnU-Net draws from
+            torch.manual_seed(self.seed + 7919 * (epoch + 1))
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write a checkpoint, complete or not at all, so that a kill never leaves one that cannot be read."""
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)
+            return
+        with whole_file(Path(filename)) as aside:
+            super().save_checkpoint(str(aside))
+
     def on_train_epoch_start(self) -> None:
         """Also moves the truncation point gamma; it follows the epoch number, so a resumed training continues it."""
+        self._seed(self.current_epoch)
         super().on_train_epoch_start()
         loss = self.loss.loss if isinstance(self.loss, DeepSupervisionWrapper) else self.loss
         loss.set_epoch(self.current_epoch, self.num_epochs)
@@ -279,6 +306,8 @@ class nnUNetTrainerMSMultiArmSmall(nnUNetTrainerMSMultiArm):  # noqa: N801
     validation_iterations_per_epoch = 1
     max_patch_voxels: ClassVar[int | None] = 16 * 96 * 96
     max_batch_size: ClassVar[int | None] = 4
+    seed: ClassVar[int | None] = 0
+    checkpoint_every = 5
 
 
 class nnUNetTrainerMSMultiArmTiny(nnUNetTrainerMSMultiArmSmall):  # noqa: N801

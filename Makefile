@@ -1,0 +1,32 @@
+# Everything from a clean checkout: `make demo` shows the whole way, `make test` checks it.
+# PYTHON chooses the interpreter (3.11 or newer); constraints.txt holds every version that was tested.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	# torch and torchvision first, and by their pinned versions: a bare `torch` may pull gigabytes of CUDA libraries
+	$(BIN)/pip install --quiet $$(grep -E '^(torch|torchvision)==' constraints.txt)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/nnunet-ms-demo -o demo
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# lint, types, the architecture and all other tests; tests/test_whole_way.py is the small end-to-end run
+test: lint
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,217 @@
+"""`nnunet-ms-demo`: the whole way on a simulated trial, from scans to the report.
+
+Every stage is a command that a user could type; it is shown, its output goes to a log, and a stage that is done is not
+done again. Killed at any moment and started again, the demo goes on where it stopped and ends with the same result.
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from nnunet_ms.commands import OK, parser, run
+from nnunet_ms.errors import ImageError, NnunetMsError, SettingsError
+from nnunet_ms.outputs import whole_file
+
+PROGRAM = "nnunet-ms-demo"
+DATASET = "801"
+DONE = ".done"  # one file per finished stage
+CONFIGURATION, PLANS, FOLD = "3d_fullres", "nnUNetPlansMS", "0"
+
+# console script -> module, so that the demo runs the package it belongs to, whatever is on the PATH
+MODULES = {
+    "nnunet-ms-simulate": "nnunet_ms.simulation.cli",
+    "nnunet-ms-convert": "nnunet_ms.dataset_conversion.cli",
+    "nnunet-ms-evaluate": "nnunet_ms.analysis.evaluate_cli",
+    "nnunet-ms-endpoints": "nnunet_ms.analysis.endpoints_cli",
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the demo does: patients of the trial, those among them that only train, and the trainer."""
+
+    patients: int
+    training_patients: int
+    trainer: str
+
+
+FULL = Size(patients=48, training_patients=12, trainer="nnUNetTrainerMSMultiArmSmall")
+QUICK = Size(patients=12, training_patients=3, trainer="nnUNetTrainerMSMultiArmTiny")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command, run in the demo's folder; `before` prepares that folder for it."""
+
+    name: str
+    command: tuple[str, ...]
+    before: Callable[[Path], None] | None = None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    result = parser(
+        PROGRAM,
+        "Simulate a small trial, convert, plan, train, predict, evaluate, and report its endpoints.",
+        f"{PROGRAM} -o demo",
+    )
+    result.add_argument("-o", "--out", type=Path, default=Path("demo"), help="folder for everything (default: demo)")
+    result.add_argument("--seed", type=int, default=0, help="seed of the simulated trial (default: 0)")
+    result.add_argument("--quick", action="store_true", help="tiny network and trial: shows that the way is open")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 when the report is there, 2 when a stage failed."""
+    args = build_parser().parse_args(argv)
+    return run(PROGRAM, lambda: demo(args.out.resolve(), QUICK if args.quick else FULL, args.seed))
+
+
+def demo(out: Path, size: Size, seed: int) -> int:
+    """Run all stages that are not done yet."""
+    settings = f"{size} seed={seed}"
+    _claim(out, settings)
+    started = time.monotonic()
+    todo = stages(size, seed)
+    for number, stage in enumerate(todo, start=1):
+        _run_stage(stage, out, f"[{number}/{len(todo)}] {stage.name}")
+    minutes = (time.monotonic() - started) / 60
+    print(f"done in {minutes:.1f} min. Simulated data; open {out / 'report' / 'index.html'}")
+    return OK
+
+
+def stages(size: Size, seed: int) -> list[Stage]:
+    """All stages, in order; paths are relative to the demo's folder, in which they run."""
+    raw = f"nnunet/raw/Dataset{DATASET}_Demo"
+    cores = os.cpu_count() or 1
+    workers = ("--workers", str(cores))
+    np = str(min(2, cores))
+    model = ("-d", DATASET, "-c", CONFIGURATION, "-f", FOLD, "-tr", size.trainer, "-p", PLANS, "-device", "cpu")
+    commands = {
+        "simulate a trial": (
+            *("nnunet-ms-simulate", "trial", "--preset", "demo", "--patients", str(size.patients), "--images"),
+            *("--seed", str(seed), *workers, "-o", "trial"),
+        ),
+        "convert": (
+            *("nnunet-ms-convert", "trial", "trial/manifest.csv", "--dataset-id", DATASET, "--name", "Demo"),
+            *("--test-patients", ",".join(trial_patients(size)), *workers, "--overwrite"),
+        ),
+        "plan and preprocess": (
+            *("nnUNetv2_plan_and_preprocess", "-d", DATASET, "-pl", "nnUNetPlannerMS", "-c", CONFIGURATION),
+            *("-npfp", np, "-np", np),
+        ),
+        "train": (
+            *("nnUNetv2_train", DATASET, CONFIGURATION, FOLD, "-tr", size.trainer, "-p", PLANS),
+            *("-device", "cpu", "--c"),
+        ),
+        "predict the other patients": (
+            *("nnUNetv2_predict", "-i", f"{raw}/imagesTs", "-o", "predictions", *model),
+            *("-npp", "1", "-nps", "1", "--disable_tta", "--continue_prediction"),
+        ),
+        "evaluate": (
+            *("nnunet-ms-evaluate", "--predictions", "predictions", "--references", f"{raw}/labelsTs"),
+            *("--cases", f"{raw}/cases.csv", "--rater", "multi_arm_t2", "--data-note", "simulated"),
+            *(*workers, "-o", "evaluation"),
+        ),
+        "describe the trial": (
+            *("nnunet-ms-endpoints", "init", "trial.toml", "--patients", "analysis/patients.csv"),
+            *("--assessments", "analysis/assessments.csv", "--visits", "evaluation/visits.csv"),
+            *("--agreement", "evaluation/agreement.csv", "--truth", "trial/truth.json", "--simulated"),
+        ),
+        "endpoints and report": ("nnunet-ms-endpoints", "run", "trial.toml", "-o", "report"),
+    }
+    before: dict[str, Callable[[Path], None]] = {
+        "predict the other patients": remove_damaged_predictions,
+        "describe the trial": partial(select_patients, patients=trial_patients(size)),
+    }
+    return [Stage(name, command, before.get(name)) for name, command in commands.items()]
+
+
+def trial_patients(size: Size) -> list[str]:
+    """Patients that are analysed; the ones before them only train the network."""
+    return [f"P{number:03d}" for number in range(size.training_patients + 1, size.patients + 1)]
+
+
+def select_patients(out: Path, patients: Sequence[str]) -> None:
+    """Write the clinical tables of the analysed patients, and remove an unfinished trial.toml."""
+    from nnunet_ms.tables import ASSESSMENTS, PATIENTS, read_table, write_table
+
+    for name, table in (("patients", PATIENTS), ("assessments", ASSESSMENTS)):
+        frame = read_table(out / "trial" / f"{name}.csv", table)
+        write_table(frame[frame["patient_id"].isin(patients)], out / "analysis" / f"{name}.csv")
+    (out / "trial.toml").unlink(missing_ok=True)
+
+
+def remove_damaged_predictions(out: Path) -> None:
+    """Remove masks that a kill left half-written; nnU-Net would take them for finished ones."""
+    from nnunet_ms.images import read_mask
+
+    for path in sorted((out / "predictions").glob("*.nii.gz")):
+        try:
+            read_mask(path)
+        except ImageError:
+            path.unlink()
+
+
+def _claim(out: Path, settings: str) -> None:
+    """Raise SettingsError if the folder belongs to something else or to a demo with other settings."""
+    marker = out / DONE / "settings"
+    if marker.is_file() and marker.read_text(encoding="utf-8") == settings:
+        return
+    if out.exists() and any(out.iterdir()):
+        found = marker.read_text(encoding="utf-8") if marker.is_file() else "other files"
+        raise SettingsError(
+            f"{out}: expected an empty folder or a demo with {settings}, found {found}. Choose another -o."
+        )
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(marker) as aside:
+        aside.write_text(settings, encoding="utf-8")
+
+
+def _run_stage(stage: Stage, out: Path, title: str) -> None:
+    marker = out / DONE / stage.name.replace(" ", "_")
+    if marker.is_file():
+        print(f"{title}: done before", flush=True)
+        return
+    print(f"{title} ...", end=" ", flush=True)
+    started = time.monotonic()
+    if stage.before is not None:
+        stage.before(out)
+    log = out / "logs" / f"{marker.name}.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("w", encoding="utf-8") as stream:
+        stream.write(f"$ {shlex.join(stage.command)}\n")
+        stream.flush()
+        code = subprocess.run(_executable(stage.command), cwd=out, env=_environment(out), stdout=stream, stderr=stream)
+    if code.returncode != 0:
+        tail = "\n".join(log.read_text(encoding="utf-8").splitlines()[-15:])
+        raise NnunetMsError(f"{title}: exit code {code.returncode}. The end of {log}:\n{tail}")
+    with whole_file(marker) as aside:
+        aside.write_text(shlex.join(stage.command), encoding="utf-8")
+    print(f"{time.monotonic() - started:.0f} s", flush=True)
+
+
+def _executable(command: Sequence[str]) -> list[str]:
+    """The command with the interpreter and scripts of this environment, also when it is not activated."""
+    program, *arguments = command
+    if program in MODULES:
+        return [sys.executable, "-m", MODULES[program], *arguments]
+    script = Path(sys.executable).parent / program
+    return [str(script) if script.exists() else program, *arguments]
+
+
+def _environment(out: Path) -> dict[str, str]:
+    folders = {f"nnUNet_{name}": str(out / "nnunet" / name) for name in ("raw", "preprocessed", "results")}
+    # augmentation in the training process: its random numbers are then seeded, and a resumed training is the same one
+    return {**os.environ, **folders, "nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "2", "PYTHONUNBUFFERED": "1"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

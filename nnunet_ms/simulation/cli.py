@@ -1,0 +1,71 @@
+"""`nnunet-ms-simulate`: a trial or single scans whose truth is known."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_ms import commands
+from nnunet_ms.simulation.presets import GRIDS, PRESETS
+
+PROGRAM = "nnunet-ms-simulate"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `nnunet-ms-simulate`."""
+    parser = commands.parser(
+        PROGRAM,
+        "Simulate data with known truth: a two-arm trial, or single brain scans with multiple sclerosis lesions.\n"
+        "Repeating a command finishes an interrupted run.",
+        f"{PROGRAM} trial --preset demo --patients 20 --images --seed 1 -o simulated_trial",
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{trial,phantom}")
+    trial = kinds.add_parser("trial", help="tables and truth.json of a trial, with --images also its MRI")
+    trial.add_argument("--preset", choices=sorted(PRESETS), default="demo", help="which trial (default: demo)")
+    trial.add_argument("--images", action="store_true", help="make images and masks instead of a table of volumes")
+    phantom = kinds.add_parser("phantom", help="one scan per patient: FLAIR, T2, T1, T1 post contrast and masks")
+    for kind in (trial, phantom):
+        _add_common(kind)
+    phantom.set_defaults(patients=1)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; exit code 0, 1 (some patients failed, listed) or 2 (could not run)."""
+    args = build_parser().parse_args(argv)
+    return commands.run(PROGRAM, lambda: _simulate(args))
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder: new, empty or of the same command")
+    parser.add_argument("--patients", type=commands.positive, help="number of patients (default: the preset's, or 1)")
+    parser.add_argument("--grid", choices=sorted(GRIDS), help="voxel grid (default: the preset's, or demo)")
+    parser.add_argument("--seed", type=_seed, default=0, help="whole number >= 0 (default: 0)")
+    parser.add_argument("--workers", type=commands.positive, default=1, help="processes for images (default: 1)")
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 0, found {text}")
+    return value
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from nnunet_ms.parallel import report_failures  # this and the modules below take a second; not for --help
+    from nnunet_ms.simulation.dataset import PhantomSettings, write_phantoms
+    from nnunet_ms.simulation.trial import TrialSettings, write_trial
+
+    if args.kind == "phantom":
+        settings = PhantomSettings(args.patients, args.seed, args.grid or "demo")
+        failures = write_phantoms(settings, args.output, args.workers)
+    else:
+        preset = PRESETS[args.preset]
+        patients, grid = args.patients or preset.patients, args.grid or preset.grid
+        trial = TrialSettings(preset, patients, args.seed, grid, args.images)
+        failures = write_trial(trial, args.output, args.workers)
+    report_failures(failures, PROGRAM)
+    return commands.SOME_CASES_FAILED if failures else commands.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

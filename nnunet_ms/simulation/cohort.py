@@ -1,0 +1,144 @@
+"""The generating model of a trial: baseline, lesion volume, progression, assessments, relapses.
+
+Every function draws for n patients at once from one stream: with n = 1 for the trial itself (so that a patient does
+not depend on the others), with n in the hundred thousands for the truth. Arms are indices into `preset.arms`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nnunet_ms.simulation.presets import Arm, TimedTest, TrialPreset
+
+Numbers = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+WEEKS_PER_YEAR = 365.25 / 7
+EDSS_STEP_LIMIT = 5.5  # a worsening is 1.0 point up to this baseline and 0.5 above
+EDSS_MAXIMUM = 10.0
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Patients at randomisation, (n,) each; `log_tlv` of ml; `discontinued_week` is infinite for completers."""
+
+    age_years: Numbers
+    female: npt.NDArray[np.bool_]
+    us: npt.NDArray[np.bool_]
+    edss: Numbers
+    log_tlv: Numbers
+    discontinued_week: Numbers
+
+
+def draw_baseline(preset: TrialPreset, n: int, rng: np.random.Generator) -> Baseline:
+    """Draw `n` patients; nothing depends on the arm."""
+    age = _truncated_normal(n, preset.age_mean, preset.age_sd, preset.age_limits, rng)
+    cut = preset.tlv_truncation_sd
+    deviation = _truncated_normal(n, 0.0, 1.0, (-cut, cut), rng)
+    weights = np.array(preset.edss_weights) / sum(preset.edss_weights)
+    edss = np.array(preset.edss_levels)[np.searchsorted(np.cumsum(weights)[:-1], rng.random(n), side="right")]
+    female, us = rng.random(n) < preset.female_share, rng.random(n) < preset.us_share
+    log_tlv = np.log(preset.tlv_median_ml) + preset.tlv_log_sd * deviation
+    return Baseline(np.round(age, 1), female, us, edss, log_tlv, _draw_discontinuation(preset, n, rng))
+
+
+def draw_log_tlv(preset: TrialPreset, arm: Indices, log_tlv: Numbers, rng: np.random.Generator) -> Numbers:
+    """Log volume (ml) at the MRI weeks, (n, visits): the baseline, the arm's slope, the patient's own, noise."""
+    years = np.array(preset.mri_weeks) / WEEKS_PER_YEAR
+    slope = _of_arms(preset, "log_tlv_slope")[arm] + preset.tlv_slope_sd * rng.standard_normal(arm.size)
+    noise = preset.tlv_visit_sd * rng.standard_normal((arm.size, years.size))
+    noise[:, 0] = 0.0  # the baseline is the volume that every change refers to
+    return np.asarray(log_tlv[:, None] + slope[:, None] * years + noise)
+
+
+def log_hazard_ratio(preset: TrialPreset, arm: Indices, log_tlv: Numbers) -> Numbers:
+    """Log of the hazard of progression over that of a first-arm patient at the median volume, (n,)."""
+    deviation = log_tlv - np.log(preset.tlv_median_ml)
+    slope = preset.log_hazard_per_log_tlv + _of_arms(preset, "log_hazard_ratio_per_log_tlv")[arm]
+    return _of_arms(preset, "log_hazard_ratio")[arm] + slope * deviation
+
+
+def draw_onset(rate_per_year: float, log_ratio: Numbers, rng: np.random.Generator) -> Numbers:
+    """Week of lasting progression, (n,): exponential with hazard `rate_per_year` x exp(`log_ratio`)."""
+    return np.asarray(rng.standard_exponential(log_ratio.size) / (rate_per_year * np.exp(log_ratio)) * WEEKS_PER_YEAR)
+
+
+def draw_edss(preset: TrialPreset, baseline: Numbers, onset_week: Numbers, rng: np.random.Generator) -> Numbers:
+    """EDSS at the assessment weeks, (n, assessments): a lasting step at the onset, and noise that never confirms.
+
+    Single assessments reach the threshold (spikes), never two in a row and never right before the onset, so
+    that the initial progression of a confirmed one is the first assessment at or after the onset. Half-point
+    fluctuations stay below the threshold before the onset and above it afterwards.
+    """
+    weeks = np.array(preset.assessment_weeks)
+    progressed = weeks[None, :] >= onset_week[:, None]
+    step = np.where(baseline <= EDSS_STEP_LIMIT, 1.0, 0.5)[:, None]
+    u = rng.random((2, *progressed.shape))
+    spike = _isolated(u[0] < preset.edss_spikes, progressed)
+    half = np.where(u[1] < preset.edss_fluctuation / 2, -0.5, np.where(u[1] < preset.edss_fluctuation, 0.5, 0.0))
+    half = np.where(progressed, np.abs(half), np.where((half > 0) & (step < 1), 0.0, half))
+    change = np.where(progressed, step + half, np.where(spike, step, half))
+    change[:, 0] = 0.0
+    edss = np.clip(baseline[:, None] + change, 0, EDSS_MAXIMUM)
+    return np.where(edss == 0.5, 0.0, edss)  # the scale has no 0.5
+
+
+def draw_timed_test(preset: TrialPreset, test: TimedTest, onset_week: Numbers, rng: np.random.Generator) -> Numbers:
+    """Seconds at the assessment weeks, (n, assessments), to a hundredth."""
+    weeks = np.array(preset.assessment_weeks)
+    own = test.median_s * np.exp(test.log_sd * rng.standard_normal((onset_week.size, 1)))
+    noise = np.exp(test.noise_log_sd * rng.standard_normal((onset_week.size, weeks.size)))
+    worse = np.where(weeks[None, :] >= onset_week[:, None], test.worsening, 1.0)
+    return np.asarray(np.round(own * worse * noise, 2))
+
+
+def draw_relapses(preset: TrialPreset, arm: int, last_week: float, rng: np.random.Generator) -> list[int]:
+    """Weeks of one patient's relapses up to `last_week`: a Poisson process at the arm's rate."""
+    count = rng.poisson(preset.arms[arm].relapses * last_week / WEEKS_PER_YEAR)
+    return sorted(int(week) for week in np.ceil(rng.random(count) * last_week))
+
+
+def draw_new_lesions(preset: TrialPreset, arm: int, rng: np.random.Generator) -> list[int]:
+    """Lesions first seen at each MRI week (baseline 0): negative binomial, frailty shared by the patient's visits."""
+    frailty = rng.gamma(1 / preset.new_lesion_dispersion, preset.new_lesion_dispersion)
+    years = np.diff(preset.mri_weeks) / WEEKS_PER_YEAR
+    return [0, *rng.poisson(frailty * preset.arms[arm].new_lesions * years).tolist()]
+
+
+def draw_arms(preset: TrialPreset, n: int, rng: np.random.Generator) -> Indices:
+    """Arm of each patient, (n,), by permuted blocks; the first k are the same for every n >= k."""
+    names = [arm.name for arm in preset.arms]
+    block = np.array([names.index(name) for name in preset.allocation])
+    blocks = [rng.permutation(block) for _ in range(-(-n // block.size))]
+    return np.concatenate(blocks)[:n]
+
+
+def _of_arms(preset: TrialPreset, attribute: str) -> Numbers:
+    values: list[float] = [_value(arm, attribute) for arm in preset.arms]
+    return np.array(values)
+
+
+def _value(arm: Arm, attribute: str) -> float:
+    return float(getattr(arm, attribute))
+
+
+def _truncated_normal(n: int, mean: float, sd: float, limits: tuple[float, float], rng: np.random.Generator) -> Numbers:
+    values = np.asarray(mean + sd * rng.standard_normal(n))
+    while (bad := (values < limits[0]) | (values > limits[1])).any():
+        values[bad] = mean + sd * rng.standard_normal(int(bad.sum()))
+    return values
+
+
+def _draw_discontinuation(preset: TrialPreset, n: int, rng: np.random.Generator) -> Numbers:
+    week = np.ceil(rng.standard_exponential(n) / preset.discontinuations_per_year * WEEKS_PER_YEAR)
+    return np.where(week < preset.assessment_weeks[-1], week, np.inf)
+
+
+def _isolated(spike: npt.NDArray[np.bool_], progressed: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Keep spikes that neither follow a kept spike nor come right before the onset."""
+    kept = spike.copy()
+    for k in range(1, spike.shape[1]):
+        kept[:, k] &= ~kept[:, k - 1]
+    kept[:, :-1] &= ~progressed[:, 1:]
+    return kept

@@ -1,0 +1,168 @@
+"""Simulated images on disk: one folder per visit, complete or absent, so that an interrupted run can go on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms import tables
+from nnunet_ms.errors import SettingsError
+from nnunet_ms.images import write_volume
+from nnunet_ms.outputs import remove_leftovers, whole_file, whole_folder
+from nnunet_ms.parallel import Failure, map_cases
+from nnunet_ms.simulation.phantom import Course, acquire_visit, draw_patient
+from nnunet_ms.simulation.presets import CONTRASTS, GRIDS, PHANTOMS, SCANNER
+from nnunet_ms.simulation.streams import Step, stream
+
+IMAGE_COLUMNS = (*CONTRASTS, "brain_mask", *tables.REFERENCE_MASKS)
+MANIFEST_COLUMNS = ("patient_id", "visit", "week", *IMAGE_COLUMNS)
+
+
+@dataclass(frozen=True)
+class PhantomSettings:
+    """What a set of single scans is made from; the same settings give the same bytes."""
+
+    patients: int
+    seed: int
+    grid: str
+
+
+def write_phantoms(settings: PhantomSettings, folder: Path, workers: int = 1) -> list[Failure]:
+    """Write one scan of each of `settings.patients` brains, with masks and manifest, or finish doing so.
+
+    Returns
+    -------
+    list of Failure
+        Patients whose images could not be made; the manifest leaves them out.
+
+    Raises
+    ------
+    SettingsError
+        If `folder` holds something else.
+    """
+    content = {"simulated": True, **asdict(settings), "lesions": asdict(PHANTOMS), "scanner": asdict(SCANNER)}
+    claim_folder(folder, "phantom.json", content | {"grid_settings": asdict(GRIDS[settings.grid])})
+    cases = range(settings.patients)
+    outcome = map_cases(partial(_write_phantom, settings, folder), cases, patient_name, "phantoms", workers)
+    failed = {failure.case for failure in outcome.failures}
+    rows = [manifest_row(patient_name(i), 0) for i in cases if patient_name(i) not in failed]
+    tables.write_table(pd.DataFrame(rows, columns=MANIFEST_COLUMNS), folder / "manifest.csv")
+    return outcome.failures
+
+
+def claim_folder(folder: Path, marker: str, content: dict[str, Any]) -> None:
+    """Write `content` as the folder's first file, or check that it is there already and the same.
+
+    Raises
+    ------
+    SettingsError
+        If the folder is in use by something else, or by a simulation with other settings.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"{folder}: expected a folder, found a file. Choose another output folder.")
+    path, text = folder / marker, json.dumps(content, indent=1) + "\n"
+    if path.is_file():
+        _check_same_settings(path, content)
+    elif folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()):
+        found = sorted(p.name for p in folder.iterdir())[:5]
+        raise SettingsError(f"{folder}: expected an empty folder or a simulation, found {found}. Choose another one.")
+    else:
+        with whole_file(path) as partial_path:
+            partial_path.write_text(text, encoding="utf-8")
+
+
+def write_patient(folder: Path, grid: str, course: Course, weeks: Sequence[int], seed: int, index: int) -> None:
+    """Write the visits of one patient that are not complete yet, each complete or absent.
+
+    Parameters
+    ----------
+    folder : Path
+        The simulation's folder.
+    grid : str
+        Key of `GRIDS`.
+    course : Course
+        Lesion volumes and new lesions of all scheduled visits.
+    weeks : sequence of int
+        Weeks of the attended visits: the first entries of `course`.
+    seed, index : int
+        Key of the random streams; `index` is the patient's, from 0.
+    """
+    name = patient_name(index)
+    missing = [k for k, week in enumerate(weeks) if not _complete(folder, name, week)]
+    if not missing:
+        return
+    patient = draw_patient(GRIDS[grid], course, seed, index)
+    for k in missing:
+        visit = acquire_visit(patient, k, stream(seed, Step.ACQUISITION, index, k))
+        target = folder / "images" / name / visit_name(weeks[k])
+        remove_leftovers(target)
+        with whole_folder(target, replace=True) as partial_folder:
+            for column, data in visit.volumes.items():
+                write_volume(partial_folder / f"{column}.nii.gz", data, patient.anatomy.grid.affine)
+
+
+def patient_name(index: int) -> str:
+    """Return the identifier of the patient with this index (from 0): `P001`."""
+    return f"P{index + 1:03d}"
+
+
+def visit_name(week: int) -> str:
+    """Return the name of a visit in tables and folders: `week024`."""
+    return f"week{week:03d}"
+
+
+def image_paths(patient: str, week: int) -> dict[str, str]:
+    """Return the path of each image of a visit, relative to the simulation's folder, by manifest column."""
+    return {column: f"images/{patient}/{visit_name(week)}/{column}.nii.gz" for column in IMAGE_COLUMNS}
+
+
+def manifest_row(patient: str, week: int) -> dict[str, object]:
+    """Return one row of the manifest (`tables.MANIFEST`)."""
+    return {"patient_id": patient, "visit": visit_name(week), "week": week} | image_paths(patient, week)
+
+
+def _write_phantom(settings: PhantomSettings, folder: Path, index: int) -> None:
+    deviation = stream(settings.seed, Step.VOLUME, index).standard_normal()
+    volume = PHANTOMS.tlv_median_ml * np.exp(PHANTOMS.tlv_log_sd * np.clip(deviation, -2.5, 2.5))
+    course = Course((float(volume),), (0,), 0.0, PHANTOMS.enhancing, PHANTOMS.black_hole_share)
+    write_patient(folder, settings.grid, course, [0], settings.seed, index)
+
+
+def _complete(folder: Path, patient: str, week: int) -> bool:
+    return all((folder / path).is_file() for path in image_paths(patient, week).values())
+
+
+def _check_same_settings(path: Path, content: dict[str, Any]) -> None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SettingsError(
+            f"{path}: expected a simulation's settings, cannot read them ({error}). Choose another folder."
+        ) from error
+    expected, other = _settings(json.loads(json.dumps(content))), _settings(found)
+    different = [key for key in {**expected, **other} if expected.get(key) != other.get(key)]
+    if different:
+        key = different[0]
+        raise SettingsError(
+            f"{path.parent}: holds a simulation with other settings: {key} is {other.get(key)}, asked for "
+            f"{expected.get(key)}. Repeat its settings to finish it, or choose another folder."
+        )
+
+
+def _settings(content: object) -> dict[str, object]:
+    """Flatten all but the true statistics: they follow from the settings, with rounding that differs by processor."""
+    flat = _flat(content)
+    flat.pop("truth", None)
+    return flat
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    if isinstance(value, dict):
+        parts = [_flat(item, f"{prefix}.{key}".lstrip(".")) for key, item in value.items()]
+        return {key: item for part in parts for key, item in part.items()}
+    return {prefix: value}

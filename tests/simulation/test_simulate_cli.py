@@ -1,0 +1,62 @@
+"""The command: arguments, exit codes, one line per error that the user can fix."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nnunet_ms.simulation import cli, dataset
+
+
+def test_trial_writes_tables(tmp_path):
+    assert cli.main(["trial", "--patients", "4", "-o", str(tmp_path / "out")]) == 0
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {"patients.csv", "assessments.csv", "relapses.csv", "visits.csv", "truth.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trial", "--patients", "0"], "expected a whole number >= 1"),
+        (["trial", "--preset", "opera9"], "invalid choice: 'opera9'"),
+        (["phantom", "--grid", "7t"], "invalid choice: '7t'"),
+        (["trial", "--seed", "-1"], "expected a whole number >= 0"),
+        ([], "the following arguments are required"),
+    ],
+)
+def test_bad_arguments(arguments, message, tmp_path, capsys):
+    output = ["-o", str(tmp_path / "out")] if arguments else []
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*arguments, *output])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_use_is_one_line_and_exit_code_2(tmp_path, capsys):
+    (tmp_path / "other.txt").touch()
+    assert cli.main(["trial", "-o", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nnunet-ms-simulate: ")
+    assert error.count("\n") == 1
+
+
+def test_failed_patients_are_listed_and_left_out(tmp_path, monkeypatch, capsys):
+    def no_space(folder, grid, course, weeks, seed, index):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(dataset, "write_patient", no_space)
+    assert cli.main(["phantom", "--patients", "2", "-o", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "case P001" in error
+    assert "case P002" in error
+    assert (tmp_path / "out" / "manifest.csv").read_text().count("\n") == 1
+
+
+def test_help_is_fast():
+    start = time.perf_counter()
+    command = [sys.executable, "-X", "importtime", "-m", "nnunet_ms.simulation.cli", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "example:" in done.stdout
+    assert time.perf_counter() - start < 2  # 0.1 s on an idle machine; this one may be busy
+    assert not any(name in done.stderr for name in ("numpy", "scipy", "pandas", "nilearn"))

@@ -1,0 +1,67 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from nnunet_ms.outputs import remove_leftovers, whole_file, whole_folder
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_file_appears_when_the_block_ends(tmp_path):
+    target = tmp_path / "new" / "table.csv"
+    with whole_file(target) as partial:
+        partial.write_text("a")
+        assert not target.exists()
+        assert partial.suffix == ".csv"
+    assert target.read_text() == "a"
+    assert names(target.parent) == ["table.csv"]
+
+
+def test_error_leaves_the_old_file_and_no_trace(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError), whole_file(target) as partial:
+        partial.write_text(f"half {1 / 0}")
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["table.csv"]
+
+
+def test_folder_is_swapped_as_a_whole(tmp_path):
+    target = tmp_path / "out"
+    for text in ("first", "second"):
+        with whole_folder(target, replace=True) as partial:
+            (partial / text).touch()
+    assert names(tmp_path) == ["out"]
+    assert names(target) == ["second"]
+
+
+def test_existing_folder_is_kept_unless_asked(tmp_path):
+    with pytest.raises(FileExistsError, match="exists"), whole_folder(tmp_path):
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is a POSIX signal")
+def test_a_killed_process_leaves_no_target_and_the_next_run_cleans_up(tmp_path):
+    target = tmp_path / "out"
+    code = f"""
+import time, pathlib
+from nnunet_ms.outputs import whole_folder
+with whole_folder(pathlib.Path({str(target)!r})) as p:
+    (p / "half").write_text("x")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().strip() == "writing"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not target.exists()
+    assert len(names(tmp_path)) == 1
+    remove_leftovers(target)
+    assert names(tmp_path) == []

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from nnunet_ms.trainers.networks.blocks import ResidualBlock, stride_between, with_background
+
+STRIDES = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"), [((3, 32), 28_832), ((64, 64), 147_840), ((1, 8), 1_864), ((256, 256), 2_360_832)]
+)
+def test_block_parameters_equal_the_layer_table(channels, expected):
+    block = ResidualBlock(*channels, first_kernel=(1, 3, 3), dropout=0.1)
+    assert sum(p.numel() for p in block.parameters()) == expected
+
+
+def test_dropout_stands_after_the_non_linearity_and_before_the_second_convolution():
+    kinds = [type(layer).__name__ for layer in ResidualBlock(4, 4, (1, 3, 3), 0.1).body]
+    assert kinds == ["Conv3d", "BatchNorm3d", "ReLU", "Dropout3d", "Conv3d", "BatchNorm3d"]
+
+
+def test_stride_between_levels_multiplies():
+    assert stride_between(STRIDES, 0, 1) == (1, 2, 2)
+    assert stride_between(STRIDES, 0, 3) == (4, 8, 8)
+    assert stride_between(STRIDES, 1, 3) == (4, 4, 4)
+
+
+def test_with_background_keeps_several_lesion_types_apart():
+    logits = torch.randn(1, 2, 3, 3, 3)
+    full = with_background(logits)
+    assert full.shape[1] == 3
+    assert torch.equal(full[:, 1:], logits)

@@ -1,0 +1,145 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+import nnunet_ms.doors.trainers as door
+from nnunet_ms.errors import ModelError
+from tests.trainers.test_construction import DATASET_JSON, construct, make_plans, nnunet_folders  # noqa: F401
+
+PATIENTS = {"A_1": "A", "A_2": "A", "B_1": "B", "C_1": "C"}
+FOLDS = [{"train": ["A_1", "A_2", "B_1"], "val": ["C_1"]}]
+
+
+@pytest.fixture
+def preprocessed(nnunet_folders):  # noqa: F811
+    """Four preprocessed cases, one of them (B_1) without a lesion."""
+    base = nnunet_folders / "preprocessed" / "Dataset001_Test"
+    folder = base / "nnUNetPlansMS_3d_fullres"
+    (folder / "case.b2nd").unlink()
+    rng = np.random.default_rng(0)
+    for case in PATIENTS:
+        seg = np.zeros((1, 12, 60, 60), np.int16)
+        if case != "B_1":
+            seg[0, 4:8, 20:40, 20:40] = 1
+        data = rng.normal(size=(3, *seg.shape[1:])).astype(np.float32) + 3 * seg
+        locations = {1: np.argwhere(seg == 1)}
+        blocks = (1, 12, 60, 60)
+        nnUNetDatasetBlosc2.save_case(
+            data, seg, {"class_locations": locations}, str(folder / case), chunks=blocks, blocks=blocks
+        )
+    (base / "splits_final.json").write_text(json.dumps(FOLDS))
+    (base / "dataset_fingerprint.json").write_text("{}")
+    return base
+
+
+def trainer_for(fold=0, **settings):
+    class Tiny(door.nnUNetTrainerMSMultiArmTiny):
+        iterations_per_epoch = 2
+
+    for name, value in settings.items():
+        setattr(Tiny, name, value)
+    return construct(Tiny, make_plans(shape=(12, 60, 60)), {**DATASET_JSON, "patients": PATIENTS}, fold)
+
+
+def test_split_by_patient_is_taken_as_it_is(preprocessed):
+    assert trainer_for().do_split() == (FOLDS[0]["train"], FOLDS[0]["val"])
+
+
+def test_a_split_that_leaks_a_patient_is_refused(preprocessed):
+    (preprocessed / "splits_final.json").write_text(json.dumps([{"train": ["A_1", "B_1"], "val": ["A_2", "C_1"]}]))
+    with pytest.raises(ModelError, match=r"visits of \['A'\] in training and in validation"):
+        trainer_for().do_split()
+
+
+def test_without_a_split_file_visits_are_not_split_blindly(preprocessed):
+    (preprocessed / "splits_final.json").unlink()
+    with pytest.raises(ModelError, match="would split visits, not patients"):
+        trainer_for().do_split()
+
+
+def test_only_cases_with_lesions_give_patches(preprocessed):
+    train, validation = trainer_for().get_tr_and_val_datasets()
+    assert train.identifiers == ["A_1", "A_2"]
+    assert validation.identifiers == ["C_1"]
+
+
+def test_no_lesion_anywhere_is_one_clear_error(preprocessed):
+    (preprocessed / "splits_final.json").write_text(json.dumps([{"train": ["B_1"], "val": ["C_1"]}]))
+    with pytest.raises(ModelError, match="none of the 1 training cases of fold 0 has a lesion"):
+        trainer_for().get_tr_and_val_datasets()
+
+
+def test_every_training_patch_holds_a_lesion_and_its_volume(preprocessed, monkeypatch):
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    trainer = trainer_for()
+    trainer.initialize()
+    loader, _ = trainer.get_dataloaders()
+    whole_lesion = 4 * 20 * 20 * 3.0  # mm3, also where the patch cuts it
+    for _ in range(5):
+        finest = next(loader)["target"][0]
+        for labels, volumes in finest:
+            assert (labels == 1).any()
+            assert set(volumes.unique().tolist()) == {0.0, whole_lesion}
+            assert torch.equal(volumes > 0, labels == 1)
+
+
+def train(trainer, epochs):
+    trainer.on_train_start()
+    for _ in range(trainer.current_epoch, epochs):
+        trainer.on_epoch_start()
+        trainer.on_train_epoch_start()
+        trainer.on_train_epoch_end([trainer.train_step(next(trainer.dataloader_train)) for _ in range(2)])
+        with torch.no_grad():
+            trainer.on_validation_epoch_start()
+            trainer.on_validation_epoch_end([trainer.validation_step(next(trainer.dataloader_val))])
+        trainer.on_epoch_end()
+    return trainer
+
+
+@pytest.mark.slow
+def test_resumed_training_equals_an_uninterrupted_one(preprocessed, monkeypatch, tmp_path):
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    whole = train(trainer_for(epochs=3), 3)
+    half = train(trainer_for(epochs=3), 2)
+    half.current_epoch -= 1  # nnU-Net saves before it counts the epoch on
+    half.save_checkpoint(str(tmp_path / "half.pth"))
+    resumed = trainer_for(epochs=3)
+    resumed.load_checkpoint(str(tmp_path / "half.pth"))
+    train(resumed, 3)
+    assert resumed.loss.loss.gamma.item() == pytest.approx(0.15)
+    for key, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[key]), key
+
+
+@pytest.mark.slow
+def test_gamma_follows_the_epochs(preprocessed, monkeypatch):
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    trainer = train(trainer_for(epochs=3), 1)
+    assert trainer.loss.loss.gamma.item() == pytest.approx(0.02)
+    train_epochs = []
+    for epoch in (1, 2):
+        trainer.current_epoch = epoch
+        trainer.on_train_epoch_start()
+        train_epochs.append(trainer.loss.loss.gamma.item())
+    assert train_epochs == pytest.approx([0.085, 0.15])
+
+
+def test_an_interrupted_checkpoint_leaves_the_old_one(preprocessed, tmp_path, monkeypatch):
+    trainer = trainer_for()
+    trainer.initialize()
+    target = tmp_path / "checkpoint.pth"
+    target.write_bytes(b"old")
+
+    def stop(_content, name):
+        with open(name, "wb") as stream:  # noqa: PTH123
+            stream.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.save_checkpoint(str(target))
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.glob("*checkpoint*")] == ["checkpoint.pth"]
