@@ -266,7 +266,7 @@ def _load(path: Path) -> pd.DataFrame:
         raise TableError(
             f"{path}: expected a CSV table in UTF-8, cannot read it ({one_line(error)}). Save it as CSV UTF-8."
         ) from error
-    return frame.map(_unguard).replace({"": None})
+    return frame.rename(columns=_unguard).map(_unguard).replace({"": None})
 
 
 def _typed(values: pd.Series, column: Column, path: Path) -> pd.Series:
@@ -311,7 +311,8 @@ def _check_values(raw: pd.Series, typed: pd.Series, column: Column, path: Path) 
 
 def _guarded(frame: pd.DataFrame) -> pd.DataFrame:
     text = [name for name in frame.columns if frame[name].dtype == object]
-    return frame.assign(**{name: frame[name].map(_guard) for name in text})
+    guarded = frame.assign(**{name: frame[name].map(_guard) for name in text})
+    return guarded.rename(columns={name: _guard(name) for name in guarded.columns})
 
 
 def _guard(value: object) -> object:

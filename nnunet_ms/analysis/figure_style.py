@@ -26,6 +26,7 @@ _STYLE: Any = {
     "lines.linewidth": 1.6,
     "savefig.dpi": 150,
     "svg.fonttype": "path",
+    "text.parse_math": False,  # an arm called "$50" is no formula
     "svg.hashsalt": "nnunet_ms",  # the same figure gives the same bytes
 }
 

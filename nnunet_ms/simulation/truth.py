@@ -104,15 +104,15 @@ def observed_progression(
 ) -> tuple[Numbers, npt.NDArray[np.bool_]]:
     """Week and flag of progression confirmed after 24 weeks, (n,) each.
 
-    Onset is dated at the first assessment that shows it; patients without are censored at the last assessment
-    that could have been confirmed.
+    Onset is dated at the first assessment that shows it; patients without a confirmed one are censored at their
+    last assessment, as the trials do.
     """
     weeks = np.array(preset.assessment_weeks, dtype=float)
     attended = weeks[np.searchsorted(weeks, np.minimum(discontinued_week, weeks[-1]), side="right") - 1]
     first = np.searchsorted(weeks, onset_week)
     shown = np.append(weeks, np.inf)[first]
     event = shown + CONFIRMATION_WEEKS <= attended
-    return np.where(event, shown, np.maximum(attended - CONFIRMATION_WEEKS, 0.0)), event
+    return np.where(event, shown, attended), event
 
 
 def _survival_rows(preset: TrialPreset, arm: Indices, log_tlv: Numbers, log_ratio: Numbers) -> list[Row]:

@@ -3,7 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, scores, volume
 from scipy import stats
 
 from nnunet_ms.analysis.agreement import (
@@ -16,6 +15,7 @@ from nnunet_ms.analysis.agreement import (
     summarise_sizes,
 )
 from nnunet_ms.analysis.matching import RULES, match_masks
+from tests.analysis.naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, scores, volume
 
 RULE = RULES["krishnan2023"]
 BINS = {"3 to 10": (3, 10), "11 to 50": (11, 50), "51 to 150": (51, 150), "> 150": (151, 10**9), "all": (3, 10**9)}

@@ -8,13 +8,13 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from naive_matching import random_pair, scores
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.agreement import SIZE_BINS
 from nnunet_ms.analysis.evaluate import FAILURES, evaluate, pair_masks
 from nnunet_ms.analysis.evaluate_cli import main
 from nnunet_ms.errors import ImageError, SettingsError, TableError
+from tests.analysis.naive_matching import random_pair, scores
 
 WRITTEN = {
     "lesions.csv": tables.LESIONS,

@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from naive_matching import lesions_of, random_pair, volume
 
 from nnunet_ms.analysis.lesions import find_lesions, lesion_table
 from nnunet_ms.images import read_mask
+from tests.analysis.naive_matching import lesions_of, random_pair, volume
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, volume
 
 from nnunet_ms.analysis.matching import RULES, lesion_dice, match_masks, rules_by_name
 from nnunet_ms.errors import SettingsError
+from tests.analysis.naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, volume
 
 RULE = RULES["krishnan2023"]
 SHAPE = (14, 13, 12)

@@ -1,0 +1,293 @@
+"""Confirmed disability progression: which patients worsened, when, and whether a later visit confirmed it.
+
+Baseline is fixed at randomisation. A patient's initial progression is the first assessment at or above the
+threshold; it counts when a scheduled assessment at least 12 or 24 weeks later is still there and so is every
+assessment between. What trials do differently is data (`PRESETS`), not another code path.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Measure = Literal["edss", "t25fw", "nhpt"]
+OpenProgression = Literal["censor", "event_if_discontinued"]
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+TIMED_COLUMN = {"t25fw": ("t25fw_s", "t25fw_unable"), "nhpt": ("nhpt_s", "nhpt_unable")}
+TIMED_INCREASE_PERCENT = 20
+WEEK_TOLERANCE = 1e-6  # weeks from dates are sevenths, which binary numbers do not hold exactly
+
+COLUMNS = [
+    "patient_id",
+    "arm",
+    "outcome",
+    "baseline",
+    "onset_week",
+    "confirmation_week",
+    "event",
+    "time_weeks",
+    "reason",
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A named outcome: what is measured and how many weeks confirm it."""
+
+    name: str
+    measure: Measure
+    confirmation_weeks: float
+    title: str
+
+
+OUTCOMES = {
+    outcome.name: outcome
+    for outcome in (
+        Outcome("cdp12", "edss", 12, "12-week confirmed disability progression (EDSS)"),
+        Outcome("cdp24", "edss", 24, "24-week confirmed disability progression (EDSS)"),
+        Outcome("t25fw12", "t25fw", 12, "12-week confirmed worsening of the timed 25-foot walk"),
+        Outcome("t25fw24", "t25fw", 24, "24-week confirmed worsening of the timed 25-foot walk"),
+        Outcome("9hpt12", "nhpt", 12, "12-week confirmed worsening of the nine-hole peg test"),
+        Outcome("9hpt24", "nhpt", 24, "24-week confirmed worsening of the nine-hole peg test"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class ProgressionRule:
+    """What a trial calls progression.
+
+    Parameters
+    ----------
+    name : str
+        Printed with every number.
+    edss_steps : tuple of (float, float)
+        (highest baseline, increase) in EDSS points, by rising baseline.
+    open_progression : str
+        What an initial progression is that nothing could confirm any more: "censor", or
+        "event_if_discontinued": an event at its onset when treatment was stopped early, at or after the onset.
+    unscheduled_confirms : bool, optional
+        Whether an unscheduled assessment may confirm. It may always start, and always interrupts.
+    relapse_onset_weeks, relapse_confirmation_weeks : float, optional
+        An assessment less than this long after a relapse cannot start, or cannot confirm; 0: relapses are ignored.
+    """
+
+    name: str
+    edss_steps: tuple[tuple[float, float], ...]
+    open_progression: OpenProgression = "censor"
+    unscheduled_confirms: bool = False
+    relapse_onset_weeks: float = 0.0
+    relapse_confirmation_weeks: float = 0.0
+
+
+_ONE_POINT_TO_5_5 = ((5.5, 1.0), (float("inf"), 0.5))
+
+PRESETS = {
+    rule.name: rule
+    for rule in (
+        ProgressionRule("krishnan2023", _ONE_POINT_TO_5_5),
+        ProgressionRule("opera", _ONE_POINT_TO_5_5),
+        ProgressionRule("oratorio", _ONE_POINT_TO_5_5, open_progression="event_if_discontinued"),
+        ProgressionRule("olympus", _ONE_POINT_TO_5_5),
+        # MSprog (R package) knows no unscheduled visits: every visit may confirm
+        ProgressionRule("msprog", ((0.0, 1.5), (5.0, 1.0), (float("inf"), 0.5)), unscheduled_confirms=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Progression:
+    """The first progression of one patient: weeks of onset and confirmation, None where there is none."""
+
+    onset_week: float | None
+    confirmation_week: float | None
+
+
+def edss_increase(baseline: float, rule: ProgressionRule) -> float:
+    """Return the EDSS increase that counts as progression from `baseline`, in EDSS points."""
+    return next(increase for highest, increase in rule.edss_steps if baseline <= highest)
+
+
+def has_worsened(values: Floats, baseline: float, measure: Measure, rule: ProgressionRule) -> Flags:
+    """Say which values are at or above the progression threshold.
+
+    Parameters
+    ----------
+    values : (n,) float array
+        EDSS points, or seconds (infinite: unable).
+    baseline : float
+        In the same unit, finite.
+    measure : {"edss", "t25fw", "nhpt"}
+        Timed tests worsen by 20 % whatever the rule.
+    rule : ProgressionRule
+        Gives the EDSS steps.
+
+    Returns
+    -------
+    (n,) bool array
+        Compared in integer hundredths, so that 4.20 s -> 5.04 s counts.
+    """
+    if measure == "edss":
+        return np.asarray(_hundredths(values) >= _hundredths(baseline + edss_increase(baseline, rule)))
+    return np.asarray(_hundredths(values) * 100 >= _hundredths(baseline) * (100 + TIMED_INCREASE_PERCENT))
+
+
+def first_progression(
+    weeks: Sequence[float],
+    worse: Sequence[bool],
+    may_start: Sequence[bool],
+    may_confirm: Sequence[bool],
+    confirmation_weeks: float,
+) -> Progression:
+    """Return the first confirmed progression, or the unconfirmed one that is still open at the end.
+
+    Parameters
+    ----------
+    weeks : (n,) float
+        Rising, all after randomisation.
+    worse, may_start, may_confirm : (n,) bool
+        Per assessment: at or above the threshold; allowed to be an onset; allowed to confirm one.
+    confirmation_weeks : float
+        Least distance of onset and confirmation.
+
+    Returns
+    -------
+    Progression
+        `confirmation_week` None: not confirmed; then `onset_week` is that of the open progression, or None.
+    """
+    onset = None
+    for week, is_worse, starts, confirms in zip(weeks, worse, may_start, may_confirm, strict=True):
+        if not is_worse:
+            onset = None  # an assessment below the threshold ends the progression, scheduled or not
+        elif onset is None:
+            onset = week if starts else None
+        elif confirms and week - onset >= confirmation_weeks - WEEK_TOLERANCE:
+            return Progression(onset, week)
+    return Progression(onset, None)
+
+
+def derive_progression(
+    patients: pd.DataFrame,
+    assessments: pd.DataFrame,
+    outcome: Outcome,
+    rule: ProgressionRule,
+    relapses: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Derive one outcome for every patient: the audit listing, and the survival data at once.
+
+    Parameters
+    ----------
+    patients : pandas.DataFrame
+        `tables.PATIENTS`, one row per patient.
+    assessments : pandas.DataFrame
+        `tables.ASSESSMENTS` with `week` filled; weeks count from randomisation. Blank values are skipped.
+    outcome : Outcome
+        One of `OUTCOMES`.
+    rule : ProgressionRule
+        One of `PRESETS`, or another.
+    relapses : pandas.DataFrame, optional
+        `tables.RELAPSES` with `week` filled; used where the rule has relapse windows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Per patient, in the order of `patients`: `patient_id, arm, outcome, baseline, onset_week,
+        confirmation_week, event, time_weeks, reason`. Without an event, time is the last assessment that could have
+        confirmed (0 if there is none), `onset_week` that of an open progression, and `reason` says why there is no
+        event. `time_weeks` is NaN where a timed test has no baseline: such patients cannot be analysed.
+    """
+    visits = dict(iter(_measured(assessments, outcome.measure).groupby("patient_id")))
+    attacks = {} if relapses is None else {k: v.to_numpy(float) for k, v in relapses.groupby("patient_id")["week"]}
+    none = pd.DataFrame({"week": [], "value": [], "scheduled": []})
+    rows = [
+        _derive_one(patient, visits.get(patient["patient_id"], none), attacks.get(patient["patient_id"]), outcome, rule)
+        for patient in _records(patients)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _hundredths(value: Floats | float) -> Floats:
+    return np.asarray(np.rint(np.asarray(value, dtype=float) * 100))
+
+
+def _records(frame: pd.DataFrame) -> Iterator[dict[str, object]]:
+    yield from frame.to_dict("records")
+
+
+def _measured(assessments: pd.DataFrame, measure: Measure) -> pd.DataFrame:
+    """Return week, value and scheduled of the assessments that have a value; unable = infinite seconds."""
+    if measure == "edss":
+        value = assessments["edss"]
+    else:
+        seconds, unable = TIMED_COLUMN[measure]
+        value = assessments[seconds]
+        if unable in assessments:
+            value = value.mask(assessments[unable].astype("boolean").fillna(value=False).astype(bool), np.inf)
+    scheduled = assessments["scheduled"].astype(bool) if "scheduled" in assessments else True
+    frame = assessments[["patient_id", "week"]].assign(value=value, scheduled=scheduled)
+    return frame[frame["value"].notna()].sort_values(["patient_id", "week"], kind="stable")
+
+
+def _derive_one(
+    patient: dict[str, object],
+    visits: pd.DataFrame,
+    relapse_weeks: Floats | None,
+    outcome: Outcome,
+    rule: ProgressionRule,
+) -> list[object]:
+    head = [patient["patient_id"], patient["arm"], outcome.name]
+    baseline = _baseline(patient, visits, outcome.measure)
+    if not np.isfinite(baseline):
+        return [*head, np.nan, np.nan, np.nan, False, np.nan, "no baseline value"]
+    after = visits[visits["week"] > 0]
+    weeks = after["week"].to_numpy(float)
+    worse = has_worsened(after["value"].to_numpy(float), baseline, outcome.measure, rule)
+    may_start = ~_near_relapse(weeks, relapse_weeks, rule.relapse_onset_weeks)
+    scheduled = after["scheduled"].to_numpy(bool) | rule.unscheduled_confirms
+    may_confirm = scheduled & ~_near_relapse(weeks, relapse_weeks, rule.relapse_confirmation_weeks)
+    found = first_progression(list(weeks), list(worse), list(may_start), list(may_confirm), outcome.confirmation_weeks)
+    last = float(weeks[may_confirm].max()) if may_confirm.any() else 0.0
+    event, time, reason = _time_to_event(found, last, _discontinued(patient), rule)
+    return [*head, baseline, _blank(found.onset_week), _blank(found.confirmation_week), event, time, reason]
+
+
+def _baseline(patient: dict[str, object], visits: pd.DataFrame, measure: Measure) -> float:
+    if measure == "edss":
+        return float(patient["edss_baseline"])  # type: ignore[arg-type]  # a checked number column
+    before = visits[visits["week"] <= 0]
+    return float(before["value"].iloc[-1]) if len(before) else float("nan")
+
+
+def _near_relapse(weeks: Floats, relapse_weeks: Floats | None, window: float) -> Flags:
+    if relapse_weeks is None or window <= 0:
+        return np.zeros(len(weeks), dtype=bool)
+    since = weeks[:, None] - relapse_weeks[None, :]
+    return np.asarray(((since >= 0) & (since < window)).any(axis=1))
+
+
+def _discontinued(patient: dict[str, object]) -> float:
+    week = patient.get("discontinued_week")
+    return float("nan") if week is None else float(week)  # type: ignore[arg-type]  # a checked number column
+
+
+def _time_to_event(
+    found: Progression, last: float, discontinued_week: float, rule: ProgressionRule
+) -> tuple[bool, float, str]:
+    if found.onset_week is None:
+        return False, last, "no progression" if last > 0 else "no assessment that could confirm"
+    if found.confirmation_week is not None:
+        return True, found.onset_week, ""
+    stopped = found.onset_week <= discontinued_week  # False where it is NaN: treatment completed
+    if stopped and rule.open_progression == "event_if_discontinued":
+        return True, found.onset_week, "not confirmed, treatment discontinued: event by rule"
+    how = "treatment discontinued" if stopped else "treatment completed"
+    return False, last, f"progression not confirmed, {how}"
+
+
+def _blank(week: float | None) -> float:
+    return float("nan") if week is None else week

@@ -1,0 +1,66 @@
+"""`nnunet-ms-endpoints`: from lesion volumes and clinical tables to a trial's endpoints and their report."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_ms import commands
+
+PROGRAM = "nnunet-ms-endpoints"
+EXAMPLE = (
+    f"{PROGRAM} init trial.toml --patients patients.csv --visits visits.csv --assessments assessments.csv\n"
+    f"  {PROGRAM} run trial.toml -o results   # then open results/index.html"
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of both commands."""
+    parser = commands.parser(
+        PROGRAM, "Compute a trial's imaging endpoints for every rater and write a report.", EXAMPLE
+    )
+    sub = parser.add_subparsers(dest="command", required=True, metavar="init|run")
+    init = sub.add_parser("init", help="write a commented settings file from the tables", description=_INIT)
+    init.add_argument("settings", type=Path, metavar="trial.toml", help="file to write; must not exist")
+    init.add_argument("--patients", type=Path, help="patient table")
+    init.add_argument("--visits", type=Path, action="append", default=[], help="visits.csv; repeat for several models")
+    init.add_argument("--assessments", type=Path, help="EDSS assessments")
+    init.add_argument("--relapses", type=Path, help="relapses")
+    init.add_argument("--agreement", type=Path, help="agreement.csv of nnunet-ms-evaluate")
+    init.add_argument("--size-bin-figure", type=Path, help="a .png of nnunet-ms-evaluate to show in the report")
+    init.add_argument("--truth", type=Path, help="truth.json of a simulation")
+    init.add_argument("--simulated", action="store_true", help="the report says that no patient is real")
+    run = sub.add_parser("run", help="compute the endpoints and write the report")
+    run.add_argument("settings", type=Path, metavar="trial.toml", help="settings, from init")
+    run.add_argument("-o", "--out", type=Path, required=True, help="folder to write: complete, or as it was")
+    return parser
+
+
+_INIT = "Tables that are not named are looked for beside trial.toml under their usual names, such as patients.csv."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = build_parser().parse_args(argv)
+    return commands.run(PROGRAM, lambda: _init(args) if args.command == "init" else _run(args))
+
+
+def _init(args: argparse.Namespace) -> int:
+    from nnunet_ms.analysis.trial_init import find_tables, write_settings
+
+    keys = ("patients", "assessments", "relapses", "agreement", "size_bin_figure", "truth")
+    found = find_tables(args.settings.parent, {key: getattr(args, key) for key in keys}, tuple(args.visits))
+    # a truth file exists for simulations only
+    write_settings(args.settings, found, args.simulated or found.truth is not None)
+    print(f"{args.settings}: written. Check it, then: {PROGRAM} run {args.settings} -o results")
+    return commands.OK
+
+
+def _run(args: argparse.Namespace) -> int:
+    from nnunet_ms.analysis.endpoint_files import run_trial
+
+    results = run_trial(args.settings, args.out)
+    left_out = results.exclusions["patient_id"].nunique()
+    print(
+        f"{args.out / 'index.html'}: {len(results.endpoints)} statistics; {left_out} patients with something left out"
+    )
+    return commands.OK

@@ -1,0 +1,191 @@
+"""Endpoint: confirmed progression, and how it goes with the lesion volume at baseline."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.analysis.disability import OUTCOMES, derive_progression
+from nnunet_ms.analysis.survival import above_median, cox_univariable, kaplan_meier, logrank, survival_at
+from nnunet_ms.analysis.tidy import Statistic, not_estimable, spread, week_text
+from nnunet_ms.analysis.trial_data import TrialData, exclusion_table
+from nnunet_ms.errors import SettingsError
+
+COX, KM = "cox_univariable", "km_at_median_tlv"
+POPULATION = "baseline mask of every rater"
+LOW, HIGH, LOGRANK = "tlv <= median", "tlv > median", "logrank"
+
+
+@dataclass(frozen=True)
+class ProgressionData:
+    """One outcome beside baseline volumes.
+
+    `audit`: every patient of the trial (`disability.derive_progression`). `table`: those analysed, with
+    `tlv_<rater>` (ml, > 0) per rater, here by position in `raters`. `exclusions`: the others, with reasons.
+    """
+
+    outcome: str
+    audit: pd.DataFrame
+    table: pd.DataFrame
+    volumes: pd.DataFrame
+    exclusions: pd.DataFrame
+
+
+def progression_data(trial: TrialData, outcome: str) -> ProgressionData:
+    """Derive `outcome` and join the baseline volumes; `volumes` is (patient, rater) in ml, as `table` is ordered.
+
+    Raises
+    ------
+    SettingsError
+        If a baseline volume is 0 and the settings do not say what to do before a logarithm.
+    """
+    if trial.assessments is None or trial.settings.rule is None:
+        raise SettingsError(f"{trial.settings.path}: {outcome} needs [tables] assessments. Name the table.")
+    audit = derive_progression(
+        trial.patients, trial.assessments, OUTCOMES[outcome], trial.settings.rule, trial.relapses
+    )
+    volumes, listed = positive_baselines(trial, outcome)
+    absent = audit[audit["time_weeks"].isna() & audit["patient_id"].isin(volumes.index)]
+    listed += [_excluded(r["patient_id"], r["arm"], outcome, r["reason"]) for r in absent.to_dict("records")]
+    table = audit[audit["time_weeks"].notna() & audit["patient_id"].isin(volumes.index)].reset_index(drop=True)
+    return ProgressionData(outcome, audit, table, volumes.loc[table["patient_id"]], exclusion_table(listed))
+
+
+def positive_baselines(trial: TrialData, analysis: str) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+    """Return baseline volumes, all > 0, and the patients left out for a volume of 0 ml.
+
+    With `zero_volume = "half_smallest_positive"` a zero becomes half the smallest positive baseline volume of its
+    rater; with "exclude" the patient is left out for every rater.
+
+    Returns
+    -------
+    volumes : pandas.DataFrame
+        Indexed by patient_id, one column per rater, ml.
+    exclusions : list of dict
+        Rows for `trial_data.exclusion_table`.
+
+    Raises
+    ------
+    SettingsError
+        If there are zeros and no such setting.
+    """
+    settings = trial.settings
+    baseline = trial.volumes[trial.volumes["week"] == settings.baseline_week]
+    wide = baseline.pivot_table(index="patient_id", columns="rater", values="volume_ml")[list(trial.raters)]
+    zero = wide <= 0
+    if not zero.to_numpy().any():
+        return wide, []
+    if settings.zero_volume is None:
+        count = int(zero.any(axis=1).sum())
+        raise SettingsError(
+            f"{settings.path}: {count} patients have a baseline volume of 0 ml (first: {zero.any(axis=1).idxmax()}), "
+            'which has no logarithm. Set [lesions] zero_volume to "exclude" or "half_smallest_positive".'
+        )
+    if settings.zero_volume == "half_smallest_positive":
+        return wide.mask(zero, wide[~zero].min() / 2, axis=1), []
+    arm_of = trial.patients.set_index("patient_id")["arm"]
+    out = wide.index[zero.any(axis=1)]
+    return wide.drop(out), [_excluded(p, arm_of[p], analysis, "baseline volume 0 ml: no logarithm") for p in out]
+
+
+def progression_statistics(trial: TrialData, data: ProgressionData) -> list[Statistic]:
+    """Return Cox, Kaplan-Meier and log-rank rows of one outcome for every rater."""
+    rows = []
+    for rater in trial.raters:
+        base = Statistic(data.outcome, COX, population=POPULATION, rater=rater)
+        rows += _cox_rows(trial, data, base)
+        rows += _km_rows(trial, data, replace(base, analysis=KM))
+    return rows
+
+
+def km_curves(trial: TrialData, data: ProgressionData) -> pd.DataFrame:
+    """Return every step of the curves: `outcome, rater, arm, term, week, n_risk, n_event, survival, low, high`."""
+    frames = []
+    for rater in trial.raters:
+        for arm, term, group in _groups(trial, data, rater):
+            curve = kaplan_meier(group["time_weeks"], group["event"], trial.settings.conventions.km_interval)
+            keys = {"outcome": data.outcome, "rater": rater, "arm": arm, "term": term}
+            frames.append(curve.assign(**keys)[[*keys, *curve.columns]])
+    return pd.concat(frames, ignore_index=True)
+
+
+def _excluded(patient: object, arm: object, analysis: str, reason: object) -> dict[str, object]:
+    return {"patient_id": patient, "arm": arm, "analysis": analysis, "week": "", "reason": reason}
+
+
+def _cox_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> list[Statistic]:
+    ties = trial.settings.conventions.ties
+    log_tlv = np.log(data.volumes[base.rater].to_numpy(float))
+    fit = cox_univariable(data.table["time_weeks"], data.table["event"], log_tlv, ties)
+    method = f"Cox regression, {ties.capitalize()} ties, Wald 95 % interval; {_zero_note(trial)}".rstrip("; ")
+    keys = replace(base, term="log_tlv", method=method)
+    unit = "per unit of log(TLV in ml)"
+    stats = {
+        "n": (fit.n, "patients"),
+        "events": (fit.events, "patients"),
+        "coefficient": (fit.coefficient, unit),
+        "se": (fit.se, unit),
+        "hazard_ratio": (fit.hazard_ratio, unit),
+        "low": (fit.low, unit),
+        "high": (fit.high, unit),
+        "p": (fit.p, ""),
+    }
+    return spread(keys, stats, not_estimable(fit.problem))
+
+
+def _zero_note(trial: TrialData) -> str:
+    how = trial.settings.zero_volume
+    baseline = trial.volumes[trial.volumes["week"] == trial.settings.baseline_week]
+    if how != "half_smallest_positive" or (baseline["volume_ml"] > 0).all():
+        return ""
+    return "volumes of 0 ml set to half the smallest positive one"
+
+
+def _groups(trial: TrialData, data: ProgressionData, rater: str) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield arm, term and patients of each half: the median is the cohort's, applied to each arm."""
+    if data.table.empty:
+        return
+    _, high = above_median(data.volumes[rater].to_numpy(float))
+    for arm in trial.settings.arms:
+        in_arm = (data.table["arm"] == arm).to_numpy()
+        yield arm, LOW, data.table[in_arm & ~high]
+        yield arm, HIGH, data.table[in_arm & high]
+
+
+def _km_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> list[Statistic]:
+    if data.table.empty:
+        return spread(replace(base, term="median"), {"tlv": (float("nan"), "ml")}, not_estimable("no patients"))
+    median, high = above_median(data.volumes[base.rater].to_numpy(float))
+    rows = spread(replace(base, term="median", method="median of all arms"), {"tlv": (median, "ml")})
+    interval = trial.settings.conventions.km_interval
+    method = f"Kaplan-Meier, {interval} 95 % interval, halves at the median TLV of all arms"
+    for arm, term, group in _groups(trial, data, base.rater):
+        rows += _curve_rows(trial, group, replace(base, arm=arm, term=term, method=method))
+    for arm in trial.settings.arms:
+        chosen = (data.table["arm"] == arm).to_numpy()
+        of_arm = data.table[chosen]
+        test = logrank(of_arm["time_weeks"], of_arm["event"], high[chosen])
+        stats = {"chisq": (test.chisq, ""), "df": (test.df, ""), "p": (test.p, "")}
+        keys = replace(base, arm=arm, term=LOGRANK, method="log-rank test of the halves")
+        rows += spread(keys, stats, not_estimable(test.problem))
+    return rows
+
+
+def _curve_rows(trial: TrialData, group: pd.DataFrame, base: Statistic) -> list[Statistic]:
+    counts = {"n": (float(len(group)), "patients"), "events": (float(group["event"].sum()), "patients")}
+    rows = spread(base, counts)
+    curve = kaplan_meier(group["time_weeks"], group["event"], trial.settings.conventions.km_interval)
+    for week in (0.0, *(w for w in trial.settings.weeks if w > 0)):
+        n_risk, survival, low, high = survival_at(curve, group["time_weeks"], week)
+        if n_risk == 0:
+            note = not_estimable(f"nobody was followed to week {week:g}")
+        else:
+            note = not_estimable("no interval where survival is 0")
+        stats = {"survival": survival, "low": low, "high": high}
+        rows += spread(
+            replace(base, visit=week_text(week)),
+            {"n_risk": (float(n_risk), "patients"), **{k: (v, "probability") for k, v in stats.items()}},
+            note,
+        )
+    return rows

@@ -1,0 +1,84 @@
+"""Render the report: one HTML file that needs no network and no JavaScript; data is escaped."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from nnunet_ms.analysis.report.blocks import Block
+from nnunet_ms.analysis.trial_data import TrialData
+
+TEMPLATE = "report.html.j2"
+LISTED_EXCLUSIONS = 200  # the page stays small; the audit file lists all
+MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+@dataclass(frozen=True)
+class EmbeddedFigure:
+    """An image inside the page: a `data:` address, its caption, and its text for those who cannot see it."""
+
+    source: str
+    caption: str
+    alt: str
+
+
+def embed(path: Path, caption: str, alt: str) -> EmbeddedFigure:
+    """Read an .svg or .png file into a `data:` address.
+
+    An SVG goes in as an image, not as markup: identifiers of two inline SVGs would clash.
+    """
+    content = base64.b64encode(path.read_bytes()).decode("ascii")
+    return EmbeddedFigure(f"data:{MEDIA_TYPES[path.suffix.lower()]};base64,{content}", caption, alt)
+
+
+def render_page(
+    trial: TrialData,
+    blocks: Sequence[Block],
+    figures: Mapping[str, EmbeddedFigure],
+    exclusions: pd.DataFrame,
+    provenance: Mapping[str, object],
+) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    trial : TrialData
+        Name, raters, arms and conventions.
+    blocks : sequence of Block
+        In the order shown.
+    figures : mapping
+        By the stems that blocks name.
+    exclusions : pandas.DataFrame
+        `trial_data.EXCLUSION_COLUMNS`.
+    provenance : mapping
+        Shown in the footer; must not hold the time, so that two runs give the same page.
+    """
+    settings = trial.settings
+    source = resources.files("nnunet_ms.analysis.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source).render(
+        settings=settings,
+        raters=trial.raters,
+        truth_known=trial.truth is not None,
+        blocks=blocks,
+        figures=figures,
+        reasons=_reasons(exclusions),
+        exclusions=exclusions.head(LISTED_EXCLUSIONS).to_dict("records"),
+        exclusion_count=len(exclusions),
+        provenance=provenance,
+    )
+
+
+def _reasons(exclusions: pd.DataFrame) -> list[dict[str, object]]:
+    """Count rows and patients per analysis and reason."""
+    grouped = exclusions.groupby(["analysis", "reason"], sort=True)
+    return [
+        {"analysis": analysis, "reason": reason, "rows": len(rows), "patients": rows["patient_id"].nunique()}
+        for (analysis, reason), rows in grouped
+    ]

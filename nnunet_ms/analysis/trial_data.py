@@ -1,0 +1,313 @@
+"""Read a trial's tables and check them against each other, before anything is computed.
+
+Nobody disappears: a patient or visit that cannot be used is listed with the reason.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.analysis.disability import OUTCOMES, TIMED_COLUMN
+from nnunet_ms.analysis.tidy import week_text
+from nnunet_ms.analysis.trial_settings import TablePaths, TrialSettings
+from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.tables import AGREEMENT, ASSESSMENTS, PATIENTS, REFERENCE, RELAPSES, VISITS, Table, read_table
+
+EXCLUSION_COLUMNS = ["patient_id", "arm", "analysis", "week", "reason"]
+DAYS_PER_WEEK = 7
+COLUMN_OF_MEASURE = {"edss": "edss", **{measure: columns[0] for measure, columns in TIMED_COLUMN.items()}}
+TRUTH_KEYS = ("endpoint", "analysis", "arm", "contrast", "visit", "term", "stat_name")
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """A trial in memory, checked.
+
+    `volumes`: `patient_id, arm, rater, week, volume_ml`, the same patients and weeks for every rater, every patient
+    with a baseline. `exclusions`: `patient_id, arm, analysis, week, reason`.
+    """
+
+    settings: TrialSettings
+    patients: pd.DataFrame
+    volumes: pd.DataFrame
+    raters: tuple[str, ...]
+    exclusions: pd.DataFrame
+    assessments: pd.DataFrame | None = None
+    relapses: pd.DataFrame | None = None
+    agreement: pd.DataFrame | None = None
+    truth: pd.DataFrame | None = None
+
+
+def exclusion_table(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
+    """Return exclusions as a table; missing cells are blank text."""
+    return pd.DataFrame(list(rows), columns=EXCLUSION_COLUMNS).fillna("")
+
+
+def read_trial(settings: TrialSettings) -> TrialData:
+    """Read every table that the settings name.
+
+    Raises
+    ------
+    TableError, SettingsError
+        Naming the file, the row or column, what was expected, what was found and the next step.
+    """
+    paths = settings.tables
+    patients = _read_patients(settings)
+    visits = _read_visits(settings)
+    raters = _raters(visits)
+    volumes, exclusions = _common_volumes(visits, patients, raters, settings)
+    assessments, unknown = _read_weekly(paths.assessments, ASSESSMENTS, patients, "assessments", settings.outcomes)
+    relapses, unknown_relapses = _read_weekly(paths.relapses, RELAPSES, patients, "relapses")
+    agreement = None if paths.agreement is None else read_table(paths.agreement, AGREEMENT)
+    _check_figure(paths)
+    return TrialData(
+        settings=settings,
+        patients=patients,
+        volumes=volumes,
+        raters=raters,
+        exclusions=pd.concat([exclusions, unknown, unknown_relapses], ignore_index=True),
+        assessments=assessments,
+        relapses=relapses,
+        agreement=agreement,
+        truth=None if paths.truth is None else read_truth(paths.truth),
+    )
+
+
+def read_truth(path: Path) -> pd.DataFrame:
+    """Read what a simulation was made with: rows with the keys of `tables.ENDPOINTS`, `stat`, and how it is known.
+
+    Raises
+    ------
+    SettingsError
+        If the file is not JSON, or not of a simulation.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = content["truth"] if content["simulated"] is True else []
+        frame = pd.DataFrame([{key: row.get(key) or "" for key in (*TRUTH_KEYS, "unit", "how")} for row in rows])
+        values = [float(row["stat"]) for row in rows]
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such file. Check the path in [tables] truth.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(
+            f'{path}: expected {{"simulated": true, "truth": [{{endpoint, analysis, stat_name, stat, ...}}]}}, '
+            f"cannot read it ({type(error).__name__}: {error}). Take the file that the simulation wrote."
+        ) from error
+    if frame.empty:
+        raise SettingsError(f'{path}: expected "simulated": true and rows of truth, found none. Name another file.')
+    return frame.assign(stat=values).reindex(columns=[*TRUTH_KEYS, "stat", "unit", "how"])
+
+
+def _read_patients(settings: TrialSettings) -> pd.DataFrame:
+    path = settings.tables.patients
+    frame = read_table(path, PATIENTS)
+    bad = np.flatnonzero(~frame["arm"].isin(settings.arms))
+    if bad.size:
+        row = int(bad[0])
+        raise TableError(
+            f"{path}: row {row + 1}, column arm: expected one of {list(settings.arms)}, found "
+            f"{frame['arm'].iloc[row]!r} ({bad.size} such rows). Name the arm in [arms] of {settings.path.name}, "
+            "or leave these patients out of the table."
+        )
+    for arm in settings.arms:
+        if not (frame["arm"] == arm).any():
+            raise TableError(
+                f"{path}: column arm: no patient is in arm {arm!r} that {settings.path.name} names; found "
+                f"{sorted(frame['arm'].unique())}. Correct [arms]."
+            )
+    _check_edss(frame["edss_baseline"], path, "edss_baseline")
+    return frame.sort_values("patient_id", kind="stable").reset_index(drop=True)
+
+
+def _check_edss(values: pd.Series, path: Path, column: str) -> None:
+    # the scale has half steps from 0 to 10; anything else is a typing error that a threshold would hide
+    bad = values[values.notna() & ((values > 10) | (values * 2 % 1 != 0))]
+    if len(bad):
+        raise TableError(
+            f"{path}: row {bad.index[0] + 1}, column {column}: expected EDSS 0 to 10 in half steps, found "
+            f"{bad.iloc[0]:g} ({len(bad)} such rows). Correct the table."
+        )
+
+
+def _read_visits(settings: TrialSettings) -> pd.DataFrame:
+    frames = [_read_visit_file(path, settings) for path in settings.tables.visits]
+    columns = ["patient_id", "week", "rater", "volume_ml"]
+    # two evaluations of one trial repeat the reference: the same row in two files is one row
+    visits = pd.concat(frames, ignore_index=True)[columns].drop_duplicates(ignore_index=True)
+    again = visits[visits.duplicated(["patient_id", "week", "rater"])]
+    if len(again):
+        row = again.iloc[0]
+        raise TableError(
+            f"{', '.join(str(p) for p in settings.tables.visits)}: patient {row['patient_id']}, week "
+            f"{row['week']:g}, rater {row['rater']} has different volumes in two files; expected one. Remove one."
+        )
+    return visits
+
+
+def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
+    frame = read_table(path, VISITS)
+    chosen = frame[frame["lesion_type"] == settings.lesion_type]
+    if chosen.empty:
+        found = sorted(frame["lesion_type"].unique())
+        raise TableError(
+            f"{path}: no row with lesion_type {settings.lesion_type!r} ([lesions] type of {settings.path.name}); "
+            f"found {found}. Correct one of them."
+        )
+    _check_rows(chosen, chosen["week"].isna(), path, "week", "a week after randomisation", "Fill it in.")
+    early = chosen["week"] < min(0.0, settings.baseline_week)
+    expected = f"a week >= {min(0.0, settings.baseline_week):g} (0: randomisation; baseline_week is the earliest)"
+    _check_rows(chosen, early, path, "week", expected, "Correct the week, or [visits] baseline_week.")
+    again = chosen.duplicated(["patient_id", "week", "rater"])
+    if again.any():
+        row = chosen[again].iloc[0]
+        raise TableError(
+            f"{path}: row {chosen.index[again][0] + 1}: patient {row['patient_id']}, week {row['week']:g}, rater "
+            f"{row['rater']} stands twice; expected one visit each. Remove one of them."
+        )
+    return chosen
+
+
+def _check_rows(frame: pd.DataFrame, bad: pd.Series, path: Path, column: str, expected: str, next_step: str) -> None:
+    if bad.any():
+        first = frame[bad].iloc[0]
+        found = "a blank" if pd.isna(first[column]) else f"{first[column]:g}"
+        raise TableError(
+            f"{path}: row {frame.index[bad][0] + 1}, column {column}: expected {expected}, found {found} "
+            f"(patient {first['patient_id']}; {int(bad.sum())} such rows). {next_step}"
+        )
+
+
+def _raters(visits: pd.DataFrame) -> tuple[str, ...]:
+    found = sorted(visits["rater"].unique(), key=lambda rater: (rater != REFERENCE, rater))
+    return tuple(found)
+
+
+def _common_volumes(
+    visits: pd.DataFrame, patients: pd.DataFrame, raters: tuple[str, ...], settings: TrialSettings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return volumes at (patient, week) that every rater read, of patients with a baseline; and who is left out."""
+    arm_of = patients.set_index("patient_id")["arm"].to_dict()
+    weeks = (settings.baseline_week, *settings.weeks)
+    wide = visits.pivot_table(index=["patient_id", "week"], columns="rater", values="volume_ml", aggfunc="first")
+    wide = wide.reindex(columns=list(raters)).reset_index()
+    excluded: list[dict[str, object]] = []
+    with_baseline = _patients_with_baseline(wide, raters, settings.baseline_week)
+    for row in wide.to_dict("records"):
+        reason = _visit_problem(row, raters, arm_of, weeks, with_baseline)
+        if reason:
+            excluded.append(_exclusion(row["patient_id"], arm_of, "T2 volume", row["week"], reason))
+    without = sorted(set(arm_of) - set(wide["patient_id"]))
+    excluded += [_exclusion(p, arm_of, "T2 volume", None, "in the patient table, but has no mask") for p in without]
+    dropped = {(row["patient_id"], row["week"]) for row in excluded}
+    keep = [(p, week_text(w)) not in dropped for p, w in zip(wide["patient_id"], wide["week"], strict=True)]
+    long = wide[np.array(keep, dtype=bool)].melt(["patient_id", "week"], list(raters), "rater", "volume_ml")
+    if long.empty:
+        raise TableError(_nothing_left(settings, exclusion_table(excluded)))
+    long = long.assign(arm=long["patient_id"].map(arm_of)).sort_values(["rater", "patient_id", "week"])
+    volumes = long[["patient_id", "arm", "rater", "week", "volume_ml"]].reset_index(drop=True)
+    return volumes, exclusion_table(excluded)
+
+
+def _nothing_left(settings: TrialSettings, excluded: pd.DataFrame) -> str:
+    reasons = excluded["reason"].value_counts().to_dict()
+    return (
+        f"{settings.tables.visits[0]}: no patient of {settings.tables.patients} has a baseline mask of every rater at "
+        f"week {settings.baseline_week:g}; found {reasons}. Check patient_id and week in both tables."
+    )
+
+
+def _patients_with_baseline(wide: pd.DataFrame, raters: tuple[str, ...], baseline_week: float) -> set[str]:
+    complete = wide[list(raters)].notna().all(axis=1) & (wide["week"] == baseline_week)
+    return set(wide.loc[complete, "patient_id"])
+
+
+def _visit_problem(
+    row: dict[str, object],
+    raters: tuple[str, ...],
+    arm_of: dict[str, str],
+    weeks: tuple[float, ...],
+    with_baseline: set[str],
+) -> str:
+    missing = [rater for rater in raters if pd.isna(row[rater])]
+    if row["patient_id"] not in arm_of:
+        return "has masks, but is not in the patient table"
+    if row["week"] not in weeks:
+        return "week is not in the settings"
+    if missing:
+        return f"no mask of {', '.join(missing)} at this week"
+    if row["patient_id"] not in with_baseline:
+        return "no baseline mask of every rater"
+    return ""
+
+
+def _exclusion(patient: object, arm_of: dict[str, str], analysis: str, week: object, reason: str) -> dict[str, object]:
+    text = week_text(float(week)) if isinstance(week, float | int) else ""
+    arm = arm_of.get(str(patient), "")
+    return {"patient_id": patient, "arm": arm, "analysis": analysis, "week": text, "reason": reason}
+
+
+def _read_weekly(
+    path: Path | None, table: Table, patients: pd.DataFrame, name: str, outcomes: tuple[str, ...] = ()
+) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+    """Read assessments or relapses with `week` filled; rows of unknown patients are listed and left out."""
+    if path is None:
+        return None, exclusion_table([])
+    frame = read_table(path, table)
+    known = frame["patient_id"].isin(patients["patient_id"])
+    strangers = sorted(frame.loc[~known, "patient_id"].unique())
+    frame = _with_week(frame[known], patients, path)
+    if name == "assessments":
+        _check_assessments(frame, path, outcomes)
+    listed = [_exclusion(p, {}, name, None, f"has {name}, but is not in the patient table") for p in strangers]
+    return frame, exclusion_table(listed)
+
+
+def _with_week(frame: pd.DataFrame, patients: pd.DataFrame, path: Path) -> pd.DataFrame:
+    if "week" not in frame:
+        frame = frame.assign(week=_weeks_from_dates(frame, patients, path))
+    _check_rows(frame, frame["week"].isna(), path, "week", "a week after randomisation", "Fill it in.")
+    return frame
+
+
+def _weeks_from_dates(frame: pd.DataFrame, patients: pd.DataFrame, path: Path) -> pd.Series:
+    if "date" not in frame or "randomisation_date" not in patients:
+        raise TableError(
+            f"{path}: expected a column week, or date beside randomisation_date in the patient table; found "
+            f"{list(frame.columns)}. Add one of them."
+        )
+    day0 = frame["patient_id"].map(patients.set_index("patient_id")["randomisation_date"])
+    dates = [pd.to_datetime(values, format="ISO8601", errors="coerce") for values in (frame["date"], day0)]
+    for values, name in zip(dates, ("date", "randomisation_date of the patient"), strict=True):
+        if values.isna().any():
+            row = int(np.flatnonzero(values.isna())[0])
+            raise TableError(
+                f"{path}: row {frame.index[row] + 1}: expected {name} as 2021-12-31, found nothing readable "
+                f"({int(values.isna().sum())} such rows). Correct the table."
+            )
+    return (dates[0] - dates[1]).dt.days / DAYS_PER_WEEK
+
+
+def _check_assessments(frame: pd.DataFrame, path: Path, outcomes: tuple[str, ...]) -> None:
+    for outcome in outcomes:
+        column = COLUMN_OF_MEASURE[OUTCOMES[outcome].measure]
+        if column not in frame:
+            raise TableError(f"{path}: outcome {outcome} needs column {column}, found {list(frame.columns)}. Add it.")
+    _check_rows(frame, frame["week"] < 0, path, "week", "a week >= 0 (0: randomisation)", "Correct or remove the row.")
+    _check_edss(frame["edss"], path, "edss")
+    again = frame.duplicated(["patient_id", "week"])
+    if again.any():
+        row = frame[again].iloc[0]
+        raise TableError(
+            f"{path}: row {frame.index[again][0] + 1}: patient {row['patient_id']}, week {row['week']:g} stands "
+            "twice; expected one assessment each. Remove one of them."
+        )
+
+
+def _check_figure(paths: TablePaths) -> None:
+    figure = paths.size_bin_figure
+    if figure is not None and (figure.suffix.lower() != ".png" or not figure.is_file()):
+        raise SettingsError(f"{figure}: [tables] size_bin_figure: expected an existing .png file. Correct the path.")
