@@ -123,7 +123,9 @@ def stages(size: Size, seed: int) -> list[Stage]:
         "describe the trial": (
             *("nnunet-ms-endpoints", "init", "trial.toml", "--patients", "analysis/patients.csv"),
             *("--assessments", "analysis/assessments.csv", "--visits", "evaluation/visits.csv"),
-            *("--agreement", "evaluation/agreement.csv", "--truth", "trial/truth.json", "--simulated"),
+            *("--relapses", "analysis/relapses.csv", "--agreement", "evaluation/agreement.csv"),
+            *("--size-bin-figure", "evaluation/size_bins_krishnan2023.png"),
+            *("--truth", "trial/truth.json", "--simulated"),
         ),
         "endpoints and report": ("nnunet-ms-endpoints", "run", "trial.toml", "-o", "report"),
     }
@@ -141,9 +143,9 @@ def trial_patients(size: Size) -> list[str]:
 
 def select_patients(out: Path, patients: Sequence[str]) -> None:
     """Write the clinical tables of the analysed patients, and remove an unfinished trial.toml."""
-    from nnunet_ms.tables import ASSESSMENTS, PATIENTS, read_table, write_table
+    from nnunet_ms.tables import ASSESSMENTS, PATIENTS, RELAPSES, read_table, write_table
 
-    for name, table in (("patients", PATIENTS), ("assessments", ASSESSMENTS)):
+    for name, table in (("patients", PATIENTS), ("assessments", ASSESSMENTS), ("relapses", RELAPSES)):
         frame = read_table(out / "trial" / f"{name}.csv", table)
         write_table(frame[frame["patient_id"].isin(patients)], out / "analysis" / f"{name}.csv")
     (out / "trial.toml").unlink(missing_ok=True)

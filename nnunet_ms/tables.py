@@ -273,9 +273,7 @@ def _typed(values: pd.Series, column: Column, path: Path) -> pd.Series:
     if column.kind == "text":
         typed = values.astype(object).where(values.notna(), None)
     elif column.kind == "flag":
-        typed = values.map(lambda v: None if pd.isna(v) else _FLAGS.get(str(v).strip().lower(), pd.NA)).astype(
-            "boolean"
-        )
+        typed = values.map(_flag).astype("boolean")
     else:
         typed = pd.to_numeric(values, errors="coerce").astype(float)
     _check_values(values, typed, column, path)

@@ -304,7 +304,7 @@ class nnUNetTrainerMSMultiArmSmall(nnUNetTrainerMSMultiArm):  # noqa: N801
     epochs = 30
     iterations_per_epoch = 10
     validation_iterations_per_epoch = 1
-    max_patch_voxels: ClassVar[int | None] = 16 * 96 * 96
+    max_patch_voxels: ClassVar[int | None] = 16 * 64 * 64
     max_batch_size: ClassVar[int | None] = 4
     seed: ClassVar[int | None] = 0
     checkpoint_every = 5

@@ -19,8 +19,8 @@ from nnunet_ms.trainers.patches import (
 
 REFERENCE_VOXELS = 32 * 96 * 96
 
-# The multi-arm network keeps 1.78 GB of activations per 32x96x96 patch in float32 (benchmarks/network_memory.py);
-# under autocast convolutions keep half of that, BN inputs and losses stay in float32.
+# The multi-arm network keeps 1.33 GB of activations per 32x96x96 patch in float32 (benchmarks/network_memory.py). Mixed
+# precision keeps about half; the estimate leaves room for gradients and workspaces. Counted on CPU, not yet on a GPU.
 GB_PER_REFERENCE_PATCH = 1.1
 GB_FIXED = 0.7  # CUDA context, weights, gradients, Adam moments
 

@@ -77,7 +77,7 @@ def test_init_writes_settings_that_run_reads(tmp_path):
 
 
 def test_init_quotes_names_from_the_data(tmp_path):
-    from synthetic_trial import patients
+    from tests.analysis.synthetic_trial import patients
 
     table = patients()
     name = 'a "quoted" \\ arm # 1'
