@@ -1,8 +1,8 @@
 """Memory and operations of one training patch: multi-arm, single-arm and plain networks, and the planner's estimate.
 
 Counts the bytes that autograd keeps for the backward pass (float32, on CPU, one patch of 32x96x96) and the
-floating-point operations of a forward pass, network against network in the same run. The planner assumes that mixed precision keeps
-`GB_PER_REFERENCE_PATCH` of it.
+floating-point operations of a forward pass, network against network in the same run. The planner assumes that mixed
+precision keeps `GB_PER_REFERENCE_PATCH` of it.
 
     python benchmarks/network_memory.py
 """
