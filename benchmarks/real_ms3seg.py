@@ -63,7 +63,7 @@ def prepare(args: argparse.Namespace) -> None:
             # exit code 1: the two MS3SEG patients without T2 are listed and left out
             call(
                 args,
-                module("dataset_conversion.cli", kind, args.data / folder, "--dataset-id", number, *more),
+                script("nnunet-ms-convert", kind, args.data / folder, "--dataset-id", number, *more),
                 ok=(0, 1),
             )
     if not (args.work / "preprocessed" / "Dataset803_MS3SEG" / f"{PLANS}.json").exists():
@@ -152,7 +152,7 @@ def score(args: argparse.Namespace, name: str, masks: Path, references: Path | N
         shutil.copy(references / mask.name, wanted)
     out = args.work / "evaluation" / masks.name
     arguments = ("--predictions", masks, "--references", wanted, "--rater", name.split(",")[0], "-o", out)
-    call(args, module("analysis.evaluate_cli", *arguments, "--data-note", "real"))
+    call(args, script("nnunet-ms-evaluate", *arguments, "--data-note", "real"))
     agreement = pd.read_csv(out / "agreement.csv").set_index("metric")
     cases = pd.read_csv(out / "agreement_cases.csv")
     dice = cases[cases["metric"] == "dice"].sort_values("case_id")
@@ -170,13 +170,8 @@ def model_folder(args: argparse.Namespace, trainer: str, plans: str) -> Path:
     return Path(args.work / "results" / "Dataset803_MS3SEG" / f"{trainer}__{plans}__3d_fullres")
 
 
-def module(name: str, *arguments: object) -> list[str]:
-    """Command of ours, run with this interpreter."""
-    return [sys.executable, "-m", f"nnunet_ms.{name}", *map(str, arguments)]
-
-
 def script(name: str, *arguments: object) -> list[str]:
-    """Command of nnU-Net, from this interpreter's environment."""
+    """Command with the scripts of this interpreter's environment."""
     return [str(Path(sys.executable).parent / name), *map(str, arguments)]
 
 

@@ -24,14 +24,6 @@ DATASET = "801"
 DONE = ".done"  # one file per finished stage
 CONFIGURATION, PLANS, FOLD = "3d_fullres", "nnUNetPlansMS", "0"
 
-# console script -> module, so that the demo runs the package it belongs to, whatever is on the PATH
-MODULES = {
-    "nnunet-ms-simulate": "nnunet_ms.simulation.cli",
-    "nnunet-ms-convert": "nnunet_ms.dataset_conversion.cli",
-    "nnunet-ms-evaluate": "nnunet_ms.analysis.evaluate_cli",
-    "nnunet-ms-endpoints": "nnunet_ms.analysis.endpoints_cli",
-}
-
 
 @dataclass(frozen=True)
 class Size:
@@ -48,10 +40,11 @@ QUICK = Size(patients=12, training_patients=3, trainer="nnUNetTrainerMSMultiArmT
 
 @dataclass(frozen=True)
 class Stage:
-    """One command, run in the demo's folder; `before` prepares that folder for it."""
+    """One command, run in the demo's folder; `output` is what it makes there, `before` prepares the folder for it."""
 
     name: str
     command: tuple[str, ...]
+    output: str
     before: Callable[[Path], None] | None = None
 
 
@@ -113,7 +106,7 @@ def stages(size: Size, seed: int) -> list[Stage]:
         ),
         "predict the other patients": (
             *("nnUNetv2_predict", "-i", f"{raw}/imagesTs", "-o", "predictions", *model),
-            *("-npp", "1", "-nps", "1", "--disable_tta", "--continue_prediction"),
+            *("-step_size", "0.8", "-npp", "1", "-nps", "1", "--disable_tta", "--continue_prediction"),
         ),
         "evaluate": (
             *("nnunet-ms-evaluate", "--predictions", "predictions", "--references", f"{raw}/labelsTs"),
@@ -133,7 +126,17 @@ def stages(size: Size, seed: int) -> list[Stage]:
         "predict the other patients": remove_damaged_predictions,
         "describe the trial": partial(select_patients, patients=trial_patients(size)),
     }
-    return [Stage(name, command, before.get(name)) for name, command in commands.items()]
+    outputs = {
+        "simulate a trial": "trial/manifest.csv",
+        "convert": f"{raw}/dataset.json",
+        "plan and preprocess": f"nnunet/preprocessed/Dataset{DATASET}_Demo/{PLANS}.json",
+        "train": f"nnunet/results/Dataset{DATASET}_Demo/{size.trainer}__{PLANS}__{CONFIGURATION}/plans.json",
+        "predict the other patients": "predictions/plans.json",
+        "evaluate": "evaluation/agreement.csv",
+        "describe the trial": "trial.toml",
+        "endpoints and report": "report/index.html",
+    }
+    return [Stage(name, command, outputs[name], before.get(name)) for name, command in commands.items()]
 
 
 def trial_patients(size: Size) -> list[str]:
@@ -192,19 +195,19 @@ def _run_stage(stage: Stage, out: Path, title: str) -> None:
         stream.write(f"$ {shlex.join(stage.command)}\n")
         stream.flush()
         code = subprocess.run(_executable(stage.command), cwd=out, env=_environment(out), stdout=stream, stderr=stream)
-    if code.returncode != 0:
+    if code.returncode != 0 or not (out / stage.output).exists():
         tail = "\n".join(log.read_text(encoding="utf-8").splitlines()[-15:])
-        raise NnunetMsError(f"{title}: exit code {code.returncode}. The end of {log}:\n{tail}")
+        raise NnunetMsError(
+            f"{title}: exit code {code.returncode}, expected {out / stage.output}. The end of {log}:\n{tail}"
+        )
     with whole_file(marker) as aside:
         aside.write_text(shlex.join(stage.command), encoding="utf-8")
     print(f"{time.monotonic() - started:.0f} s", flush=True)
 
 
 def _executable(command: Sequence[str]) -> list[str]:
-    """The command with the interpreter and scripts of this environment, also when it is not activated."""
+    """The command with the scripts of this environment, also when it is not activated."""
     program, *arguments = command
-    if program in MODULES:
-        return [sys.executable, "-m", MODULES[program], *arguments]
     script = Path(sys.executable).parent / program
     return [str(script) if script.exists() else program, *arguments]
 

@@ -1,6 +1,8 @@
 """The demo's own work: which stage runs, what a restart repeats, what a failure says."""
 
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +22,11 @@ def counting(monkeypatch):
     """Three stages that each append their name to a file; the second fails as long as `stop` exists."""
     append = "open('done.txt', 'a').write({!r})"
     fails = "import pathlib, sys; sys.exit('wrong turn') if pathlib.Path('stop').exists() else " + append.format("b")
-    made = [Stage("a", python(append.format("a"))), Stage("b", python(fails)), Stage("c", python(append.format("c")))]
+    made = [
+        Stage("a", python(append.format("a")), "done.txt"),
+        Stage("b", python(fails), "done.txt"),
+        Stage("c", python(append.format("c")), "done.txt"),
+    ]
     monkeypatch.setattr(demo, "stages", lambda *_: made)
 
 
@@ -29,7 +35,9 @@ def test_a_failed_stage_is_named_with_its_log_and_a_restart_goes_on_there(tmp_pa
     out = tmp_path / "demo"
     demo._claim(out, f"{FULL} seed=0")
     (out / "stop").touch()
-    with pytest.raises(NnunetMsError, match=r"\[2/3\] b: exit code 1\. The end of .*b\.log:\n.*wrong turn"):
+    with pytest.raises(
+        NnunetMsError, match=r"\[2/3\] b: exit code 1, .*The end of .*b\.log:\n.*wrong turn"
+    ):
         demo.demo(out, FULL, 0)
     (out / "stop").unlink()
     assert demo.demo(out, FULL, 0) == 0
@@ -68,11 +76,13 @@ def test_half_written_predictions_are_made_again(tmp_path):
     assert [path.name for path in (tmp_path / "predictions").iterdir()] == ["good.nii.gz"]
 
 
+def test_a_stage_that_leaves_nothing_is_a_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "stages", lambda *_: [Stage("silent", python("pass"), "result.csv")])
+    with pytest.raises(NnunetMsError, match=r"silent: exit code 0, expected .*result\.csv"):
+        demo.demo(tmp_path / "demo", FULL, 0)
+
+
 def test_the_demos_commands_are_the_ones_of_the_package():
+    scripts = tomllib.loads((Path(demo.__file__).parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
     programs = {stage.command[0] for stage in demo.stages(QUICK, 0)}
-    assert {p for p in programs if p.startswith("nnunet-ms")} == set(demo.MODULES)
-    assert {p for p in programs if not p.startswith("nnunet-ms")} == {
-        "nnUNetv2_plan_and_preprocess",
-        "nnUNetv2_train",
-        "nnUNetv2_predict",
-    }
+    assert programs - set(scripts) == {"nnUNetv2_plan_and_preprocess", "nnUNetv2_train", "nnUNetv2_predict"}

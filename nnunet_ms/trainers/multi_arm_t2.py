@@ -293,7 +293,7 @@ class nnUNetTrainerMSPlain(nnUNetTrainerMSMultiArm):  # noqa: N801
 
 
 class nnUNetTrainerMSMultiArmSmall(nnUNetTrainerMSMultiArm):  # noqa: N801
-    """The multi-arm network with 374 k parameters and 300 steps of four small patches: minutes on two CPU cores.
+    """The multi-arm network with 374 k parameters and 200 steps of four small patches: minutes on two CPU cores.
 
     For the demo and for trying things out. Everything but the sizes, the learning rate and the dropout is the real one.
     """
@@ -301,7 +301,7 @@ class nnUNetTrainerMSMultiArmSmall(nnUNetTrainerMSMultiArm):  # noqa: N801
     filters: ClassVar[tuple[int, ...]] = (8, 16, 32, 64)
     learning_rate = 3e-3  # few steps of a narrow network
     dropout = 0.0
-    epochs = 30
+    epochs = 20
     iterations_per_epoch = 10
     validation_iterations_per_epoch = 1
     max_patch_voxels: ClassVar[int | None] = 16 * 64 * 64

@@ -68,9 +68,15 @@ def stride_between(strides: Sequence[Stride], fine: int, coarse: int) -> Stride:
     return total[0], total[1], total[2]
 
 
-def laid_out(x: torch.Tensor) -> torch.Tensor:
-    """Return (B, C, Z, Y, X) with channels last in memory on CPU, where 3-D convolutions then take half the time."""
-    return x.contiguous(memory_format=torch.channels_last_3d) if x.device.type == "cpu" else x
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """Lay (B, C, Z, Y, X) out with channels last on a CPU, where 3-D convolutions then take half the time.
+
+    A single channel counts as laid out either way, and what follows it would fall back to channels first; hence the
+    explicit copy.
+    """
+    if x.device.type != "cpu":
+        return x
+    return torch.empty_like(x, memory_format=torch.channels_last_3d).copy_(x)
 
 
 def with_background(foreground: torch.Tensor) -> torch.Tensor:
@@ -108,3 +114,29 @@ class Heads(nn.Module):
         if not self.deep_supervision:
             return with_background(self.seg_layers[0](decoded[0]))
         return [with_background(head(x)) for head, x in zip(self.seg_layers, decoded, strict=True)]
+
+
+class LesionNetwork(nn.Module):
+    """What every network shares: on a CPU, the input in the shape that PyTorch's 3-D convolutions are fast on.
+
+    Channels last in memory halve the time of a training step. A batch of one goes through as a batch of two: PyTorch
+    sends narrow convolutions of a single image to a fallback without vectorisation, three times slower than twice the
+    work (benchmarks/cpu_inference.py).
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Map images (B, C, Z, Y, X) to logits (B, 1 + foreground classes, Z, Y, X), background logit 0.
+
+        With deep supervision a list of three, full resolution first.
+        """
+        if x.device.type != "cpu":
+            return self.logits(x)
+        x = channels_last(x)
+        if x.shape[0] > 1 or self.training:  # batch statistics would not mind a copy, dropout would
+            return self.logits(x)
+        both = self.logits(torch.cat((x, x)))
+        return both[:1] if isinstance(both, torch.Tensor) else [level[:1] for level in both]
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Compute the logits of a batch, see `forward`."""
+        raise NotImplementedError(f"{type(self).__name__} defines no logits")

@@ -16,10 +16,11 @@ from torch import nn
 
 from nnunet_ms.trainers.networks.blocks import (
     Heads,
+    LesionNetwork,
     ResidualBlock,
     Stride,
+    channels_last,
     initialise,
-    laid_out,
     projection,
     resize_like,
     stride_between,
@@ -138,7 +139,7 @@ class DenseDecoder(Heads):
         return self.heads(decoded[:-1])
 
 
-class MultiArmUNet(nn.Module):
+class MultiArmUNet(LesionNetwork):
     """Several encoders, one decoder.
 
     Parameters
@@ -187,13 +188,11 @@ class MultiArmUNet(nn.Module):
         self.decoder = DenseDecoder(filters, foreground_classes, first_kernel, dropout, deep_supervision)
         initialise(self)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        """Map images (B, C, Z, Y, X) to logits (B, 1 + foreground_classes, Z, Y, X), background logit 0.
-
-        With deep supervision a list of three, full resolution first.
-        """
+    def logits(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Compute the logits of a batch, see `LesionNetwork.forward`."""
         per_arm = [
-            encoder(laid_out(x[:, list(arm.channels)])) for encoder, arm in zip(self.encoders, self.arms, strict=True)
+            encoder(channels_last(x[:, list(arm.channels)]))
+            for encoder, arm in zip(self.encoders, self.arms, strict=True)
         ]
         projected = [
             project(torch.cat(level, dim=1))

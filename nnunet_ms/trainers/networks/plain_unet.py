@@ -7,10 +7,10 @@ from torch import nn
 
 from nnunet_ms.trainers.networks.blocks import (
     Heads,
+    LesionNetwork,
     ResidualBlock,
     Stride,
     initialise,
-    laid_out,
     projection,
     resize_like,
 )
@@ -36,7 +36,7 @@ class PlainDecoder(Heads):
         return self.heads(decoded[:-1])
 
 
-class PlainUNet(nn.Module):
+class PlainUNet(LesionNetwork):
     """Residual 3-D U-Net, one encoder, adjacent levels only; arguments as `MultiArmUNet`."""
 
     def __init__(
@@ -59,9 +59,9 @@ class PlainUNet(nn.Module):
         self.decoder = PlainDecoder(filters, foreground_classes, dropout, deep_supervision)
         initialise(self)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        """Map images (B, C, Z, Y, X) to logits, as `MultiArmUNet.forward`."""
-        features = [self.blocks[0](laid_out(x))]
+    def logits(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Compute the logits of a batch, see `LesionNetwork.forward`."""
+        features = [self.blocks[0](x)]
         for down, block in zip(self.downs, list(self.blocks)[1:], strict=True):
             features.append(block(torch.relu(down(features[-1]))))
         output: torch.Tensor | list[torch.Tensor] = self.decoder(features)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from nnunet_ms.trainers.networks.blocks import ResidualBlock, stride_between, with_background
+from nnunet_ms.trainers.networks.plain_unet import PlainUNet
 
 STRIDES = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2))
 
@@ -30,3 +31,12 @@ def test_with_background_keeps_several_lesion_types_apart():
     full = with_background(logits)
     assert full.shape[1] == 3
     assert torch.equal(full[:, 1:], logits)
+
+
+def test_one_image_gives_what_it_gives_in_a_batch():
+    network = PlainUNet(2, filters=(4, 8, 16, 32)).eval()
+    x = torch.randn(2, 2, 8, 16, 16)
+    with torch.no_grad():
+        for alone, together in zip(network(x[:1]), network(x), strict=True):
+            assert alone.shape[0] == 1
+            assert torch.allclose(alone, together[:1], atol=1e-5)
