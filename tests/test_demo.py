@@ -35,9 +35,7 @@ def test_a_failed_stage_is_named_with_its_log_and_a_restart_goes_on_there(tmp_pa
     out = tmp_path / "demo"
     demo._claim(out, f"{FULL} seed=0")
     (out / "stop").touch()
-    with pytest.raises(
-        NnunetMsError, match=r"\[2/3\] b: exit code 1, .*The end of .*b\.log:\n.*wrong turn"
-    ):
+    with pytest.raises(NnunetMsError, match=r"\[2/3\] b: exit code 1, .*The end of .*b\.log:\n.*wrong turn"):
         demo.demo(out, FULL, 0)
     (out / "stop").unlink()
     assert demo.demo(out, FULL, 0) == 0

@@ -119,8 +119,8 @@ class Heads(nn.Module):
 class LesionNetwork(nn.Module):
     """What every network shares: on a CPU, the input in the shape that PyTorch's 3-D convolutions are fast on.
 
-    Channels last in memory halve the time of a training step. A batch of one goes through as a batch of two: PyTorch
-    sends narrow convolutions of a single image to a fallback without vectorisation, three times slower than twice the
+    Channels last in memory take about half the time of channels first. A batch of one goes through as a batch of two:
+    PyTorch sends narrow convolutions of a single image to an unvectorised fallback that takes longer than twice the
     work (benchmarks/cpu_inference.py).
     """
 
