@@ -96,9 +96,11 @@ def equal_budget(trainer_name: str, device: str) -> None:
     """Plan with nnU-Net's planner, set our patch and batch, train `nnUNetTrainer` for our number of iterations."""
     import torch
     from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
+    from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
     from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiments, preprocess
     from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
     from nnunetv2.run.run_training import get_trainer_from_args
+    from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
     import nnunet_ms.doors.trainers as door
 
@@ -108,7 +110,19 @@ def equal_budget(trainer_name: str, device: str) -> None:
     plans = load_json(str(base / f"{DEFAULT_PLANS}.json"))
     stored = Path(str(nnUNet_results)) / "Dataset803_MS3SEG" / f"{trainer_name}__{PLANS}__3d_fullres"
     equal = load_json(str(stored / "plans.json"))["configurations"]["3d_fullres"]
-    plans["configurations"]["3d_fullres"] |= {key: equal[key] for key in ("patch_size", "batch_size")}
+    configuration = plans["configurations"]["3d_fullres"]
+    # the levels that nnU-Net itself gives a network for this patch; its own patch would take hours on a CPU
+    _, strides, kernels, patch, _ = get_pool_and_conv_props(configuration["spacing"], equal["patch_size"], 4, 999999)
+    configuration |= {"patch_size": [int(n) for n in patch], "batch_size": equal["batch_size"]}
+    configuration["architecture"]["arch_kwargs"] |= {
+        "n_stages": len(strides),
+        "strides": strides,
+        "kernel_sizes": kernels,
+        "features_per_stage": [min(320, 32 * 2**level) for level in range(len(strides))],
+        "n_conv_per_stage": [2] * len(strides),
+        "n_conv_per_stage_decoder": [2] * (len(strides) - 1),
+    }
+    recursive_fix_for_json_export(plans)
     save_json(plans, str(base / f"{DEFAULT_PLANS}.json"), sort_keys=False)
     preprocess([int(CASES)], DEFAULT_PLANS, ("3d_fullres",), (2,))
     torch.manual_seed(0)
