@@ -315,7 +315,6 @@ class nnUNetTrainerMSMultiArmTiny(nnUNetTrainerMSMultiArmSmall):  # noqa: N801
 
     epochs = 2
     iterations_per_epoch = 4
-    max_patch_voxels: ClassVar[int | None] = 8 * 48 * 48
     max_batch_size: ClassVar[int | None] = 2
 
 
