@@ -34,7 +34,7 @@ class Size:
     trainer: str
 
 
-FULL = Size(patients=48, training_patients=12, trainer="nnUNetTrainerMSMultiArmSmall")
+FULL = Size(patients=40, training_patients=10, trainer="nnUNetTrainerMSMultiArmSmall")
 QUICK = Size(patients=12, training_patients=3, trainer="nnUNetTrainerMSMultiArmTiny")
 
 
