@@ -3,8 +3,8 @@
 Six patients of MS3SEG with FLAIR, T2 and T1, three folds by patient. The small trainer is planned, trained and
 validated by `nnUNetv2_plan_and_preprocess` and `nnUNetv2_train`; masks of the three unseen thirds are pooled and
 evaluated. Beside it nnU-Net's default network, loss, optimiser and augmentation (`nnUNetTrainer` on nnU-Net's own
-plans) with the same number of iterations, the same patch and the same batch, on the first fold. The models of all
-folds are then tried on two patients of another data set (open_ms) at their own resolution.
+plans) with the same number of iterations, the same patch and the same batch, on the folds of `--default-folds`. The
+models of all folds are then tried on two patients of another data set (open_ms) at their own resolution.
 
     python benchmarks/real_ms3seg.py --data ../shared/data --work runs/ms3seg
 
@@ -37,13 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "real_ms3seg.csv")
     parser.add_argument("--trainer", default=TRAINER, help="trainer of ours (default: %(default)s)")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--skip-default", action="store_true", help="leave out nnU-Net's default network")
+    parser.add_argument(
+        "--default-folds", type=int, nargs="*", default=[0], help="folds of nnU-Net's default network (default: 0)"
+    )
     args = parser.parse_args(argv)
     prepare(args)
     rows = [score(args, args.trainer, train_ours(args))]
-    if not args.skip_default:
-        rows.append(score(args, f"{args.trainer}, fold 0 only", masks_of(args, args.trainer, PLANS, [0])))
-        rows.append(score(args, "nnUNetTrainer (default network), fold 0 only", train_default(args)))
+    folds = args.default_folds
+    if folds:
+        of_folds = f"folds {' '.join(map(str, folds))}"
+        if len(folds) < len(FOLDS):
+            rows.append(score(args, f"{args.trainer}, {of_folds}", masks_of(args, args.trainer, PLANS, folds)))
+        rows.append(score(args, f"nnUNetTrainer (default network), {of_folds}", train_default(args, folds)))
     rows.append(external(args))
     table = pd.concat(rows, ignore_index=True)
     args.results.parent.mkdir(parents=True, exist_ok=True)
@@ -82,17 +87,18 @@ def train_ours(args: argparse.Namespace) -> Path:
     return masks_of(args, args.trainer, PLANS, FOLDS)
 
 
-def train_default(args: argparse.Namespace) -> Path:
-    """Train nnU-Net's default network on fold 0 with our number of iterations, patch and batch."""
-    folder = model_folder(args, "nnUNetTrainer", DEFAULT_PLANS) / "fold_0"
-    if not (folder / "validation" / "summary.json").exists():
-        started = time.monotonic()
-        call(args, [sys.executable, __file__, "equal-budget", args.trainer, args.device])
-        (folder / "minutes.txt").write_text(f"{(time.monotonic() - started) / 60:.1f}\n")
-    return masks_of(args, "nnUNetTrainer", DEFAULT_PLANS, [0])
+def train_default(args: argparse.Namespace, folds: Sequence[int]) -> Path:
+    """Train nnU-Net's default network with our number of iterations, patch and batch."""
+    for fold in folds:
+        folder = model_folder(args, "nnUNetTrainer", DEFAULT_PLANS) / f"fold_{fold}"
+        if not (folder / "validation" / "summary.json").exists():
+            started = time.monotonic()
+            call(args, [sys.executable, __file__, "equal-budget", args.trainer, args.device, str(fold)])
+            (folder / "minutes.txt").write_text(f"{(time.monotonic() - started) / 60:.1f}\n")
+    return masks_of(args, "nnUNetTrainer", DEFAULT_PLANS, folds)
 
 
-def equal_budget(trainer_name: str, device: str) -> None:
+def equal_budget(trainer_name: str, device: str, fold: str) -> None:
     """Plan with nnU-Net's planner, set our patch and batch, train `nnUNetTrainer` for our number of iterations."""
     import torch
     from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
@@ -126,7 +132,9 @@ def equal_budget(trainer_name: str, device: str) -> None:
     save_json(plans, str(base / f"{DEFAULT_PLANS}.json"), sort_keys=False)
     preprocess([int(CASES)], DEFAULT_PLANS, ("3d_fullres",), (2,))
     torch.manual_seed(0)
-    trainer = get_trainer_from_args(CASES, "3d_fullres", 0, "nnUNetTrainer", DEFAULT_PLANS, device=torch.device(device))
+    trainer = get_trainer_from_args(
+        CASES, "3d_fullres", int(fold), "nnUNetTrainer", DEFAULT_PLANS, device=torch.device(device)
+    )
     trainer.num_epochs, trainer.num_iterations_per_epoch = ours.epochs, ours.iterations_per_epoch
     trainer.num_val_iterations_per_epoch = ours.validation_iterations_per_epoch
     trainer.run_training()
@@ -205,6 +213,6 @@ def call(args: argparse.Namespace, command: Sequence[str], ok: tuple[int, ...] =
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["equal-budget"]:
-        equal_budget(*sys.argv[2:4])
+        equal_budget(*sys.argv[2:5])
         sys.exit(0)
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Augmentation of `multi_arm_t2`: affine and elastic deformation on half of the patches, nothing else.
+"""Augmentation of `multi_arm_t2`: affine and elastic deformation on half of the patches; mirroring on request.
 
 The paper names the kinds and the share; the ranges below are this project's choice.
 """
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
@@ -50,6 +51,7 @@ def training_transforms(
     scales: Sequence[Sequence[float]] | None,
     in_plane_only: bool,
     masked_channels: Sequence[int],
+    mirror_axes: tuple[int, ...] | None = None,
 ) -> BasicTransform:
     """Transforms of one training patch.
 
@@ -63,6 +65,8 @@ def training_transforms(
         Whether deformations stay within the slices (anisotropic voxels).
     masked_channels : sequence of int
         Channels set back to 0 outside the brain after interpolation.
+    mirror_axes : tuple of int, optional
+        Spatial axes along which a patch is mirrored, each with probability one half.
     """
     plane = patch[1:] if in_plane_only else patch
     deformation = OneOfTransform([spatial_transform(plane, deform=True), spatial_transform(plane, deform=False)])
@@ -73,6 +77,8 @@ def training_transforms(
         steps.append(
             MaskImageTransform(apply_to_channels=list(masked_channels), channel_idx_in_seg=0, set_outside_to=0)
         )
+    if mirror_axes:
+        steps.append(MirrorTransform(allowed_axes=mirror_axes))
     steps.append(RemoveLabelTransform(-1, 0))
     if scales is not None:
         steps.append(DownsampleSegForDSTransform(ds_scales=list(scales)))

@@ -38,7 +38,8 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
     From the paper: Adam at 1e-4, batch 10 (in the plans), patches that contain lesions only, affine and elastic
     augmentation on half of them, three supervised levels with weight 1, patient-level folds. Ours: nnU-Net's polynomial
     decay of the learning rate, and the length (250 epochs of 250 iterations; the paper's 30 epochs are passes over all
-    lesion patches). No mirroring, neither in training nor at inference, since the paper has none.
+    lesion patches). No mirroring, neither in training nor at inference, since the paper has none; a variant may set
+    `mirror_left_right`.
     """
 
     learning_rate = 1e-4
@@ -53,6 +54,7 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
     extra_arm_divisor = 4
     max_patch_voxels: ClassVar[int | None] = None  # caps the patch of the plans
     max_batch_size: ClassVar[int | None] = None  # caps the batch of the plans
+    mirror_left_right = False  # of half the training patches, and as nnU-Net's test-time augmentation
     seed: ClassVar[int | None] = None  # makes training repeatable, see `_seed`
     checkpoint_every = 50  # epochs
 
@@ -235,23 +237,25 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(  # noqa: N802 - nnU-Net's name
         self,
-    ) -> tuple[tuple[float, float], bool, Any, None]:
-        """Small rotations, in-plane only where voxels are anisotropic, and no mirroring."""
+    ) -> tuple[tuple[float, float], bool, Any, tuple[int, ...] | None]:
+        """Small rotations, in-plane only where voxels are anisotropic; mirroring only for variants that ask for it."""
         patch = self.configuration_manager.patch_size
         rotation = (-MAX_ROTATION, MAX_ROTATION)
         in_plane_only = is_anisotropic(self.configuration_manager.spacing)
         initial = get_patch_size(patch, rotation, rotation, rotation, SCALING)
         if in_plane_only:
             initial[0] = patch[0]
-        self.inference_allowed_mirroring_axes = None
-        return rotation, in_plane_only, initial, None
+        # voxels are (z, y, x) in the file's order, then transposed by the plans; x is left-right in axial scans
+        axes = (list(self.plans_manager.transpose_forward).index(2),) if self.mirror_left_right else None
+        self.inference_allowed_mirroring_axes = axes
+        return rotation, in_plane_only, initial, axes
 
     @staticmethod
     def get_training_transforms(
         patch_size: Any,
         rotation_for_DA: Any,  # noqa: ARG004 - nnU-Net's signature
         deep_supervision_scales: Any,
-        mirror_axes: Any,  # noqa: ARG004
+        mirror_axes: tuple[int, ...] | None,
         do_dummy_2d_data_aug: bool,
         use_mask_for_norm: list[bool] | None = None,
         is_cascaded: bool = False,  # noqa: ARG004
@@ -261,7 +265,7 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
     ) -> BasicTransform:
         """Affine and elastic deformation on half of the patches; see `augmentation.training_transforms`."""
         masked = [i for i, use in enumerate(use_mask_for_norm or []) if use]
-        return training_transforms(patch_size, deep_supervision_scales, do_dummy_2d_data_aug, masked)
+        return training_transforms(patch_size, deep_supervision_scales, do_dummy_2d_data_aug, masked, mirror_axes)
 
     def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Loss and hard counts of one batch; as nnU-Net's, but the target's second channel holds lesion volumes."""
@@ -295,12 +299,14 @@ class nnUNetTrainerMSPlain(nnUNetTrainerMSMultiArm):  # noqa: N801
 class nnUNetTrainerMSMultiArmSmall(nnUNetTrainerMSMultiArm):  # noqa: N801
     """The multi-arm network with 374 k parameters and 200 steps of four small patches: minutes on two CPU cores.
 
-    For the demo and for trying things out. Everything but the sizes, the learning rate and the dropout is the real one.
+    For the demo and for trying things out. Everything but the sizes, the learning rate, the dropout and the mirroring,
+    which makes more of few patients, is the real one.
     """
 
     filters: ClassVar[tuple[int, ...]] = (8, 16, 32, 64)
     learning_rate = 3e-3  # few steps of a narrow network
     dropout = 0.0
+    mirror_left_right = True
     epochs = 20
     iterations_per_epoch = 10
     validation_iterations_per_epoch = 1
