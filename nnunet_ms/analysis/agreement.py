@@ -116,10 +116,9 @@ def summarise_cohort(metrics: pd.DataFrame, totals: pd.DataFrame, rule: Rule) ->
 
 def _isbi_score(parts: dict[str, Summary]) -> Summary:
     """DSC/8 + PPV/8 + (1 - LFPR)/4 + LTPR/4 + Corr/4 of the cohort's values; undefined if one of them is."""
-    value = (
-        (parts["dice"].mean + parts["ppv"].mean) / 8
-        + (1 - parts["lfpr"].mean + parts["ltpr"].mean + parts["r_vol"].mean) / 4
-    )
+    value = (parts["dice"].mean + parts["ppv"].mean) / 8 + (
+        1 - parts["lfpr"].mean + parts["ltpr"].mean + parts["r_vol"].mean
+    ) / 4
     cases = parts["r_vol"].n
     return Summary(value, np.nan, 0 if np.isnan(value) else cases, 0)
 
@@ -220,10 +219,6 @@ def _size_row(reference: pd.DataFrame, predicted: pd.DataFrame, references: int,
 def _interval(patients: pd.Series, property_of_lesion: pd.Series) -> tuple[float, float]:
     by_patient = property_of_lesion.groupby(patients).agg(["sum", "count"])
     return clustered_interval(by_patient["sum"].to_numpy(np.int64), by_patient["count"].to_numpy(np.int64))
-
-
-def ratio(part: float | np.number, whole: float | np.number) -> float:
-    return float(part / whole) if whole else np.nan
 
 
 COHORT_METRICS = {"r_vol": "volume_ml", "r_count": "lesion_count"}  # Pearson r between raters of this column

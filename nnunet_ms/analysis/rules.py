@@ -145,7 +145,7 @@ _KRISHNAN2023 = Rule(
     filters_voxels=True,
 )
 
-# Carass A et al. NeuroImage 2017;148:77-102. doi:10.1016/j.neuroimage.2016.12.064. The connectivity is not stated there.
+# Carass A et al. NeuroImage 2017;148:77-102. doi:10.1016/j.neuroimage.2016.12.064. It states no connectivity.
 # `isbi15_raw` is the published weighting; the website's 0-100 number uses a normalisation that was never published.
 _ISBI2015 = Rule(
     name="isbi2015",

@@ -11,7 +11,7 @@ import pytest
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.agreement import SIZE_BINS
-from nnunet_ms.analysis.evaluate import FAILURES, evaluate, pair_masks
+from nnunet_ms.analysis.evaluate import CHANGES, CONCORDANCE, FAILURES, evaluate
 from nnunet_ms.analysis.evaluate_cli import main
 from nnunet_ms.errors import ImageError, SettingsError, TableError
 from tests.analysis.naive_matching import random_pair, scores
@@ -21,6 +21,8 @@ WRITTEN = {
     "visits.csv": tables.VISITS,
     "agreement_cases.csv": tables.AGREEMENT_CASES,
     "agreement.csv": tables.AGREEMENT,
+    "lesion_changes.csv": CHANGES,
+    "concordance.csv": CONCORDANCE,
     "size_bins.csv": SIZE_BINS,
     "failures.csv": FAILURES,
 }
@@ -96,7 +98,8 @@ def test_visits_are_the_sums_of_lesions(folders):
 
 def test_folder_holds_the_named_files_and_nothing_else(folders):
     command(folders)
-    figures = {f"size_bins_krishnan2023.{suffix}" for suffix in ("svg", "png")}
+    stems = ("size_bins_krishnan2023", "concordance_volume_ml", "concordance_lesion_count")
+    figures = {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "png")}
     assert {path.name for path in folders[2].iterdir()} == {*WRITTEN, *figures}
     assert {path.name for path in folders[2].parent.iterdir()} == {"references", "predictions", "out"}
 
@@ -226,13 +229,6 @@ def test_output_below_a_file(folders):
     for out in (folders[2], folders[2] / "below"):
         with pytest.raises(SettingsError, match="out is a file"):
             evaluate(*folders[:2], out)
-
-
-def test_hidden_and_other_files_are_no_cases(folders):
-    (folders[0] / "._c0.nii.gz").write_bytes(b"resource fork")
-    (folders[0] / "dataset.json").write_text("{}")
-    pairing = pair_masks(folders[1], folders[0])
-    assert ([pair.case_id for pair in pairing.pairs], pairing.failures) == ([f"c{seed}" for seed in SEEDS], [])
 
 
 def test_an_error_while_writing_keeps_the_earlier_evaluation(folders, monkeypatch):
