@@ -149,7 +149,7 @@ def classify(
         (old == 0) & (outside <= minimum),
         (outside <= minimum) | (outside <= rule.growth_ratio * old),
         old == 0,
-        (outside > rule.new_ratio * old) & (1000 * voxel_volume_ml * outside > rule.new_mm3),
+        (outside > rule.new_ratio * old) & (np.round(1000 * voxel_volume_ml * outside, 6) > rule.new_mm3),
         largest_outside > rule.growth_ratio * old,
     ]
     return np.select(conditions, ["small", "existing", "new", "new", "enlarging"], default="existing")
