@@ -107,7 +107,7 @@ def locate(lesions: Lesions, regions: Mapping[str, Volume]) -> dict[str, npt.NDA
 
 
 def _nearest(tree_mm: FloatArray, query_mm: FloatArray) -> FloatArray:
-    distance, _ = cKDTree(tree_mm, balanced_tree=False, compact_nodes=False).query(query_mm)
+    distance, _ = cKDTree(tree_mm, leafsize=64, balanced_tree=False, compact_nodes=False).query(query_mm)
     return np.asarray(distance, dtype=np.float64)
 
 

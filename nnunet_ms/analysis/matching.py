@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.analysis.lesions import Connectivity, IntArray, Lesions, find_lesions, new_numbers, without_small
+from nnunet_ms.analysis.lesions import Connectivity, IntArray, Lesions, find_all_lesions, new_numbers, without_small
 from nnunet_ms.images import Volume
 
 BoolArray = npt.NDArray[np.bool_]
@@ -166,10 +166,9 @@ def match_by_rules(
     list of Match
         One per rule, in the order of `rules`.
     """
-    labelled: dict[Connectivity, tuple[Lesions, Lesions, Overlap]] = {}
-    for connectivity in dict.fromkeys(rule.connectivity for rule in rules):
-        first, second = find_lesions(reference, connectivity), find_lesions(prediction, connectivity)
-        labelled[connectivity] = first, second, count_overlap(first, second)
+    connectivities = list(dict.fromkeys(rule.connectivity for rule in rules))
+    first, second = (find_all_lesions(mask, connectivities) for mask in (reference, prediction))
+    labelled = {c: (first[c], second[c], count_overlap(first[c], second[c])) for c in connectivities}
     return [_apply(rule, *labelled[rule.connectivity], brain_voxels) for rule in rules]
 
 
