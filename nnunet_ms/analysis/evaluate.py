@@ -259,10 +259,12 @@ def _assemble(
         "changes": CHANGES.names,
         "sizes": [],
     }
-    stacked = {
-        name: stack([block for rows in patients for block in getattr(rows, name)], order)
-        for name, order in columns.items()
-    }
+    stacked = {}
+    for name, order in columns.items():
+        blocks = [block for rows in patients for block in getattr(rows, name)]
+        for rows in patients:
+            getattr(rows, name).clear()  # the frame takes its place: thousands of visits do not fit twice
+        stacked[name] = stack(blocks, order)
     for name in ("lesions", "totals", "metrics"):
         stacked[name] = stacked[name].sort_values("case_id", kind="stable", ignore_index=True)
     totals, metrics = _with_all_columns(stacked["totals"]), stacked["metrics"]

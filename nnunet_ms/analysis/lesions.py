@@ -103,7 +103,7 @@ def find_all_lesions(mask: Volume, connectivities: Iterable[Connectivity]) -> di
     coordinates = tuple(axis + start for axis, start in zip(local, origin, strict=True))
     lesions: dict[Connectivity, Lesions] = {}
     for connectivity in connectivities:
-        labels = cc3d.connected_components(inside, connectivity=connectivity, binary_image=True)
+        labels = cc3d.connected_components(inside, connectivity=connectivity)
         rows = _rows_in_scan_order(labels.ravel()[position])
         lesions[connectivity] = _describe(coordinates, rows, mask.grid)
     return lesions
