@@ -155,13 +155,23 @@ def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
-            content = gzip.decompress(content)  # to the end, so the checksum is verified too
+            content = _gunzip(content)  # to the end, so the checksum is verified too
         data: npt.NDArray[np.generic] = np.asanyarray(type(image).from_bytes(content).dataobj)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ImageError(f"{path}: truncated or damaged ({one_line(error)}). Copy or download it again.") from error
     if not np.issubdtype(data.dtype, np.number) or np.iscomplexobj(data):
         raise ImageError(f"{path}: expected real numbers, found voxels of type {data.dtype}. Split or convert it.")
     return data.astype(np.float32) if np.issubdtype(data.dtype, np.floating) else data
+
+
+def _gunzip(content: bytes) -> bytes:
+    """Decompress in one piece, of the size that the file's last four bytes give; growing it by steps takes longer."""
+    expected = int.from_bytes(content[-4:], "little")
+    if 0 < expected <= 1032 * len(content):  # deflate cannot compress further, so a larger number is damage
+        data = zlib.decompress(content, wbits=31, bufsize=expected)
+        if len(data) == expected:
+            return data
+    return gzip.decompress(content)  # several members, or damage, which this names
 
 
 def _values(data: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

@@ -175,7 +175,9 @@ def intraclass_correlation(ratings: npt.NDArray[np.number], level: float = LEVEL
         return Coefficient(np.nan, np.nan, np.nan, n, level)
     between, judges, error = _mean_squares(values)
     estimate = (between - error) / (between + (k - 1) * error + k * (judges - error) / n)
-    if error == 0:  # raters differ by a constant at most, so the interval has no width that data could tell
+    if (
+        error <= 1e-12 * between
+    ):  # 0 but for rounding: raters differ by a constant at most, so the interval has no width that data could tell
         return Coefficient(estimate, np.nan, np.nan, n, level)
     return Coefficient(estimate, *_icc_interval(between, judges, error, n, k, level), n=n, level=level)
 

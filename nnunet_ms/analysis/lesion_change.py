@@ -10,12 +10,11 @@ Both visits must lie on one grid, registered: a shift of the head by one voxel t
 from dataclasses import dataclass
 from typing import Literal
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.lesions import Connectivity, IntArray, bounding_box
+from nnunet_ms.analysis.lesions import Connectivity, IntArray, bounding_box, label_components
 from nnunet_ms.images import Volume, check_same_grid
 
 BoolArray = npt.NDArray[np.bool_]
@@ -227,13 +226,13 @@ def _mirrored(change: npt.NDArray[np.str_], old: IntArray) -> npt.NDArray[np.str
 def _parts(here: BoolArray, other: BoolArray, connectivity: Connectivity) -> tuple[IntArray, IntArray, IntArray]:
     """Old voxels, other voxels, and the largest connected part of these, of each component, (L,) each."""
     position = np.flatnonzero(here)
-    lesion = cc3d.connected_components(here, connectivity=connectivity).ravel()[position].astype(np.int64)
+    lesion = label_components(here, connectivity).ravel()[position].astype(np.int64)
     count = int(lesion.max()) if lesion.size else 0
     is_old = other.ravel()[position]
     old = np.bincount(lesion[is_old], minlength=count + 1)
     outside = np.bincount(lesion[~is_old], minlength=count + 1)
     # a part outside is connected inside `here`, so it belongs to one lesion only
-    outer = cc3d.connected_components(here & ~other, connectivity=connectivity).ravel()[position[~is_old]]
+    outer = label_components(here & ~other, connectivity).ravel()[position[~is_old]]
     lesion_of_part = np.zeros(int(outer.max()) + 1 if outer.size else 1, dtype=np.int64)
     lesion_of_part[outer] = lesion[~is_old]
     largest = np.zeros(count + 1, dtype=np.int64)

@@ -6,7 +6,7 @@ not by image volume.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cc3d
 import numpy as np
@@ -103,10 +103,20 @@ def find_all_lesions(mask: Volume, connectivities: Iterable[Connectivity]) -> di
     coordinates = tuple(axis + start for axis, start in zip(local, origin, strict=True))
     lesions: dict[Connectivity, Lesions] = {}
     for connectivity in connectivities:
-        labels = cc3d.connected_components(inside, connectivity=connectivity)
+        labels = label_components(inside, connectivity)
         rows = _rows_in_scan_order(labels.ravel()[position])
         lesions[connectivity] = _describe(coordinates, rows, mask.grid)
     return lesions
+
+
+def label_components(mask: npt.NDArray[np.bool_], connectivity: Connectivity) -> npt.NDArray[np.unsignedinteger]:
+    """Number the connected components of a C-ordered mask (X, Y, Z) from 1; 0 is background."""
+    if min(mask.shape) > 1:
+        return np.asarray(cc3d.connected_components(mask, connectivity=connectivity))
+    # cc3d 4.1.1 fails on two voxels in a box of 1x1x3 at connectivity 26: it reserves too few labels for thin boxes
+    thick = np.pad(mask, [(0, 1)] * 3)
+    labels = cc3d.connected_components(thick, connectivity=connectivity)
+    return np.ascontiguousarray(labels[:-1, :-1, :-1])
 
 
 def without_small(lesions: Lesions, minimum_voxels: int) -> Lesions:
@@ -152,9 +162,8 @@ def lesion_columns(lesions: Lesions) -> dict[str, npt.NDArray[np.generic]]:
 
 def bounding_box(data: npt.NDArray[np.generic]) -> tuple[tuple[slice, ...], IntArray]:
     """Slices around the non-zero voxels, and their first corner (3,); one voxel for an empty mask."""
-    # the largest value of a plane is found several times faster than whether any value is true; negative ones are not
-    # expected, but would be missed
-    largest = data.max if data.dtype == np.bool_ or np.issubdtype(data.dtype, np.unsignedinteger) else data.any
+    # the largest value of a plane is found several times faster than whether any value is true
+    largest: Any = data.max if data.dtype == np.bool_ or np.issubdtype(data.dtype, np.unsignedinteger) else data.any
     slab = largest(axis=2)
     planes = [slab.any(axis=1), slab.any(axis=0), largest(axis=1).any(axis=0)]
     ends = [np.flatnonzero(plane)[[0, -1]] if plane.any() else np.zeros(2, dtype=np.int64) for plane in planes]

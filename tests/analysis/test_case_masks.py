@@ -20,9 +20,7 @@ def test_other_orientations_of_the_same_grid_are_turned(write_nifti, axes):
     data = labels()
     reference = write_nifti("reference.nii.gz", data, affine=AFFINE)
     image = nib.Nifti1Image(data, AFFINE)
-    change = nib.orientations.ornt_transform(
-        nib.io_orientation(AFFINE), nib.orientations.axcodes2ornt(tuple(axes))
-    )
+    change = nib.orientations.ornt_transform(nib.io_orientation(AFFINE), nib.orientations.axcodes2ornt(tuple(axes)))
     turned = image.as_reoriented(change)
     path = write_nifti("turned.nii.gz", np.asarray(turned.dataobj), affine=turned.affine)
     volume = onto_grid(read_volume(path), read_volume(reference))

@@ -137,6 +137,13 @@ def test_undefined(x, y):
         assert value.n == len(x)
 
 
+def test_agreement_up_to_rounding_has_no_interval():
+    # Found by evaluating a model against itself: mean squares of 1e-32 instead of 0.
+    x = np.array([0.1, 0.2, 0.3, 0.7, 0.25, 0.15])
+    result = intraclass_correlation(np.column_stack([x, x * (1 + 1e-16)]))
+    assert (result.estimate, np.isnan(result.low)) == (pytest.approx(1), True)
+
+
 def test_one_rater_constant():
     # By definition: no correlation exists, and no covariance makes Lin's coefficient 0.
     x, y = [1.0, 2.0, 3.0], [2.0, 2.0, 2.0]
