@@ -71,7 +71,8 @@ def read_volume(path: Path) -> Volume:
     image = _open(path)
     grid = _grid_of(image, path)
     data = _read_voxels(image, path)
-    bad = int(data.size - np.count_nonzero(np.isfinite(data)))
+    is_float = np.issubdtype(data.dtype, np.floating)  # whole numbers are finite; looking at them all takes time
+    bad = int(data.size - np.count_nonzero(np.isfinite(data))) if is_float else 0
     if bad:
         raise ImageError(
             f"{path}: expected finite voxels, found {bad} NaN or infinite of {data.size}. "
@@ -97,7 +98,7 @@ def read_mask(path: Path, labels: Iterable[int] = (0, 1)) -> Volume:
             f"{path}: expected a mask with values {allowed}, found {_few(strange)}. "
             "Is this the mask, and is it binarised?"
         )
-    return Volume(volume.data.astype(np.uint8), volume.grid, path)
+    return Volume(volume.data.astype(np.uint8, copy=False), volume.grid, path)
 
 
 def check_same_grid(reference: Volume | Grid, other: Volume | Grid, reference_name: str, other_name: str) -> None:
@@ -154,7 +155,7 @@ def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
-            content = gzip.decompress(content)  # to the end, so the checksum is verified too
+            content = _gunzip(content)  # to the end, so the checksum is verified too
         data: npt.NDArray[np.generic] = np.asanyarray(type(image).from_bytes(content).dataobj)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ImageError(f"{path}: truncated or damaged ({one_line(error)}). Copy or download it again.") from error
@@ -163,9 +164,20 @@ def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
     return data.astype(np.float32) if np.issubdtype(data.dtype, np.floating) else data
 
 
+def _gunzip(content: bytes) -> bytes:
+    """Decompress in one piece, of the size that the file's last four bytes give; growing it by steps takes longer."""
+    expected = int.from_bytes(content[-4:], "little")
+    if 0 < expected <= 1032 * len(content):  # deflate cannot compress further, so a larger number is damage
+        data = zlib.decompress(content, wbits=31, bufsize=expected)
+        if len(data) == expected:
+            return data
+    return gzip.decompress(content)  # several members, or damage, which this names
+
+
 def _values(data: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """Different values of an image; whole numbers within 0..1 need no sort of millions of voxels."""
-    if np.issubdtype(data.dtype, np.integer) and data.size and data.min() >= 0 and data.max() <= 1:
+    is_whole = np.issubdtype(data.dtype, np.integer) and data.size > 0
+    if is_whole and data.max() <= 1 and (np.issubdtype(data.dtype, np.unsignedinteger) or data.min() >= 0):
         return np.array([0, 1], dtype=data.dtype)
     return np.unique(data)
 

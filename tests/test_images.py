@@ -106,3 +106,12 @@ def test_written_volumes_read_back_and_are_the_same_bytes_each_time(tmp_path: Pa
     back = read_mask(tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(back.data, MASK)
     np.testing.assert_array_equal(back.grid.affine, affine)
+
+
+def test_gzip_files_of_several_members(tmp_path):
+    # Oracle: the gzip format allows members one after the other (bgzip, pigz); nibabel reads them.
+    path = tmp_path / "m.nii.gz"
+    nib.save(nib.Nifti1Image(MASK, np.eye(4)), path)
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(b"".join(gzip.compress(content[i : i + 100]) for i in range(0, len(content), 100)))
+    np.testing.assert_array_equal(read_mask(path).data, np.asanyarray(nib.load(path).dataobj))

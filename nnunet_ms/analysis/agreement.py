@@ -1,49 +1,20 @@
-"""Agreement of a model's masks with the reference: per case, over the cohort, and by lesion size.
+"""Agreement of a model's masks with the reference over the cohort and by lesion size; per case see `case_metrics`."""
 
-Lesion-wise positive predictive value and false-positive rate
--------------------------------------------------------------
-Krishnan et al. [1]_ print LPPV .884 and LFPR .178 for OPERA II, .683 and .252 for MICCAI 2016. So their LFPR is not
-1 - LPPV, and it is larger than that in one cohort and smaller in the other; the two must count different things. The
-paper gives no formula. Here F is the number of false lesions (predicted, not confirmed by the reference):
-
-========================  =================================================================================
-`lppv`                    confirmed predicted lesions / predicted lesions
-`lfpr`                    F / predicted lesions; per case this is 1 - `lppv`
-`lppv_by_reference`       found *reference* lesions / (found reference lesions + F)
-`lfpr_complement`         1 - `lppv_by_reference` = F / (found reference lesions + F)
-========================  =================================================================================
-
-`lppv_by_reference` with `lfpr` is a reading under which the printed pairs are possible: one predicted lesion that
-covers several reference lesions raises the first above 1 - `lfpr` (a model that draws generously, as in OPERA II),
-several fragments in one reference lesion lower it (MICCAI 2016, where the model draws sparingly). That reading is
-ours. `lppv` stands in the table's LPPV column because it is `ltpr` with the roles of the masks exchanged.
-
-Empty masks
------------
-A mask is empty when no lesion is left after the size filter. Undefined values are blank and counted, never 0 or 1:
-both empty: everything; prediction empty: `ppv`, `lppv`, `lfpr` (and the two ratios above where no reference lesion is
-found and none is false); reference empty: `tpr`, `ltpr`. With one mask empty, `dice` is 0.
-
-References
-----------
-.. [1] Krishnan AP et al. Sci Rep 2023;13:4102. doi:10.1038/s41598-023-31207-5
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from nnunet_ms.analysis.bootstrap import LEVEL, UNKNOWN, mean_interval, patient_interval, pearson_interval
+from nnunet_ms.analysis.case_metrics import ratio
 from nnunet_ms.analysis.lesions import IntArray
-from nnunet_ms.analysis.matching import Match, Rule
+from nnunet_ms.analysis.matching import Rule
 from nnunet_ms.tables import REFERENCE, Column, Table
 
 MINIMUM_CASES = 3  # two cases always correlate perfectly
-MINIMUM_PATIENTS = 5  # a bootstrap over fewer patients is far too narrow
-LEVEL = 0.95
 ALL_SIZES = "all"
+ISBI_SCORE = "isbi15_raw"  # of a cohort, from the rule's other metrics
 
 SIZE_BINS = Table(
     "agreement by lesion size",
@@ -71,39 +42,41 @@ SIZE_BINS = Table(
 class Summary:
     """Mean and standard deviation (n - 1) of one metric over `n` cases; `n_undefined` cases have no value.
 
-    `mean` is NaN without any case, `sd` below two. For a correlation `mean` is the coefficient, `sd` is NaN, and an
-    undefined coefficient has n = 0.
+    `mean` is NaN without any case, `sd` and `se` (sd / sqrt(n)) below two. For a correlation or a score of the whole
+    cohort `mean` is its value, `sd` and `se` are NaN, and an undefined one has n = 0. `low` to `high` is the bootstrap
+    interval over patients at level `LEVEL`, NaN where it cannot be computed.
     """
 
     mean: float
     sd: float
     n: int
     n_undefined: int
+    se: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
 
 
-def case_metrics(match: Match, rule: Rule) -> dict[str, float]:
-    """Metrics of one case that the rule reports; NaN where undefined (see the module's docstring).
+def summarise_cases(values: Sequence[float], patients: Sequence[str] = ()) -> Summary:
+    """Summarise one metric over the cases in which it is defined; every case weighs the same.
 
-    Voxel-wise metrics (`ppv`, `tpr`, `dice`) are of the masks after the size filter, as the rule filters both masks.
+    With `patients`, one per case, the summary has an interval.
     """
-    return {name: CASE_METRICS[name](match) for name in rule.metrics if name in CASE_METRICS}
-
-
-def summarise_cases(values: Sequence[float]) -> Summary:
-    """Summarise one metric over the cases in which it is defined; every case weighs the same."""
     array = np.asarray(values, dtype=np.float64)
     defined = array[~np.isnan(array)]
     mean = float(defined.mean()) if defined.size else np.nan
     sd = float(defined.std(ddof=1)) if defined.size > 1 else np.nan
-    return Summary(mean, sd, int(defined.size), int(array.size - defined.size))
+    low, high = mean_interval(array, patients) if len(patients) else UNKNOWN
+    se = sd / float(np.sqrt(max(defined.size, 1)))
+    return Summary(mean, sd, int(defined.size), int(array.size - defined.size), se, low, high)
 
 
-def correlate_cases(reference: Sequence[float], prediction: Sequence[float]) -> Summary:
+def correlate_cases(reference: Sequence[float], prediction: Sequence[float], patients: Sequence[str] = ()) -> Summary:
     """Pearson r over cases; undefined with fewer than three cases or when one rater's values are all the same."""
-    pair = np.array([list(reference), list(prediction)], dtype=np.float64)
-    if pair.shape[1] < MINIMUM_CASES or (np.ptp(pair, axis=1) == 0).any():
-        return Summary(np.nan, np.nan, 0, pair.shape[1])
-    return Summary(float(np.asarray(np.corrcoef(pair))[0, 1]), np.nan, pair.shape[1], 0)
+    x, y = np.asarray(reference, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
+    if x.size < MINIMUM_CASES or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Summary(np.nan, np.nan, 0, x.size)
+    low, high = pearson_interval(x, y, patients) if len(patients) else UNKNOWN
+    return Summary(float(np.asarray(np.corrcoef(x, y))[0, 1]), np.nan, x.size, 0, low=low, high=high)
 
 
 def summarise_cohort(metrics: pd.DataFrame, totals: pd.DataFrame, rule: Rule) -> pd.DataFrame:
@@ -112,29 +85,42 @@ def summarise_cohort(metrics: pd.DataFrame, totals: pd.DataFrame, rule: Rule) ->
     Parameters
     ----------
     metrics : pandas.DataFrame
-        Columns `metric`, `value`; one row per case and metric.
+        Columns `patient_id`, `metric`, `value`; one row per case and metric.
     totals : pandas.DataFrame
-        Columns `case_id`, `rater`, `lesion_count`, `volume_ml` under this rule; one row per case and rater (two
-        raters).
+        Columns `case_id`, `patient_id`, `rater`, `lesion_count`, `volume_ml` under this rule; one row per case and
+        rater (two raters).
     rule : Rule
         Whose metrics are summarised.
 
     Returns
     -------
     pandas.DataFrame
-        Columns `metric`, `mean`, `sd`, `n`, `n_undefined`.
+        Columns `metric`, `mean`, `sd`, `n`, `n_undefined`, `se`, `low`, `high`.
     """
     in_order = totals.sort_values("case_id")  # pairs the raters' rows
     is_reference = in_order["rater"] == REFERENCE
     reference, prediction = in_order[is_reference], in_order[~is_reference]
-    rows = []
+    summaries: dict[str, Summary] = {}
     for name in rule.metrics:
-        if name in COHORT_METRICS:
-            summary = correlate_cases(reference[COHORT_METRICS[name]], prediction[COHORT_METRICS[name]])
+        if name == ISBI_SCORE:
+            summaries[name] = _isbi_score(summaries)
+        elif name in COHORT_METRICS:
+            column = COHORT_METRICS[name]
+            patients = reference["patient_id"].to_list()
+            summaries[name] = correlate_cases(reference[column], prediction[column], patients)
         else:
-            summary = summarise_cases(metrics.loc[metrics["metric"] == name, "value"].to_list())
-        rows.append({"metric": name, **vars(summary)})
-    return pd.DataFrame(rows)
+            rows = metrics[metrics["metric"] == name]
+            summaries[name] = summarise_cases(rows["value"].to_list(), rows["patient_id"].to_list())
+    return pd.DataFrame([{"metric": name, **vars(summary)} for name, summary in summaries.items()])
+
+
+def _isbi_score(parts: dict[str, Summary]) -> Summary:
+    """DSC/8 + PPV/8 + (1 - LFPR)/4 + LTPR/4 + Corr/4 of the cohort's values; undefined if one of them is."""
+    value = (parts["dice"].mean + parts["ppv"].mean) / 8 + (
+        1 - parts["lfpr"].mean + parts["ltpr"].mean + parts["r_vol"].mean
+    ) / 4
+    cases = parts["r_vol"].n
+    return Summary(value, np.nan, 0 if np.isnan(value) else cases, 0)
 
 
 def summarise_sizes(lesions: pd.DataFrame, rule: Rule) -> pd.DataFrame:
@@ -198,14 +184,8 @@ def clustered_interval(
        doi:10.1111/j.1467-9868.2007.00593.x
     """
     with_lesions = totals > 0
-    events, totals = events[with_lesions], totals[with_lesions]
-    if totals.size < MINIMUM_PATIENTS:
-        return np.nan, np.nan
-    generator = np.random.default_rng(seed)
-    weights = generator.multinomial(totals.size, np.full(totals.size, 1 / totals.size), size=replicates)
-    tail = 50 * (1 - LEVEL)
-    low, high = np.percentile((weights @ events) / (weights @ totals), [tail, 100 - tail])
-    return float(low), float(high)
+    sums = np.stack([events[with_lesions], totals[with_lesions]], axis=1).astype(np.float64)
+    return patient_interval(sums, lambda resampled: resampled[:, 0] / resampled[:, 1], replicates, seed)
 
 
 def _within(lesions: pd.DataFrame, low: int, high: int | None) -> pd.DataFrame:
@@ -219,19 +199,19 @@ def _size_row(reference: pd.DataFrame, predicted: pd.DataFrame, references: int,
     lfpr_low, lfpr_high = _interval(predicted["patient_id"], false)
     return {
         "reference_lesions": len(reference),
-        "reference_share": _ratio(len(reference), references),
+        "reference_share": ratio(len(reference), references),
         "found_lesions": int(found.sum()),
-        "ltpr": _ratio(found.sum(), len(reference)),
+        "ltpr": ratio(found.sum(), len(reference)),
         "ltpr_low": ltpr_low,
         "ltpr_high": ltpr_high,
         "predicted_lesions": len(predicted),
-        "predicted_share": _ratio(len(predicted), predictions),
+        "predicted_share": ratio(len(predicted), predictions),
         "false_lesions": int(false.sum()),
-        "lfpr": _ratio(false.sum(), len(predicted)),
+        "lfpr": ratio(false.sum(), len(predicted)),
         "lfpr_low": lfpr_low,
         "lfpr_high": lfpr_high,
-        "lesion_dice": _ratio(reference["lesion_dice"].sum(), len(reference)),
-        "lesion_dice_found": _ratio(reference.loc[found, "lesion_dice"].sum(), found.sum()),
+        "lesion_dice": ratio(reference["lesion_dice"].sum(), len(reference)),
+        "lesion_dice_found": ratio(reference.loc[found, "lesion_dice"].sum(), found.sum()),
         "level": LEVEL,
     }
 
@@ -241,59 +221,4 @@ def _interval(patients: pd.Series, property_of_lesion: pd.Series) -> tuple[float
     return clustered_interval(by_patient["sum"].to_numpy(np.int64), by_patient["count"].to_numpy(np.int64))
 
 
-def _ratio(part: float | np.number, whole: float | np.number) -> float:
-    return float(part / whole) if whole else np.nan
-
-
-def _shared(match: Match) -> float:
-    return float(match.overlap.shared.sum())
-
-
-def _ppv(match: Match) -> float:
-    return _ratio(_shared(match), match.prediction.voxels.sum())
-
-
-def _tpr(match: Match) -> float:
-    return _ratio(_shared(match), match.reference.voxels.sum())
-
-
-def _dice(match: Match) -> float:
-    return _ratio(2 * _shared(match), match.reference.voxels.sum() + match.prediction.voxels.sum())
-
-
-def _share(flags: npt.NDArray[np.bool_]) -> float:
-    return _ratio(np.count_nonzero(flags), flags.size)
-
-
-def _lppv(match: Match) -> float:
-    return _share(match.prediction_found)
-
-
-def _ltpr(match: Match) -> float:
-    return _share(match.reference_found)
-
-
-def _lfpr(match: Match) -> float:
-    return _share(~match.prediction_found)
-
-
-def _lppv_by_reference(match: Match) -> float:
-    found, false = np.count_nonzero(match.reference_found), np.count_nonzero(~match.prediction_found)
-    return _ratio(found, found + false)
-
-
-def _lfpr_complement(match: Match) -> float:
-    return 1 - _lppv_by_reference(match)
-
-
-CASE_METRICS: dict[str, Callable[[Match], float]] = {
-    "ppv": _ppv,
-    "tpr": _tpr,
-    "dice": _dice,
-    "lppv": _lppv,
-    "ltpr": _ltpr,
-    "lfpr": _lfpr,
-    "lppv_by_reference": _lppv_by_reference,
-    "lfpr_complement": _lfpr_complement,
-}
 COHORT_METRICS = {"r_vol": "volume_ml", "r_count": "lesion_count"}  # Pearson r between raters of this column

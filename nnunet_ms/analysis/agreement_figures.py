@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnunet_ms.analysis.agreement import ALL_SIZES, LEVEL, MINIMUM_PATIENTS
+from nnunet_ms.analysis.agreement import ALL_SIZES
+from nnunet_ms.analysis.bootstrap import LEVEL, MINIMUM_PATIENTS
 from nnunet_ms.analysis.figure_style import COLOURS, MARKERS, style
 from nnunet_ms.analysis.matching import Rule
 from nnunet_ms.tables import REFERENCE

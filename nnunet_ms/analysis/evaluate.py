@@ -1,23 +1,37 @@
-"""Compare a folder of predicted masks with a folder of reference masks: the recipe behind `nnunet-ms-evaluate`.
+"""Compare folders of predicted masks with a folder of reference masks: the recipe behind `nnunet-ms-evaluate`.
 
-Written, besides the size-bin figure of each rule as SVG and PNG:
+Written, besides figures (SVG and PNG) of detection by size per rule and of the concordance of volumes and counts:
 
 ========================  =================================================================================
-`lesions.csv`             `tables.LESIONS` for both raters, with `found` (by the other rater), `overlap_voxels`
-                          (shared with any lesion of the other rater), `lesion_dice`, `rule`, `data_note`
-`visits.csv`              `tables.VISITS` for both raters, with `mask_volume_ml` (dropped components included),
-                          `rule`, `data_note`; `new_lesion_count` is blank: one visit alone has no new lesions
+`lesions.csv`             `tables.LESIONS` for every rater, with the bounding box (`x_first` to `z_last`, voxel
+                          indices), `found` (by the other rater), `overlap_voxels` (shared with any lesion of the
+                          other rater), `lesion_dice`, `distance_mm` (to the other rater's nearest lesion, between
+                          voxel centres), means of maps, `location`, `rule`, `data_note`
+`visits.csv`              `tables.VISITS` for every rater, with `mask_volume_ml` (dropped components included),
+                          `rule`, `data_note`, and the change since the visit before: counts and volumes by
+                          `lesion_change`, `previous_visit`, `previous_week`; blank where there is no such visit,
+                          or where `change_note` says why they could not be compared
+`lesion_changes.csv`      one row per lesion of two compared visits and what became of it
 `agreement_cases.csv`     `tables.AGREEMENT_CASES`, every rule
-`agreement.csv`           `tables.AGREEMENT`, every rule; for `r_vol` and `r_count` the mean is the coefficient
+`agreement.csv`           `tables.AGREEMENT`, every rule, with `se` and the bootstrap interval over patients (`low`,
+                          `high`); for `r_vol`, `r_count` and `isbi15_raw` the mean is the cohort's value. `subset`
+                          says of which cases: under `msseg2016` and `msseg2_2021` those with and those without a
+                          reference lesion are never pooled
+`concordance.csv`         `volume_concordance.CONCORDANCE`, every rule
 `size_bins.csv`           `agreement.SIZE_BINS`, every rule
+`comparison.csv`          `comparison.COMPARISON`, with several models only
+`ranking.csv`             `comparison.RANKING`, with several models only
+`qc.html`, `qc/`          pictures of the worst cases, on request
 `failures.csv`            `FAILURES`: cases that are in none of the above, and why
 ========================  =================================================================================
 
 `lesion_count` and `volume_ml` are of the lesions that pass the first rule's size filter, so the rows of `visits.csv`
-are sums of `lesions.csv`.
+are sums of `lesions.csv`. The change between visits has its own rule and size filter (`lesion_change.ChangeRule`).
+With several models a reference lesion's `found`, `overlap_voxels`, `lesion_dice` and `distance_mm` are those of the
+first model, and `found_by_<model>` says it of every model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,88 +39,82 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.analysis.agreement import SIZE_BINS, case_metrics, summarise_cohort, summarise_sizes
+from nnunet_ms.analysis.agreement import SIZE_BINS, summarise_cohort, summarise_sizes
 from nnunet_ms.analysis.agreement_figures import size_bin_figure
+from nnunet_ms.analysis.case_masks import Extras
+from nnunet_ms.analysis.comparison import COMPARISON, RANKING, compare_models, rank_models
+from nnunet_ms.analysis.concordance_figures import Labels, concordance_figure
 from nnunet_ms.analysis.figure_style import save_figure
-from nnunet_ms.analysis.lesions import Lesions, lesion_table
-from nnunet_ms.analysis.matching import Match, Rule, lesion_dice, match_masks, rules_by_name
+from nnunet_ms.analysis.lesion_change import CHANGE_COUNTS, CHANGE_VOLUMES
+from nnunet_ms.analysis.lesion_features import REGIONS
+from nnunet_ms.analysis.pairing import CaseFiles, by_patient, pair_masks, some
+from nnunet_ms.analysis.patient_rows import PatientRows, Settings, evaluate_patient, stack
+from nnunet_ms.analysis.qc import QC_FOLDER, QC_PAGE, write_qc
+from nnunet_ms.analysis.rules import rules_by_name
+from nnunet_ms.analysis.volume_concordance import CONCORDANCE, QUANTITIES, concordance_rows
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.images import check_same_grid, read_mask
 from nnunet_ms.outputs import remove_leftovers, whole_folder
 from nnunet_ms.parallel import Failure, map_cases
 from nnunet_ms.tables import REFERENCE, Column, Table
 
-SUFFIX = ".nii.gz"
-NO_VISIT = "unknown"  # tables require a visit; without cases.csv nobody knows it
-
 FAILURES = Table("failures", (Column("case_id"), Column("reason")), key=("case_id",))
+CHANGES = Table(
+    "lesion changes",
+    (
+        *(Column(name) for name in ("case_id", "patient_id", "visit")),
+        Column("week", "number"),
+        Column("rater"),
+        Column("lesion_type"),
+        Column("previous_visit"),
+        Column("previous_week", "number"),
+        *(Column(name) for name in ("mask", "change")),
+        *(Column(name, "integer", minimum=0) for name in ("voxels", "voxels_old", "voxels_only_here")),
+        *(Column(name, "number", minimum=0) for name in ("volume_ml", "changed_ml")),
+        Column("data_note", blank=True),
+    ),
+    key=(),
+)
 _TABLES = {
     "lesions.csv": tables.LESIONS,
     "visits.csv": tables.VISITS,
+    "lesion_changes.csv": CHANGES,
     "agreement_cases.csv": tables.AGREEMENT_CASES,
     "agreement.csv": tables.AGREEMENT,
+    "concordance.csv": CONCORDANCE,
     "size_bins.csv": SIZE_BINS,
     "failures.csv": FAILURES,
 }
-_FIGURE = "size_bins_{rule}"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What every case needs to know; `rules[0]` is the rule of `lesions.csv` and `visits.csv`."""
-
-    rules: tuple[str, ...] = ("krishnan2023",)
-    rater: str = "model"
-    lesion_type: str = "t2_lesions"
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class MaskPair:
-    """One case's two files and its place in the trial; `week` is NaN when unknown."""
-
-    case_id: str
-    reference: Path
-    prediction: Path
-    patient_id: str
-    visit: str = NO_VISIT
-    week: float = float("nan")
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """Cases to evaluate, cases that lack a file, and the cases in the folders that `cases.csv` does not name."""
-
-    pairs: list[MaskPair]
-    failures: list[Failure]
-    left_out: list[str]
-
-
-@dataclass(frozen=True)
-class CaseTables:
-    """One case's rows: `lesions` and `totals` once per rule (column `rule`), `metrics` per rule and metric."""
-
-    lesions: pd.DataFrame
-    totals: pd.DataFrame
-    metrics: pd.DataFrame
+_COMPARISONS = {"comparison.csv": COMPARISON, "ranking.csv": RANKING}
+_FIGURES = ("size_bins_", "concordance_")
+_VISIT_EXTRAS = ["mask_volume_ml", *CHANGE_COUNTS[1:], *CHANGE_VOLUMES, "previous_visit", "previous_week"]
+_VISIT_COLUMNS = [*tables.VISITS.names, *_VISIT_EXTRAS, "change_note", "rule", "data_note"]
+_LESION_COLUMNS = [name for name in tables.LESIONS.names if name != "uncertainty"]
+_RULES_BY_SUBSET = ("msseg2016", "msseg2_2021")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The tables of an evaluation, as written to `out`, and the cases that are not in them."""
+    """The tables of an evaluation, as written to `out`, and the cases that are not in them.
+
+    `comparison` and `ranking` are empty with one model.
+    """
 
     lesions: pd.DataFrame
     visits: pd.DataFrame
+    lesion_changes: pd.DataFrame
     agreement_cases: pd.DataFrame
     agreement: pd.DataFrame
+    concordance: pd.DataFrame
     size_bins: pd.DataFrame
+    comparison: pd.DataFrame
+    ranking: pd.DataFrame
     failures: list[Failure]
     left_out: list[str]
     out: Path
 
 
 def evaluate(
-    predictions: Path,
+    predictions: Path | Mapping[str, Path],
     references: Path,
     out: Path,
     cases: Path | None = None,
@@ -115,28 +123,43 @@ def evaluate(
     lesion_type: str = "t2_lesions",
     workers: int = 1,
     note: str = "",
+    labels: Mapping[str, int] | None = None,
+    extras: Extras | None = None,
+    qc: int = 0,
+    images: Path | None = None,
 ) -> Evaluation:
     """Evaluate predicted masks against reference masks and write tables and figures.
 
     Parameters
     ----------
-    predictions, references : Path
-        Folders of `<case_id>.nii.gz`, masks of 0 and 1; the two masks of a case lie on one grid.
+    predictions : Path or mapping
+        Folder of `<case_id>.nii.gz`, or several: model's name -> folder. Models are compared on the cases that all of
+        them have predicted.
+    references : Path
+        Folder of `<case_id>.nii.gz`; all masks of a case lie on one grid, in any order and direction of its axes.
     out : Path
         Folder to write, complete or not at all. An earlier evaluation there is replaced.
     cases : Path, optional
         `tables.CASES`: gives patient, visit and week, and restricts the evaluation to the cases that it names.
         Without it every case is its own patient, `visit` is "unknown" and `week` blank.
     rules : sequence of str, optional
-        Names in `matching.RULES`. The first one's components and size filter make `lesions.csv` and `visits.csv`.
+        Names in `rules.RULES`. The first one's components and size filter make `lesions.csv` and `visits.csv`.
     rater : str, optional
-        Name of the model in the tables; the other rater is `tables.REFERENCE`.
+        Name of the model when `predictions` is one folder; the other rater is `tables.REFERENCE`.
     lesion_type : str, optional
-        Written into every table.
+        Written into every table; label 1 of the masks, unless `labels` is given.
     workers : int, optional
         Local processes, >= 1.
     note : str, optional
         What the data are, such as "simulated"; stands in tables (`data_note`) and figures.
+    labels : mapping, optional
+        Lesion type -> label, for masks that hold several types; `lesion_type` then has no meaning.
+    extras : Extras, optional
+        Folders of maps, region masks and brain masks.
+    qc : int, optional
+        Number of worst cases to draw, 0 for none.
+    images : Path, optional
+        Folder of `<case_id>_0000.nii.gz` or `<case_id>.nii.gz` to draw them on.
 
     Returns
     -------
@@ -146,90 +169,67 @@ def evaluate(
     Raises
     ------
     SettingsError
-        If a folder is missing, no case has both masks, a rule is unknown, the rater's name is taken, or `out`
-        holds something else.
+        If a folder is missing, no case has all masks, a rule is unknown, a name is taken, or `out` holds something
+        else.
     TableError
         If `cases` is not a cases table.
     ImageError
         If not one case could be evaluated.
     """
-    settings = Settings(tuple(rules), rater.strip(), lesion_type.strip(), note.strip())
-    _check_settings(settings)
+    folders = {rater: predictions} if isinstance(predictions, Path) else dict(predictions)
+    folders = {name.strip(): folder for name, folder in folders.items()}
+    types = {name.strip(): label for name, label in (labels or {lesion_type: 1}).items()}
+    settings = Settings(tuple(rules), tuple(folders), types, note.strip(), extras or Extras())
+    _check_settings(settings, images)
     out = out.resolve()  # follows a link to a folder, so that the folder is replaced and not the link
     _check_output(out)
-    pairing = pair_masks(references, predictions, cases)
+    pairing = pair_masks(references, folders, cases)
+    patients = by_patient(pairing.pairs)
     done = map_cases(
-        partial(evaluate_case, settings=settings), pairing.pairs, lambda pair: pair.case_id, "evaluate", workers
+        partial(evaluate_patient, settings=settings), patients, lambda visits: visits[0].patient_id, "evaluate", workers
     )
-    failures = sorted([*pairing.failures, *done.failures], key=lambda failure: failure.case)
-    if not done.results:
+    bad = [failure for rows in done.results for failure in rows.failures]
+    failures = sorted([*pairing.failures, *done.failures, *bad], key=lambda failure: failure.case)
+    if not any(rows.totals for rows in done.results):
         listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures[:3])
         raise ImageError(f"none of {len(failures)} cases could be evaluated. {listed}")
     evaluation = _assemble(done.results, settings, failures, pairing.left_out, out)
-    _write(evaluation, settings)
+    _write(evaluation, settings, _Pictures(pairing.pairs, qc, images, workers))
     return evaluation
 
 
-def pair_masks(references: Path, predictions: Path, cases: Path | None = None) -> Pairing:
-    """Find the two masks of every case, by file name alone.
+@dataclass(frozen=True)
+class _Pictures:
+    """Files of the cases, how many of the worst to draw, and on what."""
 
-    Raises
-    ------
-    SettingsError
-        If a folder is missing or no case has both masks.
-    TableError
-        If `cases` is not a cases table.
-    """
-    reference_files, prediction_files = _masks_in(references), _masks_in(predictions)
-    found = sorted({*reference_files, *prediction_files})
-    known = _read_cases(cases) if cases else {name: {"patient_id": name} for name in found}
-    wanted = [name for name in found if name in known]
-    both = [name for name in wanted if name in reference_files and name in prediction_files]
-    if not both:
-        raise SettingsError(
-            f"expected masks <case_id>{SUFFIX} of the same cases in {references} (found {_some(reference_files)}) and "
-            f"in {predictions} (found {_some(prediction_files)})"
-            + (f", named in {cases}" if cases else "")
-            + ", found no case with both. Check the folders and the file names."
-        )
-    pairs = [MaskPair(name, reference_files[name], prediction_files[name], **known[name]) for name in both]
-    failures = [
-        Failure(name, f"no prediction: expected {predictions / (name + SUFFIX)}. Predict this case or move its mask.")
-        if name in reference_files
-        else Failure(name, f"no reference: expected {references / (name + SUFFIX)}. Add it or name cases by a table.")
-        for name in wanted
-        if name not in both
-    ]
-    return Pairing(pairs, failures, [name for name in found if name not in known])
+    cases: list[CaseFiles]
+    count: int
+    images: Path | None
+    workers: int
 
 
-def evaluate_case(pair: MaskPair, settings: Settings) -> CaseTables:
-    """Read one case's masks once and compute its rows under every rule.
-
-    Raises
-    ------
-    ImageError
-        If a mask cannot be read, is not a 3-D mask of 0 and 1, or the two lie on different grids.
-    """
-    reference, prediction = read_mask(pair.reference), read_mask(pair.prediction)
-    check_same_grid(reference, prediction, str(pair.reference), str(pair.prediction))
-    rules = rules_by_name(settings.rules)
-    matches = [(rule, match_masks(reference, prediction, rule)) for rule in rules]
-    return CaseTables(
-        lesions=pd.concat([_lesion_rows(match, rule, pair, settings) for rule, match in matches]),
-        totals=pd.concat([_total_rows(match, rule, pair, settings) for rule, match in matches]),
-        metrics=pd.concat([_metric_rows(match, rule, pair, settings) for rule, match in matches]),
-    )
-
-
-def _check_settings(settings: Settings) -> None:
+def _check_settings(settings: Settings, images: Path | None) -> None:
     rules_by_name(settings.rules)
-    if settings.rater in ("", REFERENCE):
-        raise SettingsError(
-            f"rater: expected the model's name, found {settings.rater!r}; {REFERENCE!r} is the other rater. Rename it."
-        )
-    if not settings.lesion_type:
+    if len({name.lower() for name in settings.raters}) < len(settings.raters) or not settings.raters:
+        raise SettingsError(f"raters: expected different names, found {list(settings.raters)}. Rename one.")
+    for name in settings.raters:
+        if name in ("", REFERENCE):
+            raise SettingsError(
+                f"rater: expected the model's name, found {name!r}; {REFERENCE!r} is the other rater. Rename it."
+            )
+    if not settings.labels or "" in settings.labels:
         raise SettingsError("lesion type: expected a name such as t2_lesions, found a blank. Name it.")
+    values = list(settings.labels.values())
+    if len(set(values)) < len(values) or not all(0 < value < 256 for value in values):
+        raise SettingsError(f"labels: expected different whole numbers 1 to 255, found {values}. Correct them.")
+    strange = sorted(set(settings.extras.regions) - set(REGIONS))
+    if strange:
+        raise SettingsError(f"regions: expected some of {list(REGIONS)}, found {strange}. Rename them.")
+    brain = [settings.extras.brain] if settings.extras.brain else []
+    backgrounds = [images] if images else []
+    for folder in (*settings.extras.maps.values(), *settings.extras.regions.values(), *brain, *backgrounds):
+        if not folder.is_dir():
+            raise SettingsError(f"{folder}: expected a folder of images, found none. Check the path.")
 
 
 def _check_output(out: Path) -> None:
@@ -239,131 +239,159 @@ def _check_output(out: Path) -> None:
     foreign = sorted(path.name for path in out.iterdir() if not _is_ours(path.name)) if out.exists() else []
     if foreign:
         raise SettingsError(
-            f"{out}: expected a new folder or an earlier evaluation, found {_some(foreign)}. "
+            f"{out}: expected a new folder or an earlier evaluation, found {some(foreign)}. "
             "Choose another output folder."
         )
 
 
 def _is_ours(name: str) -> bool:
-    figure = name.startswith(_FIGURE.format(rule="")) and name.endswith((".svg", ".png"))
-    return name in _TABLES or figure
-
-
-def _masks_in(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise SettingsError(f"{folder}: expected a folder of <case_id>{SUFFIX}, found none. Check the path.")
-    paths = sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
-    return {path.name.removesuffix(SUFFIX): path for path in paths}
-
-
-def _read_cases(path: Path) -> dict[str, dict[str, object]]:
-    frame = tables.read_table(path, tables.CASES).set_index("case_id")
-    return {str(name): row for name, row in frame[["patient_id", "visit", "week"]].to_dict(orient="index").items()}
-
-
-def _some(names: Sequence[str] | dict[str, Path], n: int = 3) -> str:
-    listed = ", ".join(list(names)[:n])
-    return f"{listed} and {len(names) - n} more" if len(names) > n else listed or "none"
-
-
-def _labelled(frame: pd.DataFrame, pair: MaskPair, rater: str, rule: Rule, settings: Settings) -> pd.DataFrame:
-    """Put the columns in front that say whose rows these are."""
-    labels = {
-        "case_id": pair.case_id,
-        "patient_id": pair.patient_id,
-        "visit": pair.visit,
-        "week": pair.week,
-        "rater": rater,
-        "lesion_type": settings.lesion_type,
-    }
-    labelled = frame.assign(**labels, rule=rule.name, data_note=settings.note)
-    return labelled[[*labels, *frame.columns, "rule", "data_note"]]
-
-
-def _lesion_rows(match: Match, rule: Rule, pair: MaskPair, settings: Settings) -> pd.DataFrame:
-    sides = [
-        (REFERENCE, match.reference, match.overlap, match.reference_found),
-        (settings.rater, match.prediction, match.overlap.swapped, match.prediction_found),
-    ]
-    frames = [
-        _labelled(
-            lesion_table(lesions).assign(
-                found=found, overlap_voxels=overlap.shared_voxels, lesion_dice=lesion_dice(overlap)
-            ),
-            pair,
-            rater,
-            rule,
-            settings,
-        )
-        for rater, lesions, overlap, found in sides
-    ]
-    return pd.concat(frames)
-
-
-def _total_rows(match: Match, rule: Rule, pair: MaskPair, settings: Settings) -> pd.DataFrame:
-    sides: list[tuple[str, Lesions]] = [(REFERENCE, match.reference), (settings.rater, match.prediction)]
-    frames = [
-        _labelled(
-            pd.DataFrame(
-                {
-                    "lesion_count": [lesions.count],
-                    "volume_ml": [lesions.volume_ml],
-                    "new_lesion_count": pd.array([pd.NA], dtype="Int64"),
-                    "mask_volume_ml": [lesions.mask_voxels * lesions.voxel_volume_ml],
-                }
-            ),
-            pair,
-            rater,
-            rule,
-            settings,
-        )
-        for rater, lesions in sides
-    ]
-    return pd.concat(frames)
-
-
-def _metric_rows(match: Match, rule: Rule, pair: MaskPair, settings: Settings) -> pd.DataFrame:
-    values = case_metrics(match, rule)
-    frame = pd.DataFrame({"metric": list(values), "value": list(values.values())})
-    return _labelled(frame, pair, settings.rater, rule, settings)[tables.AGREEMENT_CASES.names]
+    figure = name.startswith(_FIGURES) and name.endswith((".svg", ".png"))
+    return name in _TABLES or name in _COMPARISONS or name in (QC_PAGE, QC_FOLDER) or figure
 
 
 def _assemble(
-    cases: list[CaseTables], settings: Settings, failures: list[Failure], left_out: list[str], out: Path
+    patients: list[PatientRows], settings: Settings, failures: list[Failure], left_out: list[str], out: Path
 ) -> Evaluation:
-    lesions = pd.concat([case.lesions for case in cases], ignore_index=True)
-    totals = pd.concat([case.totals for case in cases], ignore_index=True)
-    metrics = pd.concat([case.metrics for case in cases], ignore_index=True)
-    cohort, sizes = [], []
-    for rule in rules_by_name(settings.rules):
-        lesions_here, totals_here = lesions[lesions["rule"] == rule.name], totals[totals["rule"] == rule.name]
-        labels = {"rater": settings.rater, "lesion_type": settings.lesion_type, "rule": rule.name}
-        cohort.append(summarise_cohort(metrics[metrics["rule"] == rule.name], totals_here, rule).assign(**labels))
-        counts = {f"n_{name}s": totals_here[f"{name}_id"].nunique() for name in ("case", "patient")}
-        sizes.append(
-            summarise_sizes(lesions_here, rule).assign(**labels, **counts, data_note=settings.note)[SIZE_BINS.names]
-        )
-    first = settings.rules[0]
+    columns = {
+        "lesions": _LESION_COLUMNS,
+        "totals": _VISIT_COLUMNS,
+        "metrics": tables.AGREEMENT_CASES.names,
+        "changes": CHANGES.names,
+        "sizes": [],
+    }
+    stacked = {}
+    for name, order in columns.items():
+        blocks = [block for rows in patients for block in getattr(rows, name)]
+        for rows in patients:
+            getattr(rows, name).clear()  # the frame takes its place: thousands of visits do not fit twice
+        stacked[name] = stack(blocks, order)
+    for name in ("lesions", "totals", "metrics"):
+        stacked[name] = stacked[name].sort_values("case_id", kind="stable", ignore_index=True)
+    totals, metrics = _with_all_columns(stacked["totals"]), stacked["metrics"]
+    several = len(settings.raters) > 1
     return Evaluation(
-        lesions=lesions[lesions["rule"] == first].reset_index(drop=True),
-        visits=totals[totals["rule"] == first].reset_index(drop=True),
+        lesions=_last(stacked["lesions"], ["rule", "data_note"]),
+        visits=totals[totals["rule"] == settings.rules[0]].reset_index(drop=True),
+        lesion_changes=stacked["changes"],
         agreement_cases=metrics,
-        agreement=pd.concat(cohort, ignore_index=True)[tables.AGREEMENT.names],
-        size_bins=pd.concat(sizes, ignore_index=True),
+        agreement=_agreement(metrics, totals, settings),
+        concordance=_concordance(totals, settings),
+        size_bins=_size_bins(stacked["sizes"], totals, settings),
+        comparison=compare_models(metrics) if several else pd.DataFrame(columns=COMPARISON.names),
+        ranking=rank_models(metrics) if several else pd.DataFrame(columns=RANKING.names),
         failures=failures,
         left_out=left_out,
         out=out,
     )
 
 
-def _write(evaluation: Evaluation, settings: Settings) -> None:
+def _with_all_columns(totals: pd.DataFrame) -> pd.DataFrame:
+    """Visits with the columns of change, blank where no visit has them."""
+    return totals.reindex(columns=_VISIT_COLUMNS).astype(dict.fromkeys(CHANGE_COUNTS, "Int64"))
+
+
+def _last(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    return frame[[*(name for name in frame.columns if name not in names), *names]]
+
+
+def _groups(settings: Settings) -> list[tuple[str, dict[str, str]]]:
+    """Every rule, model and lesion type, in the order of the printed tables: the model, and the labels of its rows."""
+    return [
+        (rater, {"rater": rater, "lesion_type": lesion_type, "rule": rule})
+        for rule in settings.rules
+        for lesion_type in settings.labels
+        for rater in settings.raters
+    ]
+
+
+def _agreement(metrics: pd.DataFrame, totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    frames = []
+    for rater, labels in _groups(settings):
+        rule = rules_by_name((labels["rule"],))[0]
+        here = _select(metrics, labels)
+        both = _select(totals, {**labels, "rater": [REFERENCE, rater]})
+        frames.append(summarise_cohort(here, both, rule).assign(**labels, subset=""))
+    table = pd.concat(frames, ignore_index=True)
+    by_subset = table["rule"].isin(_RULES_BY_SUBSET)
+    without = table["metric"].str.startswith("tested_")
+    table["subset"] = "all cases"
+    table.loc[by_subset & ~without, "subset"] = "cases with reference lesions"
+    table.loc[by_subset & without, "subset"] = "cases without reference lesions"
+    return table[[*tables.AGREEMENT.names, "se", "low", "high", "subset"]]
+
+
+def _concordance(totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    frames = [
+        concordance_rows(_paired(totals, rater, labels, quantity), quantity).assign(**labels, data_note=settings.note)
+        for rater, labels in _groups(settings)
+        for quantity in QUANTITIES
+    ]
+    return pd.concat(frames, ignore_index=True)[CONCORDANCE.names]
+
+
+def _paired(totals: pd.DataFrame, rater: str, labels: Mapping[str, str], quantity: str) -> pd.DataFrame:
+    """One row per case: `patient_id`, `reference`, `prediction`."""
+    keys = ["case_id", "patient_id", quantity]
+    reference, prediction = (_select(totals, {**labels, "rater": name})[keys] for name in (REFERENCE, rater))
+    both = reference.merge(prediction, on=["case_id", "patient_id"], suffixes=("_reference", "_prediction"))
+    return both.rename(columns={f"{quantity}_reference": "reference", f"{quantity}_prediction": "prediction"})
+
+
+def _size_bins(lesions: pd.DataFrame, totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    frames = []
+    for rater, labels in _groups(settings):
+        here = _select(lesions, {"model": rater, "lesion_type": labels["lesion_type"], "rule": labels["rule"]})
+        cases = _select(totals, {**labels, "rater": REFERENCE})
+        counts = {f"n_{name}s": cases[f"{name}_id"].nunique() for name in ("case", "patient")}
+        rows = summarise_sizes(here, rules_by_name((labels["rule"],))[0])
+        frames.append(rows.assign(**labels, **counts, data_note=settings.note)[SIZE_BINS.names])
+    return pd.concat(frames, ignore_index=True)
+
+
+def _select(frame: pd.DataFrame, labels: Mapping[str, str | list[str]]) -> pd.DataFrame:
+    kept = pd.Series(data=True, index=frame.index)
+    for name, value in labels.items():
+        kept &= frame[name].isin([value] if isinstance(value, str) else value)
+    return frame[kept]
+
+
+def _write(evaluation: Evaluation, settings: Settings, pictures: _Pictures) -> None:
     """Draw and write everything into a folder beside the target, which then takes the target's place."""
     failures = pd.DataFrame([(f.case, f.reason) for f in evaluation.failures], columns=FAILURES.names)
-    frames = {name: getattr(evaluation, name.removesuffix(".csv"), None) for name in _TABLES}
+    names = [*_TABLES, *(_COMPARISONS if len(settings.raters) > 1 else [])]
+    frames = {name: getattr(evaluation, name.removesuffix(".csv")) for name in names if name != "failures.csv"}
     remove_leftovers(evaluation.out)
     with whole_folder(evaluation.out, replace=True) as folder:
         for name, frame in {**frames, "failures.csv": failures}.items():
             tables.write_table(frame, folder / name)
-        for rule in rules_by_name(settings.rules):
-            rows = evaluation.size_bins[evaluation.size_bins["rule"] == rule.name]
-            save_figure(size_bin_figure(rows, rule), folder, _FIGURE.format(rule=rule.name))
+        _draw(evaluation, settings, folder)
+        if pictures.count:
+            write_qc(
+                folder,
+                evaluation.agreement_cases,
+                pictures.cases,
+                settings,
+                count=pictures.count,
+                images=pictures.images,
+                workers=pictures.workers,
+            )
+
+
+def _draw(evaluation: Evaluation, settings: Settings, folder: Path) -> None:
+    several = len(settings.raters) * len(settings.labels) > 1
+    for rater, labels in _groups(settings):
+        place = f"_{labels['lesion_type']}_{rater}".replace("/", "_") if several else ""
+        rule = rules_by_name((labels["rule"],))[0]
+        rows = _select(evaluation.size_bins, labels)
+        save_figure(size_bin_figure(rows, rule), folder, f"size_bins_{rule.name}{place}")
+        if rule.name != settings.rules[0]:
+            continue
+        for quantity, unit in {"volume_ml": "ml", "lesion_count": ""}.items():
+            pairs = _paired(evaluation.visits, rater, labels, quantity)
+            kind = "volume" if unit else "count"
+            footer = (
+                f"Rule {rule.name}: {rule.description}. One point per case ({pairs['patient_id'].nunique()} patients)."
+            )
+            title = Labels(f"{labels['lesion_type']}, lesion {kind}", unit, rater, data=settings.note, footer=footer)
+            figure = concordance_figure(pairs["reference"], pairs["prediction"], title)
+            save_figure(figure, folder, f"concordance_{quantity}{place}")

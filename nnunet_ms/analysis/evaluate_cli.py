@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ms.commands import OK, SOME_CASES_FAILED, parser, positive, run
+from nnunet_ms.errors import SettingsError
 
 if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluate import Evaluation
@@ -21,18 +22,52 @@ def build_parser() -> argparse.ArgumentParser:
         "Compare predicted lesion masks with reference masks: lesions, volumes, agreement, detection by lesion size.",
         f"{PROGRAM} --predictions predictions --references labelsTs --cases cases.csv --workers 4 -o evaluation",
     )
-    command.add_argument("--predictions", type=Path, required=True, help="folder of <case_id>.nii.gz, masks of 0 and 1")
+    command.add_argument(
+        "--predictions",
+        action="append",
+        required=True,
+        metavar="[NAME=]DIR",
+        help="folder of <case_id>.nii.gz; repeat as NAME=DIR to compare several models on the same cases",
+    )
     command.add_argument("--references", type=Path, required=True, help="folder of <case_id>.nii.gz on the same grids")
     command.add_argument("--cases", type=Path, help="cases.csv of the dataset: patient, visit and week of each case")
     command.add_argument(
-        "--rules", default="krishnan2023", help="comma-separated; the first filters lesions.csv (%(default)s)"
+        "--rules",
+        default="krishnan2023",
+        help="comma-separated: krishnan2023, isbi2015, isbi2015_26, msseg2016, msseg2_2021, wahlig2023, shifts2022, "
+        "shifts2022_min<N>, panoptica_ms; the first filters lesions.csv (%(default)s)",
     )
-    command.add_argument("--rater", default="model", help="the model's name in all tables (%(default)s)")
+    command.add_argument("--rater", help="the model's name in all tables, for one folder (model)")
     command.add_argument("--lesion-type", default="t2_lesions", help="the lesion type in all tables (%(default)s)")
+    command.add_argument("--labels", help="several types in one mask: t1_unenhancing=1,t1_enhancing=2")
     command.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
+    _add_folders(command)
+    command.add_argument(
+        "--qc", type=positive, nargs="?", const=24, default=0, metavar="N", help="draw the N worst cases (%(const)s)"
+    )
+    command.add_argument("--images", type=Path, help="folder of images to draw them on")
     command.add_argument("--workers", type=positive, default=1, help="local processes (%(default)s)")
     command.add_argument("-o", "--out", type=Path, required=True, help="folder to write; an earlier one is replaced")
     return command
+
+
+def _add_folders(command: argparse.ArgumentParser) -> None:
+    """Add options for folders of `<case_id>.nii.gz` beside the masks."""
+    command.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="COLUMN=DIR",
+        help="map whose mean in each lesion becomes a column of lesions.csv, such as probability=DIR; repeat",
+    )
+    command.add_argument(
+        "--region",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="region masks that give each lesion a location: ventricles, cortex, infratentorial; repeat",
+    )
+    command.add_argument("--brain-masks", type=Path, help="brain masks: the voxels that nDSC (shifts2022) counts")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,35 +77,81 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from nnunet_ms.analysis.evaluate import evaluate  # pandas and matplotlib take a second, --help must not
+    from nnunet_ms.analysis.case_masks import Extras  # pandas and matplotlib take a second, --help must not
+    from nnunet_ms.analysis.evaluate import evaluate
     from nnunet_ms.parallel import report_failures
 
+    maps, regions = _named_folders(arguments.map, "--map"), _named_folders(arguments.region, "--region")
     evaluation = evaluate(
-        arguments.predictions,
+        _predictions(arguments),
         arguments.references,
         arguments.out,
         cases=arguments.cases,
         rules=tuple(name.strip() for name in arguments.rules.split(",")),
-        rater=arguments.rater,
         lesion_type=arguments.lesion_type,
+        labels=_labels(arguments.labels) if arguments.labels else None,
         workers=arguments.workers,
         note=arguments.data_note,
+        extras=Extras(maps, regions, arguments.brain_masks),
+        qc=arguments.qc,
+        images=arguments.images,
     )
     print(_summary(evaluation))
     report_failures(evaluation.failures, PROGRAM)
     return SOME_CASES_FAILED if evaluation.failures else OK
 
 
+def _predictions(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Models by name: one folder, or several as NAME=DIR."""
+    given: list[str] = arguments.predictions
+    if len(given) == 1 and (Path(given[0]).is_dir() or "=" not in given[0]):
+        return {arguments.rater if arguments.rater is not None else "model": Path(given[0])}
+    if arguments.rater is not None:
+        raise SettingsError(f"--rater: expected no name beside NAME=DIR, found {arguments.rater!r}. Leave it out.")
+    return _named_folders(given, "--predictions")
+
+
+def _named_folders(given: Sequence[str], option: str) -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for text in given:
+        name, sign, folder = text.partition("=")
+        if not (sign and name.strip() and folder) or name.strip() in folders:
+            raise SettingsError(f"{option}: expected NAME=DIR with different names, found {text!r}. Correct it.")
+        folders[name.strip()] = Path(folder)
+    return folders
+
+
+def _labels(text: str) -> dict[str, int]:
+    labels: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, number = (piece.strip() for piece in part.partition("="))
+        if not name or not number.isdecimal() or name in labels:
+            raise SettingsError(
+                f"--labels: expected such as t1_unenhancing=1,t1_enhancing=2, found {text!r}. Correct it."
+            )
+        labels[name] = int(number)
+    return labels
+
+
 def _summary(evaluation: "Evaluation") -> str:
     lines = []
-    for (rule, rater, lesion_type), rows in evaluation.agreement.groupby(["rule", "rater", "lesion_type"], sort=False):
+    groups = evaluation.agreement.groupby(["rule", "rater", "lesion_type", "subset"], sort=False)
+    for (rule, rater, lesion_type, subset), rows in groups:
         note = evaluation.size_bins["data_note"].iloc[0]
-        lines.append(f"{rule}: {rater} against reference, {lesion_type}" + (f", {note} data" if note else ""))
-        lines.append(f"  {'metric':<18}{'mean':>7}   {'SD':>6}{'n':>7}{'undefined':>11}")
+        which = f", {subset}" if subset != "all cases" else ""
+        lines.append(f"{rule}: {rater} against reference, {lesion_type}{which}" + (f", {note} data" if note else ""))
+        lines.append(f"  {'metric':<30}{'mean':>7}   {'SD':>6}{'n':>7}{'undefined':>11}")
         lines += [
-            f"  {row.metric:<18}{_number(row.mean_):>7}   {_number(row.sd):>6}{row.n:>7}{row.n_undefined:>11}"
+            f"  {row.metric:<30}{_number(row.mean_):>7}   {_number(row.sd):>6}{row.n:>7}{row.n_undefined:>11}"
             for row in rows.rename(columns={"mean": "mean_"}).itertuples()
         ]
+    best = evaluation.ranking[evaluation.ranking["metric"] == "all"].sort_values("place")
+    lines += [
+        f"place {row.place:g} ({row.rule}): {row.rater}, mean rank {row.mean_rank:.2f}" for row in best.itertuples()
+    ]
+    not_compared = int((evaluation.visits["change_note"] != "").sum())
+    if not_compared:
+        lines.append(f"{not_compared} rows of visits.csv could not be compared with the visit before: see change_note")
     if evaluation.left_out:
         lines.append(f"{len(evaluation.left_out)} cases in the folders are not in the table of cases: left out")
     lines.append(f"{evaluation.visits['case_id'].nunique()} cases, {len(evaluation.failures)} failed: {evaluation.out}")

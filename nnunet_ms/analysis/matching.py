@@ -1,17 +1,17 @@
 """Which lesions of two masks found each other, by a named rule.
 
-A rule is one entry of `RULES`. Everything it needs stands in one sparse contingency table of the two labelled masks
-(`Overlap`); a further rule is a function of that table and an entry, nothing else changes.
+The rules themselves stand in `rules.py`. Everything a rule needs stands in one sparse contingency table of the two
+labelled masks (`Overlap`). Both masks are labelled once per connectivity; rules that differ in the size filter or the
+criterion share that labelling and that table.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.analysis.lesions import Connectivity, IntArray, Lesions, find_lesions
-from nnunet_ms.errors import SettingsError
+from nnunet_ms.analysis.lesions import Connectivity, IntArray, Lesions, find_all_lesions, new_numbers, without_small
 from nnunet_ms.images import Volume
 
 BoolArray = npt.NDArray[np.bool_]
@@ -85,9 +85,11 @@ class Rule:
         `Overlap` seen from the lesions in question -> (L,) bool, which of them are found. It is called once per
         mask, so an asymmetric rule sees its lesions as rows both times.
     metrics : tuple of str
-        Names from `agreement.CASE_METRICS` and `agreement.COHORT_METRICS`, in the order of the printed table.
+        Names from `case_metrics.CASE_METRICS` and `agreement.COHORT_METRICS`, in the order of the printed table.
     size_bins : tuple of int
         First size of each bin in voxels; a bin ends where the next begins, the last is open.
+    filters_voxels : bool
+        Whether voxel-wise metrics are of the masks after the size filter, or of the masks as they are.
     """
 
     name: str
@@ -97,17 +99,33 @@ class Rule:
     found: Callable[[Overlap], BoolArray]
     metrics: tuple[str, ...]
     size_bins: tuple[int, ...]
+    filters_voxels: bool = False
+
+
+@dataclass(frozen=True)
+class Voxels:
+    """Voxels of both masks, of each, of the whole image, and of the brain (the image when no brain mask is known)."""
+
+    shared: int
+    reference: int
+    prediction: int
+    image: int
+    brain: int
 
 
 @dataclass(frozen=True)
 class Match:
-    """The lesions of a reference mask (R) and of a predicted mask (P), and which of them are found."""
+    """The lesions of a reference mask (R) and of a predicted mask (P), and which of them are found.
+
+    `voxels` is what voxel-wise metrics of the rule are computed from, after its size filter or before.
+    """
 
     reference: Lesions
     prediction: Lesions
     overlap: Overlap
     reference_found: BoolArray
     prediction_found: BoolArray
+    voxels: Voxels
 
 
 def match_masks(reference: Volume, prediction: Volume, rule: Rule) -> Match:
@@ -118,7 +136,7 @@ def match_masks(reference: Volume, prediction: Volume, rule: Rule) -> Match:
     reference, prediction : Volume
         Masks (X, Y, Z) on one grid (see `images.check_same_grid`).
     rule : Rule
-        See `RULES`.
+        See `rules.RULES`.
 
     Returns
     -------
@@ -126,23 +144,82 @@ def match_masks(reference: Volume, prediction: Volume, rule: Rule) -> Match:
         `reference_found` (R,): reference lesions that the prediction finds. `prediction_found` (P,): predicted
         lesions that the reference confirms; the others are false. Length 0 for a mask without lesions.
     """
-    minimum = rule.minimum_voxels(reference.grid.voxel_volume_ml)
-    first = find_lesions(reference, rule.connectivity, minimum)
-    second = find_lesions(prediction, rule.connectivity, minimum)
-    overlap = count_overlap(first, second)
-    return Match(first, second, overlap, rule.found(overlap), rule.found(overlap.swapped))
+    return match_by_rules(reference, prediction, [rule])[0]
+
+
+def match_by_rules(
+    reference: Volume, prediction: Volume, rules: Sequence[Rule], brain_voxels: int | None = None
+) -> list[Match]:
+    """Apply several rules to one pair of masks; each connectivity among them is labelled once.
+
+    Parameters
+    ----------
+    reference, prediction : Volume
+        Masks (X, Y, Z) on one grid (see `images.check_same_grid`).
+    rules : sequence of Rule
+        In any order.
+    brain_voxels : int, optional
+        Size of the brain, for rules that need it; the whole image when not given.
+
+    Returns
+    -------
+    list of Match
+        One per rule, in the order of `rules`.
+    """
+    connectivities = list(dict.fromkeys(rule.connectivity for rule in rules))
+    first, second = (find_all_lesions(mask, connectivities) for mask in (reference, prediction))
+    labelled = {c: (first[c], second[c], count_overlap(first[c], second[c])) for c in connectivities}
+    return [_apply(rule, *labelled[rule.connectivity], brain_voxels) for rule in rules]
+
+
+def _apply(rule: Rule, reference: Lesions, prediction: Lesions, overlap: Overlap, brain_voxels: int | None) -> Match:
+    minimum = rule.minimum_voxels(reference.voxel_volume_ml)
+    first, second = without_small(reference, minimum), without_small(prediction, minimum)
+    filtered = overlap_without_small(overlap, minimum)
+    counted = filtered if rule.filters_voxels else overlap
+    image = int(np.prod(reference.grid.shape))
+    voxels = Voxels(
+        shared=int(counted.shared.sum()),
+        reference=int(counted.voxels.sum()),
+        prediction=int(counted.other_voxels.sum()),
+        image=image,
+        brain=image if brain_voxels is None else brain_voxels,
+    )
+    return Match(first, second, filtered, rule.found(filtered), rule.found(filtered.swapped), voxels)
+
+
+def overlap_without_small(overlap: Overlap, minimum_voxels: int) -> Overlap:
+    """The table after components below a size became background in both masks."""
+    rows, columns = overlap.voxels >= minimum_voxels, overlap.other_voxels >= minimum_voxels
+    if rows.all() and columns.all():
+        return overlap
+    kept = rows[overlap.row] & columns[overlap.column]
+    return Overlap(
+        row=new_numbers(rows)[overlap.row[kept]],
+        column=new_numbers(columns)[overlap.column[kept]],
+        shared=overlap.shared[kept],
+        voxels=overlap.voxels[rows],
+        other_voxels=overlap.other_voxels[columns],
+        voxel_volume_ml=overlap.voxel_volume_ml,
+    )
 
 
 def count_overlap(reference: Lesions, prediction: Lesions) -> Overlap:
     """Contingency table of two sets of lesions on one grid; only pairs that share a voxel are in it."""
-    _, here, there = np.intersect1d(
-        reference.voxel_index, prediction.voxel_index, assume_unique=True, return_indices=True
-    )
+    here, there = _in_both(reference.voxel_index, prediction.voxel_index)
     width = max(prediction.count, 1)
     pair = reference.lesion_of_voxel[here] * width + prediction.lesion_of_voxel[there]
     pairs, shared = np.unique(pair, return_counts=True)
     row, column = np.divmod(pairs, width)
     return Overlap(row, column, shared.astype(np.int64), reference.voxels, prediction.voxels, reference.voxel_volume_ml)
+
+
+def _in_both(first: IntArray, second: IntArray) -> tuple[IntArray, IntArray]:
+    """Positions of the common values of two ascending arrays without repeats, in both."""
+    place = np.searchsorted(second, first)
+    inside = place < second.size
+    inside[inside] = second[place[inside]] == first[inside]
+    return np.flatnonzero(inside), place[inside]
 
 
 def lesion_dice(overlap: Overlap) -> npt.NDArray[np.float64]:
@@ -154,54 +231,6 @@ def lesion_dice(overlap: Overlap) -> npt.NDArray[np.float64]:
     return 2 * overlap.shared_voxels / (overlap.voxels + overlap.touched_voxels)
 
 
-def rules_by_name(names: tuple[str, ...]) -> list[Rule]:
-    """Look rules up in `RULES`, in the order given.
-
-    Raises
-    ------
-    SettingsError
-        If a name is unknown or stands twice, or if there is none.
-    """
-    unknown = [name for name in names if name not in RULES]
-    if unknown or not names or len(set(names)) < len(names):
-        raise SettingsError(f"rules: expected different names out of {sorted(RULES)}, found {list(names)}. Correct it.")
-    return [RULES[name] for name in names]
-
-
 def _sum_by_row(row: IntArray, values: IntArray, rows: int) -> IntArray:
-    total = np.zeros(rows, dtype=np.int64)
-    np.add.at(total, row, values)
-    return total
-
-
-def _at_least(voxels: int) -> Callable[[float], int]:
-    def minimum(voxel_volume_ml: float) -> int:  # noqa: ARG001 - other rules state their filter in mm3
-        return voxels
-
-    return minimum
-
-
-def _covered(percent: int) -> Callable[[Overlap], BoolArray]:
-    def found(overlap: Overlap) -> BoolArray:
-        # whole numbers, because 0.1 * 30 > 3 in floating point and a lesion at exactly 10 % is found
-        return np.asarray(100 * overlap.shared_voxels >= percent * overlap.voxels)
-
-    return found
-
-
-# Krishnan AP et al. Sci Rep 2023;13:4102. doi:10.1038/s41598-023-31207-5. Components, filter and 10 % are given.
-# Ours, because the paper is silent: the overlap is with the other mask after its own filter.
-_KRISHNAN2023 = Rule(
-    name="krishnan2023",
-    description="18-connected, at least 3 voxels, found at 10 % overlap",
-    connectivity=18,
-    minimum_voxels=_at_least(3),
-    found=_covered(10),
-    metrics=(
-        *("ppv", "tpr", "dice", "r_vol", "lppv", "ltpr", "lfpr", "r_count"),  # the paper's Table 2
-        *("lppv_by_reference", "lfpr_complement"),
-    ),
-    size_bins=(3, 11, 51, 151),
-)
-
-RULES = {rule.name: rule for rule in (_KRISHNAN2023,)}
+    # exact: weights are summed as float64, and no image has 2^53 voxels
+    return np.bincount(row, weights=values, minlength=rows).astype(np.int64)

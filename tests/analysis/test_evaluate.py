@@ -11,16 +11,19 @@ import pytest
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.agreement import SIZE_BINS
-from nnunet_ms.analysis.evaluate import FAILURES, evaluate, pair_masks
+from nnunet_ms.analysis.comparison import COMPARISON, RANKING
+from nnunet_ms.analysis.evaluate import CHANGES, CONCORDANCE, FAILURES, evaluate
 from nnunet_ms.analysis.evaluate_cli import main
 from nnunet_ms.errors import ImageError, SettingsError, TableError
-from tests.analysis.naive_matching import random_pair, scores
+from tests.analysis.naive_matching import lesions_of, random_pair, scores
 
 WRITTEN = {
     "lesions.csv": tables.LESIONS,
     "visits.csv": tables.VISITS,
     "agreement_cases.csv": tables.AGREEMENT_CASES,
     "agreement.csv": tables.AGREEMENT,
+    "lesion_changes.csv": CHANGES,
+    "concordance.csv": CONCORDANCE,
     "size_bins.csv": SIZE_BINS,
     "failures.csv": FAILURES,
 }
@@ -96,7 +99,8 @@ def test_visits_are_the_sums_of_lesions(folders):
 
 def test_folder_holds_the_named_files_and_nothing_else(folders):
     command(folders)
-    figures = {f"size_bins_krishnan2023.{suffix}" for suffix in ("svg", "png")}
+    stems = ("size_bins_krishnan2023", "concordance_volume_ml", "concordance_lesion_count")
+    figures = {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "png")}
     assert {path.name for path in folders[2].iterdir()} == {*WRITTEN, *figures}
     assert {path.name for path in folders[2].parent.iterdir()} == {"references", "predictions", "out"}
 
@@ -228,13 +232,6 @@ def test_output_below_a_file(folders):
             evaluate(*folders[:2], out)
 
 
-def test_hidden_and_other_files_are_no_cases(folders):
-    (folders[0] / "._c0.nii.gz").write_bytes(b"resource fork")
-    (folders[0] / "dataset.json").write_text("{}")
-    pairing = pair_masks(folders[1], folders[0])
-    assert ([pair.case_id for pair in pairing.pairs], pairing.failures) == ([f"c{seed}" for seed in SEEDS], [])
-
-
 def test_an_error_while_writing_keeps_the_earlier_evaluation(folders, monkeypatch):
     command(folders)
     before = {path.name: path.read_bytes() for path in folders[2].iterdir()}
@@ -277,3 +274,132 @@ def test_unknown_rule_is_one_line(folders, capsys):
     assert command(folders, "--rules", "mystery") == 2
     error = capsys.readouterr().err
     assert (error.count("\n"), "krishnan2023" in error) == (1, True)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_change_between_visits_fills_the_visits_table(folders, tmp_path):
+    # Oracle: lesion_change (tested against a naive loop) on the two masks of a patient; week 0 has no visit before.
+    from nnunet_ms.analysis.lesion_change import change_columns, lesion_change
+    from tests.analysis.naive_matching import volume
+
+    cases = cases_table(tmp_path / "cases.csv", [f"c{seed}" for seed in SEEDS])
+    evaluation = evaluate(*folders, cases=cases)
+    visits = evaluation.visits.set_index(["case_id", "rater"])
+    for seed in SEEDS:
+        for rater, place in (("reference", 0), ("model", 1)):
+            row = visits.loc[(f"c{seed}", rater)]
+            if seed % 2 == 0:
+                assert np.isnan(row["new_volume_ml"])
+                continue
+            change = lesion_change(volume(random_pair(seed - 1)[place]), volume(random_pair(seed)[place]))
+            expected = change_columns(change)
+            assert row[list(expected)].to_dict() == pytest.approx(expected)
+            assert (row["previous_visit"], row["previous_week"], row["change_note"]) == ("v0", 0, "")
+    changes = tables.read_table(folders[2] / "lesion_changes.csv", CHANGES)
+    counted = (
+        changes[(changes["change"] == "new") & (changes["mask"] == "followup")].groupby(["case_id", "rater"]).size()
+    )
+    new = visits["new_lesion_count"].dropna()
+    assert (counted.reindex(new.index, fill_value=0) == new).all()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_visits_on_different_grids_are_not_compared_and_say_why(folders, tmp_path, capsys):
+    cases = cases_table(tmp_path / "cases.csv", ["c0", "c1"])
+    for folder, masks in zip(folders[:2], random_pair(1)[::-1], strict=True):
+        save(folder / "c1.nii.gz", masks, np.diag([1, 1, 2, 1]))
+    assert command(folders, "--cases", str(cases)) == 0
+    visits = tables.read_table(folders[2] / "visits.csv", tables.VISITS).set_index("case_id")
+    assert visits["new_lesion_count"].isna().all()
+    assert all("expected the grid of" in note for note in visits.loc["c1", "change_note"])
+    assert "2 rows of visits.csv could not be compared" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_label_images_give_one_row_set_per_lesion_type(folders):
+    # Oracle: evaluating each label's own mask.
+    for folder in folders[:2]:
+        for seed in SEEDS:
+            data = np.asarray(nib.load(folder / f"c{seed}.nii.gz").dataobj).copy()
+            data[7:] *= 2
+            save(folder / f"c{seed}.nii.gz", data)
+    assert command(folders, "--labels", "t1_unenhancing=1,t1_enhancing=2") == 0
+    visits = tables.read_table(folders[2] / "visits.csv", tables.VISITS)
+    expected = {"t1_unenhancing": slice(0, 7), "t1_enhancing": slice(7, None)}
+    for name, half in expected.items():
+        rows = visits[(visits["lesion_type"] == name) & (visits["rater"] == "reference")].set_index("case_id")
+        for seed in SEEDS:
+            mask = np.zeros((14, 13, 12), dtype=bool)
+            mask[half] = random_pair(seed)[0][half]
+            assert rows.loc[f"c{seed}", "lesion_count"] == len(lesions_of(mask))
+    agreement = tables.read_table(folders[2] / "agreement.csv", tables.AGREEMENT)
+    assert set(agreement["lesion_type"]) == set(expected)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_several_models_in_one_call(folders, tmp_path, capsys):
+    # Oracle: each model evaluated alone gives the same agreement.
+    predictions, references, out = folders
+    named = ("--predictions", f"net={predictions}", "--predictions", f"perfect={references}")
+    assert main([*named, "--references", str(references), "-o", str(out), "--rules", "krishnan2023,msseg2016"]) == 0
+    together = pd.read_csv(out / "agreement.csv")
+    alone = evaluate(predictions, references, tmp_path / "alone", rater="net", rules=("krishnan2023", "msseg2016"))
+    numbers = ["metric", "mean", "sd", "n", "low", "high"]
+    pd.testing.assert_frame_equal(
+        together.loc[together["rater"] == "net", numbers].reset_index(drop=True),
+        alone.agreement[numbers].reset_index(drop=True),
+        check_dtype=False,
+    )
+    ranking = tables.read_table(out / "ranking.csv", RANKING)
+    first = ranking[(ranking["metric"] == "dice") & (ranking["place"] == 1)]
+    assert set(first["rater"]) == {"perfect"}
+    comparison = tables.read_table(out / "comparison.csv", COMPARISON).set_index(["rule", "metric"])
+    values = pd.read_csv(out / "agreement_cases.csv")
+    wide = values[(values["rule"] == "krishnan2023") & (values["metric"] == "dice")].pivot_table(
+        index="case_id", columns="rater", values="value"
+    )
+    expected = (wide["net"] - wide["perfect"]).mean()
+    assert comparison.loc[("krishnan2023", "dice"), "difference"] == pytest.approx(expected)
+    lesions = pd.read_csv(out / "lesions.csv")
+    assert lesions.loc[lesions["rater"] == "reference", "found_by_perfect"].astype(bool).all()
+    assert "place 1 (krishnan2023): perfect" in capsys.readouterr().out
+    single = evaluate(predictions, references, out)  # replaces it, with nothing of the comparison left
+    assert not (single.out / "ranking.csv").exists()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_cases_with_and_without_reference_lesions_are_never_pooled(folders):
+    # By hand: c0's reference is empty, so its predicted lesions are counted and its Dice is not.
+    save(folders[1] / "c0.nii.gz", np.zeros((14, 13, 12)))
+    evaluation = evaluate(*folders, rules=("msseg2_2021",))
+    rows = evaluation.agreement.set_index("metric")
+    assert rows["n"].to_dict() == {"f1": 5, "dice": 5, "tested_lesions": 1, "tested_volume_mm3": 1}
+    assert rows.loc["dice", "subset"] == "cases with reference lesions"
+    assert rows.loc["tested_lesions", "subset"] == "cases without reference lesions"
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_isbi_score_is_the_published_weighting(folders):
+    # Oracle: the weights of the challenge paper, on the means of the table.
+    means = evaluate(*folders, rules=("isbi2015",)).agreement.set_index("metric")["mean"]
+    expected = means["dice"] / 8 + means["ppv"] / 8 + (1 - means["lfpr"]) / 4 + means["ltpr"] / 4 + means["r_vol"] / 4
+    assert means["isbi15_raw"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--labels", "a=1,b"), "--labels: expected such as"),
+        (("--labels", "a=1,b=1"), "labels: expected different whole numbers"),
+        (("--map", "probability"), "--map: expected NAME=DIR"),
+        (("--region", "thalamus=."), "regions: expected some of"),
+        (("--region", "ventricles=nowhere"), "nowhere: expected a folder of images"),
+        (("--predictions", "other=."), "--predictions: expected NAME=DIR"),
+        (("--rules", "krishnan2023,krishnan2023"), "expected different names"),
+    ],
+)
+def test_bad_options_are_one_line(folders, capsys, options, message):
+    assert command(folders, *options) == 2
+    error = capsys.readouterr().err
+    assert (error.count("\n"), message in error) == (1, True)
+    assert not folders[2].exists()

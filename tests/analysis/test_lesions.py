@@ -48,6 +48,14 @@ def test_connectivity(connectivity, count):
     assert find_lesions(volume(data), connectivity).count == count
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_thin_boxes(axis):
+    # By hand; cc3d 4.1.1 alone fails on this box of 1x1x3 voxels at connectivity 26.
+    data = np.zeros((5, 5, 5))
+    data[1, 1, 1] = data[tuple(1 + 2 * (axis == other) for other in range(3))] = 1
+    assert [find_lesions(volume(data), connectivity).count for connectivity in (6, 18, 26)] == [2, 2, 2]
+
+
 def test_filter_keeps_three_voxels_and_drops_two():
     data = np.zeros((3, 9, 3))
     data[1, 0:3, 1] = 1

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.analysis.matching import RULES, lesion_dice, match_masks, rules_by_name
+from nnunet_ms.analysis.matching import lesion_dice, match_masks
+from nnunet_ms.analysis.rules import RULES, rules_by_name
 from nnunet_ms.errors import SettingsError
 from tests.analysis.naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, volume
 

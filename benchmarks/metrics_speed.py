@@ -1,0 +1,264 @@
+"""Speed and memory of lesion metrics: against panoptica and lesion-metrics on the same cases in the same run.
+
+The peers live in an environment of their own, given by `--peers PYTHON`, because they pin other versions:
+
+    python -m venv peers && peers/bin/pip install panoptica==2.1.7 lesion-metrics==0.1.12 nibabel
+    python benchmarks/metrics_speed.py cases --masks ../shared/data/open_ms_masks --peers peers/bin/python
+    python benchmarks/metrics_speed.py cohort --visits 3030 --workers 2
+
+`cases`: real masks at 1 mm and, resampled, at 1x1x3 mm. A reference is paired with the same mask grown, shrunk and
+broken up by a fixed random field. Every program reads the two files and computes its lesion metrics; the best of
+`--repeats` counts. Ours: two rules, all rows of lesions.csv, visits.csv and agreement. `read` is the time that nibabel
+takes to read the two files. panoptica's binary-MS numbers are compared with rule `panoptica_ms` on the way.
+
+`cohort`: a simulated trial of 1x1x3 mm masks (no image, lesions as ellipsoids that grow, come and go), read and
+evaluated by the command with two rules and the change between visits; wall time, and the largest resident memory of
+the command and of its workers.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import ndimage
+
+RULES = ("krishnan2023", "msseg2016")
+SHAPE, SPACING = (180, 220, 60), (1.0, 1.0, 3.0)
+
+PEERS = """
+import json, sys, time, numpy as np, nibabel as nib
+from pathlib import Path
+import panoptica, lesion_metrics.metrics as lm
+from panoptica import Panoptica_Evaluator
+config = Path(panoptica.__file__).parent / "configs" / "panoptica_evaluator_binaryMS.yaml"
+evaluator = Panoptica_Evaluator.load_from_config(str(config))
+pairs, repeats = json.loads(sys.argv[1]), int(sys.argv[2])
+read = lambda path: np.asanyarray(nib.load(path).dataobj)
+def with_panoptica(reference, prediction):
+    result = evaluator.evaluate(read(prediction), read(reference), verbose=False, log_times=False)["ms"]
+    return {"tp": int(result.tp), "fp": int(result.fp), "fn": int(result.fn), "rq": float(result.rq)}
+def with_lesion_metrics(reference, prediction):
+    truth, pred = read(reference), read(prediction)
+    names = ("dice", "ppv", "tpr", "lfdr", "ltpr", "avd")
+    return {name: float(getattr(lm, name)(pred, truth)) for name in names}
+out = []
+for reference, prediction in pairs:
+    row = {}
+    for name, function in (("panoptica", with_panoptica), ("lesion_metrics", with_lesion_metrics)):
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            row[name] = function(reference, prediction)
+            times.append(time.perf_counter() - start)
+        row[f"{name}_s"] = min(times)
+    out.append(row)
+print(json.dumps(out))
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the two benchmarks, print and store its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["cases", "cohort"])
+    parser.add_argument("--masks", type=Path, default=Path("../shared/data/open_ms_masks"))
+    parser.add_argument("--peers", type=Path, help="Python that has panoptica and lesion-metrics")
+    parser.add_argument("--patients", type=int, default=6, help="masks used (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--visits", type=int, default=3030)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    args = parser.parse_args(argv)
+    table = cases(args) if args.what == "cases" else cohort(args)
+    args.results.mkdir(parents=True, exist_ok=True)
+    table.to_csv(args.results / f"metrics_speed_{args.what}.csv", index=False, float_format="%.4g")
+    print(table.to_string(index=False, float_format="{:.4g}".format))
+    return 0
+
+
+def cases(args: argparse.Namespace) -> pd.DataFrame:
+    """Time per case of all programs, by resolution, with ratios."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for thickness in (1, 3):
+            pairs = [
+                pair(path, Path(folder), thickness) for path in sorted(args.masks.glob("*.nii.gz"))[: args.patients]
+            ]
+            peers = _peers(args, pairs)
+            rows += [_case_row(names, thickness, args.repeats, peer) for names, peer in zip(pairs, peers, strict=True)]
+    table = pd.DataFrame(rows)
+    means = table.groupby("slice_mm", as_index=False).mean(numeric_only=True).assign(case="mean of cases")
+    for name in ("panoptica", "lesion_metrics"):
+        if f"{name}_s" in means:
+            means[f"{name}_ratio"] = means[f"{name}_s"] / means["ours_s"]
+    means["ours_to_read"] = means["ours_s"] / means["read_s"]
+    return pd.concat([table, means], ignore_index=True)
+
+
+def pair(path: Path, folder: Path, thickness: int) -> tuple[str, str]:
+    """Write a reference and a plausible prediction for it; return their paths."""
+    image = nib.load(path)
+    mask = np.asanyarray(image.dataobj)[:, :, ::thickness] > 0
+    affine = image.affine @ np.diag([1, 1, thickness, 1])
+    generator = np.random.default_rng(len(path.name) + thickness)
+    field = ndimage.gaussian_filter(generator.standard_normal(mask.shape), 2.0)
+    distance = np.where(mask, 1.0, -1.0) * 0.5 + ndimage.gaussian_filter(mask.astype(float), 1.0)
+    prediction = distance + 0.8 * field / field.std() * ndimage.binary_dilation(mask, iterations=3) > 0.5
+    names = []
+    for name, data in (("reference", mask), ("prediction", prediction)):
+        target = folder / f"{name}_{thickness}_{path.name}"
+        nib.save(nib.Nifti1Image(data.astype(np.uint8), affine), target)
+        names.append(str(target))
+    return names[0], names[1]
+
+
+def _peers(args: argparse.Namespace, pairs: list[tuple[str, str]]) -> list[dict[str, object]]:
+    if args.peers is None:
+        return [{} for _ in pairs]
+    command = [str(args.peers), "-c", PEERS, json.dumps(pairs), str(args.repeats)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _case_row(names: tuple[str, str], thickness: int, repeats: int, peer: dict[str, object]) -> dict[str, object]:
+    reference, prediction = (Path(name) for name in names)
+    row: dict[str, object] = {"case": reference.name.split("_")[2], "slice_mm": thickness}
+    row["read_s"] = _best(lambda: [np.asanyarray(nib.load(path).dataobj) for path in (reference, prediction)], repeats)
+    row["ours_s"] = _best(lambda: evaluate_one(reference, prediction), repeats)
+    row |= {f"{name}_s": peer[f"{name}_s"] for name in ("panoptica", "lesion_metrics") if name in peer}
+    if "panoptica" in peer:
+        row |= _same_as_panoptica(reference, prediction, peer["panoptica"])
+    return row
+
+
+def _same_as_panoptica(reference: Path, prediction: Path, theirs: object) -> dict[str, object]:
+    from nnunet_ms.analysis.matching import match_masks
+    from nnunet_ms.analysis.rules import RULES as ALL
+    from nnunet_ms.images import read_mask
+
+    assert isinstance(theirs, dict)
+    match = match_masks(read_mask(reference), read_mask(prediction), ALL["panoptica_ms"])
+    found = int(match.reference_found.sum())
+    ours = {"tp": found, "fp": match.prediction.count - found, "fn": match.reference.count - found}
+    return {"panoptica_tp": theirs["tp"], **{f"ours_{name}": value for name, value in ours.items()}} | {
+        "panoptica_fp": theirs["fp"],
+        "panoptica_fn": theirs["fn"],
+        "same_as_panoptica": all(ours[name] == theirs[name] for name in ours),
+    }
+
+
+def evaluate_one(reference: Path, prediction: Path) -> object:
+    """Read and evaluate one case as the command does: all rows under two rules."""
+    from nnunet_ms.analysis.pairing import CaseFiles
+    from nnunet_ms.analysis.patient_rows import Settings, evaluate_patient
+
+    files = CaseFiles("case", reference, {"model": prediction}, "patient")
+    rows = evaluate_patient([files], Settings(rules=RULES))
+    assert not rows.failures
+    return rows
+
+
+def _best(function: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def cohort(args: argparse.Namespace) -> pd.DataFrame:
+    """Wall time and memory of the whole command on a tenth of the visits, on a third, and on all of them."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        made = 0
+        for visits in (args.visits // 10, args.visits // 3, args.visits):
+            write_visits(folder, made, visits)
+            made = visits
+            rows.append(_run_cohort(folder, visits, args.workers))
+    return pd.DataFrame(rows)
+
+
+def write_visits(folder: Path, start: int, stop: int, per_patient: int = 5) -> None:
+    """Write the masks of visits `start` to `stop` and the table of cases up to `stop`."""
+    for kind in ("references", "predictions"):
+        (folder / kind).mkdir(exist_ok=True)
+    for number in range(start, stop):
+        reference, prediction = simulated_masks(number // per_patient, number % per_patient)
+        for kind, data in (("references", reference), ("predictions", prediction)):
+            image = nib.Nifti1Image(data.astype(np.uint8), np.diag([*SPACING, 1.0]))
+            nib.save(image, folder / kind / f"V{number:05d}.nii.gz")
+    rows = [
+        (f"V{n:05d}", f"P{n // per_patient:04d}", f"week {24 * (n % per_patient)}", 24.0 * (n % per_patient), "test")
+        for n in range(stop)
+    ]
+    pd.DataFrame(rows, columns=["case_id", "patient_id", "visit", "week", "role"]).to_csv(
+        folder / "cases.csv", index=False
+    )
+
+
+def simulated_masks(patient: int, visit: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Ellipsoids, about 50 per patient, some from a later visit on, growing by visit; the prediction misses some."""
+    generator = np.random.default_rng(patient)
+    count = int(generator.integers(20, 80))
+    centres = generator.uniform([40, 40, 12], [140, 180, 48], size=(count, 3))
+    radii = generator.gamma(2.5, 1.3, size=count) + 1
+    starts = generator.choice([0, 0, 0, 0, 1, 2, 3], size=count)
+    missed = generator.uniform(size=count) < 0.15
+    reference, prediction = (np.zeros(SHAPE, dtype=np.bool_) for _ in range(2))
+    for centre, radius, first, is_missed in zip(centres, radii, starts, missed, strict=True):
+        if first > visit:
+            continue
+        grown = radius * (1 + 0.02 * visit)
+        _add_ball(reference, centre, grown)
+        if not is_missed:
+            _add_ball(prediction, centre + 0.5, 0.95 * grown)
+    return reference, prediction
+
+
+def _add_ball(mask: npt.NDArray[np.bool_], centre: npt.NDArray[np.float64], radius: float) -> None:
+    reach = np.ceil(radius / np.array(SPACING)).astype(int)
+    low = np.floor(centre).astype(int) - reach
+    box = tuple(slice(a, a + 2 * r + 2) for a, r in zip(low, reach, strict=True))
+    index = np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij")
+    square = sum(((i - c) * s) ** 2 for i, c, s in zip(index, centre, SPACING, strict=True))
+    mask[box] |= np.asarray(square <= radius**2)
+
+
+def _run_cohort(folder: Path, visits: int, workers: int) -> dict[str, object]:
+    code = "import sys; from nnunet_ms.analysis.evaluate_cli import main; sys.exit(main(sys.argv[1:]))"
+    options = ["--predictions", "predictions", "--references", "references", "--cases", "cases.csv"]
+    options += ["--rules", ",".join(RULES), "--workers", str(workers), "-o", "out"]
+    measured = (
+        f"import resource, subprocess, sys; r = subprocess.run([sys.executable, '-c', {code!r}, *{options!r}], "
+        "stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); "
+        "sys.exit(r.returncode)"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", measured], cwd=folder, check=True, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    lesions = sum(1 for _ in (folder / "out" / "lesions.csv").open()) - 1
+    return {
+        "visits": visits,
+        "workers": workers,
+        "lesion_rows": lesions,
+        "seconds": seconds,
+        "ms_per_visit": 1000 * seconds / visits,
+        "largest_process_gb": int(done.stdout.split()[-1]) * _RSS_UNIT / 1e9,
+    }
+
+
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there, KiB on Linux
+
+
+if __name__ == "__main__":
+    sys.exit(main())

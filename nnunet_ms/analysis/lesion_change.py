@@ -1,0 +1,240 @@
+"""What happened to the lesions of one patient between two visits, from the two masks.
+
+Follow-up components are *new*, *enlarging* or *existing*; baseline components are *resolved*, *shrinking* or *kept*. A
+voxel that was lesion at the other visit is old, in whatever component it lay. Components below the minimum size are
+dropped. The follow-up rule is the project's own (see `classify`); the baseline rule is its mirror image, ours too.
+
+Both visits must lie on one grid, registered: a shift of the head by one voxel turns every rim into growth.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nnunet_ms.analysis.lesions import Connectivity, IntArray, bounding_box, label_components
+from nnunet_ms.images import Volume, check_same_grid
+
+BoolArray = npt.NDArray[np.bool_]
+Mask = Literal["followup", "baseline"]
+FOLLOWUP_CHANGES = ("existing", "new", "enlarging", "small")
+BASELINE_CHANGES = ("kept", "resolved", "shrinking", "small")
+
+
+@dataclass(frozen=True)
+class ChangeRule:
+    """Parameters of the change between two visits.
+
+    Attributes
+    ----------
+    connectivity : {6, 18, 26}
+        Which voxels touch.
+    minimum_mm3 : float
+        Smallest component, and smallest growth, that counts; rounded up to whole voxels.
+    growth_ratio : float
+        A lesion with old voxels enlarges when its growth exceeds this share of them.
+    new_ratio, new_mm3 : float
+        A lesion that grew by more than this share of its old voxels and by more than this volume is new: it swallowed
+        an old one.
+    """
+
+    connectivity: Connectivity = 6
+    minimum_mm3: float = 6.0
+    growth_ratio: float = 0.05
+    new_ratio: float = 0.5
+    new_mm3: float = 12.0
+
+    def minimum_voxels(self, voxel_volume_ml: float) -> int:
+        """Smallest component that counts, in voxels."""
+        return int(np.ceil(round(self.minimum_mm3 / (1000 * voxel_volume_ml), 6)))  # 6 / 0.3 must be 20, not 21
+
+
+@dataclass(frozen=True)
+class ChangedLesions:
+    """The L components of one visit's mask that are large enough, and what became of them.
+
+    Attributes
+    ----------
+    change : (L,) str array
+        One of `FOLLOWUP_CHANGES` or `BASELINE_CHANGES`.
+    voxels_old, voxels_only_here : (L,) int64 arrays
+        Voxels that are lesion at the other visit as well (o), and those that are not (n).
+    voxel_volume_ml : float
+        Volume of one voxel in ml.
+    """
+
+    change: npt.NDArray[np.str_]
+    voxels_old: IntArray
+    voxels_only_here: IntArray
+    voxel_volume_ml: float
+
+    def count(self, change: str) -> int:
+        """Number of lesions with this change."""
+        return int(np.count_nonzero(self.change == change))
+
+    def changed_ml(self, change: str) -> float:
+        """Volume in ml that these lesions have at this visit only: gained by follow-up lesions, lost by baseline's."""
+        return float(self.voxels_only_here[self.change == change].sum()) * self.voxel_volume_ml
+
+
+@dataclass(frozen=True)
+class LesionChange:
+    """The lesions of both visits and what became of them."""
+
+    followup: ChangedLesions
+    baseline: ChangedLesions
+
+
+DEFAULT_RULE = ChangeRule()
+
+
+def lesion_change(baseline: Volume, followup: Volume, rule: ChangeRule = DEFAULT_RULE) -> LesionChange:
+    """Compare the masks of two visits.
+
+    Parameters
+    ----------
+    baseline, followup : Volume
+        Masks (X, Y, Z) on one grid; every non-zero voxel is lesion.
+    rule : ChangeRule, optional
+        Its defaults are the project's.
+
+    Returns
+    -------
+    LesionChange
+        An empty baseline makes every follow-up lesion new, an empty follow-up every baseline lesion resolved; two
+        empty masks give arrays of length 0.
+
+    Raises
+    ------
+    ImageError
+        If the masks lie on different grids.
+    """
+    check_same_grid(baseline, followup, str(baseline.path), str(followup.path))
+    before, after = _common_crop(baseline.data, followup.data)
+    volume_ml = baseline.grid.voxel_volume_ml
+    return LesionChange(
+        followup=_one_visit(after, before, volume_ml, rule, "followup"),
+        baseline=_one_visit(before, after, volume_ml, rule, "baseline"),
+    )
+
+
+def classify(
+    old: IntArray, outside: IntArray, largest_outside: IntArray, voxel_volume_ml: float, rule: ChangeRule = DEFAULT_RULE
+) -> npt.NDArray[np.str_]:
+    """Name the change of follow-up components.
+
+    With o old voxels and n others: n <= minimum or n / o <= growth ratio: existing; else o = 0: new; else n / o > new
+    ratio and n larger than `new_mm3`: new; else the largest connected part outside / o > growth ratio: enlarging; else
+    existing. A component without old voxels is never existing: when it is not larger than the minimum, it is small.
+
+    Parameters
+    ----------
+    old, outside, largest_outside : (L,) int64 arrays
+        Voxels o and n of each component, and the size of the largest connected part of n.
+    voxel_volume_ml : float
+        Volume of one voxel in ml.
+    rule : ChangeRule, optional
+        Parameters.
+
+    Returns
+    -------
+    (L,) str array
+        `FOLLOWUP_CHANGES`.
+    """
+    minimum = rule.minimum_voxels(voxel_volume_ml)
+    conditions = [
+        (old == 0) & (outside <= minimum),
+        (outside <= minimum) | (outside <= rule.growth_ratio * old),
+        old == 0,
+        (outside > rule.new_ratio * old) & (np.round(1000 * voxel_volume_ml * outside, 6) > rule.new_mm3),
+        largest_outside > rule.growth_ratio * old,
+    ]
+    return np.select(conditions, ["small", "existing", "new", "new", "enlarging"], default="existing")
+
+
+def change_columns(change: LesionChange) -> dict[str, float]:
+    """Counts and volumes for one row of `visits.csv`, named after the change; volumes are those gained or lost, ml."""
+    followup, baseline = change.followup, change.baseline
+    return {
+        "new_lesion_count": followup.count("new"),
+        "enlarging_lesion_count": followup.count("enlarging"),
+        "existing_lesion_count": followup.count("existing"),
+        "shrinking_lesion_count": baseline.count("shrinking"),
+        "resolved_lesion_count": baseline.count("resolved"),
+        "new_volume_ml": followup.changed_ml("new"),
+        "enlarging_volume_ml": followup.changed_ml("enlarging"),
+        "shrinking_volume_ml": baseline.changed_ml("shrinking"),
+        "resolved_volume_ml": baseline.changed_ml("resolved"),
+    }
+
+
+CHANGE_COUNTS = tuple(f"{name}_lesion_count" for name in ("new", "enlarging", "existing", "shrinking", "resolved"))
+CHANGE_VOLUMES = tuple(f"{name}_volume_ml" for name in ("new", "enlarging", "shrinking", "resolved"))
+
+
+def change_table(change: LesionChange) -> pd.DataFrame:
+    """One row per component of either visit: `mask`, `change`, `voxels`, `voxels_old`, `voxels_only_here`, ml."""
+    frames = []
+    for mask in ("followup", "baseline"):
+        lesions: ChangedLesions = getattr(change, mask)
+        voxels = lesions.voxels_old + lesions.voxels_only_here
+        frames.append(
+            pd.DataFrame(
+                {
+                    "mask": mask,
+                    "change": lesions.change,
+                    "voxels": voxels,
+                    "voxels_old": lesions.voxels_old,
+                    "voxels_only_here": lesions.voxels_only_here,
+                    "volume_ml": voxels * lesions.voxel_volume_ml,
+                    "changed_ml": lesions.voxels_only_here * lesions.voxel_volume_ml,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _common_crop(
+    first: npt.NDArray[np.generic], second: npt.NDArray[np.generic]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Both masks in the smallest box around the lesions of both."""
+    boxes = [bounding_box(data)[0] for data in (first, second) if data.any()]
+    if not boxes:
+        return np.zeros((1, 1, 1), dtype=np.bool_), np.zeros((1, 1, 1), dtype=np.bool_)
+    box = tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True))
+    return np.ascontiguousarray(first[box] != 0), np.ascontiguousarray(second[box] != 0)
+
+
+def _one_visit(here: BoolArray, other: BoolArray, volume_ml: float, rule: ChangeRule, mask: Mask) -> ChangedLesions:
+    old, outside, largest = _parts(here, other, rule.connectivity)
+    large = old + outside >= rule.minimum_voxels(volume_ml)
+    old, outside, largest = old[large], outside[large], largest[large]
+    change = classify(old, outside, largest, volume_ml, rule)
+    if mask == "baseline":
+        change = _mirrored(change, old)
+    return ChangedLesions(change, old, outside, volume_ml)
+
+
+def _mirrored(change: npt.NDArray[np.str_], old: IntArray) -> npt.NDArray[np.str_]:
+    """Names for baseline components: what would be new backwards in time has resolved, or shrunk if a part is left."""
+    conditions = [change == "small", (change == "new") & (old == 0), np.isin(change, ["new", "enlarging"])]
+    return np.select(conditions, ["small", "resolved", "shrinking"], default="kept")
+
+
+def _parts(here: BoolArray, other: BoolArray, connectivity: Connectivity) -> tuple[IntArray, IntArray, IntArray]:
+    """Old voxels, other voxels, and the largest connected part of these, of each component, (L,) each."""
+    position = np.flatnonzero(here)
+    lesion = label_components(here, connectivity).ravel()[position].astype(np.int64)
+    count = int(lesion.max()) if lesion.size else 0
+    is_old = other.ravel()[position]
+    old = np.bincount(lesion[is_old], minlength=count + 1)
+    outside = np.bincount(lesion[~is_old], minlength=count + 1)
+    # a part outside is connected inside `here`, so it belongs to one lesion only
+    outer = label_components(here & ~other, connectivity).ravel()[position[~is_old]]
+    lesion_of_part = np.zeros(int(outer.max()) + 1 if outer.size else 1, dtype=np.int64)
+    lesion_of_part[outer] = lesion[~is_old]
+    largest = np.zeros(count + 1, dtype=np.int64)
+    np.maximum.at(largest, lesion_of_part, np.bincount(outer, minlength=lesion_of_part.size))
+    return old[1:].astype(np.int64), outside[1:].astype(np.int64), largest[1:]

@@ -1,0 +1,120 @@
+"""What else is known about each lesion: distance to the other rater's lesions, means of maps, and where it lies.
+
+Location classes follow the regions of the McDonald criteria, by distance to supplied region masks (as LST-AI does):
+infratentorial when at least half of the lesion lies in that region; else periventricular when it comes as near to the
+ventricles as `PERIVENTRICULAR_MM`; else juxtacortical when it comes as near to the cortex as `JUXTACORTICAL_MM`; else
+deep white matter. A class whose region mask is not supplied is not given, and deep white matter then means "none of the
+supplied regions". The distances are ours: masks of ventricles leave a rim of one or two voxels to the lesions that
+touch them.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from nnunet_ms.analysis.lesions import FloatArray, Lesions, bounding_box
+from nnunet_ms.images import Volume
+
+VENTRICLES, CORTEX, INFRATENTORIAL = REGIONS = ("ventricles", "cortex", "infratentorial")
+PERIVENTRICULAR_MM = 3.0
+JUXTACORTICAL_MM = 3.0
+INFRATENTORIAL_SHARE = 0.5
+
+
+def mean_of_map(lesions: Lesions, values: Volume) -> FloatArray:
+    """Mean of a map over each lesion's voxels, (L,), in the map's unit.
+
+    Parameters
+    ----------
+    lesions : Lesions
+        L lesions on the grid of `values`.
+    values : Volume
+        Map (X, Y, Z), such as probability or uncertainty.
+    """
+    index = np.unravel_index(lesions.voxel_index, lesions.grid.shape)
+    at_voxel = values.data[index].astype(np.float64)
+    return np.bincount(lesions.lesion_of_voxel, weights=at_voxel, minlength=lesions.count) / lesions.voxels
+
+
+def distance_to_lesions(lesions: Lesions, others: Lesions, touching: npt.NDArray[np.bool_]) -> FloatArray:
+    """Distance from each lesion to the nearest lesion of the other mask, (L,), mm between voxel centres.
+
+    Parameters
+    ----------
+    lesions, others : Lesions
+        Of two masks on one grid.
+    touching : (L,) bool array
+        Which lesions share a voxel with `others`: their distance is 0.
+
+    Returns
+    -------
+    (L,) float array
+        NaN when the other mask has no lesion.
+    """
+    if others.count == 0:
+        return np.full(lesions.count, np.nan)
+    distance = np.zeros(lesions.count)
+    if not touching.all():
+        apart = ~touching[lesions.lesion_of_voxel]
+        distance[~touching] = np.inf
+        nearest = _nearest(others.position_mm, lesions.position_mm[apart])
+        np.minimum.at(distance, lesions.lesion_of_voxel[apart], nearest)
+    return distance
+
+
+def distance_to_region(lesions: Lesions, region: Volume) -> FloatArray:
+    """Distance from each lesion to a region mask on the same grid, (L,), mm; 0 inside, NaN for an empty region."""
+    positions = _positions(region)
+    if not positions.size:
+        return np.full(lesions.count, np.nan)
+    distance = np.full(lesions.count, np.inf)
+    np.minimum.at(distance, lesions.lesion_of_voxel, _nearest(positions, lesions.position_mm))
+    return distance
+
+
+def locate(lesions: Lesions, regions: Mapping[str, Volume]) -> dict[str, npt.NDArray[np.generic]]:
+    """Location class of each lesion and what it follows from.
+
+    Parameters
+    ----------
+    lesions : Lesions
+        L lesions.
+    regions : mapping
+        Any of `REGIONS` -> mask (X, Y, Z) on the lesions' grid.
+
+    Returns
+    -------
+    dict
+        `location` (L,) str, and per supplied region `ventricles_mm`, `cortex_mm` (distance, mm) and
+        `infratentorial_share` (of the lesion's voxels).
+    """
+    columns: dict[str, npt.NDArray[np.generic]] = {
+        f"{name}_mm": distance_to_region(lesions, regions[name]) for name in (VENTRICLES, CORTEX) if name in regions
+    }
+    if INFRATENTORIAL in regions:
+        mask = regions[INFRATENTORIAL]
+        columns["infratentorial_share"] = mean_of_map(lesions, Volume(mask.data != 0, mask.grid, mask.path))
+    far = np.full(lesions.count, np.inf)
+    conditions = [
+        columns.get("infratentorial_share", -far) >= INFRATENTORIAL_SHARE,
+        columns.get("ventricles_mm", far) <= PERIVENTRICULAR_MM,
+        columns.get("cortex_mm", far) <= JUXTACORTICAL_MM,
+    ]
+    names = ["infratentorial", "periventricular", "juxtacortical"]
+    return {"location": np.select(conditions, names, default="deep_white_matter").astype(object), **columns}
+
+
+def _nearest(tree_mm: FloatArray, query_mm: FloatArray) -> FloatArray:
+    distance, _ = cKDTree(tree_mm, leafsize=64, balanced_tree=False, compact_nodes=False).query(query_mm)
+    return np.asarray(distance, dtype=np.float64)
+
+
+def _positions(mask: Volume) -> FloatArray:
+    """World coordinates (V, 3) of the centres of a mask's voxels, mm."""
+    if not mask.data.any():
+        return np.zeros((0, 3))
+    box, origin = bounding_box(mask.data)
+    index = np.argwhere(mask.data[box] != 0) + origin
+    return np.asarray(index @ mask.grid.affine[:3, :3].T + mask.grid.affine[:3, 3])

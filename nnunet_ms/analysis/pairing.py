@@ -1,0 +1,136 @@
+"""Which files belong to which case: its reference mask, each model's mask, and its place in the trial."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_ms import tables
+from nnunet_ms.errors import SettingsError
+from nnunet_ms.parallel import Failure
+
+SUFFIX = ".nii.gz"
+NO_VISIT = "unknown"  # tables require a visit; without cases.csv nobody knows it
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """One case's masks, by rater, and its place in the trial; `week` is NaN when unknown."""
+
+    case_id: str
+    reference: Path
+    predictions: dict[str, Path]
+    patient_id: str
+    visit: str = NO_VISIT
+    week: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Cases to evaluate, cases that lack a file, and the cases in the folders that `cases.csv` does not name."""
+
+    pairs: list[CaseFiles]
+    failures: list[Failure]
+    left_out: list[str]
+
+
+def pair_masks(references: Path, predictions: Mapping[str, Path], cases: Path | None = None) -> Pairing:
+    """Find the masks of every case, by file name alone.
+
+    A case counts when every model has predicted it, so that models are compared on the same cases.
+
+    Parameters
+    ----------
+    references : Path
+        Folder of `<case_id>.nii.gz`.
+    predictions : mapping
+        Model's name -> folder of `<case_id>.nii.gz`.
+    cases : Path, optional
+        `tables.CASES`: gives patient, visit and week, and restricts the cases to those that it names.
+
+    Raises
+    ------
+    SettingsError
+        If a folder is missing, two files of a folder differ in upper and lower case only, or no case is complete.
+    TableError
+        If `cases` is not a cases table.
+    """
+    reference_files = masks_in(references)
+    prediction_files = {rater: masks_in(folder) for rater, folder in predictions.items()}
+    found = sorted({*reference_files, *(name for files in prediction_files.values() for name in files)})
+    known = _read_cases(cases) if cases else {name: {"patient_id": name} for name in found}
+    wanted = [name for name in found if name in known]
+    reasons = {name: _missing(name, references, reference_files, predictions, prediction_files) for name in wanted}
+    complete = [name for name in wanted if not reasons[name]]
+    if not complete:
+        folders = "; ".join(f"{predictions[rater]} (found {some(files)})" for rater, files in prediction_files.items())
+        raise SettingsError(
+            f"expected masks <case_id>{SUFFIX} of the same cases in {references} (found {some(reference_files)}) and "
+            f"in {folders}"
+            + (f", named in {cases}" if cases else "")
+            + ", found no case with both. Check the folders and the file names."
+        )
+    pairs = [
+        CaseFiles(name, reference_files[name], {r: files[name] for r, files in prediction_files.items()}, **known[name])
+        for name in complete
+    ]
+    failures = [Failure(name, reasons[name]) for name in wanted if reasons[name]]
+    return Pairing(pairs, failures, [name for name in found if name not in known])
+
+
+def by_patient(pairs: Sequence[CaseFiles]) -> list[list[CaseFiles]]:
+    """Cases of one patient together, by week; cases without a week follow in the order of their names."""
+    groups: dict[str, list[CaseFiles]] = defaultdict(list)
+    for pair in sorted(pairs, key=lambda pair: (pair.week != pair.week, pair.week, pair.case_id)):
+        groups[pair.patient_id].append(pair)
+    return [groups[patient] for patient in sorted(groups)]
+
+
+def masks_in(folder: Path) -> dict[str, Path]:
+    """Case id -> file of a folder of masks; hidden files are no masks.
+
+    Raises
+    ------
+    SettingsError
+        If the folder is missing or two names differ in upper and lower case only.
+    """
+    if not folder.is_dir():
+        raise SettingsError(f"{folder}: expected a folder of <case_id>{SUFFIX}, found none. Check the path.")
+    paths = sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+    seen: dict[str, Path] = {}
+    for path in paths:
+        other = seen.setdefault(path.name.lower(), path)
+        if other != path:
+            raise SettingsError(
+                f"{folder}: expected names that differ by more than upper and lower case, found {other.name} and "
+                f"{path.name}. Other systems take them for one file; rename one."
+            )
+    return {path.name.removesuffix(SUFFIX): path for path in paths}
+
+
+def some(names: Sequence[str] | Mapping[str, Path], n: int = 3) -> str:
+    """Name the first few, for messages."""
+    listed = ", ".join(list(names)[:n])
+    return f"{listed} and {len(names) - n} more" if len(names) > n else listed or "none"
+
+
+def _missing(
+    name: str,
+    references: Path,
+    reference_files: Mapping[str, Path],
+    predictions: Mapping[str, Path],
+    prediction_files: Mapping[str, Mapping[str, Path]],
+) -> str:
+    """Why a case is not complete; blank if it is."""
+    if name not in reference_files:
+        return f"no reference: expected {references / (name + SUFFIX)}. Add it or name cases by a table."
+    absent = [rater for rater, files in prediction_files.items() if name not in files]
+    if not absent:
+        return ""
+    expected = ", ".join(str(predictions[rater] / (name + SUFFIX)) for rater in absent)
+    return f"no prediction: expected {expected}. Predict this case or move its mask."
+
+
+def _read_cases(path: Path) -> dict[str, dict[str, object]]:
+    frame = tables.read_table(path, tables.CASES).set_index("case_id")
+    return {str(name): row for name, row in frame[["patient_id", "visit", "week"]].to_dict(orient="index").items()}
