@@ -17,6 +17,7 @@ import cc3d
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from nnunet_ms.analysis.figure_style import style
 from nnunet_ms.images import read_volume
@@ -196,9 +197,10 @@ def course_figure() -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write one picture without a time stamp."""
+    """Write one picture without a time stamp, in 96 colours: noise compresses badly, and pages should be light."""
     with whole_file(path) as partial_path:
         figure.savefig(partial_path, dpi=110, metadata={"Software": None})
+        Image.open(partial_path).convert("RGB").quantize(96).save(partial_path, optimize=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
