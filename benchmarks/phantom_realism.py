@@ -197,10 +197,12 @@ def course_figure() -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write one picture without a time stamp, in 96 colours: noise compresses badly, and pages should be light."""
+    """Write one picture without a time stamp, in 128 colours: noise compresses badly, and pages should be light."""
     with whole_file(path) as partial_path:
         figure.savefig(partial_path, dpi=110, metadata={"Software": None})
-        Image.open(partial_path).convert("RGB").quantize(96).save(partial_path, optimize=True)
+        Image.open(partial_path).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE).save(
+            partial_path, optimize=True
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
