@@ -135,10 +135,13 @@ def _progression_rows(preset: TrialPreset) -> list[Row]:
 
 
 def _population(preset: TrialPreset) -> Population:
-    drawn = draw_baseline(preset, PATIENTS, np.random.default_rng(SEED))
+    drawn = draw_baseline(preset, PATIENTS // 2, np.random.default_rng(SEED))
     share = [preset.allocation.count(arm.name) for arm in preset.arms]
     arm = np.repeat(np.arange(len(share)), [n * drawn.age_years.size for n in share])
     rows = np.tile(np.arange(drawn.age_years.size), sum(share))
+    # each patient once more with the mirrored volume, so that volume too is independent of the other covariates
+    mirrored = 2 * np.log(preset.tlv_median_ml) - drawn.log_tlv[rows]
+    rows, arm = np.tile(rows, 2), np.tile(arm, 2)
     return Population(
         arm,
         Baseline(
@@ -146,7 +149,7 @@ def _population(preset: TrialPreset) -> Population:
             drawn.female[rows],
             drawn.us[rows],
             drawn.edss[rows],
-            drawn.log_tlv[rows],
+            np.concatenate([drawn.log_tlv[rows[: mirrored.size]], mirrored]),
             drawn.discontinued_week[rows],
         ),
     )
