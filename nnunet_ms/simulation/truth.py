@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr, ndtri
 
 from nnunet_ms.simulation.cohort import Baseline, Indices, Numbers, draw_baseline, log_hazard_ratio
 from nnunet_ms.simulation.expected_cox import Expected, expected_events, limit_of_cox, limit_of_kaplan_meier
@@ -140,7 +141,8 @@ def _population(preset: TrialPreset) -> Population:
     arm = np.repeat(np.arange(len(share)), [n * drawn.age_years.size for n in share])
     rows = np.tile(np.arange(drawn.age_years.size), sum(share))
     # each patient once more with the mirrored volume, so that volume too is independent of the other covariates
-    mirrored = 2 * np.log(preset.tlv_median_ml) - drawn.log_tlv[rows]
+    log_tlv = _stratified_log_tlv(preset, drawn.age_years.size)[rows]
+    mirrored = 2 * np.log(preset.tlv_median_ml) - log_tlv
     rows, arm = np.tile(rows, 2), np.tile(arm, 2)
     return Population(
         arm,
@@ -149,10 +151,18 @@ def _population(preset: TrialPreset) -> Population:
             drawn.female[rows],
             drawn.us[rows],
             drawn.edss[rows],
-            np.concatenate([drawn.log_tlv[rows[: mirrored.size]], mirrored]),
+            np.concatenate([log_tlv, mirrored]),
             drawn.discontinued_week[rows],
         ),
     )
+
+
+def _stratified_log_tlv(preset: TrialPreset, n: int) -> Numbers:
+    """Log volumes at n equal steps of probability, in random order: their spread is then the model's."""
+    tail = ndtr(-preset.tlv_truncation_sd)
+    deviation = ndtri(tail + (1 - 2 * tail) * (np.arange(n) + 0.5) / n)
+    order = np.random.default_rng(SEED).permutation(n)
+    return np.asarray(np.log(preset.tlv_median_ml) + preset.tlv_log_sd * deviation[order])
 
 
 def _expected(preset: TrialPreset, outcome: Outcome, population: Population) -> Expected:
