@@ -26,12 +26,24 @@ DEEP_MM = 18.0  # fluid farther than this from the brain's surface is taken for 
 TENTORIUM_MM = -22.0  # MNI z below which lesions are rare
 
 
+# deep grey nuclei as ellipsoids: centre (x on both sides) and radii in mm MNI, susceptibility in ppm; ours, after the
+# usual order of iron: globus pallidus, substantia nigra, red nucleus, putamen, caudate
+NUCLEI = (
+    ((19.0, -4.0, -1.0), (4.5, 8.0, 5.0), 0.13),
+    ((9.5, -18.0, -11.0), (4.0, 5.0, 4.0), 0.11),
+    ((5.0, -20.0, -8.0), (3.0, 3.5, 4.0), 0.09),
+    ((26.5, 4.0, 2.0), (4.5, 13.0, 8.0), 0.05),
+    ((12.0, 13.0, 9.0), (4.0, 9.0, 9.0), 0.05),
+)
+
+
 @dataclass(frozen=True)
 class Anatomy:
     """One brain on a grid; all maps (X, Y, Z), zero outside `brain`.
 
     `white`, `grey`, `csf` are fractions that sum to 1; `texture` is the template's T1 signal beyond its tissue
-    means; `ventricle_mm` the distance to the ventricles; `seeds` the weight of a voxel as a lesion's centre.
+    means; `ventricle_mm` the distance to the ventricles; `seeds` the weight of a voxel as a lesion's centre;
+    `iron` the susceptibility of deep grey nuclei in ppm, where it was asked for.
     """
 
     grid: Grid
@@ -42,6 +54,7 @@ class Anatomy:
     texture: Floats
     ventricle_mm: Floats
     seeds: Floats
+    iron: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -78,16 +91,18 @@ def make_grid(spacing_mm: tuple[float, float, float]) -> Grid:
     return Grid(tuple(int(n) for n in np.ceil(size / spacing_mm)), affine)
 
 
-def draw_anatomy(spacing_mm: tuple[float, float, float], rng: np.random.Generator) -> Anatomy:
+def draw_anatomy(spacing_mm: tuple[float, float, float], rng: np.random.Generator, with_iron: bool = False) -> Anatomy:
     """Draw one brain: scaled, turned, warped, with ventricles of its own size."""
     grid, template = make_grid(spacing_mm), load_template(spacing_mm)
-    points = _template_points(grid, rng) - template.origin[:, None, None, None].astype(np.float32)
+    world = _template_points(grid, rng)
+    points = world - template.origin[:, None, None, None].astype(np.float32)
     grey, white, inside, texture = (ndimage.map_coordinates(m, points, order=1) for m in template.maps)
     brain = ndimage.binary_fill_holes(inside > 0.5)
     csf, grey, white = _fractions(grey, white, brain)
     ventricle_mm = _ventricle_distance(csf, brain, grid)
     seeds = _seed_weights(white, grey, ventricle_mm, grid)
-    return Anatomy(grid, brain, white, grey, csf, texture * brain, ventricle_mm, seeds)
+    iron = _iron(world) * brain if with_iron else None
+    return Anatomy(grid, brain, white, grey, csf, texture * brain, ventricle_mm, seeds, iron)
 
 
 def _crop(maps: npt.NDArray[np.float64], box: tuple[slice, ...]) -> npt.NDArray[np.float64]:
@@ -109,7 +124,7 @@ def _template_points(grid: Grid, rng: np.random.Generator) -> Floats:
     """Where each voxel lies in the template, (3, X, Y, Z) mm."""
     world = _world(grid)
     centre = np.asarray(world.mean(axis=(1, 2, 3)))[:, None, None, None]
-    linear = _rotation(rng) * rng.normal(1.0, SCALE_SD, size=(3, 1))
+    linear = small_rotation(ROTATION_SD_DEGREES, rng) * rng.normal(1.0, SCALE_SD, size=(3, 1))
     points = np.einsum("ij,jxyz->ixyz", linear.astype(np.float32), world - centre) + centre
     points += _warp(grid.shape, rng)
     ventricle = np.array(VENTRICLE_CENTRE_MM, dtype=np.float32)[:, None, None, None]
@@ -123,8 +138,9 @@ def _world(grid: Grid) -> Floats:
     return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
 
 
-def _rotation(rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    x, y, z = np.deg2rad(rng.normal(0, ROTATION_SD_DEGREES, size=3))
+def small_rotation(sd_degrees: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Rotation matrix (3, 3) by normal angles about the three axes."""
+    x, y, z = np.deg2rad(rng.normal(0, sd_degrees, size=3))
     skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.asarray(np.eye(3) + skew + skew @ skew / 2)  # exact to 1e-4 for such small angles
 
@@ -137,6 +153,16 @@ def _warp(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
         for n, points in zip(shape, WARP_POINTS, strict=True)
     )
     return np.einsum("xa,yb,zc,dabc->dxyz", x, y, z, control.astype(np.float32), optimize=True)
+
+
+def _iron(world: Floats) -> Floats:
+    """Susceptibility of the deep grey nuclei at template positions (3, X, Y, Z) mm, in ppm above other tissue."""
+    iron = np.zeros(world.shape[1:], dtype=np.float32)
+    side = np.abs(world[0])
+    for (x, y, z), (a, b, c), ppm in NUCLEI:
+        radius = ((side - x) / a) ** 2 + ((world[1] - y) / b) ** 2 + ((world[2] - z) / c) ** 2
+        np.maximum(iron, np.float32(ppm) * np.clip(2 * (1.25 - radius), 0, 1), out=iron)
+    return iron
 
 
 def _fractions(grey: Floats, white: Floats, brain: Bools) -> tuple[Floats, Floats, Floats]:

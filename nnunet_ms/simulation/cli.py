@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ms import commands
-from nnunet_ms.simulation.presets import GRIDS, PRESETS
+from nnunet_ms.errors import SettingsError
+from nnunet_ms.simulation.presets import GRIDS
+from nnunet_ms.simulation.trial_presets import PRESETS
 
 PROGRAM = "nnunet-ms-simulate"
 
@@ -22,7 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
     trial = kinds.add_parser("trial", help="tables and truth.json of a trial, with --images also its MRI")
     trial.add_argument("--preset", choices=sorted(PRESETS), default="demo", help="which trial (default: demo)")
     trial.add_argument("--images", action="store_true", help="make images and masks instead of a table of volumes")
-    phantom = kinds.add_parser("phantom", help="one scan per patient: FLAIR, T2, T1, T1 post contrast and masks")
+    trial.add_argument("--qsm", action="store_true", help="with --images: a map of susceptibility at every visit too")
+    phantom = kinds.add_parser("phantom", help="scans without a trial: FLAIR, T2, T1, T1 post contrast, QSM and masks")
+    phantom.add_argument("--visits", type=commands.positive, default=1, help="per patient, 24 weeks apart (default: 1)")
     for kind in (trial, phantom):
         _add_common(kind)
     phantom.set_defaults(patients=1)
@@ -56,12 +60,14 @@ def _simulate(args: argparse.Namespace) -> int:
     from nnunet_ms.simulation.trial import TrialSettings, write_trial
 
     if args.kind == "phantom":
-        settings = PhantomSettings(args.patients, args.seed, args.grid or "demo")
+        settings = PhantomSettings(args.patients, args.seed, args.grid or "demo", args.visits)
         failures = write_phantoms(settings, args.output, args.workers)
     else:
         preset = PRESETS[args.preset]
         patients, grid = args.patients or preset.patients, args.grid or preset.grid
-        trial = TrialSettings(preset, patients, args.seed, grid, args.images)
+        if args.qsm and not args.images:
+            raise SettingsError("--qsm: expected --images beside it, found none. Add --images, or leave out --qsm.")
+        trial = TrialSettings(preset, patients, args.seed, grid, args.images, args.qsm)
         failures = write_trial(trial, args.output, args.workers)
     report_failures(failures, PROGRAM)
     return commands.SOME_CASES_FAILED if failures else commands.OK

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.simulation.presets import Arm, TimedTest, TrialPreset
+from nnunet_ms.simulation.presets import Arm, Hazard, TimedTest, TrialPreset
+from nnunet_ms.simulation.trial_presets import WEEKS_PER_YEAR
 
 Numbers = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-WEEKS_PER_YEAR = 365.25 / 7
+EDSS_BELOW = 4.0  # the covariate of the published models
 EDSS_STEP_LIMIT = 5.5  # a worsening is 1.0 point up to this baseline and 0.5 above
 EDSS_MAXIMUM = 10.0
 
@@ -29,6 +30,15 @@ class Baseline:
     edss: Numbers
     log_tlv: Numbers
     discontinued_week: Numbers
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Counts per MRI week, (n, visits): T2 lesions first seen (baseline 0), enhancing, first seen as T1 unenhancing."""
+
+    new_t2: Indices
+    enhancing: Indices
+    new_t1: Indices
 
 
 def draw_baseline(preset: TrialPreset, n: int, rng: np.random.Generator) -> Baseline:
@@ -52,11 +62,16 @@ def draw_log_tlv(preset: TrialPreset, arm: Indices, log_tlv: Numbers, rng: np.ra
     return np.asarray(log_tlv[:, None] + slope[:, None] * years + noise)
 
 
-def log_hazard_ratio(preset: TrialPreset, arm: Indices, log_tlv: Numbers) -> Numbers:
-    """Log of the hazard of progression over that of a first-arm patient at the median volume, (n,)."""
-    deviation = log_tlv - np.log(preset.tlv_median_ml)
-    slope = preset.log_hazard_per_log_tlv + _of_arms(preset, "log_hazard_ratio_per_log_tlv")[arm]
-    return _of_arms(preset, "log_hazard_ratio")[arm] + slope * deviation
+def log_hazard_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline: Baseline) -> Numbers:
+    """Log of the hazard over that of a reference-arm patient at the median volume and covariates of 0, (n,).
+
+    Age counts from the cohort's mean.
+    """
+    deviation = baseline.log_tlv - np.log(preset.tlv_median_ml)
+    by = preset.covariates
+    ratio = np.array(hazard.log_ratio)[arm] + np.array(hazard.per_log_tlv)[arm] * deviation
+    ratio += by.male * ~baseline.female + by.us * baseline.us + by.edss_below_4 * (baseline.edss < EDSS_BELOW)
+    return np.asarray(ratio + by.age_per_year * (baseline.age_years - preset.age_mean))
 
 
 def draw_onset(rate_per_year: float, log_ratio: Numbers, rng: np.random.Generator) -> Numbers:
@@ -99,11 +114,26 @@ def draw_relapses(preset: TrialPreset, arm: int, last_week: float, rng: np.rando
     return sorted(int(week) for week in np.ceil(rng.random(count) * last_week))
 
 
-def draw_new_lesions(preset: TrialPreset, arm: int, rng: np.random.Generator) -> list[int]:
-    """Lesions first seen at each MRI week (baseline 0): negative binomial, frailty shared by the patient's visits."""
-    frailty = rng.gamma(1 / preset.new_lesion_dispersion, preset.new_lesion_dispersion)
-    years = np.diff(preset.mri_weeks) / WEEKS_PER_YEAR
-    return [0, *rng.poisson(frailty * preset.arms[arm].new_lesions * years).tolist()]
+def draw_activity(preset: TrialPreset, arm: Indices, rng: np.random.Generator) -> Activity:
+    """Lesions that are new or enhance at each MRI week: one frailty per patient makes every count negative binomial.
+
+    Enhancing lesions are a share of the new T2 lesions, so that their mean per scan is the arm's whatever the interval.
+    """
+    frailty = rng.gamma(1 / preset.new_lesion_dispersion, preset.new_lesion_dispersion, size=(arm.size, 1))
+    new = np.zeros((arm.size, len(preset.mri_weeks)), dtype=np.int64)
+    enhancing, new_t1 = new.copy(), new.copy()
+    new[:, 1:] = rng.poisson(frailty * _of_arms(preset, "new_lesions")[arm, None] * _intervals(preset))
+    enhancing[:, 1:] = rng.binomial(new[:, 1:], enhancing_share(preset)[arm])
+    enhancing[:, :1] = rng.poisson(frailty * preset.enhancing_at_baseline)
+    new_t1[:, 1:] = rng.poisson(np.broadcast_to(frailty * _of_arms(preset, "new_t1")[arm, None], new[:, 1:].shape))
+    return Activity(new, enhancing, new_t1)
+
+
+def enhancing_share(preset: TrialPreset) -> Numbers:
+    """Share of the lesions new at a visit that enhance there, (arms, follow-up visits)."""
+    new = _of_arms(preset, "new_lesions")[:, None] * _intervals(preset)
+    enhancing = np.broadcast_to(_of_arms(preset, "enhancing")[:, None], new.shape)
+    return np.asarray(np.divide(enhancing, new, out=np.where(enhancing > 0, np.inf, 0.0), where=new > 0))
 
 
 def draw_arms(preset: TrialPreset, n: int, rng: np.random.Generator) -> Indices:
@@ -112,6 +142,10 @@ def draw_arms(preset: TrialPreset, n: int, rng: np.random.Generator) -> Indices:
     block = np.array([names.index(name) for name in preset.allocation])
     blocks = [rng.permutation(block) for _ in range(-(-n // block.size))]
     return np.concatenate(blocks)[:n]
+
+
+def _intervals(preset: TrialPreset) -> Numbers:
+    return np.diff(preset.mri_weeks) / WEEKS_PER_YEAR
 
 
 def _of_arms(preset: TrialPreset, attribute: str) -> Numbers:

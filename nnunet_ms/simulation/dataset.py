@@ -15,11 +15,15 @@ from nnunet_ms.errors import SettingsError
 from nnunet_ms.images import write_volume
 from nnunet_ms.outputs import remove_leftovers, whole_file, whole_folder
 from nnunet_ms.parallel import Failure, map_cases
-from nnunet_ms.simulation.phantom import Course, acquire_visit, draw_patient
-from nnunet_ms.simulation.presets import CONTRASTS, GRIDS, PHANTOMS, SCANNER
+from nnunet_ms.simulation.measured import PATIENT_TABLES, measure_patient, write_lesion_tables
+from nnunet_ms.simulation.phantom import acquire_visit, draw_patient
+from nnunet_ms.simulation.phantom_course import Course
+from nnunet_ms.simulation.presets import CONTRASTS, GRIDS, PHANTOMS, SCANNER, SUSCEPTIBILITY
 from nnunet_ms.simulation.streams import Step, stream
+from nnunet_ms.simulation.trial_presets import WEEKS_PER_YEAR
 
 IMAGE_COLUMNS = (*CONTRASTS, "brain_mask", *tables.REFERENCE_MASKS)
+PHANTOM_INTERVAL_WEEKS = 24
 MANIFEST_COLUMNS = ("patient_id", "visit", "week", *IMAGE_COLUMNS)
 
 
@@ -30,10 +34,11 @@ class PhantomSettings:
     patients: int
     seed: int
     grid: str
+    visits: int = 1
 
 
 def write_phantoms(settings: PhantomSettings, folder: Path, workers: int = 1) -> list[Failure]:
-    """Write one scan of each of `settings.patients` brains, with masks and manifest, or finish doing so.
+    """Write `settings.visits` scans of each of `settings.patients` brains, with masks and tables, or finish doing so.
 
     Returns
     -------
@@ -46,12 +51,17 @@ def write_phantoms(settings: PhantomSettings, folder: Path, workers: int = 1) ->
         If `folder` holds something else.
     """
     content = {"simulated": True, **asdict(settings), "lesions": asdict(PHANTOMS), "scanner": asdict(SCANNER)}
+    content |= {"susceptibility": asdict(SUSCEPTIBILITY)}
     claim_folder(folder, "phantom.json", content | {"grid_settings": asdict(GRIDS[settings.grid])})
     cases = range(settings.patients)
     outcome = map_cases(partial(_write_phantom, settings, folder), cases, patient_name, "phantoms", workers)
     failed = {failure.case for failure in outcome.failures}
-    rows = [manifest_row(patient_name(i), 0) for i in cases if patient_name(i) not in failed]
-    tables.write_table(pd.DataFrame(rows, columns=MANIFEST_COLUMNS), folder / "manifest.csv")
+    names = [name for i in cases if (name := patient_name(i)) not in failed]
+    visits = [(name, week) for name in names for week in phantom_weeks(settings.visits)]
+    write_lesion_tables(folder, visits)
+    rows = [manifest_row(*visit, qsm=True) for visit in visits]
+    columns = [*MANIFEST_COLUMNS[:3], *image_columns(qsm=True)]
+    tables.write_table(pd.DataFrame(rows, columns=columns), folder / "manifest.csv")
     return outcome.failures
 
 
@@ -76,8 +86,10 @@ def claim_folder(folder: Path, marker: str, content: dict[str, Any]) -> None:
             partial_path.write_text(text, encoding="utf-8")
 
 
-def write_patient(folder: Path, grid: str, course: Course, weeks: Sequence[int], seed: int, index: int) -> None:
-    """Write the visits of one patient that are not complete yet, each complete or absent.
+def write_patient(
+    folder: Path, grid: str, course: Course, weeks: Sequence[int], seed: int, index: int, qsm: bool = False
+) -> None:
+    """Write the visits and tables of one patient that are not complete yet, each complete or absent.
 
     Parameters
     ----------
@@ -91,19 +103,27 @@ def write_patient(folder: Path, grid: str, course: Course, weeks: Sequence[int],
         Weeks of the attended visits: the first entries of `course`.
     seed, index : int
         Key of the random streams; `index` is the patient's, from 0.
+    qsm : bool, optional
+        Whether there is a map of susceptibility, and a label image of the lesions' numbers, too.
     """
     name = patient_name(index)
-    missing = [k for k, week in enumerate(weeks) if not _complete(folder, name, week)]
-    if not missing:
+    missing = [k for k, week in enumerate(weeks) if not _complete(folder, name, week, qsm)]
+    home = folder / "images" / name
+    untold = [table for table in PATIENT_TABLES if not (home / f"{table}.csv").is_file()]
+    if not missing and not untold:
         return
-    patient = draw_patient(GRIDS[grid], course, seed, index)
+    patient = draw_patient(GRIDS[grid], course, seed, index, qsm)
     for k in missing:
         visit = acquire_visit(patient, k, stream(seed, Step.ACQUISITION, index, k))
-        target = folder / "images" / name / visit_name(weeks[k])
+        target = home / visit_name(weeks[k])
         remove_leftovers(target)
         with whole_folder(target, replace=True) as partial_folder:
             for column, data in visit.volumes.items():
                 write_volume(partial_folder / f"{column}.nii.gz", data, patient.anatomy.grid.affine)
+    if untold:
+        visits = [(visit_name(week), week) for week in weeks]
+        for table, frame in measure_patient(patient, name, visits, seed, index).items():
+            tables.write_table(frame, home / f"{table}.csv")
 
 
 def patient_name(index: int) -> str:
@@ -116,25 +136,52 @@ def visit_name(week: int) -> str:
     return f"week{week:03d}"
 
 
-def image_paths(patient: str, week: int) -> dict[str, str]:
+def image_columns(qsm: bool) -> tuple[str, ...]:
+    """Return the manifest's columns of images."""
+    return (*CONTRASTS, "qsm", "brain_mask", *tables.REFERENCE_MASKS) if qsm else IMAGE_COLUMNS
+
+
+def image_paths(patient: str, week: int, qsm: bool = False) -> dict[str, str]:
     """Return the path of each image of a visit, relative to the simulation's folder, by manifest column."""
-    return {column: f"images/{patient}/{visit_name(week)}/{column}.nii.gz" for column in IMAGE_COLUMNS}
+    return {column: f"images/{patient}/{visit_name(week)}/{column}.nii.gz" for column in image_columns(qsm)}
 
 
-def manifest_row(patient: str, week: int) -> dict[str, object]:
+def manifest_row(patient: str, week: int, qsm: bool = False) -> dict[str, object]:
     """Return one row of the manifest (`tables.MANIFEST`)."""
-    return {"patient_id": patient, "visit": visit_name(week), "week": week} | image_paths(patient, week)
+    return {"patient_id": patient, "visit": visit_name(week), "week": week} | image_paths(patient, week, qsm)
+
+
+def phantom_weeks(visits: int) -> list[int]:
+    """Weeks of the visits of patients without a trial."""
+    return [PHANTOM_INTERVAL_WEEKS * k for k in range(visits)]
+
+
+def phantom_course(settings: PhantomSettings, index: int) -> Course:
+    """Draw what the scans of one patient without a trial show."""
+    rng = stream(settings.seed, Step.VOLUME, index)
+    deviation = rng.standard_normal()
+    volume = PHANTOMS.tlv_median_ml * np.exp(PHANTOMS.tlv_log_sd * np.clip(deviation, -2.5, 2.5))
+    later = settings.visits - 1
+    slope = PHANTOMS.log_slope_per_year + PHANTOMS.log_slope_sd * rng.standard_normal()
+    volumes = volume * np.exp(slope * np.array(phantom_weeks(settings.visits)) / WEEKS_PER_YEAR)
+    new = rng.poisson(PHANTOMS.new_per_visit, later)
+    enhancing = rng.binomial(new, PHANTOMS.enhancing_per_visit / PHANTOMS.new_per_visit)
+    return Course(
+        tuple(volumes.tolist()),
+        (0, *new.tolist()),
+        (int(rng.poisson(PHANTOMS.enhancing)), *enhancing.tolist()),
+        (0, *rng.poisson(PHANTOMS.new_t1_per_visit, later).tolist()),
+        PHANTOMS.black_hole_share,
+    )
 
 
 def _write_phantom(settings: PhantomSettings, folder: Path, index: int) -> None:
-    deviation = stream(settings.seed, Step.VOLUME, index).standard_normal()
-    volume = PHANTOMS.tlv_median_ml * np.exp(PHANTOMS.tlv_log_sd * np.clip(deviation, -2.5, 2.5))
-    course = Course((float(volume),), (0,), 0.0, PHANTOMS.enhancing, PHANTOMS.black_hole_share)
-    write_patient(folder, settings.grid, course, [0], settings.seed, index)
+    course, weeks = phantom_course(settings, index), phantom_weeks(settings.visits)
+    write_patient(folder, settings.grid, course, weeks, settings.seed, index, qsm=True)
 
 
-def _complete(folder: Path, patient: str, week: int) -> bool:
-    return all((folder / path).is_file() for path in image_paths(patient, week).values())
+def _complete(folder: Path, patient: str, week: int, qsm: bool) -> bool:
+    return all((folder / path).is_file() for path in image_paths(patient, week, qsm).values())
 
 
 def _check_same_settings(path: Path, content: dict[str, Any]) -> None:

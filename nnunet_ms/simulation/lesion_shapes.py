@@ -22,6 +22,7 @@ AXIS_LOG_SD = 0.25  # of the three semi-axes around a sphere
 NOISE_LOG_SD = 0.3  # irregularity of the border
 NOISE_MM = 2.5  # correlation of the border's noise
 GROWTH_LOG_SD = 0.06  # change of one lesion's radius from visit to visit, beside the patient's trend
+NEVER = 10_000  # a visit that does not come
 FAR = 1e6  # a level or a depth in mm that no lesion reaches
 PLACES_TRIED = 6  # before a lesion is allowed to touch another one
 
@@ -44,8 +45,10 @@ class Lesion:
         Factor of the radius per visit, 0 before birth.
     strength : float
         Contrast over that of a typical lesion.
-    black_hole, enhancing_at
-        Whether it is T1-unenhancing, and the index of the visit at which it enhances (-1: never).
+    hole_from, enhancing_at
+        Index of the visit from which it is T1-unenhancing, and of the one at which it enhances (`NEVER`).
+    rim
+        Whether QSM shows a rim around it.
     """
 
     box: tuple[slice, ...]
@@ -54,8 +57,9 @@ class Lesion:
     born: int
     growth: npt.NDArray[np.float64]
     strength: float
-    black_hole: bool
+    hole_from: int
     enhancing_at: int
+    rim: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""MR images of a simulated brain with known lesions: FLAIR, T2, T1 and T1 after contrast agent.
+"""MR images of a simulated brain with known lesions: FLAIR, T2, T1, T1 after contrast agent, QSM.
 
 Anatomy from the MNI152 template, lesions from `lesion_shapes`; the acquisition adds lesion edges, patchy white
-matter, coil profile, scaling, misregistration and Rician noise, so that the lesions are not trivially separable.
+matter, coil profile, scaling, misregistration, ghosts and Rician noise, so that the lesions are not
+trivially separable.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nnunet_ms.simulation.anatomy import Anatomy, Bools, Floats, draw_anatomy
+from nnunet_ms.simulation.anatomy import Anatomy, Bools, Floats, draw_anatomy, small_rotation
+from nnunet_ms.simulation.fates import draw_fates, draw_rims
 from nnunet_ms.simulation.lesion_shapes import (
     FAR,
     GROWTH_LOG_SD,
+    NEVER,
     NOISE_MM,
     Lesion,
     LesionMap,
@@ -26,37 +29,14 @@ from nnunet_ms.simulation.lesion_shapes import (
     smooth_noise,
     visit_map,
 )
-from nnunet_ms.simulation.presets import CONTRASTS, SCANNER, Contrast, GridSettings, Scanner
+from nnunet_ms.simulation.phantom_course import Course
+from nnunet_ms.simulation.presets import CONTRASTS, SCANNER, SUSCEPTIBILITY, Contrast, GridSettings, Scanner
 from nnunet_ms.simulation.streams import Step, stream
+from nnunet_ms.simulation.susceptibility import susceptibility_map
 
 BLACK_HOLE_DEPTH = 0.12  # of the radius: the hole is a little smaller than its T2 lesion
 DIRT_MM = 6.0  # correlation length of patchy white matter
 HALO_MM = 4.0  # width of the bright seam beside the ventricles
-
-
-@dataclass(frozen=True)
-class Course:
-    """What a patient's images have to show.
-
-    Attributes
-    ----------
-    volume_ml : (visits,) sequence of float
-        Total T2 lesion volume per visit.
-    new_lesions : (visits,) sequence of int
-        Lesions first seen at each visit; that of the baseline is ignored.
-    enhancing_share : float
-        Of new lesions.
-    enhancing_at_baseline : float
-        Mean number.
-    black_hole_share : float
-        Of lesions that do not enhance.
-    """
-
-    volume_ml: Sequence[float]
-    new_lesions: Sequence[int]
-    enhancing_share: float
-    enhancing_at_baseline: float
-    black_hole_share: float
 
 
 @dataclass(frozen=True)
@@ -71,19 +51,36 @@ class Patient:
 
 
 @dataclass(frozen=True)
+class VisitMasks:
+    """What one visit shows: the lesions, `masks` (X, Y, Z) uint8 by the manifest's column names, and whose voxel it is.
+
+    `owner` (X, Y, Z) int16 is the number of the lesion, from 1, in the mask of T2 lesions and 0 elsewhere; `depths`
+    (X, Y, Z) mm below the border of each kind.
+    """
+
+    found: LesionMap
+    masks: dict[str, npt.NDArray[np.uint8]]
+    owner: npt.NDArray[np.int16]
+    depths: dict[str, Floats]
+
+
+@dataclass(frozen=True)
 class VisitImages:
-    """One visit: `contrasts` (X, Y, Z) int16, `masks` (X, Y, Z) uint8, by the manifest's column names."""
+    """One visit: `contrasts` (X, Y, Z) int16, `masks` uint8, by the manifest's column names; `qsm` in ppm."""
 
     contrasts: dict[str, npt.NDArray[np.int16]]
     masks: dict[str, npt.NDArray[np.uint8]]
+    owner: npt.NDArray[np.int16]
+    qsm: Floats | None = None
 
     @property
     def volumes(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Images and masks together."""
-        return {**self.contrasts, **self.masks}
+        """Images and masks together; beside a QSM the lesions' numbers, because rims belong to single lesions."""
+        images: dict[str, npt.NDArray[np.generic]] = {**self.contrasts, **self.masks}
+        return images if self.qsm is None else {**images, "qsm": self.qsm, "t2_lesion_ids": self.owner}
 
 
-def draw_patient(settings: GridSettings, course: Course, seed: int, patient: int) -> Patient:
+def draw_patient(settings: GridSettings, course: Course, seed: int, patient: int, qsm: bool = False) -> Patient:
     """Draw a patient's brain and lesions.
 
     Parameters
@@ -94,16 +91,21 @@ def draw_patient(settings: GridSettings, course: Course, seed: int, patient: int
         Volumes and new lesions per visit.
     seed, patient : int
         Key of the random streams.
+    qsm : bool, optional
+        Whether visits have a map of susceptibility too.
     """
     rng = stream(seed, Step.ANATOMY, patient)
-    anatomy = draw_anatomy(settings.spacing_mm, rng)
+    anatomy = draw_anatomy(settings.spacing_mm, rng, with_iron=qsm)
     dirt = smooth_noise(anatomy, DIRT_MM, rng) * np.float32(SCANNER.white_matter_log_sd)
     lesions = _draw_lesions(anatomy, settings, course, stream(seed, Step.LESIONS, patient))
+    voxel_mm3 = anatomy.grid.voxel_volume_ml * 1000
+    lesions = draw_fates(lesions, course, settings.sizes.median_mm3 / voxel_mm3, stream(seed, Step.COURSE, patient))
+    lesions = draw_rims(lesions, SUSCEPTIBILITY, voxel_mm3, stream(seed, Step.QSM, patient))
     return Patient(anatomy, lesions, dirt, tuple(course.volume_ml), settings.sizes.smallest_voxels)
 
 
-def acquire_visit(patient: Patient, visit: int, rng: np.random.Generator) -> VisitImages:
-    """Images and reference masks of the visit with index `visit`; the brain mask is the images' support."""
+def visit_masks(patient: Patient, visit: int) -> VisitMasks:
+    """Lesions of the visit with index `visit`, and the reference masks; the brain mask is the images' support."""
     anatomy = patient.anatomy
     voxels = round(patient.volume_ml[visit] / anatomy.grid.voxel_volume_ml)
     found = visit_map(patient.lesions, visit, voxels, anatomy, patient.smallest_voxels)
@@ -113,11 +115,21 @@ def acquire_visit(patient: Patient, visit: int, rng: np.random.Generator) -> Vis
         "black_hole": _of_kind(found, hole) - BLACK_HOLE_DEPTH * _radius(patient.lesions, found),
         "enhancing": _of_kind(found, enhancing),
     }
+    owner = np.where(found.mask, found.owner + 1, 0).astype(np.int16)
+    return VisitMasks(found, _masks(anatomy.brain, found.mask, depths, patient.smallest_voxels), owner, depths)
+
+
+def acquire_visit(patient: Patient, visit: int, rng: np.random.Generator) -> VisitImages:
+    """Images and reference masks of the visit with index `visit`."""
+    anatomy, truth = patient.anatomy, visit_masks(patient, visit)
     contrasts = {
-        name: _acquire(_signal(patient, found, depths, contrast), anatomy, contrast, SCANNER, rng)
+        name: _acquire(_signal(patient, truth.found, truth.depths, contrast), anatomy, contrast, SCANNER, rng)
         for name, contrast in CONTRASTS.items()
     }
-    return VisitImages(contrasts, _masks(anatomy.brain, found.mask, depths, patient.smallest_voxels))
+    qsm = None
+    if anatomy.iron is not None:
+        qsm = susceptibility_map(patient.lesions, truth.found, anatomy, SUSCEPTIBILITY, rng)
+    return VisitImages(contrasts, truth.masks, truth.owner, qsm)
 
 
 def _draw_lesions(
@@ -138,10 +150,12 @@ def _draw_lesions(
 
 
 def _draw_enhancing(born: npt.NDArray[np.int64], course: Course, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Visit at which each lesion enhances, -1 for never."""
-    share = np.full(born.size, course.enhancing_share)
-    share[born == 0] = course.enhancing_at_baseline / max(int((born == 0).sum()), 1)
-    return np.where(rng.random(born.size) < share, born, -1)
+    """Visit at which each lesion enhances: as many of those born at a visit as the course says, or all there are."""
+    order, visit = rng.random(born.size), np.full(born.size, NEVER)
+    for k, count in enumerate(course.enhancing):
+        here = np.flatnonzero(born == k)
+        visit[here[np.argsort(order[here])][:count]] = k
+    return visit
 
 
 def _draw_lesion(
@@ -160,14 +174,14 @@ def _draw_lesion(
     growth /= growth[born]
     growth[:born] = 0.0
     strength = float(rng.uniform(SCANNER.weakest_lesion, SCANNER.strongest_lesion))
-    black_hole = bool(rng.random() < course.black_hole_share)
-    return Lesion(box, level, radius, born, growth, strength, black_hole, enhancing_at)
+    hole = bool(rng.random() < course.black_hole_share) and born == 0 and enhancing_at != 0
+    return Lesion(box, level, radius, born, growth, strength, 0 if hole else NEVER, enhancing_at)
 
 
 def _kinds(lesions: Sequence[Lesion], visit: int) -> tuple[Bools, Bools]:
     """Return which lesions are black holes and which enhance at the visit; never both. One entry more for owner -1."""
     enhancing = np.array([lesion.enhancing_at == visit for lesion in lesions] + [False])
-    hole = np.array([lesion.black_hole for lesion in lesions] + [False]) & ~enhancing
+    hole = np.array([lesion.hole_from <= visit for lesion in lesions] + [False]) & ~enhancing
     return hole, enhancing
 
 
@@ -213,14 +227,24 @@ def _occupancy(depth_mm: Floats, edge_mm: float) -> Floats:
 def _acquire(
     signal: Floats, anatomy: Anatomy, contrast: Contrast, scanner: Scanner, rng: np.random.Generator
 ) -> npt.NDArray[np.int16]:
-    shift = rng.normal(0, scanner.shift_sd_mm, size=3) / anatomy.grid.spacing
-    moved = ndimage.shift(signal, shift, order=1, mode="nearest")
+    moved = _move(signal, anatomy, scanner, rng)
+    moved += np.float32(scanner.ghost_sd * rng.standard_normal()) * np.roll(moved, signal.shape[1] // 2, axis=1)
     moved *= _coil_profile(signal.shape, scanner.bias_log_sd, rng)
-    sigma = np.float32(scanner.noise * contrast.white)
+    sigma = np.float32(scanner.noise * np.exp(scanner.noise_log_sd * rng.standard_normal()) * contrast.white)
     real, imaginary = (sigma * rng.standard_normal(signal.shape, dtype=np.float32) for _ in range(2))
     magnitude = np.hypot(moved + real, imaginary)  # Rician
     gain = np.exp(scanner.gain_log_sd * rng.standard_normal())
     return np.where(anatomy.brain, np.clip(np.rint(gain * magnitude), 1, 32767), 0).astype(np.int16)
+
+
+def _move(signal: Floats, anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> Floats:
+    """Rigid motion between contrasts: a small turn about the grid's centre, and a shift."""
+    spacing = np.array(anatomy.grid.spacing)
+    turn = small_rotation(scanner.turn_sd_degrees, rng)
+    matrix = turn * spacing / spacing[:, None]  # of voxel indices
+    centre = (np.array(signal.shape) - 1) / 2
+    offset = centre - matrix @ centre + rng.normal(0, scanner.shift_sd_mm, size=3) / spacing
+    return np.asarray(ndimage.affine_transform(signal, matrix, offset, order=1, mode="nearest"), dtype=np.float32)
 
 
 def _coil_profile(shape: tuple[int, ...], log_sd: float, rng: np.random.Generator) -> Floats:

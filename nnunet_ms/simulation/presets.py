@@ -48,7 +48,10 @@ class Scanner:
     noise: float = 0.05  # SD of the complex noise over the signal of white matter
     bias_log_sd: float = 0.05  # SD of the logarithm of the smooth coil profile left after correction
     gain_log_sd: float = 0.15  # SD of the logarithm of the overall scaling, per visit and contrast
+    noise_log_sd: float = 0.15  # of the noise's level between visits and contrasts
     shift_sd_mm: float = 0.25  # misregistration left between the contrasts of one visit, per axis
+    turn_sd_degrees: float = 0.2  # the same, per axis
+    ghost_sd: float = 0.01  # motion during the scan: amplitude of the ghost half a field of view away
     lesion_edge_mm: float = 0.7  # half-width of the ramp from lesion to tissue
     weakest_lesion: float = 0.5  # contrast of the faintest lesion over that of `Contrast.lesion`
     strongest_lesion: float = 1.15
@@ -61,20 +64,48 @@ class PhantomLesions:
 
     tlv_median_ml: float = 8.0
     tlv_log_sd: float = 0.7
-    enhancing: float = 1.2  # mean number per patient
-    black_hole_share: float = 0.4  # of the lesions that do not enhance
+    enhancing: float = 1.2  # mean number per patient at the first visit
+    black_hole_share: float = 0.4  # of the lesions at the first visit
+    log_slope_per_year: float = 0.04  # of the volume, for patients scanned more than once
+    log_slope_sd: float = 0.1
+    new_per_visit: float = 1.5  # mean numbers between two visits
+    enhancing_per_visit: float = 0.6
+    new_t1_per_visit: float = 0.5
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One treatment arm. Rates are per patient-year, slopes per year, ratios against the first arm."""
+    """One treatment arm. Slopes and `new_lesions`, `relapses` are per patient-year, the other counts per scan."""
 
     name: str
     log_tlv_slope: float
-    new_lesions: float
+    new_lesions: float  # T2
+    enhancing: float  # T1 enhancing lesions per scan; each is one of the scan's new T2 lesions
+    new_t1: float  # T1 lesions that are unenhancing for the first time, per scan
     relapses: float
-    log_hazard_ratio: float = 0.0
-    log_hazard_ratio_per_log_tlv: float = 0.0  # arm x log TLV
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """Hazard of one kind of progression: exponential onset, proportional in arm and log lesion volume.
+
+    `per_year`: reference arm at the median volume. `log_ratio`: per arm, at the median volume. `per_log_tlv`: slope
+    per arm; where the slopes differ, arm and volume interact.
+    """
+
+    per_year: float
+    log_ratio: tuple[float, ...]
+    per_log_tlv: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Covariates:
+    """Log hazard ratios of baseline covariates, common to every kind of progression."""
+
+    male: float = 0.0
+    us: float = 0.0
+    edss_below_4: float = 0.0
+    age_per_year: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +116,22 @@ class TimedTest:
     log_sd: float
     noise_log_sd: float
     worsening: float
-    progressions_per_year: float  # first arm, at the median lesion volume
+    hazard: Hazard
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """The simulated reader of a trial without images; with images it reads the masks (`reader.Reader`).
+
+    Volumes are off by a factor that stays with the patient and one that changes with the visit; lesions are missed,
+    and others invented.
+    """
+
+    patient_log_sd: float = 0.08
+    visit_log_sd: float = 0.03
+    bias: float = 0.03
+    missed_share: float = 0.15
+    invented_share: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -104,10 +150,9 @@ class TrialPreset:
     tlv_truncation_sd: float  # baseline log volumes beyond this many SD are not drawn
     tlv_slope_sd: float  # between patients, per year, of log volume
     tlv_visit_sd: float  # from visit to visit within a patient, of log volume
-    new_lesion_dispersion: float  # variance = mean + dispersion x mean^2
-    enhancing_share: float  # of the lesions that are new at a visit
+    new_lesion_dispersion: float  # of every count: variance = mean + dispersion x mean^2
     enhancing_at_baseline: float  # mean number per patient
-    black_hole_share: float  # of the lesions that do not enhance
+    black_hole_share: float  # of the lesions at baseline
     age_mean: float
     age_sd: float
     age_limits: tuple[float, float]
@@ -116,12 +161,13 @@ class TrialPreset:
     edss_levels: tuple[float, ...]
     edss_weights: tuple[float, ...]
     discontinuations_per_year: float
-    progressions_per_year: float  # EDSS, first arm, at the median lesion volume
-    log_hazard_per_log_tlv: float  # of every progression
+    edss: Hazard
     edss_fluctuation: float  # share of assessments half a point off
     edss_spikes: float  # share of assessments that reach the threshold once and do not confirm
     t25fw: TimedTest
     nhpt: TimedTest
+    covariates: Covariates = Covariates()
+    reader: TableReader = TableReader()
 
 
 GRIDS = {
@@ -139,44 +185,24 @@ CONTRASTS = {
     "t1post": Contrast(csf=270, grey=650, white=870, lesion=790, black_hole=510, enhancing=1250, texture=700),
 }
 
+
+@dataclass(frozen=True)
+class Susceptibility:
+    """Quantitative susceptibility in ppm: tissue, lesions, and the iron rim of some chronic lesions."""
+
+    grey: float = 0.02
+    white: float = -0.03
+    lesion: float = 0.02
+    rim_low: float = 0.05
+    rim_high: float = 0.10
+    rim_mm: float = 0.9  # half-width of the rim, inside the lesion's border
+    rim_share: float = 0.04  # of the lesions (177 of 4163; Zhang et al., NeuroImage Clin 2022;34:102979)
+    rim_smallest_mm3: float = 60.0  # a smaller lesion has no room for core and rim
+    noise: float = 0.012
+
+
 SCANNER = Scanner()
 
+SUSCEPTIBILITY = Susceptibility()
+
 PHANTOMS = PhantomLesions()
-
-DEMO = TrialPreset(
-    name="demo",
-    patients=40,
-    grid="demo",
-    arms=(
-        Arm("placebo", log_tlv_slope=0.08, new_lesions=2.0, relapses=0.35),
-        Arm("active", log_tlv_slope=-0.05, new_lesions=0.3, relapses=0.15, log_hazard_ratio=-0.5),
-    ),
-    allocation=("placebo", "placebo", "active", "active"),
-    mri_weeks=(0, 24, 96),
-    assessment_weeks=tuple(range(0, 121, 12)),  # 24 weeks beyond the last MRI, so that its onsets can be confirmed
-    tlv_median_ml=8.0,
-    tlv_log_sd=0.7,
-    tlv_truncation_sd=2.5,
-    tlv_slope_sd=0.05,
-    tlv_visit_sd=0.03,
-    new_lesion_dispersion=0.8,
-    enhancing_share=0.5,
-    enhancing_at_baseline=1.2,
-    black_hole_share=0.4,
-    age_mean=42.0,
-    age_sd=9.0,
-    age_limits=(18.0, 60.0),
-    female_share=0.62,
-    us_share=0.3,
-    edss_levels=(1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0),
-    edss_weights=(0.08, 0.14, 0.14, 0.14, 0.13, 0.11, 0.08, 0.06, 0.06, 0.06),
-    discontinuations_per_year=0.08,
-    progressions_per_year=0.35,  # high, so that a few dozen patients have events
-    log_hazard_per_log_tlv=0.4,
-    edss_fluctuation=0.2,
-    edss_spikes=0.05,
-    t25fw=TimedTest(median_s=6.0, log_sd=0.35, noise_log_sd=0.03, worsening=1.4, progressions_per_year=0.2),
-    nhpt=TimedTest(median_s=23.0, log_sd=0.2, noise_log_sd=0.03, worsening=1.4, progressions_per_year=0.12),
-)
-
-PRESETS = {DEMO.name: DEMO}

@@ -18,6 +18,10 @@ class Step(IntEnum):
     ANATOMY = 7
     LESIONS = 8
     ACQUISITION = 9
+    READER = 10
+    COURSE = 11
+    QSM = 12
+    RESOLUTION = 13
 
 
 def stream(seed: int, step: Step, *index: int) -> np.random.Generator:

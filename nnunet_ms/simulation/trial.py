@@ -1,6 +1,6 @@
 """A simulated two-arm trial on disk: tables with known effects, and on request images that show them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,21 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms import tables
+from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Failure, map_cases
 from nnunet_ms.simulation import cohort
+from nnunet_ms.simulation.adam import adam_tables, write_adam
 from nnunet_ms.simulation.dataset import claim_folder, manifest_row, patient_name, visit_name, write_patient
-from nnunet_ms.simulation.phantom import Course
-from nnunet_ms.simulation.presets import CONTRASTS, GRIDS, SCANNER, TrialPreset
+from nnunet_ms.simulation.measured import write_lesion_tables
+from nnunet_ms.simulation.phantom_course import Course
+from nnunet_ms.simulation.preset_check import check_preset
+from nnunet_ms.simulation.presets import CONTRASTS, GRIDS, SCANNER, SUSCEPTIBILITY, TrialPreset
 from nnunet_ms.simulation.streams import Step, stream
+from nnunet_ms.simulation.tables_reader import RATER, read_counts, read_volumes
+from nnunet_ms.simulation.trial_file import trial_file
 from nnunet_ms.simulation.truth import truth_rows
+
+LESION_TYPES = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class TrialSettings:
     seed: int
     grid: str
     images: bool
+    qsm: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,9 @@ class SimulatedPatient:
     arm: int
     baseline: cohort.Baseline
     volume_ml: tuple[float, ...]  # per MRI week
-    new_lesions: tuple[int, ...]  # per MRI week
+    activity: cohort.Activity  # per MRI week
+    black_holes: int  # T1-unenhancing lesions at baseline
+    onset_week: tuple[float, ...]  # of lasting progression: EDSS, timed walk, peg test
     edss: tuple[float, ...]  # per assessment week, as the two below
     t25fw_s: tuple[float, ...]
     nhpt_s: tuple[float, ...]
@@ -72,10 +83,10 @@ def write_trial(settings: TrialSettings, folder: Path, workers: int = 1) -> list
     SettingsError
         If `folder` holds something else.
     """
+    check_preset(settings.preset)
     claim_folder(folder, "truth.json", describe_trial(settings))
     patients = simulate_patients(settings)
-    for name, frame in clinical_tables(settings, patients).items():
-        tables.write_table(frame, folder / f"{name}.csv")
+    _write_clinical(settings, patients, folder)
     if not settings.images:
         tables.write_table(visit_table(settings, patients), folder / "visits.csv")
         return []
@@ -83,8 +94,22 @@ def write_trial(settings: TrialSettings, folder: Path, workers: int = 1) -> list
         partial(write_images, settings, folder), patients, lambda p: p.name, "simulated patients", workers
     )
     failed = {failure.case for failure in outcome.failures}
-    tables.write_table(manifest(settings, [p for p in patients if p.name not in failed]), folder / "manifest.csv")
+    imaged = [p for p in patients if p.name not in failed]
+    weeks = settings.preset.mri_weeks
+    visits = [(p.name, weeks[k]) for p in imaged for k in observed_visits(settings.preset, p)]
+    write_lesion_tables(folder, visits)
+    tables.write_table(manifest(settings, imaged), folder / "manifest.csv")
     return outcome.failures
+
+
+def _write_clinical(settings: TrialSettings, patients: Sequence[SimulatedPatient], folder: Path) -> None:
+    frames = clinical_tables(settings, patients)
+    for name, frame in frames.items():
+        tables.write_table(frame, folder / f"{name}.csv")
+    onsets = [p.onset_week for p in patients]
+    write_adam(adam_tables(settings.preset, frames["patients"], frames["assessments"], onsets), folder / "adam")
+    with whole_file(folder / "trial.toml") as partial_path:
+        partial_path.write_text(trial_file(settings.preset), encoding="utf-8")
 
 
 def describe_trial(settings: TrialSettings) -> dict[str, Any]:
@@ -94,6 +119,8 @@ def describe_trial(settings: TrialSettings) -> dict[str, Any]:
         "patients": settings.patients,
         "grid": settings.grid,
         "images": settings.images,
+        "qsm": settings.qsm,
+        "susceptibility": asdict(SUSCEPTIBILITY),
         "grid_settings": asdict(GRIDS[settings.grid]),
         "scanner": asdict(SCANNER),
         "contrasts": {name: asdict(contrast) for name, contrast in CONTRASTS.items()},
@@ -121,22 +148,28 @@ def simulate_patient(preset: TrialPreset, seed: int, index: int, arm: int) -> Si
 
     baseline = cohort.draw_baseline(preset, 1, draw(Step.BASELINE))
     log_tlv = cohort.draw_log_tlv(preset, np.array([arm]), baseline.log_tlv, draw(Step.VOLUME))
-    ratio = cohort.log_hazard_ratio(preset, np.array([arm]), baseline.log_tlv)
-    onsets, visits = draw(Step.PROGRESSION), draw(Step.ASSESSMENTS)
-    edss = cohort.draw_edss(
-        preset, baseline.edss, cohort.draw_onset(preset.progressions_per_year, ratio, onsets), visits
-    )
+    hazards = (preset.edss, preset.t25fw.hazard, preset.nhpt.hazard)
+    progression, visits = draw(Step.PROGRESSION), draw(Step.ASSESSMENTS)
+    onsets = []
+    for hazard in hazards:
+        ratio = cohort.log_hazard_ratio(preset, hazard, np.array([arm]), baseline)
+        onsets.append(cohort.draw_onset(hazard.per_year, ratio, progression))
+    edss = cohort.draw_edss(preset, baseline.edss, onsets[0], visits)
     timed = [
-        cohort.draw_timed_test(preset, test, cohort.draw_onset(test.progressions_per_year, ratio, onsets), visits)
-        for test in (preset.t25fw, preset.nhpt)
+        cohort.draw_timed_test(preset, test, onset, visits)
+        for test, onset in zip((preset.t25fw, preset.nhpt), onsets[1:], strict=True)
     ]
+    activity = draw(Step.NEW_LESIONS)
+    volume_ml = np.exp(log_tlv[0])
     last_week = min(float(baseline.discontinued_week[0]), float(preset.assessment_weeks[-1]))
     return SimulatedPatient(
         index=index,
         arm=arm,
         baseline=baseline,
-        volume_ml=tuple(np.exp(log_tlv[0]).tolist()),
-        new_lesions=tuple(cohort.draw_new_lesions(preset, arm, draw(Step.NEW_LESIONS))),
+        volume_ml=tuple(volume_ml.tolist()),
+        activity=cohort.draw_activity(preset, np.array([arm]), activity),
+        black_holes=int(activity.binomial(baseline_count(preset, volume_ml[0]), preset.black_hole_share)),
+        onset_week=tuple(float(onset[0]) for onset in onsets),
         edss=tuple(edss[0].tolist()),
         t25fw_s=tuple(timed[0][0].tolist()),
         nhpt_s=tuple(timed[1][0].tolist()),
@@ -163,26 +196,52 @@ def clinical_tables(settings: TrialSettings, patients: Sequence[SimulatedPatient
     }
 
 
-def visit_table(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -> pd.DataFrame:
-    """T2 lesions as the reference rater would report them (`tables.VISITS`), for a trial without images."""
-    sizes = GRIDS[settings.grid].sizes
+def baseline_count(preset: TrialPreset, volume_ml: float) -> int:
+    """Return the number of T2 lesions of typical size that a baseline volume stands for, at least 1."""
+    sizes = GRIDS[preset.grid].sizes
     mean_ml = sizes.median_mm3 * np.exp(sizes.log_sd**2 / 2) / 1000
-    rows = []
-    for p in patients:
-        first = max(1, round(p.volume_ml[0] / mean_ml))
-        for k in observed_visits(settings.preset, p):
-            week = settings.preset.mri_weeks[k]
-            new = p.new_lesions[k] if k else None
-            count = first + sum(p.new_lesions[: k + 1])
-            case = (f"{p.name}_{visit_name(week)}", p.name, visit_name(week), week)
-            rows.append((*case, tables.REFERENCE, "t2_lesions", count, p.volume_ml[k], new))
+    return max(1, round(volume_ml / mean_ml))
+
+
+def visit_table(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -> pd.DataFrame:
+    """Lesions as both raters would report them (`tables.VISITS`), for a trial without images."""
+    rows = [row for p in patients for row in _visit_rows(settings, p)]
     return pd.DataFrame(rows, columns=tables.VISITS.names).astype({"new_lesion_count": "Int64"})
+
+
+def _visit_rows(settings: TrialSettings, p: SimulatedPatient) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of one patient. A T1 lesion has the patient's mean T2 lesion volume of the visit."""
+    preset, rng = settings.preset, stream(settings.seed, Step.READER, p.index)
+    new = {
+        "t2_lesions": p.activity.new_t2[0],
+        "t1_enhancing": p.activity.enhancing[0],
+        "t1_unenhancing": p.activity.new_t1[0],
+    }
+    count = {
+        "t2_lesions": baseline_count(preset, p.volume_ml[0]) + np.cumsum(new["t2_lesions"]),
+        "t1_enhancing": new["t1_enhancing"],
+        "t1_unenhancing": p.black_holes + np.cumsum(new["t1_unenhancing"]),
+    }
+    read = read_volumes(preset.reader, np.array([p.volume_ml]), rng)[0]
+    for rater, volume_ml in ((tables.REFERENCE, np.array(p.volume_ml)), (RATER, read)):
+        for kind in LESION_TYPES:
+            counts, fresh = count[kind], new[kind]
+            if rater == RATER:
+                counts, fresh = read_counts(preset.reader, counts, rng), read_counts(preset.reader, fresh, rng)
+                counts = np.maximum(counts, fresh if kind != "t2_lesions" else np.maximum(fresh, 1))
+            share = 1.0 if kind == "t2_lesions" else np.minimum(counts / count["t2_lesions"], 1.0)
+            for k in observed_visits(preset, p):
+                week = preset.mri_weeks[k]
+                case = (f"{p.name}_{visit_name(week)}", p.name, visit_name(week), week)
+                volume = round(float((volume_ml * share)[k]), 6)
+                yield (*case, rater, kind, int(counts[k]), volume, int(fresh[k]) if k else None)
 
 
 def manifest(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -> pd.DataFrame:
     """Where every visit's images are (`tables.MANIFEST`), relative to the manifest."""
     weeks = settings.preset.mri_weeks
-    return pd.DataFrame([manifest_row(p.name, weeks[k]) for p in patients for k in observed_visits(settings.preset, p)])
+    visits = [(p.name, weeks[k]) for p in patients for k in observed_visits(settings.preset, p)]
+    return pd.DataFrame([manifest_row(*visit, qsm=settings.qsm) for visit in visits])
 
 
 def write_images(settings: TrialSettings, folder: Path, p: SimulatedPatient) -> None:
@@ -190,12 +249,13 @@ def write_images(settings: TrialSettings, folder: Path, p: SimulatedPatient) -> 
     wanted = observed_visits(settings.preset, p)
     course = Course(
         p.volume_ml,
-        p.new_lesions,
-        settings.preset.enhancing_share,
-        settings.preset.enhancing_at_baseline,
+        tuple(p.activity.new_t2[0].tolist()),
+        tuple(p.activity.enhancing[0].tolist()),
+        tuple(p.activity.new_t1[0].tolist()),
         settings.preset.black_hole_share,
     )
-    write_patient(folder, settings.grid, course, [settings.preset.mri_weeks[k] for k in wanted], settings.seed, p.index)
+    weeks = [settings.preset.mri_weeks[k] for k in wanted]
+    write_patient(folder, settings.grid, course, weeks, settings.seed, p.index, settings.qsm)
 
 
 def observed_visits(preset: TrialPreset, p: SimulatedPatient) -> list[int]:

@@ -3,32 +3,52 @@
 The strings are those of `endpoints.csv`, so that a report can put estimate and truth side by side.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr, ndtri
 
-from nnunet_ms.simulation.cohort import (
-    WEEKS_PER_YEAR,
-    Indices,
-    Numbers,
-    draw_arms,
-    draw_baseline,
-    draw_onset,
-    log_hazard_ratio,
-)
-from nnunet_ms.simulation.presets import TrialPreset
+from nnunet_ms.simulation.cohort import Baseline, Indices, Numbers, draw_baseline, log_hazard_ratio
+from nnunet_ms.simulation.expected_cox import Expected, expected_events, limit_of_cox, limit_of_kaplan_meier
+from nnunet_ms.simulation.presets import Hazard, TrialPreset
+from nnunet_ms.simulation.trial_presets import WEEKS_PER_YEAR
 
-PATIENTS = 100_000  # the standard error of the log hazard ratio is then about 0.01
+PATIENTS = 8_000  # covariates only: events enter by their probabilities, see `expected_cox`
 SEED = 0  # the truth belongs to the preset, not to one trial's seed
-CONFIRMATION_WEEKS = 24
 
 Row = dict[str, str | float]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """A confirmed progression: its name in `endpoints.csv`, the hazards that can bring it on, the confirmation."""
+
+    name: str
+    hazards: tuple[Hazard, ...]
+    confirmation_weeks: float
+
+
+@dataclass(frozen=True)
+class Population:
+    """The same drawn patients once in every arm: `arm` (n,) is then independent of every covariate by construction."""
+
+    arm: Indices
+    baseline: Baseline
+
+
 def truth_rows(preset: TrialPreset) -> list[Row]:
     """Rows of the true statistics of a preset, in a fixed order."""
-    return [*_volume_rows(preset), *_progression_rows(preset)]
+    return [*_volume_rows(preset), *_count_rows(preset), *_progression_rows(preset)]
+
+
+def outcomes(preset: TrialPreset) -> tuple[Outcome, ...]:
+    """All outcomes of a preset. The composite is the first of three, so its hazard is their sum."""
+    edss, walk, peg = preset.edss, preset.t25fw.hazard, preset.nhpt.hazard
+    single = {"cdp": (edss,), "t25fw": (walk,), "9hpt": (peg,), "ccdp": (edss, walk, peg)}
+    return tuple(Outcome(f"{name}{weeks}", hazards, weeks) for name, hazards in single.items() for weeks in (12, 24))
 
 
 def mean_percent_change(preset: TrialPreset, arm: int, week: int) -> float:
@@ -38,32 +58,29 @@ def mean_percent_change(preset: TrialPreset, arm: int, week: int) -> float:
     return float(100 * np.expm1(preset.arms[arm].log_tlv_slope * years + variance / 2))
 
 
-def cox_log_hazard_ratio(time: Numbers, event: npt.NDArray[np.bool_], x: Numbers) -> float:
-    """Log hazard ratio of one covariate: Cox regression with Efron's ties [1]_, Newton's method.
+def observed_progression(
+    preset: TrialPreset, onset_week: Numbers, discontinued_week: Numbers, confirmation_weeks: float
+) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    """Week and flag of confirmed progression, (n,) each.
 
-    Parameters
-    ----------
-    time : (n,) float array
-        Few distinct values: visits, not days.
-    event : (n,) bool array
-    x : (n,) float array
-
-    References
-    ----------
-    .. [1] Efron B. J Am Stat Assoc 72:557-565, 1977. doi:10.1080/01621459.1977.10480613
+    Onset is dated at the first assessment that shows it; patients without a confirmed one are censored at their
+    last assessment, as the trials do.
     """
-    beta, x = 0.0, x - x.mean()
-    for _ in range(20):
-        score, information = _efron(beta, time, event, x)
-        beta += score / information
-        if abs(score / information) < 1e-9:
-            break
-    return beta
+    weeks = np.array(preset.assessment_weeks, dtype=float)
+    attended = weeks[np.searchsorted(weeks, np.minimum(discontinued_week, weeks[-1]), side="right") - 1]
+    first = np.searchsorted(weeks, onset_week)
+    shown = np.append(weeks, np.inf)[first]
+    event = shown + confirmation_weeks <= attended
+    return np.where(event, shown, attended), event
 
 
 def _row(how: str, **values: str | float) -> Row:
     row: Row = dict.fromkeys(("endpoint", "analysis", "arm", "contrast", "visit", "term", "stat_name"), "")
     return row | values | {"how": how}
+
+
+def _contrast(preset: TrialPreset) -> str:
+    return f"{preset.arms[1].name} - {preset.arms[0].name}"
 
 
 def _volume_rows(preset: TrialPreset) -> list[Row]:
@@ -85,64 +102,86 @@ def _volume_rows(preset: TrialPreset) -> list[Row]:
     return [*rows, _row(randomised, **common, **place, stat_name="difference", stat=separation)]
 
 
-def _progression_rows(preset: TrialPreset) -> list[Row]:
-    rng = np.random.default_rng(SEED)
-    arm = draw_arms(preset, PATIENTS, rng)
-    baseline = draw_baseline(preset, PATIENTS, rng)
-    log_ratio = log_hazard_ratio(preset, arm, baseline.log_tlv)
-    onset = draw_onset(preset.progressions_per_year, log_ratio, rng)
-    time, event = observed_progression(preset, onset, baseline.discontinued_week)
-    hazard_ratio = float(np.exp(cox_log_hazard_ratio(time, event, baseline.log_tlv)))
-    how = f"Cox regression (Efron) of confirmed progression in {PATIENTS} patients simulated from the same model."
-    place: Any = {"endpoint": "cdp24", "analysis": "cox_univariable", "term": "log_tlv"}
-    cox = _row(how, **place, stat_name="hazard_ratio", stat=hazard_ratio, unit="per log ml")
-    return [cox, *_survival_rows(preset, arm, baseline.log_tlv, log_ratio)]
-
-
-def observed_progression(
-    preset: TrialPreset, onset_week: Numbers, discontinued_week: Numbers
-) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-    """Week and flag of progression confirmed after 24 weeks, (n,) each.
-
-    Onset is dated at the first assessment that shows it; patients without a confirmed one are censored at their
-    last assessment, as the trials do.
-    """
-    weeks = np.array(preset.assessment_weeks, dtype=float)
-    attended = weeks[np.searchsorted(weeks, np.minimum(discontinued_week, weeks[-1]), side="right") - 1]
-    first = np.searchsorted(weeks, onset_week)
-    shown = np.append(weeks, np.inf)[first]
-    event = shown + CONFIRMATION_WEEKS <= attended
-    return np.where(event, shown, attended), event
-
-
-def _survival_rows(preset: TrialPreset, arm: Indices, log_tlv: Numbers, log_ratio: Numbers) -> list[Row]:
-    week = min(preset.mri_weeks[-1], preset.assessment_weeks[-1] - CONFIRMATION_WEEKS)
-    survival = np.exp(-preset.progressions_per_year * np.exp(log_ratio) * week / WEEKS_PER_YEAR)
-    low = log_tlv <= np.log(preset.tlv_median_ml)
-    how = f"Mean of exp(-hazard x time) over {PATIENTS} patients simulated from the same model; true median volume."
+def _count_rows(preset: TrialPreset) -> list[Row]:
+    """Rate ratios: the frailty has the same law in both arms, so it cancels whatever the covariates."""
+    how = "Ratio of the arms' rates; the log link leaves it unchanged by covariates and by the patients' frailty."
     rows = []
-    for index, name in enumerate(a.name for a in preset.arms):
-        for term, half in (("tlv <= median", low), ("tlv > median", ~low)):
-            stat = float(survival[half & (arm == index)].mean())
-            place: Any = {"endpoint": "cdp24", "analysis": "km_at_median_tlv", "arm": name, "visit": str(week)}
-            rows.append(_row(how, **place, term=term, stat_name="survival", stat=stat, unit=""))
+    for endpoint, name in (
+        ("enhancing_lesions", "enhancing"),
+        ("new_t1_lesions", "new_t1"),
+        ("new_t2_lesions", "new_lesions"),
+    ):
+        reference, compared = (float(getattr(arm, name)) for arm in preset.arms[:2])
+        if reference > 0:
+            place: Any = {"endpoint": endpoint, "analysis": "negative_binomial", "contrast": _contrast(preset)}
+            rows.append(_row(how, **place, stat_name="rate_ratio", stat=compared / reference, unit=""))
     return rows
 
 
-def _contrast(preset: TrialPreset) -> str:
-    return f"{preset.arms[1].name} - {preset.arms[0].name}"
+def _progression_rows(preset: TrialPreset) -> list[Row]:
+    population = _population(preset)
+    how = f"Cox regression (Efron) in the limit of an endless trial, over {PATIENTS} simulated patients."
+    rows = []
+    for outcome in outcomes(preset):
+        expected = _expected(preset, outcome, population)
+        log_tlv = limit_of_cox(expected, population.baseline.log_tlv[:, None])
+        arm = limit_of_cox(expected, (population.arm == 1).astype(float)[:, None])
+        place: Any = {"endpoint": outcome.name, "stat_name": "hazard_ratio"}
+        tlv: Any = {"analysis": "cox_univariable", "term": "log_tlv", "unit": "per log ml"}
+        by_arm: Any = {"analysis": "cox_by_arm", "contrast": _contrast(preset), "unit": ""}
+        rows.append(_row(how, **place, **tlv, stat=float(np.exp(log_tlv[0]))))
+        rows.append(_row(how, **place, **by_arm, stat=float(np.exp(arm[0]))))
+        rows += _survival_rows(preset, outcome, population, expected)
+    return rows
 
 
-def _efron(beta: float, time: Numbers, event: npt.NDArray[np.bool_], x: Numbers) -> tuple[float, float]:
-    """Score and information of the partial likelihood at `beta`."""
-    risk = np.exp(beta * x)
-    moments = np.stack([risk, risk * x, risk * x**2])
-    score = information = 0.0
-    for week in np.unique(time[event]):
-        tied = event & (time == week)
-        fraction = np.arange(tied.sum()) / tied.sum()
-        at_risk, dying = moments[:, time >= week].sum(axis=1), moments[:, tied].sum(axis=1)
-        s0, s1, s2 = at_risk[:, None] - fraction * dying[:, None]
-        score += float(x[tied].sum() - (s1 / s0).sum())
-        information += float((s2 / s0 - (s1 / s0) ** 2).sum())
-    return score, information
+def _population(preset: TrialPreset) -> Population:
+    drawn = draw_baseline(preset, PATIENTS // 2, np.random.default_rng(SEED))
+    share = [preset.allocation.count(arm.name) for arm in preset.arms]
+    arm = np.repeat(np.arange(len(share)), [n * drawn.age_years.size for n in share])
+    rows = np.tile(np.arange(drawn.age_years.size), sum(share))
+    # each patient once more with the mirrored volume, so that volume too is independent of the other covariates
+    log_tlv = _stratified_log_tlv(preset, drawn.age_years.size)[rows]
+    mirrored = 2 * np.log(preset.tlv_median_ml) - log_tlv
+    rows, arm = np.tile(rows, 2), np.tile(arm, 2)
+    return Population(
+        arm,
+        Baseline(
+            drawn.age_years[rows],
+            drawn.female[rows],
+            drawn.us[rows],
+            drawn.edss[rows],
+            np.concatenate([log_tlv, mirrored]),
+            drawn.discontinued_week[rows],
+        ),
+    )
+
+
+def _stratified_log_tlv(preset: TrialPreset, n: int) -> Numbers:
+    """Log volumes at n equal steps of probability, in random order: their spread is then the model's."""
+    tail = ndtr(-preset.tlv_truncation_sd)
+    deviation = ndtri(tail + (1 - 2 * tail) * (np.arange(n) + 0.5) / n)
+    order = np.random.default_rng(SEED).permutation(n)
+    return np.asarray(np.log(preset.tlv_median_ml) + preset.tlv_log_sd * deviation[order])
+
+
+def _expected(preset: TrialPreset, outcome: Outcome, population: Population) -> Expected:
+    ratios = [np.exp(log_hazard_ratio(preset, h, population.arm, population.baseline)) for h in outcome.hazards]
+    total = sum((h.per_year * ratio for h, ratio in zip(outcome.hazards, ratios, strict=True)), np.zeros(1))
+    return expected_events(preset, total, outcome.confirmation_weeks)
+
+
+def _survival_rows(preset: TrialPreset, outcome: Outcome, population: Population, expected: Expected) -> Iterator[Row]:
+    """Survival of the halves at the median volume, at the last MRI week at which it can still be confirmed."""
+    weeks = preset.assessment_weeks
+    last = min(preset.mri_weeks[-1], weeks[-1] - int(outcome.confirmation_weeks))
+    week = max(w for w in preset.mri_weeks if w <= last)
+    visit = sum(0 < w <= week for w in weeks)
+    low = population.baseline.log_tlv <= np.log(preset.tlv_median_ml)
+    how = f"Kaplan-Meier in the limit of an endless trial, over {PATIENTS} simulated patients; true median volume."
+    for index, arm in enumerate(preset.arms):
+        for term, half in (("tlv <= median", low), ("tlv > median", ~low)):
+            group = half & (population.arm == index)
+            stat = limit_of_kaplan_meier(Expected(expected.event[group], expected.at_risk[group]), visit)
+            place: Any = {"endpoint": outcome.name, "analysis": "km_at_median_tlv", "arm": arm.name, "visit": str(week)}
+            yield _row(how, **place, term=term, stat_name="survival", stat=stat, unit="")

@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from nnunet_ms.simulation.anatomy import draw_anatomy
 from nnunet_ms.simulation.lesion_shapes import (
+    NEVER,
     Lesion,
     draw_centres,
     draw_sizes,
@@ -35,7 +36,7 @@ def place(anatomy, voxels, rng, visits=1):
     centres = draw_centres(list(voxels), anatomy, np.empty((0, 4)), rng)
     shapes = [shape_level(c, int(n), anatomy, noise, rng) for c, n in zip(centres, voxels, strict=True)]
     growth = np.ones(visits)
-    return [Lesion(*shape, 0, growth, 1.0, black_hole=False, enhancing_at=-1) for shape in shapes]
+    return [Lesion(*shape, 0, growth, 1.0, hole_from=NEVER, enhancing_at=NEVER) for shape in shapes]
 
 
 def component_sizes(mask):
@@ -102,7 +103,7 @@ def test_lesions_only_grow_with_the_wanted_volume(anatomy):
 
 def test_a_lesion_is_absent_before_its_birth(anatomy):
     first, second = place(anatomy, [40, 40], np.random.default_rng(7), visits=2)
-    later = Lesion(second.box, second.level, second.radius_mm, 1, np.array([0.0, 1.0]), 1.0, False, 1)  # noqa: FBT003
+    later = Lesion(second.box, second.level, second.radius_mm, 1, np.array([0.0, 1.0]), 1.0, NEVER, 1)
     assert set(np.unique(visit_map([first, later], 0, 40, anatomy, 3).owner)) == {-1, 0}
     assert len(component_sizes(visit_map([first, later], 1, 80, anatomy, 3).mask)) == 2
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.simulation.phantom import Course, acquire_visit, draw_patient
+from nnunet_ms.simulation.phantom import acquire_visit, draw_patient
+from nnunet_ms.simulation.phantom_course import Course
 from nnunet_ms.simulation.presets import GRIDS
 from nnunet_ms.simulation.streams import Step, stream
 
-COURSE = Course((9.0, 9.9, 8.1), (0, 3, 2), 1.0, 2.0, 0.5)
+COURSE = Course((9.0, 9.9, 8.1), (0, 3, 2), (2, 3, 2), (0, 2, 2), 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_grid_is_in_mm_and_holds_the_brain(patient):
 
 
 def test_a_patient_without_new_lesions_and_with_one_tiny_lesion():
-    course = Course((0.05,), (0,), 0.5, 0.0, 0.0)
+    course = Course((0.05,), (0,), (0,), (0,), 0.0)
     patient = draw_patient(GRIDS["demo"], course, seed=3, patient=0)
     visit = acquire_visit(patient, 0, np.random.default_rng(0))
     assert visit.masks["t2_lesions"].sum() == 3

@@ -12,7 +12,9 @@ from nnunet_ms.simulation import cli, dataset
 def test_trial_writes_tables(tmp_path):
     assert cli.main(["trial", "--patients", "4", "-o", str(tmp_path / "out")]) == 0
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    assert names == {"patients.csv", "assessments.csv", "relapses.csv", "visits.csv", "truth.json"}
+    assert names == {
+        *("patients.csv", "assessments.csv", "relapses.csv", "visits.csv", "truth.json", "trial.toml", "adam"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -41,8 +43,14 @@ def test_a_folder_in_use_is_one_line_and_exit_code_2(tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+def test_qsm_needs_images(tmp_path, capsys):
+    assert cli.main(["trial", "--qsm", "-o", str(tmp_path / "out")]) == 2
+    assert "--qsm: expected --images" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_failed_patients_are_listed_and_left_out(tmp_path, monkeypatch, capsys):
-    def no_space(folder, grid, course, weeks, seed, index):
+    def no_space(folder, grid, course, weeks, seed, index, qsm):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(dataset, "write_patient", no_space)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.simulation import cohort
-from nnunet_ms.simulation.presets import DEMO
 from nnunet_ms.simulation.streams import Step, stream
-from nnunet_ms.simulation.truth import cox_log_hazard_ratio, mean_percent_change, observed_progression, truth_rows
+from nnunet_ms.simulation.trial_presets import DEMO
+from nnunet_ms.simulation.truth import mean_percent_change, observed_progression, outcomes, truth_rows
 
 N = 4000
 
@@ -25,8 +25,8 @@ def population():
     rng = np.random.default_rng(11)
     arm = cohort.draw_arms(DEMO, N, rng)
     baseline = cohort.draw_baseline(DEMO, N, rng)
-    ratio = cohort.log_hazard_ratio(DEMO, arm, baseline.log_tlv)
-    onset = cohort.draw_onset(DEMO.progressions_per_year, ratio, rng)
+    ratio = cohort.log_hazard_ratio(DEMO, DEMO.edss, arm, baseline)
+    onset = cohort.draw_onset(DEMO.edss.per_year, ratio, rng)
     return arm, baseline, onset, cohort.draw_edss(DEMO, baseline.edss, onset, rng)
 
 
@@ -43,7 +43,7 @@ def naive_cdp24(weeks, edss):
 def test_edss_shows_exactly_the_simulated_progressions(population):
     # Oracle: the definition of confirmed progression applied to the EDSS values, patient by patient.
     _, baseline, onset, edss = population
-    time, event = observed_progression(DEMO, onset, baseline.discontinued_week)
+    time, event = observed_progression(DEMO, onset, baseline.discontinued_week, 24)
     weeks = np.array(DEMO.assessment_weeks)
     for i in range(600):
         attended = weeks[weeks <= baseline.discontinued_week[i]]
@@ -58,23 +58,13 @@ def test_edss_fluctuates_without_confirming_and_stays_on_the_scale(population):
     np.testing.assert_array_equal(edss[:, 0], baseline.edss)
 
 
-def test_efron_against_lifelines(population):
-    from lifelines import CoxPHFitter  # lifelines 0.30.3: CoxPHFitter().fit(frame, "time", "event")
-
-    _, baseline, onset, _ = population
-    time, event = observed_progression(DEMO, onset, baseline.discontinued_week)
-    frame = pd.DataFrame({"time": time, "event": event, "x": baseline.log_tlv})
-    fit = CoxPHFitter().fit(frame, "time", "event", fit_options={"precision": 1e-10})
-    assert cox_log_hazard_ratio(time, event, baseline.log_tlv) == pytest.approx(fit.params_["x"], rel=1e-6)
-
-
 def test_hazard_ratio_is_recovered_from_an_independent_draw(population, rows):
     from lifelines import CoxPHFitter
 
     _, baseline, onset, _ = population
-    time, event = observed_progression(DEMO, onset, baseline.discontinued_week)
+    time, event = observed_progression(DEMO, onset, baseline.discontinued_week, 24)
     fit = CoxPHFitter().fit(pd.DataFrame({"time": time, "event": event, "x": baseline.log_tlv}), "time", "event")
-    truth = np.log(rows.loc[rows.analysis == "cox_univariable", "stat"].item())
+    truth = np.log(rows.loc[(rows.analysis == "cox_univariable") & (rows.endpoint == "cdp24"), "stat"].item())
     assert abs(fit.params_["x"] - truth) < 3 * fit.standard_errors_["x"]
 
 
@@ -82,9 +72,9 @@ def test_survival_is_recovered_by_kaplan_meier(population, rows):
     from lifelines import KaplanMeierFitter
 
     arm, baseline, onset, _ = population
-    time, event = observed_progression(DEMO, onset, baseline.discontinued_week)
+    time, event = observed_progression(DEMO, onset, baseline.discontinued_week, 24)
     low = baseline.log_tlv <= np.median(baseline.log_tlv)
-    truth = rows[rows.analysis == "km_at_median_tlv"].set_index(["arm", "term"])["stat"]
+    truth = rows[(rows.analysis == "km_at_median_tlv") & (rows.endpoint == "cdp24")].set_index(["arm", "term"])["stat"]
     for index, name in enumerate(("placebo", "active")):
         for term, half in (("tlv <= median", low), ("tlv > median", ~low)):
             group = half & (arm == index)
@@ -115,13 +105,18 @@ def test_no_effect_means_no_separation():
 
 def test_rows_use_the_vocabulary_of_the_endpoints(rows):
     found = set(zip(rows.endpoint, rows.analysis, rows.stat_name, strict=True))
-    assert found == {
+    expected = {
         ("t2_volume_percent_change", "by_visit", "mean"),
         ("t2_volume_percent_change", "by_visit", "separation"),
         ("t2_volume_percent_change", "ancova", "difference"),
-        ("cdp24", "cox_univariable", "hazard_ratio"),
-        ("cdp24", "km_at_median_tlv", "survival"),
     }
+    for name in ("enhancing_lesions", "new_t1_lesions", "new_t2_lesions"):
+        expected.add((name, "negative_binomial", "rate_ratio"))
+    for name in ("cdp12", "cdp24", "t25fw12", "t25fw24", "9hpt12", "9hpt24", "ccdp12", "ccdp24"):
+        expected |= {(name, "cox_univariable", "hazard_ratio"), (name, "cox_by_arm", "hazard_ratio")}
+        expected.add((name, "km_at_median_tlv", "survival"))
+    assert found == expected
+    assert {outcome.name for outcome in outcomes(DEMO)} <= {name for name, _, _ in found}
     assert set(rows.contrast) == {"", "active - placebo"}
     assert set(rows.visit) == {"", "24", "96"}
     assert rows.how.str.len().min() > 20

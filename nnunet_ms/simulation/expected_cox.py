@@ -1,0 +1,110 @@
+"""The limits of Cox regression and Kaplan-Meier in an endless trial, computed from probabilities instead of events.
+
+A trial sees progression at visits, and only where a later visit confirms it. For every patient the probabilities of
+an event at a visit and of being at risk there have closed forms; the partial likelihood's expected score, set to
+zero, gives the value that estimates tend to, without the noise of simulated events.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnunet_ms.simulation.cohort import Numbers
+from nnunet_ms.simulation.presets import TrialPreset
+from nnunet_ms.simulation.trial_presets import WEEKS_PER_YEAR
+
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
+NODES, WEIGHTS = (NODES + 1) / 2, WEIGHTS / 2  # on [0, 1]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Probabilities per patient and visit after baseline, (n, visits): `event` there, `at_risk` just before it."""
+
+    event: Numbers
+    at_risk: Numbers
+
+
+def expected_events(preset: TrialPreset, hazard_per_year: Numbers, confirmation_weeks: float) -> Expected:
+    """Return the probabilities of confirmed progression and of being at risk, visit by visit.
+
+    Parameters
+    ----------
+    preset : TrialPreset
+        Gives the assessment weeks and the rate of discontinuation.
+    hazard_per_year : (n,) float array
+        Of each patient's exponential onset.
+    confirmation_weeks : float
+        Least distance of the visits that show and confirm.
+
+    Notes
+    -----
+    With p_j the probability that visit j is the first at or after the onset, h_j the first visit that could confirm
+    it and G(w) the probability of attending week w: event_j = p_j G(h_j), and at_risk_j = G(w_j) minus, over the
+    earlier visits i, p_i G(max(w_j, h_i)). Who progressed unconfirmed stays at risk until the last visit.
+    """
+    weeks = np.array(preset.assessment_weeks, dtype=float)
+    survival = np.exp(-hazard_per_year[:, None] * weeks / WEEKS_PER_YEAR)
+    shown = survival[:, :-1] - survival[:, 1:]
+    weeks = weeks[1:]
+    first = np.searchsorted(weeks, weeks + confirmation_weeks)
+    confirming = np.append(weeks, np.inf)[first]
+    at_risk = np.empty_like(shown)
+    for j, week in enumerate(weeks):
+        lost = shown[:, :j] @ _attending(preset, np.maximum(week, confirming[:j]))
+        at_risk[:, j] = _attending(preset, np.array([week]))[0] - lost
+    return Expected(shown * _attending(preset, confirming), at_risk)
+
+
+def limit_of_cox(expected: Expected, X: Numbers) -> Numbers:
+    """Coefficients, (k,), that Cox regression with Efron's ties tends to [1]_; Newton's method.
+
+    Parameters
+    ----------
+    expected : Expected
+    X : (n, k) float array
+        Covariates; every row weighs the same.
+
+    References
+    ----------
+    .. [1] Lin DY, Wei LJ. J Am Stat Assoc 84:1074-1078, 1989 (the limit of a Cox model that need not hold).
+    """
+    X = X - X.mean(axis=0)
+    powers = np.hstack([np.ones((len(X), 1)), X, (X[:, :, None] * X[:, None, :]).reshape(len(X), -1)])
+    beta = np.zeros(X.shape[1])
+    for _ in range(30):
+        score, information = _score(expected, X, powers, beta)
+        step = np.linalg.solve(information, score)
+        beta += step
+        if np.abs(step).max() < 1e-10:
+            break
+    return beta
+
+
+def limit_of_kaplan_meier(expected: Expected, visit: int) -> float:
+    """Survival after the `visit`-th visit after baseline that the Kaplan-Meier estimate tends to."""
+    hazard = expected.event.sum(axis=0) / expected.at_risk.sum(axis=0)
+    return float(np.prod(1 - hazard[:visit]))
+
+
+def _attending(preset: TrialPreset, weeks: Numbers) -> Numbers:
+    """Probability of not having discontinued before `weeks` (`cohort.draw_baseline`); 0 where infinite."""
+    before = np.maximum(weeks - 1, 0) / WEEKS_PER_YEAR
+    return np.asarray(np.exp(-preset.discontinuations_per_year * before) * np.isfinite(weeks))
+
+
+def _score(expected: Expected, X: Numbers, powers: Numbers, beta: Numbers) -> tuple[Numbers, Numbers]:
+    """Expected score and information; Efron's thinning of tied risk sets becomes an integral over [0, 1]."""
+    k = len(beta)
+    risk = np.exp(X @ beta)[:, None]
+    score, information = np.zeros(k), np.zeros((k, k))
+    at_risk, dying = ((weight * risk).T @ powers for weight in (expected.at_risk, expected.event))
+    deaths, sums = expected.event.sum(axis=0), expected.event.T @ X
+    for j in np.flatnonzero(deaths > 0):
+        score += sums[j]
+        for node, weight in zip(NODES, WEIGHTS, strict=True):
+            left = at_risk[j] - node * dying[j]
+            mean = left[1 : k + 1] / left[0]
+            score -= deaths[j] * weight * mean
+            information += deaths[j] * weight * (left[k + 1 :].reshape(k, k) / left[0] - np.outer(mean, mean))
+    return score, information

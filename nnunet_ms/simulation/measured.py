@@ -1,0 +1,156 @@
+"""Lesion tables of simulated images: what the reference masks hold, what a simulated reader sees, what is true.
+
+Tables of one patient lie beside its images, and are gathered when all patients are done.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nnunet_ms import tables
+from nnunet_ms.images import Grid
+from nnunet_ms.simulation.lesion_shapes import NEVER
+from nnunet_ms.simulation.phantom import Patient, VisitMasks, visit_masks
+from nnunet_ms.simulation.reader import Reader, read_again
+from nnunet_ms.simulation.streams import Step, stream
+from nnunet_ms.simulation.tables_reader import RATER
+
+Bools = npt.NDArray[np.bool_]
+Masks = dict[str, Bools]
+
+PATIENT_TABLES = ("lesions", "visits", "lesion_truth")
+TRUTH_COLUMNS = (
+    *("case_id", "patient_id", "visit", "week", "lesion_id", "voxels", "volume_ml", "x_mm", "y_mm", "z_mm"),
+    *("first_visit", "new", "enhancing", "t1_unenhancing", "rim"),
+)
+
+
+def measure_patient(
+    patient: Patient, name: str, visits: Sequence[tuple[str, int]], seed: int, index: int
+) -> dict[str, pd.DataFrame]:
+    """Return the tables `PATIENT_TABLES` of one patient.
+
+    Parameters
+    ----------
+    patient : Patient
+    name : str
+        The patient's identifier.
+    visits : sequence of (str, int)
+        Name and week of the attended visits, in the order of the patient's course.
+    seed, index : int
+        Key of the reader's random streams.
+    """
+    lesions: list[tuple[object, ...]] = []
+    rows: list[tuple[object, ...]] = []
+    truth: list[tuple[object, ...]] = []
+    missed = stream(seed, Step.READER, index).random(len(patient.lesions))
+    before: dict[str, Masks] = {}
+    for k, (visit, week) in enumerate(visits):
+        found = visit_masks(patient, k)
+        reader = read_visit(found, patient, missed, stream(seed, Step.READER, index, k))
+        case = (f"{name}_{visit}", name, visit, week)
+        now = {tables.REFERENCE: _lesion_masks(found), RATER: reader}
+        for rater, masks in now.items():
+            for kind, mask in masks.items():
+                of_mask = list(_components(mask, patient.anatomy.grid))
+                lesions += [(*case, rater, kind, *row) for row in of_mask]
+                new = None if k == 0 else _count_new(mask, before[rater][kind])
+                volume_ml = round(int(mask.sum()) * patient.anatomy.grid.voxel_volume_ml, 6)
+                rows.append((*case, rater, kind, len(of_mask), volume_ml, new))
+        truth += [(*case, *row) for row in _true_lesions(patient, found, k)]
+        before = now
+    return {
+        "lesions": pd.DataFrame(lesions, columns=tables.LESIONS.names[:-1]),
+        "visits": pd.DataFrame(rows, columns=tables.VISITS.names).astype({"new_lesion_count": "Int64"}),
+        "lesion_truth": pd.DataFrame(truth, columns=TRUTH_COLUMNS),
+    }
+
+
+def read_visit(found: VisitMasks, patient: Patient, missed: npt.NDArray[np.float64], rng: np.random.Generator) -> Masks:
+    """Masks of the simulated reader: `reader.read_again`, but a lesion missed at one visit is missed at all.
+
+    Parameters
+    ----------
+    found : VisitMasks
+        The reference.
+    patient : Patient
+    missed : (lesions,) float array
+        A uniform number per lesion, the same at every visit: readers compare a patient's visits.
+    rng : numpy.random.Generator
+        For borders and invented lesions.
+    """
+    reader, lesions = Reader(), found.masks["t2_lesions"] > 0
+    sizes = np.bincount(found.owner[lesions], minlength=len(patient.lesions) + 1)[1:]
+    overlooked = missed < np.where(sizes <= reader.small_voxels, reader.miss_small, reader.miss_large)
+    kept = lesions & ~np.concatenate([[False], overlooked])[found.owner]
+    tissue = patient.anatomy.brain & (patient.anatomy.csf < 0.5)
+    t2 = read_again(kept, tissue, patient.anatomy.grid.spacing, rng, replace(reader, miss_small=0.0, miss_large=0.0))
+    # T1 lesions are parts of T2 lesions; too small a part is no lesion
+    return {"t2_lesions": t2} | {
+        kind: _without_small(t2 & (found.masks[kind] > 0)) for kind in tables.REFERENCE_MASKS if kind != "t2_lesions"
+    }
+
+
+def write_lesion_tables(folder: Path, visits: Sequence[tuple[str, int]]) -> None:
+    """Gather the patients' tables in `folder`, for the patients of `visits` (patient, week)."""
+    patients = list(dict.fromkeys(name for name, _ in visits))
+    for table in PATIENT_TABLES:
+        frames = [pd.read_csv(folder / "images" / name / f"{table}.csv") for name in patients]
+        filled = [frame for frame in frames if len(frame)] or frames
+        gathered = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+        if "new_lesion_count" in gathered:
+            gathered = gathered.astype({"new_lesion_count": "Int64"})
+        tables.write_table(gathered, folder / f"{table}.csv")
+
+
+def _lesion_masks(found: VisitMasks) -> Masks:
+    return {kind: found.masks[kind] > 0 for kind in tables.REFERENCE_MASKS}
+
+
+def _label(mask: Bools) -> tuple[npt.NDArray[Any], int]:
+    labels, count = cc3d.connected_components(mask.astype(np.uint8), connectivity=18, return_N=True)
+    return labels, int(count)
+
+
+def _components(mask: Bools, grid: Grid) -> Iterator[tuple[object, ...]]:
+    """Yield lesion_id, voxels, volume_ml and centre (mm) of every 18-connected component."""
+    labels, count = _label(mask)
+    if not count:
+        return
+    statistics = cc3d.statistics(labels)
+    centres = statistics["centroids"][1:] @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    for i, (voxels, centre) in enumerate(zip(statistics["voxel_counts"][1:], centres, strict=True), start=1):
+        yield (i, int(voxels), round(int(voxels) * grid.voxel_volume_ml, 6), *(round(float(mm), 2) for mm in centre))
+
+
+def _count_new(mask: Bools, before: Bools) -> int:
+    """Components that touch nothing of the previous visit's mask."""
+    labels, count = _label(mask)
+    return count - int(np.count_nonzero(np.unique(labels[before])))
+
+
+def _without_small(mask: Bools, smallest: int = 3) -> Bools:
+    labels, count = _label(mask)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return np.asarray((sizes >= smallest)[labels])
+
+
+def _true_lesions(patient: Patient, found: VisitMasks, visit: int) -> Iterator[tuple[object, ...]]:
+    """Yield one row per simulated lesion that is in the mask; confluent lesions are told apart."""
+    grid = patient.anatomy.grid
+    places = np.argwhere(found.owner > 0)
+    owner = found.owner[found.owner > 0]
+    for number in np.unique(owner):
+        lesion, own = patient.lesions[number - 1], places[owner == number]
+        centre = own.mean(axis=0) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+        size = (len(own), round(len(own) * grid.voxel_volume_ml, 6), *(round(float(mm), 2) for mm in centre))
+        enhancing = lesion.enhancing_at == visit
+        hole = lesion.hole_from != NEVER and lesion.hole_from <= visit and not enhancing
+        yield (int(number), *size, lesion.born, lesion.born == visit and visit > 0, enhancing, hole, lesion.rim)

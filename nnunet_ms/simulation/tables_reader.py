@@ -1,0 +1,25 @@
+"""The simulated reader of a trial without images: volumes and counts that differ as two readers' do."""
+
+import numpy as np
+
+from nnunet_ms.simulation.cohort import Indices, Numbers
+from nnunet_ms.simulation.presets import TableReader
+
+RATER = "simulated_reader"
+
+
+def read_volumes(reader: TableReader, volume_ml: Numbers, rng: np.random.Generator) -> Numbers:
+    """Volumes (n, visits) in ml: off by a factor that stays with the patient and one of every visit.
+
+    The first cancels in a patient's percent change; the second adds its variance to it, a mean change of
+    `visit_log_sd`^2 (below 0.1 %).
+    """
+    patient = reader.bias + reader.patient_log_sd * rng.standard_normal((len(volume_ml), 1))
+    visit = reader.visit_log_sd * rng.standard_normal(volume_ml.shape)
+    return np.asarray(volume_ml * np.exp(patient + visit))
+
+
+def read_counts(reader: TableReader, counts: Indices, rng: np.random.Generator) -> Indices:
+    """Counts of any shape: some lesions missed, others invented in proportion to the true ones."""
+    seen = rng.binomial(counts, 1 - reader.missed_share)
+    return np.asarray(seen + rng.poisson(reader.invented_share * counts))

@@ -1,0 +1,49 @@
+"""A ready `trial.toml` beside a simulated trial, in the format that `nnunet-ms-endpoints init` writes."""
+
+import json
+
+from nnunet_ms.simulation.presets import TrialPreset
+
+PUBLISHED = ("opera2", "oratorio", "olympus")  # presets that have published numbers to show
+OUTCOMES = ("cdp12", "cdp24", "t25fw24", "9hpt24")
+
+
+def trial_file(preset: TrialPreset) -> str:
+    """Return the text of the settings file; its paths are relative to the trial's folder."""
+    reference, *compared = (json.dumps(arm.name) for arm in preset.arms)
+    published = f'preset = "{preset.name}"  # shows published numbers beside the simulated ones'
+    lines = [
+        f"# Settings of the simulated trial {preset.name} for nnunet-ms-endpoints: no patient is real.",
+        "",
+        "[trial]",
+        f'name = "simulated {preset.name}"',
+        "simulated = true  # the report says everywhere that no patient is real",
+        *([published] if preset.name in PUBLISHED else []),
+        "",
+        "[tables]  # paths are relative to this file",
+        'patients = "patients.csv"',
+        'visits = "visits.csv"',
+        'assessments = "assessments.csv"',
+        'relapses = "relapses.csv"',
+        'truth = "truth.json"',
+        "",
+        "[arms]",
+        f"reference = {reference}  # differences are compared arm minus this arm",
+        f"compared = [{', '.join(compared)}]",
+        "",
+        "[lesions]",
+        'type = "t2_lesions"',
+        'zero_volume = "exclude"',
+        "",
+        "[visits]  # weeks after randomisation",
+        f"baseline_week = {preset.mri_weeks[0]}",
+        f"weeks = [{', '.join(map(str, preset.mri_weeks[1:]))}]",
+        "",
+        "[disability]",
+        'preset = "krishnan2023"  # what counts as progression',
+        f"outcomes = [{', '.join(json.dumps(name) for name in OUTCOMES)}]",
+        "",
+        "[conventions]",
+        'preset = "r"',
+    ]
+    return "\n".join(lines) + "\n"
