@@ -3,6 +3,7 @@
 The strings are those of `endpoints.csv`, so that a report can put estimate and truth side by side.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
+from scipy.stats.qmc import Sobol
 
-from nnunet_ms.simulation.cohort import Baseline, Indices, Numbers, draw_baseline, log_hazard_ratio
+from nnunet_ms.simulation.cohort import Baseline, Indices, Numbers, log_hazard_ratio
 from nnunet_ms.simulation.expected_cox import Expected, expected_events, limit_of_cox, limit_of_kaplan_meier
 from nnunet_ms.simulation.presets import Hazard, TrialPreset
 from nnunet_ms.simulation.trial_presets import WEEKS_PER_YEAR
 
-PATIENTS = 8_000  # covariates only: events enter by their probabilities, see `expected_cox`
+PATIENTS = 2**14  # covariates only: events enter by their probabilities, see `expected_cox`
 SEED = 0  # the truth belongs to the preset, not to one trial's seed
 
 Row = dict[str, str | float]
@@ -120,7 +122,7 @@ def _count_rows(preset: TrialPreset) -> list[Row]:
 
 def _progression_rows(preset: TrialPreset) -> list[Row]:
     population = _population(preset)
-    how = f"Cox regression (Efron) in the limit of an endless trial, over {PATIENTS} simulated patients."
+    how = f"Cox regression (Efron) in the limit of an endless trial, over {PATIENTS} quasi-random patients."
     rows = []
     for outcome in outcomes(preset):
         expected = _expected(preset, outcome, population)
@@ -136,33 +138,34 @@ def _progression_rows(preset: TrialPreset) -> list[Row]:
 
 
 def _population(preset: TrialPreset) -> Population:
-    drawn = draw_baseline(preset, PATIENTS // 2, np.random.default_rng(SEED))
-    share = [preset.allocation.count(arm.name) for arm in preset.arms]
-    arm = np.repeat(np.arange(len(share)), [n * drawn.age_years.size for n in share])
-    rows = np.tile(np.arange(drawn.age_years.size), sum(share))
-    # each patient once more with the mirrored volume, so that volume too is independent of the other covariates
-    log_tlv = _stratified_log_tlv(preset, drawn.age_years.size)[rows]
-    mirrored = 2 * np.log(preset.tlv_median_ml) - log_tlv
-    rows, arm = np.tile(rows, 2), np.tile(arm, 2)
-    return Population(
-        arm,
-        Baseline(
-            drawn.age_years[rows],
-            drawn.female[rows],
-            drawn.us[rows],
-            drawn.edss[rows],
-            np.concatenate([log_tlv, mirrored]),
-            drawn.discontinued_week[rows],
-        ),
+    """Patients at the points of a Sobol sequence [1]_: covariates are independent and spread as the model says.
+
+    References
+    ----------
+    .. [1] Joe S, Kuo FY. SIAM J Sci Comput 30:2635-2654, 2008. doi:10.1137/070709359
+    """
+    age, volume, edss, sex, region = Sobol(5, rng=np.random.default_rng(SEED)).random(PATIENTS).T
+    levels = np.cumsum(preset.edss_weights) / sum(preset.edss_weights)
+    low, high = ((limit - preset.age_mean) / preset.age_sd for limit in preset.age_limits)
+    cut = preset.tlv_truncation_sd
+    drawn = Baseline(
+        np.round(preset.age_mean + preset.age_sd * _truncated_quantile(age, low, high), 1),
+        sex < preset.female_share,
+        region < preset.us_share,
+        np.array(preset.edss_levels)[np.searchsorted(levels[:-1], edss, side="right")],
+        np.log(preset.tlv_median_ml) + preset.tlv_log_sd * _truncated_quantile(volume, -cut, cut),
+        np.full(PATIENTS, np.inf),  # discontinuation enters by its probabilities
     )
+    share = [preset.allocation.count(arm.name) for arm in preset.arms]
+    copies = [n // math.gcd(*share) for n in share]
+    rows = np.tile(np.arange(PATIENTS), sum(copies))
+    arm = np.repeat(np.arange(len(share)), np.array(copies) * PATIENTS)
+    return Population(arm, Baseline(**{name: values[rows] for name, values in vars(drawn).items()}))
 
 
-def _stratified_log_tlv(preset: TrialPreset, n: int) -> Numbers:
-    """Log volumes at n equal steps of probability, in random order: their spread is then the model's."""
-    tail = ndtr(-preset.tlv_truncation_sd)
-    deviation = ndtri(tail + (1 - 2 * tail) * (np.arange(n) + 0.5) / n)
-    order = np.random.default_rng(SEED).permutation(n)
-    return np.asarray(np.log(preset.tlv_median_ml) + preset.tlv_log_sd * deviation[order])
+def _truncated_quantile(probability: Numbers, low: float, high: float) -> Numbers:
+    """Quantiles of the standard normal distribution cut at `low` and `high`."""
+    return np.asarray(ndtri(ndtr(low) + (ndtr(high) - ndtr(low)) * probability))
 
 
 def _expected(preset: TrialPreset, outcome: Outcome, population: Population) -> Expected:
@@ -178,7 +181,7 @@ def _survival_rows(preset: TrialPreset, outcome: Outcome, population: Population
     week = max(w for w in preset.mri_weeks if w <= last)
     visit = sum(0 < w <= week for w in weeks)
     low = population.baseline.log_tlv <= np.log(preset.tlv_median_ml)
-    how = f"Kaplan-Meier in the limit of an endless trial, over {PATIENTS} simulated patients; true median volume."
+    how = f"Kaplan-Meier in the limit of an endless trial, over {PATIENTS} quasi-random patients; true median volume."
     for index, arm in enumerate(preset.arms):
         for term, half in (("tlv <= median", low), ("tlv > median", ~low)):
             group = half & (population.arm == index)
