@@ -1,6 +1,6 @@
 """Time of one forward pass on a CPU: as the networks run it, against a plain call of the same layers.
 
-The networks lay channels last and send a single image through as a batch of two (see `networks.blocks.LesionNetwork`).
+The networks lay channels last and convolve a single image by the vectorised routine (see `networks.blocks.Convolution`).
 Measured on one tile of the small and of the full multi-arm network, alternating in the same run; medians.
 
     python benchmarks/cpu_inference.py
@@ -14,6 +14,7 @@ from functools import partial
 
 import torch
 
+from nnunet_ms.trainers.networks import blocks
 from nnunet_ms.trainers.networks.multi_arm_unet import Arm, MultiArmUNet
 
 ARMS = (Arm((0, 1, 2)), Arm((0,), 4), Arm((1,), 4))
@@ -31,7 +32,15 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def plain(network: MultiArmUNet, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-    """The same layers on the tensors as they come: channels first, batch of one."""
+    """The same layers on the tensors as they come: channels first, batch of one, PyTorch's choice of routine."""
+    blocks.VECTORISED = False
+    try:
+        return _layers(network, x)
+    finally:
+        blocks.VECTORISED = True
+
+
+def _layers(network: MultiArmUNet, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
     per_arm = [encoder(x[:, list(arm.channels)]) for encoder, arm in zip(network.encoders, network.arms, strict=True)]
     levels = zip(network.projections, zip(*per_arm, strict=True), strict=True)
     projected = [project(torch.cat(level, dim=1)) for project, level in levels]
