@@ -66,7 +66,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, channels_in, Z, Y, X) to (B, channels_out, Z, Y, X)."""
-        return torch.relu(self.body(x) + self.shortcut(x))
+        # in place: a normalisation's gradient does not need its output, and large tensors cost time to allocate
+        return torch.relu_(self.body(x).add_(self.shortcut(x)))
 
 
 def projection(channels_in: int, channels_out: int, stride: Stride = (1, 1, 1), kernel: int = 1) -> nn.Sequential:

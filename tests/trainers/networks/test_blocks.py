@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from nnunet_ms.trainers.networks.blocks import Convolution, ResidualBlock, channels_last, stride_between, with_background
+from nnunet_ms.trainers.networks.blocks import (
+    Convolution,
+    ResidualBlock,
+    channels_last,
+    stride_between,
+    with_background,
+)
 from nnunet_ms.trainers.networks.plain_unet import PlainUNet
 
 STRIDES = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2))

@@ -42,7 +42,9 @@ def test_sites_are_where_they_are_said_to_be(network):
     assert len(dropout_layers(network, "all")) == 3 * 4 + 3
     assert dropout_layers(network, "head") == {}
     assert channels_of(network, "head") == {HEAD: 8}
-    assert channels_of(network, "bottleneck") == {f"encoders.{arm}.blocks.2.body.3": w for arm, w in enumerate((64, 16, 16))}
+    assert channels_of(network, "bottleneck") == {
+        f"encoders.{arm}.blocks.2.body.3": w for arm, w in enumerate((64, 16, 16))
+    }
 
 
 def test_the_plain_networks_bottleneck_is_its_last_encoder_block():
