@@ -4,7 +4,8 @@
     python benchmarks/mc_dropout_cost.py --device cuda --repeats 20
 
 Measured alternately in the same run: the deterministic pass as `nnUNetv2_predict` runs it, our samples with the
-deterministic part cached, and the naive way for one site. Ratios are of medians. `peak_mib` is memory on a GPU only.
+deterministic part cached, and the naive way for one site. Ratios are of medians. Seconds are of
+processor time on a CPU (all threads together), of wall time on a GPU; `peak_mib` is memory on a GPU only.
 """
 
 import argparse
@@ -38,11 +39,11 @@ def parse() -> argparse.Namespace:
 
 
 def seconds(call: Callable[[], object], device: str) -> tuple[float, float]:
-    """Wall time of one call in s and its peak memory in MiB (NaN on a CPU)."""
+    """Time of one call in s and its peak memory in MiB; on a CPU processor time, untouched by other programs."""
     if device == "cpu":
-        started = time.perf_counter()
+        started = time.process_time()
         call()
-        return time.perf_counter() - started, float("nan")
+        return time.process_time() - started, float("nan")
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()

@@ -246,7 +246,7 @@ def _check_output(out: Path) -> None:
 
 def _is_ours(name: str) -> bool:
     figure = name.startswith(_FIGURE.format(rule="")) and name.endswith((".svg", ".png"))
-    return name in _TABLES or figure
+    return name in _TABLES or figure or name == "uncertainty"  # what --uncertainty adds
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:

@@ -30,6 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--rater", default="model", help="the model's name in all tables (%(default)s)")
     command.add_argument("--lesion-type", default="t2_lesions", help="the lesion type in all tables (%(default)s)")
     command.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
+    command.add_argument(
+        "--uncertainty",
+        type=Path,
+        metavar="DIR",
+        help="output of nnunet-ms-predict: calibration and use of its uncertainty",
+    )
     command.add_argument("--workers", type=positive, default=1, help="local processes (%(default)s)")
     command.add_argument("-o", "--out", type=Path, required=True, help="folder to write; an earlier one is replaced")
     return command
@@ -57,6 +63,30 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         note=arguments.data_note,
     )
     print(_summary(evaluation))
+    report_failures(evaluation.failures, PROGRAM)
+    if arguments.uncertainty:
+        return max(_uncertainty(arguments), SOME_CASES_FAILED if evaluation.failures else OK)
+    return SOME_CASES_FAILED if evaluation.failures else OK
+
+
+def _uncertainty(arguments: argparse.Namespace) -> int:
+    """Evaluate the uncertainty of a prediction into the folder `uncertainty` of the output."""
+    from nnunet_ms.analysis.uncertainty_evaluation import write_uncertainty
+    from nnunet_ms.parallel import report_failures
+
+    evaluation = write_uncertainty(
+        arguments.uncertainty,
+        arguments.references,
+        arguments.out / "uncertainty",
+        rule=arguments.rules.split(",")[0].strip(),
+        rater=arguments.rater or "model",
+        lesion_type=arguments.lesion_type,
+        workers=arguments.workers,
+        note=arguments.data_note,
+    )
+    print(f"uncertainty of {evaluation.n_cases} cases")
+    for row in evaluation.uncertainty.itertuples():
+        print(f"  {row.metric:<42}{row.kind:<15}{row.region:<12}{_number(row.value):>7}   n = {row.n} {row.unit}")
     report_failures(evaluation.failures, PROGRAM)
     return SOME_CASES_FAILED if evaluation.failures else OK
 

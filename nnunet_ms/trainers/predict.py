@@ -177,8 +177,8 @@ def _check_sample_set(model: Model, settings: PredictSettings, sampling: Samplin
     if settings.samples > 0 and not sampling.drops and total < 2:
         raise ModelError(
             f"{model.trainer}: trained with dropout probability 0, and one fold without mirroring: nothing to sample. "
-            "Give --dropout 0.1 (a perturbation that the training did not see), several folds with -f, or --mc-samples 0 "
-            "for the plain prediction."
+            "Give --dropout 0.1 (a perturbation that the training did not see), several folds with -f, or --mc-samples "
+            "0 for the plain prediction."
         )
     if sampling.closed_form and not sampling.drops:
         raise SettingsError("--closed-form: expected a dropout probability above 0, found 0. Give --dropout 0.1.")
@@ -411,7 +411,7 @@ def _collect(
     return Predicted(lesions, cases, failures, notes)
 
 
-_TEXT = {name: str for name in ("case_id", "patient_id", "visit", "rater", "lesion_type", "data_note")}
+_TEXT = dict.fromkeys(("case_id", "patient_id", "visit", "rater", "lesion_type", "data_note"), str)
 
 
 def model_folder(dataset: str, trainer: str, plans: str, configuration: str) -> Path:
@@ -422,7 +422,7 @@ def model_folder(dataset: str, trainer: str, plans: str, configuration: str) -> 
     NnunetMsError
         If `nnUNet_results` is not set, or no or several datasets have this id.
     """
-    results = os.environ.get("nnUNet_results")
+    results = os.environ.get("nnUNet_results")  # noqa: SIM112 - nnU-Net's name
     if not results:
         raise SettingsError(
             "nnUNet_results: expected nnU-Net's results folder in the environment, found none. Set it, or use -m."

@@ -64,8 +64,9 @@ class Spooled:
 def spool(prediction: Prediction, path: Path) -> None:
     """Write samples aside, for the process that exports them."""
     parts = {"log_odds": prediction.log_odds, "spread": prediction.spread, "deterministic": prediction.deterministic}
+    there: dict[str, Any] = {name: part for name, part in parts.items() if part is not None}
     with whole_file(path) as partial:
-        np.savez(partial, **{name: part for name, part in parts.items() if part is not None})
+        np.savez(partial, **there)
 
 
 def export_spooled(job: Spooled, settings: ExportSettings) -> dict[str, float]:
@@ -199,7 +200,7 @@ def _samples(prediction: Prediction, way: _WayBack) -> Iterator[tuple[Float, flo
             continue
         spread = np.maximum(way.resample(prediction.spread[number]), 0)
         for node, weight in zip(*(x.tolist() for x in quadrature()), strict=True):
-            yield here + np.float32(node) * spread, weight, False
+            yield (here + node * spread).astype(np.float32), weight, False
 
 
 def _labels(probability: Float, settings: ExportSettings) -> npt.NDArray[np.uint8]:

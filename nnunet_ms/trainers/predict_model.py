@@ -134,7 +134,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(list(ALLOWED)):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torch raises whatever the damaged file leads to
+    except Exception as error:
         raise ModelError(_refusal(path, error)) from error
     needed = ("network_weights", "trainer_name", "init_args")
     missing = [key for key in needed if not isinstance(loaded, dict) or key not in loaded]
@@ -152,8 +152,8 @@ def _refusal(path: Path, error: Exception) -> str:
         unsafe = []
     if unsafe:
         return (
-            f"{path}: expected tensors, plain values and numpy numbers, found {', '.join(unsafe)}; loading it could run "
-            "code. Ask its maker for one without, or save network_weights, trainer_name and init_args again."
+            f"{path}: expected tensors, plain values and numpy numbers, found {', '.join(unsafe)}; loading it could "
+            "run code. Ask its maker for one without, or save network_weights, trainer_name and init_args again."
         )
     return f"{path}: expected a checkpoint of nnU-Net, cannot read it ({one_line(error)[:200]}). Copy it again."
 

@@ -4,6 +4,7 @@
 """
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import nibabel as nib
@@ -14,20 +15,21 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from nnunet_ms.images import Grid
 from nnunet_ms.outputs import whole_file
 
 SLICES = 5
 OUTLINE, HEAT, LN2 = "#56B4E9", "inferno", float(np.log(2))
-FAINT = 0.02  # nats; below this a voxel is as good as certain and stays grey
+FAINT = 0.1  # nats, as a probability of 0.02; below this a voxel is as good as certain and stays grey
 
 
 def draw_mosaic(
     path: Path,
-    image: npt.NDArray[np.generic],
-    labels: npt.NDArray[np.uint8],
-    entropy: npt.NDArray[np.float32],
+    image: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    entropy: npt.NDArray[Any],
     lesions: pd.DataFrame,
     grid: Grid,
     title: str,
@@ -48,9 +50,8 @@ def draw_mosaic(
     title, samples_note : str
         First and last line of text.
     """
-    turned, affine = _to_ras(grid, image, labels, entropy)
-    image, labels, entropy = turned
-    chosen = choose_slices(labels > 0, entropy)
+    (image, outlined, entropy), affine = _to_ras(grid, image, labels, entropy)
+    chosen = choose_slices(outlined > 0, entropy)
     shown = image[image != 0] if (image != 0).any() else image
     low, high = np.percentile(shown, [1, 99.5])
     aspect = float(np.linalg.norm(affine[:3, 1]) / np.linalg.norm(affine[:3, 0]))
@@ -64,8 +65,8 @@ def draw_mosaic(
                 ax.set_axis_off()
             height = (affine @ [0, 0, z, 1])[2]
             axes[0, column].set_title(f"z = {height:.0f} mm", fontsize=9)
-            _outline(axes[0, column], labels, z)
-            _name_lesions(axes[0, column], lesions, affine, z, labels.shape[0])
+            _outline(axes[0, column], outlined, z)
+            _name_lesions(axes[0, column], lesions, affine, z, outlined.shape[0])
             heat = _plane(entropy, z)
             axes[1, column].imshow(
                 np.ma.masked_less(heat, FAINT), cmap=HEAT, vmin=0, vmax=LN2, aspect=aspect, interpolation="nearest"
@@ -96,20 +97,18 @@ def choose_slices(mask: npt.NDArray[np.bool_], entropy: npt.NDArray[np.float32],
     return sorted(chosen)
 
 
-def _to_ras(
-    grid: Grid, *arrays: npt.NDArray[np.generic]
-) -> tuple[list[npt.NDArray[np.generic]], npt.NDArray[np.float64]]:
+def _to_ras(grid: Grid, *arrays: npt.NDArray[Any]) -> tuple[list[npt.NDArray[Any]], npt.NDArray[np.float64]]:
     turned = [nib.as_closest_canonical(nib.Nifti1Image(np.asarray(array, np.float32), grid.affine)) for array in arrays]
     return [np.asarray(image.dataobj) for image in turned], np.asarray(turned[0].affine)
 
 
-def _plane(volume: npt.NDArray[np.generic], z: int) -> npt.NDArray[np.generic]:
+def _plane(volume: npt.NDArray[Any], z: int) -> npt.NDArray[Any]:
     """Axial slice as a picture: front up, the patient's right on the left."""
-    plane: npt.NDArray[np.generic] = volume[::-1, ::-1, z].T
+    plane: npt.NDArray[Any] = volume[::-1, ::-1, z].T
     return plane
 
 
-def _outline(ax: Axes, labels: npt.NDArray[np.generic], z: int) -> None:
+def _outline(ax: Axes, labels: npt.NDArray[Any], z: int) -> None:
     plane = _plane(labels, z) > 0
     if plane.any():
         ax.contour(plane, levels=[0.5], colors=OUTLINE, linewidths=0.9)
@@ -126,6 +125,7 @@ def _name_lesions(ax: Axes, lesions: pd.DataFrame, affine: npt.NDArray[np.float6
         at = (width - 1 - lesion.i, ax.get_ylim()[0] - 0.5 - lesion.j)
         ax.annotate(
             f"{lesion.uncertainty:.2f}", at, (6, 6), textcoords="offset points", color="#F0E442", fontsize=8,
+            path_effects=[withStroke(linewidth=1.5, foreground="black")],
             arrowprops={"arrowstyle": "-", "color": "#F0E442", "linewidth": 0.6},
         )  # fmt: skip
 

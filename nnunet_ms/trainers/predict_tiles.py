@@ -85,7 +85,7 @@ class Prediction:
 
 @dataclass
 class TileRunner:
-    """Runs a model's folds over tiles; gives way when a GPU's memory is too small: fewer samples at once, then the CPU."""
+    """Runs folds over tiles; gives way when a GPU's memory is too small: fewer samples at once, then the CPU."""
 
     model: Model
     sampling: Sampling
@@ -163,8 +163,8 @@ class TileRunner:
                 if "can't allocate memory" not in str(error) and not isinstance(error, MemoryError):
                     raise
                 raise ModelError(
-                    f"{self.model.folder}: out of memory with a tile of {tuple(tile.shape[2:])} and {self.at_once} samples "
-                    "at once. Close other programs, or take a machine with more memory."
+                    f"{self.model.folder}: out of memory with a tile of {tuple(tile.shape[2:])} and {self.at_once} "
+                    "samples at once. Close other programs, or take a machine with more memory."
                 ) from error
 
     def _give_way(self) -> None:
@@ -237,8 +237,8 @@ def check_sampling(model: Model, sampling: Sampling) -> None:
     trainer = model.trainer
     if sampling.drops and not channels_of(model.network, sampling.site):
         raise ModelError(
-            f"{trainer} has no dropout layer at the site {sampling.site}. Use --dropout-site {HEAD}, or --mc-samples 0 with "
-            "several folds, whose disagreement then is the sample set."
+            f"{trainer} has no dropout layer at the site {sampling.site}. Use --dropout-site {HEAD}, or --mc-samples 0 "
+            "with several folds, whose disagreement then is the sample set."
         )
     if sampling.closed_form and not (sampling.site == HEAD and isinstance(model.network, LesionNetwork)):
         raise ModelError(f"the closed form is for --dropout-site {HEAD} and this package's trainers, found {trainer}.")

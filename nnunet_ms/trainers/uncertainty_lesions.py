@@ -1,15 +1,17 @@
 """Uncertainty of a lesion and of a patient, from samples that are functions: every sample has lesions of its own.
 
-- Lesion structural uncertainty, LSU = 1 - mean over samples of max over the sample's lesions of IoU(lesion, that) [1]_.
+- Lesion structural uncertainty, LSU = 1 - mean over samples of max over the sample's lesions of
+  IoU(lesion, that) [1]_.
 - Patient structural uncertainty, PSU = 1 - mean over samples of IoU(mask, the sample's mask) [1]_.
-- For each voxel measure: its mean over the lesion, the mean of its logarithm, and the sum of its logarithm [2]_. The sum
-  grows with the lesion's size. Logarithms are of max(value, 1e-12), of the absolute value for the negated confidence.
+- For each voxel measure: its mean over the lesion, the mean of its logarithm, and the sum of its logarithm [2]_. The
+  sum grows with the lesion's size. Logarithms are of max(|value|, 1e-12).
 
 Ours where the papers are silent: a sample's lesions are not filtered by size.
 
 References
 ----------
-.. [1] Molchanova N et al. Structural-based uncertainty in deep learning across anatomical scales. 2023. arXiv:2311.08931
+.. [1] Molchanova N et al. Structural-based uncertainty in deep learning across anatomical scales. 2023.
+   arXiv:2311.08931
 .. [2] Nair T et al. Med Image Anal 59:101557, 2020. doi:10.1016/j.media.2019.101557
 """
 
@@ -40,7 +42,7 @@ class LabelledLesions:
 
 def label_lesions(mask: BoolArray, minimum_voxels: int = MINIMUM_VOXELS) -> LabelledLesions:
     """Label 18-connected lesions of at least `minimum_voxels`, in the order of their first voxel (C order)."""
-    found = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=CONNECTIVITY)
+    found = _components(mask)
     names, first, voxels = np.unique(found, return_index=True, return_counts=True)
     large = (names > 0) & (voxels >= minimum_voxels)
     order = np.flatnonzero(large)[np.argsort(first[large])]
@@ -51,7 +53,7 @@ def label_lesions(mask: BoolArray, minimum_voxels: int = MINIMUM_VOXELS) -> Labe
 
 def best_overlap(lesions: LabelledLesions, sample: BoolArray) -> Array:
     """Greatest IoU of each lesion with a component of another mask, (L,); 0 where none touches it."""
-    others = np.asarray(cc3d.connected_components(np.ascontiguousarray(sample), connectivity=CONNECTIVITY))
+    others = _components(sample)
     sizes = np.bincount(others.ravel())
     shared = (lesions.labels > 0) & (others > 0)
     pairs, counts = np.unique(lesions.labels[shared] * sizes.size + others[shared], return_counts=True)
@@ -168,6 +170,13 @@ def patient_row(
     for name, values in measures.items():
         row[f"{name}_mean"] = float(values[content].mean(dtype=np.float64)) if content.any() else float("nan")
     return row
+
+
+def _components(mask: BoolArray) -> npt.NDArray[np.int64]:
+    found = cc3d.connected_components(  # type: ignore[call-overload]  # its stub lists no bool arrays
+        np.ascontiguousarray(mask), connectivity=CONNECTIVITY
+    )
+    return np.asarray(found, dtype=np.int64)
 
 
 def _iou(first: BoolArray, second: BoolArray) -> float:

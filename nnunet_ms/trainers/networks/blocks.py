@@ -22,9 +22,8 @@ class Convolution(nn.Conv3d):
         """Map (B, in_channels, Z, Y, X) to (B, out_channels, ...)."""
         if x.shape[0] != 1 or x.device.type != "cpu" or torch.is_grad_enabled() or not VECTORISED:
             return super().forward(x)
-        return torch.mkldnn_convolution(
-            x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
-        )
+        padding = tuple(int(n) for n in self.padding)  # the class allows words too
+        return torch.mkldnn_convolution(x, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
 
 
 VECTORISED = torch.backends.mkldnn.is_available()

@@ -1,7 +1,7 @@
 """Channel dropout whose masks can be given: a network with fixed masks is one function, the same on every tile.
 
 Monte Carlo dropout reads a network with random masks as a sample of functions (Gal and Ghahramani 2016). What is said
-about a lesion, or about a volume, needs samples that are functions: masks drawn anew on every tile would give a patchwork.
+about a lesion or a volume needs samples that are functions: masks drawn anew on every tile would give a patchwork.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -134,7 +134,7 @@ def fixed_masks(network: nn.Module, masks: Masks) -> Iterator[None]:
     hook = head.register_forward_pre_hook(lambda _, x: (x[0] * masks[HEAD][:, :, None, None, None],)) if head else None
     try:
         for name, layer in layers.items():
-            layer.masks = masks[name]  # type: ignore[assignment]  # nn.Module types attributes as modules or tensors
+            layer.masks = masks[name]
         yield
     finally:
         for layer in layers.values():

@@ -21,7 +21,7 @@ from nnunet_ms.trainers.networks.dropout import HEAD, Masks, dropout_layers, fin
 class _Repeating(TorchFunctionMode):
     """Lets `torch.cat` join one image to K, as sums do by themselves."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.cat:
             tensors, *rest = args
             images = max(x.shape[0] for x in tensors)
@@ -72,7 +72,7 @@ class SplitForward:
         self.network = network
         self.head = finest_head(network) if site == HEAD else None
         sampled = set(dropout_layers(network, site))
-        if site != HEAD and not sampled or site == HEAD and self.head is None:
+        if (site != HEAD and not sampled) or (site == HEAD and self.head is None):
             raise ValueError(f"{type(network).__name__} has no dropout layer at the site {site}")
         above = {parent for name in sampled for parent in _parents(name)}
         self.modules = {
@@ -108,7 +108,7 @@ class SplitForward:
         kept.calls.clear()
         try:
             for name, module in self.modules.items():
-                module.forward = _through(kept, name, module.forward)  # type: ignore[method-assign]
+                module.forward = _through(kept, name, module.forward)
             with fixed_masks(self.network, masks), _Repeating():
                 return plain_logits(self.network, x)
         finally:

@@ -33,7 +33,7 @@ def test_checkpoints_hold_nothing_of_the_masks(network):
 
 
 def test_sites_are_where_they_are_said_to_be(network):
-    # Oracle: the network's drawing; encoder blocks are `first` and `blocks.0-2`, decoder blocks `blocks.0` (finest) to 2.
+    # Oracle: the network's drawing; encoders have `first` and `blocks.0-2`, the decoder `blocks.0` (finest) to 2.
     decoder = [f"decoder.blocks.{level}.body.3" for level in range(3)]
     assert list(dropout_layers(network, "last")) == decoder[:1]
     assert list(dropout_layers(network, "decoder2")) == decoder[:2]
