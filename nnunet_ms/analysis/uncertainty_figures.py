@@ -2,6 +2,7 @@
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS, style
 from nnunet_ms.analysis.uncertainty_evaluation import CANDIDATE, KINDS, UncertaintyEvaluation
@@ -24,6 +25,7 @@ def reliability_figure(evaluation: UncertaintyEvaluation, note: str = "") -> Fig
         upper.set(ylabel="share of reference lesion", ylim=(-0.02, 1.02), xlim=(0, 1))
         upper.legend(loc="upper left")
         lower.set(xlabel="mean probability in the bin", ylabel="voxels", yscale="log")
+        lower.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # powers would need formulae, see the style
         figure.suptitle(_title("Calibration", evaluation, note), x=0.01, ha="left", fontsize=11, fontweight="bold")
         figure.supxlabel(f"Voxels with a mean probability of at least {CANDIDATE:g}.", x=0.01, ha="left", fontsize=8)
     return figure
@@ -42,8 +44,8 @@ def retention_figure(evaluation: UncertaintyEvaluation, note: str = "") -> Figur
         removal.legend(loc="lower left")
         figure.suptitle(_title("Uncertainty", evaluation, note), x=0.01, ha="left", fontsize=11, fontweight="bold")
         figure.supxlabel(
-            "Left: the least certain voxels are replaced by the reference. Middle: a reader strikes out false lesions "
-            "among the least certain. Right: the least certain lesions are removed, right or wrong. R-AAC: area above.",
+            "Left: the least certain voxels are replaced by the reference. Middle: a reader strikes out false "
+            "lesions among the least certain.\nRight: the least certain lesions are removed, right or wrong. R-AAC: area above.",
             x=0.01,
             ha="left",
             fontsize=8,

@@ -128,6 +128,7 @@ def predict(model: Model, settings: PredictSettings, device: torch.device) -> Pr
     if not finished:
         listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures[:3])
         _withdraw(settings.out)
+        print(*(failure.traceback for failure in failures if failure.traceback), sep="\n", end="", file=sys.stderr)
         raise ImageError(f"none of {len(failures)} cases could be predicted. {listed}")
     return _collect(finished, failures, settings, runner.notes)
 

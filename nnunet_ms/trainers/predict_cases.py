@@ -84,7 +84,8 @@ def check_images(case: ImageCase) -> Grid:
         if 0 in grid.shape:
             raise ImageError(f"{path}: expected voxels, found an image of shape {grid.shape}. Export it again.")
         check_same_grid(grids[0], grid, str(case.files[0]), str(path))
-    if not any(read_volume(path).data.any() for path in case.files):
+    volumes = [read_volume(path).data for path in case.files]  # all of them, each is checked
+    if not any(data.any() for data in volumes):
         raise ImageError(
             f"{case.files[0]}: expected intensities, found 0 in every voxel of every channel. Export again."
         )
