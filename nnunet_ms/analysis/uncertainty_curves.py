@@ -149,6 +149,8 @@ def _ndsc(hits: int, false: Float, missed: Float, lesion: int, total: int) -> Fl
 
 
 def _f1(sensitivity: float, true: int, false: Float) -> Float:
+    if np.isnan(sensitivity):
+        return np.full(false.shape, np.nan)
     both = true + false
     precision = np.where(both > 0, true / np.maximum(both, 1e-9), 1.0)
     below = sensitivity + precision

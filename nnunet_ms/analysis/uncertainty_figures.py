@@ -44,8 +44,9 @@ def retention_figure(evaluation: UncertaintyEvaluation, note: str = "") -> Figur
         removal.legend(loc="lower left")
         figure.suptitle(_title("Uncertainty", evaluation, note), x=0.01, ha="left", fontsize=11, fontweight="bold")
         figure.supxlabel(
-            "Left: the least certain voxels are replaced by the reference. Middle: a reader strikes out false "
-            "lesions among the least certain.\nRight: the least certain lesions are removed, right or wrong. R-AAC: area above.",
+            "Left: the least certain voxels are replaced by the reference. Middle: a reader strikes out "
+            "false lesions among the least certain.\nRight: the least certain lesions are removed, right or wrong. "
+            "R-AAC: area above the curve.",
             x=0.01,
             ha="left",
             fontsize=8,

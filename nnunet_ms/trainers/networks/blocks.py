@@ -12,15 +12,15 @@ Stride = tuple[int, int, int]
 
 
 class Convolution(nn.Conv3d):
-    """`Conv3d` that is fast for a single image on a CPU; parameters, names and results are those of `Conv3d`.
+    """`Conv3d` that is fast for inference on a CPU; parameters, names and results are those of `Conv3d`.
 
-    PyTorch sends convolutions of one narrow image to an unvectorised fallback; called by name, its own vectorised one
-    takes a third of the time (benchmarks/cpu_inference.py).
+    PyTorch sends convolutions of one narrow image, and 1x1x1 ones on a single thread, to an unvectorised fallback;
+    called by name, its own vectorised one takes a third of the time (benchmarks/cpu_inference.py).
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, in_channels, Z, Y, X) to (B, out_channels, ...)."""
-        if x.shape[0] != 1 or x.device.type != "cpu" or torch.is_grad_enabled() or not VECTORISED:
+        if x.device.type != "cpu" or torch.is_grad_enabled() or not VECTORISED:
             return super().forward(x)
         padding = tuple(int(n) for n in self.padding)  # the class allows words too
         return torch.mkldnn_convolution(x, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
