@@ -20,7 +20,8 @@ class Convolution(nn.Conv3d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, in_channels, Z, Y, X) to (B, out_channels, ...)."""
-        if x.device.type != "cpu" or torch.is_grad_enabled() or not VECTORISED:
+        fits = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
+        if not fits or torch.is_grad_enabled() or not VECTORISED:
             return super().forward(x)
         padding = tuple(int(n) for n in self.padding)  # the class allows words too
         return torch.mkldnn_convolution(x, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
