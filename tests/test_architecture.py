@@ -64,7 +64,14 @@ def test_the_demo_knows_the_rooms_by_their_commands_only():
 @pytest.mark.parametrize("path", [p for pattern in PURE for p in sorted(PACKAGE.glob(pattern))], ids=label)
 def test_networks_and_losses_are_pure_torch(path):
     names = set(imports(path))
-    assert {name.split(".")[0] for name in names} <= {"collections", "dataclasses", "typing", "torch", "nnunet_ms"}
+    assert {name.split(".")[0] for name in names} <= {
+        "collections",
+        "contextlib",
+        "dataclasses",
+        "typing",
+        "torch",
+        "nnunet_ms",
+    }
     assert all(name.startswith("nnunet_ms.trainers.networks") for name in names if name.startswith("nnunet_ms"))
 
 

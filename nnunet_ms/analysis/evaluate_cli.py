@@ -41,6 +41,12 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--lesion-type", default="t2_lesions", help="the lesion type in all tables (%(default)s)")
     command.add_argument("--labels", help="several types in one mask: t1_unenhancing=1,t1_enhancing=2")
     command.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
+    command.add_argument(
+        "--uncertainty",
+        type=Path,
+        metavar="DIR",
+        help="output of nnunet-ms-predict: calibration and use of its uncertainty",
+    )
     _add_folders(command)
     command.add_argument(
         "--qc", type=positive, nargs="?", const=24, default=0, metavar="N", help="draw the N worst cases (%(const)s)"
@@ -97,6 +103,30 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         images=arguments.images,
     )
     print(_summary(evaluation))
+    report_failures(evaluation.failures, PROGRAM)
+    if arguments.uncertainty:
+        return max(_uncertainty(arguments), SOME_CASES_FAILED if evaluation.failures else OK)
+    return SOME_CASES_FAILED if evaluation.failures else OK
+
+
+def _uncertainty(arguments: argparse.Namespace) -> int:
+    """Evaluate the uncertainty of a prediction into the folder `uncertainty` of the output."""
+    from nnunet_ms.analysis.uncertainty_evaluation import write_uncertainty
+    from nnunet_ms.parallel import report_failures
+
+    evaluation = write_uncertainty(
+        arguments.uncertainty,
+        arguments.references,
+        arguments.out / "uncertainty",
+        rule=arguments.rules.split(",")[0].strip(),
+        rater=arguments.rater or "model",
+        lesion_type=arguments.lesion_type,
+        workers=arguments.workers,
+        note=arguments.data_note,
+    )
+    print(f"uncertainty of {evaluation.n_cases} cases")
+    for row in evaluation.uncertainty.itertuples():
+        print(f"  {row.metric:<42}{row.kind:<15}{row.region:<12}{_number(row.value):>7}   n = {row.n} {row.unit}")
     report_failures(evaluation.failures, PROGRAM)
     return SOME_CASES_FAILED if evaluation.failures else OK
 

@@ -6,7 +6,28 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
+from nnunet_ms.trainers.networks.dropout import MaskedDropout3d
+
 Stride = tuple[int, int, int]
+
+
+class Convolution(nn.Conv3d):
+    """`Conv3d` that is fast for inference on a CPU; parameters, names and results are those of `Conv3d`.
+
+    PyTorch sends convolutions of one narrow image, and 1x1x1 ones on a single thread, to an unvectorised fallback;
+    called by name, its own vectorised one takes a third of the time (benchmarks/cpu_inference.py).
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, in_channels, Z, Y, X) to (B, out_channels, ...)."""
+        fits = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
+        if not fits or torch.is_grad_enabled() or not VECTORISED:
+            return super().forward(x)
+        padding = tuple(int(n) for n in self.padding)  # the class allows words too
+        return torch.mkldnn_convolution(x, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
+
+
+VECTORISED = torch.backends.mkldnn.is_available()
 
 
 class ResidualBlock(nn.Module):
@@ -33,25 +54,26 @@ class ResidualBlock(nn.Module):
         super().__init__()
         padding = (first_kernel[0] // 2, first_kernel[1] // 2, first_kernel[2] // 2)
         self.body = nn.Sequential(
-            nn.Conv3d(channels_in, channels_out, first_kernel, padding=padding),
+            Convolution(channels_in, channels_out, first_kernel, padding=padding),
             nn.BatchNorm3d(channels_out),
             nn.ReLU(inplace=True),
-            nn.Dropout3d(dropout),
-            nn.Conv3d(channels_out, channels_out, 3, padding=1),
+            MaskedDropout3d(dropout),
+            Convolution(channels_out, channels_out, 3, padding=1),
             nn.BatchNorm3d(channels_out),
         )
         same = channels_in == channels_out
-        self.shortcut = nn.Identity() if same else nn.Conv3d(channels_in, channels_out, 1)
+        self.shortcut = nn.Identity() if same else Convolution(channels_in, channels_out, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (B, channels_in, Z, Y, X) to (B, channels_out, Z, Y, X)."""
-        return torch.relu(self.body(x) + self.shortcut(x))
+        # in place: a normalisation's gradient does not need its output, and large tensors cost time to allocate
+        return torch.relu_(self.body(x).add_(self.shortcut(x)))
 
 
 def projection(channels_in: int, channels_out: int, stride: Stride = (1, 1, 1), kernel: int = 1) -> nn.Sequential:
     """Convolution and BN that bring a feature map to another width and, with a stride, to a lower resolution."""
     return nn.Sequential(
-        nn.Conv3d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2), nn.BatchNorm3d(channels_out)
+        Convolution(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2), nn.BatchNorm3d(channels_out)
     )
 
 
@@ -107,7 +129,7 @@ class Heads(nn.Module):
     def __init__(self, filters: Sequence[int], foreground_classes: int, deep_supervision: bool) -> None:
         super().__init__()
         self.deep_supervision = deep_supervision
-        self.seg_layers = nn.ModuleList(nn.Conv3d(width, foreground_classes, 1) for width in filters[:-1])
+        self.seg_layers = nn.ModuleList(Convolution(width, foreground_classes, 1) for width in filters[:-1])
 
     def heads(self, decoded: Sequence[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
         """Logits of the supervised levels, full resolution first; one tensor when deep supervision is off."""
@@ -119,9 +141,7 @@ class Heads(nn.Module):
 class LesionNetwork(nn.Module):
     """What every network shares: on a CPU, the input in the shape that PyTorch's 3-D convolutions are fast on.
 
-    Channels last in memory take about half the time of channels first. A batch of one goes through as a batch of two:
-    PyTorch sends narrow convolutions of a single image to an unvectorised fallback that takes longer than twice the
-    work (benchmarks/cpu_inference.py).
+    Channels last in memory take about half the time of channels first; for a single image see `Convolution`.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
@@ -129,13 +149,7 @@ class LesionNetwork(nn.Module):
 
         With deep supervision a list of three, full resolution first.
         """
-        if x.device.type != "cpu":
-            return self.logits(x)
-        x = channels_last(x)
-        if x.shape[0] > 1 or self.training:  # batch statistics would not mind a copy, dropout would
-            return self.logits(x)
-        both = self.logits(torch.cat((x, x)))
-        return both[:1] if isinstance(both, torch.Tensor) else [level[:1] for level in both]
+        return self.logits(channels_last(x))
 
     def logits(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Compute the logits of a batch, see `forward`."""

@@ -134,7 +134,7 @@ class DenseDecoder(Heads):
         """Map the skips (finest first) to logits, see `Heads.heads`."""
         decoded = [skips[-1]]  # finest first
         for level in reversed(range(len(self.blocks))):
-            up = torch.relu(self.ups[level](decoded, skips[level]))
+            up = torch.relu_(self.ups[level](decoded, skips[level]))  # in place: large tensors cost time to allocate
             decoded.insert(0, self.blocks[level](up + skips[level]))
         return self.heads(decoded[:-1])
 

@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from nnunet_ms.trainers.networks.blocks import ResidualBlock, stride_between, with_background
+from nnunet_ms.trainers.networks.blocks import (
+    Convolution,
+    ResidualBlock,
+    channels_last,
+    stride_between,
+    with_background,
+)
 from nnunet_ms.trainers.networks.plain_unet import PlainUNet
 
 STRIDES = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2))
@@ -17,7 +23,7 @@ def test_block_parameters_equal_the_layer_table(channels, expected):
 
 def test_dropout_stands_after_the_non_linearity_and_before_the_second_convolution():
     kinds = [type(layer).__name__ for layer in ResidualBlock(4, 4, (1, 3, 3), 0.1).body]
-    assert kinds == ["Conv3d", "BatchNorm3d", "ReLU", "Dropout3d", "Conv3d", "BatchNorm3d"]
+    assert kinds == ["Convolution", "BatchNorm3d", "ReLU", "MaskedDropout3d", "Convolution", "BatchNorm3d"]
 
 
 def test_stride_between_levels_multiplies():
@@ -31,6 +37,16 @@ def test_with_background_keeps_several_lesion_types_apart():
     full = with_background(logits)
     assert full.shape[1] == 3
     assert torch.equal(full[:, 1:], logits)
+
+
+def test_a_single_image_in_inference_is_convolved_as_by_pytorchs_own_layer():
+    # Oracle: nn.Conv3d with the same parameters.
+    for arguments in ((3, 8, (1, 3, 3), 1, (0, 1, 1)), (8, 16, 3, (1, 2, 2), 1), (8, 1, 1, 1, 0)):
+        theirs, ours = torch.nn.Conv3d(*arguments), Convolution(*arguments)
+        ours.load_state_dict(theirs.state_dict())
+        x = torch.randn(1, arguments[0], 6, 12, 12)
+        with torch.no_grad():
+            assert torch.allclose(ours(channels_last(x)), theirs(x), atol=1e-5)
 
 
 def test_one_image_gives_what_it_gives_in_a_batch():

@@ -1,0 +1,53 @@
+"""Dropout before the head in closed form: the logit is a weighted sum of many kept or dropped channels.
+
+With keep probability 1 - p and inverted scaling, z = W (m h / (1 - p)) + b has mean W h + b and variance
+p / (1 - p) sum_c W_c^2 h_c^2, and is close to normal; measured against sampling, see tests.
+"""
+
+import torch
+from torch import nn
+
+NODES = 16  # Gauss-Hermite nodes: the mean of a sigmoid to 1e-4 for variances up to 10
+
+
+def head_moments(head: nn.Conv3d, feature: torch.Tensor, probability: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance of the logits under dropout of the head's input channels.
+
+    Parameters
+    ----------
+    head : nn.Conv3d
+        1x1x1 convolution, C channels to T logits.
+    feature : (1, C, Z, Y, X) float tensor
+        Its input.
+    probability : float
+        That a channel is dropped, in [0, 1).
+
+    Returns
+    -------
+    mean, variance : (1, T, Z, Y, X) float tensors
+        The variance is 0 at probability 0.
+    """
+    variance = torch.conv3d(feature.square(), head.weight.square()) * (probability / (1 - probability))
+    return torch.conv3d(feature, head.weight, head.bias), variance
+
+
+def mean_sigmoid(mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """E[sigmoid(z)] for z ~ N(mean, variance), by sigmoid(mean / sqrt(1 + pi variance / 8)).
+
+    References
+    ----------
+    .. [1] MacKay DJC. The evidence framework applied to classification networks. Neural Comput 4:720-736, 1992.
+       doi:10.1162/neco.1992.4.5.720
+    """
+    return torch.sigmoid(mean / torch.sqrt(1 + torch.pi * variance / 8))
+
+
+def quadrature(nodes: int = NODES) -> tuple[torch.Tensor, torch.Tensor]:
+    """Standard-normal Gauss-Hermite nodes and weights, (nodes,) each: E[f(z)] = sum_i weight_i f(mean + sd node_i).
+
+    From the eigenvalues of the recurrence's matrix (Golub GH, Welsch JH. Math Comp 23:221-230, 1969).
+    """
+    off_diagonal = torch.arange(1, nodes, dtype=torch.float64).sqrt()
+    matrix = torch.diag(off_diagonal, 1) + torch.diag(off_diagonal, -1)
+    points, vectors = torch.linalg.eigh(matrix)
+    return points, vectors[0].square()

@@ -1,0 +1,111 @@
+"""The images of a folder in nnU-Net's naming, checked before anything is computed: CASE_0000.nii.gz, CASE_0001..."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_ms import tables
+from nnunet_ms.errors import ImageError, SettingsError
+from nnunet_ms.images import Grid, check_same_grid, read_grid, read_volume
+from nnunet_ms.parallel import Failure
+from nnunet_ms.trainers.predict_model import Model
+
+NO_VISIT = "unknown"  # tables require a visit; without cases.csv nobody knows it
+
+
+@dataclass(frozen=True)
+class ImageCase:
+    """One case's channel files, in order, and its place in the trial; `week` is NaN when unknown."""
+
+    case_id: str
+    files: tuple[Path, ...]
+    patient_id: str
+    visit: str = NO_VISIT
+    week: float = float("nan")
+
+
+def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> tuple[list[ImageCase], list[Failure]]:
+    """Find the cases of a folder, by file name alone.
+
+    Parameters
+    ----------
+    images : Path
+        Folder of channel files.
+    model : Model
+        Tells the channels and the file ending.
+    cases : Path, optional
+        `tables.CASES` with patient, visit and week; else dataset.json's patients, else every case is its own.
+
+    Returns
+    -------
+    cases, failures
+        A case with a missing or a further channel is a failure.
+
+    Raises
+    ------
+    SettingsError
+        If the folder is missing or holds no channel file.
+    TableError
+        If `cases` is not a cases table.
+    """
+    ending = str(model.dataset_json["file_ending"])
+    pattern = re.compile(rf"(.+)_(\d{{4}}){re.escape(ending)}")
+    if not images.is_dir():
+        raise SettingsError(f"{images}: expected a folder of images <case>_0000{ending}, found none. Check -i.")
+    matches = [match for path in sorted(images.iterdir()) if (match := pattern.fullmatch(path.name))]
+    names = sorted({match[1] for match in matches})
+    if not names:
+        raise SettingsError(
+            f"{images}: expected images <case>_0000{ending}, found none. Name them so, see nnU-Net's docs."
+        )
+    known = _places(cases, names, model)
+    found, failures = [], []
+    for name in names:
+        numbers = [int(match[2]) for match in matches if match[1] == name]
+        if numbers == list(range(model.channels)):
+            files = tuple(images / f"{name}_{number:04d}{ending}" for number in numbers)
+            found.append(ImageCase(name, files, **known[name]))
+        else:
+            failures.append(Failure(name, _wrong_channels(images, name, numbers, ending, model)))
+    return found, failures
+
+
+def check_images(case: ImageCase) -> Grid:
+    """Read a case's headers and voxels, and return its grid.
+
+    Raises
+    ------
+    ImageError
+        If a file cannot be read, holds no voxel or NaN, the channels lie on different grids, or every voxel is 0.
+    """
+    grids = [read_grid(path) for path in case.files]
+    for path, grid in zip(case.files, grids, strict=True):
+        if 0 in grid.shape:
+            raise ImageError(f"{path}: expected voxels, found an image of shape {grid.shape}. Export it again.")
+        check_same_grid(grids[0], grid, str(case.files[0]), str(path))
+    volumes = [read_volume(path).data for path in case.files]  # all of them, each is checked
+    if not any(data.any() for data in volumes):
+        raise ImageError(
+            f"{case.files[0]}: expected intensities, found 0 in every voxel of every channel. Export again."
+        )
+    return grids[0]
+
+
+def _places(cases: Path | None, names: list[str], model: Model) -> dict[str, dict[str, Any]]:
+    if cases is None:
+        patients = model.dataset_json.get("patients", {})
+        return {name: {"patient_id": patients.get(name, name)} for name in names}
+    frame = tables.read_table(cases, tables.CASES).set_index("case_id")[["patient_id", "visit", "week"]]
+    rows = {str(name): row for name, row in frame.to_dict(orient="index").items()}
+    return {name: rows.get(name, {"patient_id": name}) for name in names}
+
+
+def _wrong_channels(images: Path, name: str, numbers: list[int], ending: str, model: Model) -> str:
+    expected = [
+        f"{number:04d} ({channel})" for number, channel in enumerate(model.dataset_json["channel_names"].values())
+    ]
+    return (
+        f"expected channels {', '.join(expected)} as {images / name}_0000{ending} and so on, found "
+        f"{', '.join(f'{number:04d}' for number in numbers)}. Add or remove files."
+    )

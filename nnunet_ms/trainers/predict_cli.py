@@ -1,0 +1,144 @@
+"""`nnunet-ms-predict`: masks with calibrated probability and uncertainty, by Monte Carlo dropout."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, parser, positive, run
+
+PROGRAM = "nnunet-ms-predict"
+# dropout.SITES and predict_export.MAPS, spelled out because --help must not import torch; a test compares them
+SITES = ("head", "last", "decoder2", "decoder", "bottleneck", "all")
+MAPS = (
+    *("entropy", "expected_entropy", "mutual_information", "epkl", "rmi", "variance", "negated_confidence"),
+    "deterministic",
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; it needs no library beyond Python's own."""
+    command = parser(
+        PROGRAM,
+        "Predict a folder of images with samples of the network: mask, mean probability, uncertainty per lesion and "
+        "patient. Works on nnU-Net's results folders; without dropout, folds and mirrorings are the samples.",
+        f"{PROGRAM} -i imagesTs -o predictions -d 801 -tr nnUNetTrainerMSMultiArm -f 0 1 2 --maps entropy",
+    )
+    command.add_argument(
+        "-i", "--images", type=Path, required=True, help="folder of <case>_0000.nii.gz, <case>_0001..."
+    )
+    command.add_argument("-o", "--out", type=Path, required=True, help="folder to write, empty or new")
+    model = command.add_argument_group("model")
+    model.add_argument("-d", "--dataset", help="id or name of the dataset below nnUNet_results")
+    model.add_argument("-tr", "--trainer", help="trainer that made the checkpoints")
+    model.add_argument("-p", "--plans", default="nnUNetPlansMS", help="plans (%(default)s)")
+    model.add_argument("-c", "--configuration", default="3d_fullres", help="configuration (%(default)s)")
+    model.add_argument(
+        "-m", "--model-folder", type=Path, help="instead of -d, -tr, -p, -c: TRAINER__PLANS__CONFIGURATION"
+    )
+    model.add_argument(
+        "-f", "--folds", nargs="+", metavar="FOLD", help="0 1 2 ... or all (all numbered ones that exist)"
+    )
+    model.add_argument("-chk", "--checkpoint", default="checkpoint_final.pth", help="file in each fold (%(default)s)")
+    samples = command.add_argument_group("samples")
+    samples.add_argument("--mc-samples", type=int, default=10, help="per fold; 0: none, dropout off (%(default)s)")
+    samples.add_argument(
+        "--dropout-site", choices=SITES, default="decoder", help="where channels are dropped (%(default)s)"
+    )
+    samples.add_argument("--dropout", type=float, help="probability; default: what the network was trained with")
+    samples.add_argument("--closed-form", action="store_true", help="with --dropout-site head: no sampling")
+    samples.add_argument("--seed", type=int, default=0, help="of the dropped channels (%(default)s)")
+    samples.add_argument(
+        "--tta", action=argparse.BooleanOptionalAction, default=True, help="spread the samples over mirrored images"
+    )
+    samples.add_argument("--step-size", type=float, default=0.5, help="between tiles, share of the patch (%(default)s)")
+    output = command.add_argument_group("output")
+    output.add_argument("--threshold", type=float, default=0.5, help="of the mean probability (%(default)s)")
+    output.add_argument("--maps", default="", help=f"comma-separated, further maps: {','.join(MAPS)}")
+    output.add_argument(
+        "--minimum-voxels", type=positive, default=3, help="smallest lesion in the tables (%(default)s)"
+    )
+    output.add_argument("--cases", type=Path, help="cases.csv of the dataset: patient, visit and week of each case")
+    output.add_argument("--rater", default="model", help="the model's name in all tables (%(default)s)")
+    output.add_argument("--lesion-type", default="", help="lesion type in all tables (default: from the label)")
+    output.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
+    output.add_argument("--no-pictures", action="store_true", help="no quality-control pictures")
+    work = command.add_argument_group("work")
+    work.add_argument("-device", "--device", default="cuda", help="cuda, cuda:1, cpu or mps (%(default)s)")
+    work.add_argument("--workers", type=positive, default=1, help="processes that write finished cases (%(default)s)")
+    work.add_argument(
+        "--continue", dest="resume", action="store_true", help="go on with an earlier run in the same folder"
+    )
+    return command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 1 if some cases failed, or 2 if nothing could be done."""
+    arguments = build_parser().parse_args(argv)
+    return run(PROGRAM, lambda: _predict(arguments))
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from nnunet_ms.errors import SettingsError
+
+    maps = tuple(name.strip() for name in arguments.maps.split(",") if name.strip())
+    unknown = [name for name in maps if name not in MAPS]
+    if unknown:
+        raise SettingsError(f"--maps: expected names out of {','.join(MAPS)}, found {unknown}. Correct it.")
+    if not arguments.model_folder and not (arguments.dataset and arguments.trainer):
+        raise SettingsError("expected -d and -tr, or -m with the model's folder. Name the model.")
+
+    import torch  # and nnU-Net: seconds, which --help must not take
+
+    from nnunet_ms.parallel import report_failures
+    from nnunet_ms.trainers.predict import PredictSettings, model_folder, predict
+    from nnunet_ms.trainers.predict_model import open_model
+
+    device = _device(arguments.device, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
+    folder = arguments.model_folder or model_folder(
+        arguments.dataset, arguments.trainer, arguments.plans, arguments.configuration
+    )
+    model = open_model(folder, arguments.folds, arguments.checkpoint, arguments.trainer or "")
+    settings = PredictSettings(
+        images=arguments.images,
+        out=arguments.out,
+        cases=arguments.cases,
+        samples=arguments.mc_samples,
+        site=arguments.dropout_site,
+        dropout=arguments.dropout,
+        closed_form=arguments.closed_form,
+        seed=arguments.seed,
+        threshold=arguments.threshold,
+        tta=arguments.tta,
+        step_size=arguments.step_size,
+        maps=maps,
+        minimum_voxels=arguments.minimum_voxels,
+        rater=arguments.rater,
+        lesion_type=arguments.lesion_type,
+        note=arguments.data_note,
+        pictures=not arguments.no_pictures,
+        workers=arguments.workers,
+        resume=arguments.resume,
+    )
+    predicted = predict(model, settings, torch.device(device))
+    for note in predicted.notes:
+        print(f"{PROGRAM}: {note}")
+    report_failures(predicted.failures, PROGRAM)
+    print(f"{predicted.cases['case_id'].nunique()} cases, {len(predicted.failures)} failed: {arguments.out}")
+    return SOME_CASES_FAILED if predicted.failures else OK
+
+
+def _device(asked: str, *, cuda: bool, mps: bool) -> str:
+    from nnunet_ms.errors import SettingsError
+
+    there = {"cpu": True, "cuda": cuda, "mps": mps}
+    if not there.get(asked.partition(":")[0], False):
+        found = [name for name, is_there in there.items() if is_there]
+        raise SettingsError(
+            f"-device: expected one of {found} on this machine, found {asked}. Use -device {found[-1]}."
+        )
+    return asked
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""A trained model folder of nnU-Net, opened without running code that a checkpoint may carry."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+
+from nnunet_ms.errors import ModelError, one_line
+from nnunet_ms.trainers.networks.blocks import LesionNetwork
+
+# what nnU-Net's own checkpoints hold besides tensors and plain values: logged numbers of numpy
+ALLOWED = (
+    np.dtype,
+    np._core.multiarray.scalar,  # type: ignore[attr-defined]  # no public name for what pickled numpy numbers refer to
+    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u8", "?")),
+)
+READERS = ("SimpleITKIO", "NibabelIO")  # they leave the axes as they are in the file
+NIFTI = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with the weights of each fold, and nnU-Net's managers for it; `network` holds no fold's weights yet."""
+
+    folder: Path
+    trainer: str
+    folds: tuple[str, ...]
+    weights: tuple[dict[str, torch.Tensor], ...]
+    network: nn.Module
+    plans: Any
+    configuration: Any
+    labels: Any
+    dataset_json: dict[str, Any]
+    mirror_axes: tuple[int, ...]
+
+    @property
+    def classes(self) -> list[tuple[str, int]]:
+        """Names and values of the lesion labels, in the order of the foreground channels."""
+        named = [(name, value) for name, value in self.dataset_json["labels"].items() if name not in _NO_LESION]
+        return sorted(((name, int(value)) for name, value in named), key=lambda pair: pair[1])
+
+    @property
+    def channels(self) -> int:
+        """Number of image channels."""
+        return len(self.dataset_json["channel_names"])
+
+    def log_odds(self, logits: torch.Tensor) -> torch.Tensor:
+        """Log-odds of each lesion type from a network's logits: (B, heads, ...) -> (B, classes, ...).
+
+        Ours read the foreground channels as logits of sigmoids. Others compete in a softmax, whose log-odds are the
+        logit less the logarithm of the sum over all other channels.
+        """
+        if isinstance(self.network, LesionNetwork):
+            return logits[:, 1:]
+        if logits.shape[1] == 2:
+            return logits[:, 1:] - logits[:, :1]
+        others = [
+            torch.logsumexp(logits[:, [i for i in range(logits.shape[1]) if i != c]], dim=1)
+            for c in range(1, logits.shape[1])
+        ]
+        return logits[:, 1:] - torch.stack(others, dim=1)
+
+
+_NO_LESION = ("background", "ignore")
+
+
+def open_model(
+    folder: Path, folds: Sequence[str] | None = None, checkpoint: str = "checkpoint_final.pth", trainer: str = ""
+) -> Model:
+    """Open a folder `TRAINER__PLANS__CONFIGURATION` of nnU-Net's results.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds plans.json, dataset.json and a folder `fold_X` per fold.
+    folds : sequence of str, optional
+        Such as ("0", "1", "2") or ("all",); without it, every numbered fold that has the checkpoint.
+    checkpoint : str, optional
+        File name in each fold's folder.
+    trainer : str, optional
+        The trainer that the checkpoints have to come from.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or cannot be trusted, or the parts do not belong together.
+    """
+    plans_json, dataset_json = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
+    chosen = _choose_folds(folder, folds, checkpoint)
+    paths = [folder / f"fold_{fold}" / checkpoint for fold in chosen]
+    loaded = [load_checkpoint(path) for path in paths]
+    trainer = trainer or str(loaded[0]["trainer_name"])
+    for path, one in zip(paths, loaded, strict=True):
+        _check_trainer(path, one, trainer)
+    configuration_name = str(loaded[0]["init_args"]["configuration"])
+    plans = PlansManager(plans_json)
+    configuration, labels = plans.get_configuration(configuration_name), plans.get_label_manager(dataset_json)
+    _check_supported(folder, plans_json, configuration, labels, dataset_json)
+    network = _build(trainer, plans, configuration, labels, dataset_json)
+    for path, one in zip(paths, loaded, strict=True):
+        _check_weights(network, one["network_weights"], path)
+    return Model(
+        folder=folder,
+        trainer=trainer,
+        folds=chosen,
+        weights=tuple(one["network_weights"] for one in loaded),
+        network=network.eval(),
+        plans=plans,
+        configuration=configuration,
+        labels=labels,
+        dataset_json=dataset_json,
+        mirror_axes=tuple(loaded[0].get("inference_allowed_mirroring_axes") or ()),
+    )
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Load an nnU-Net checkpoint onto the CPU; nothing but tensors, plain values and numpy numbers is accepted.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, no checkpoint of nnU-Net, or needs more than `ALLOWED` to be read.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. Train this fold, or choose another with -f or -chk.")
+    try:
+        with torch.serialization.safe_globals(list(ALLOWED)):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelError(_refusal(path, error)) from error
+    needed = ("network_weights", "trainer_name", "init_args")
+    missing = [key for key in needed if not isinstance(loaded, dict) or key not in loaded]
+    if missing:
+        raise ModelError(f"{path}: expected a checkpoint of nnU-Net with {list(needed)}, {missing} missing.")
+    weights = {_plain(key): value for key, value in loaded["network_weights"].items()}
+    return {**loaded, "network_weights": weights}
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    try:
+        allowed = {f"{kind.__module__}.{kind.__name__}" for kind in ALLOWED}
+        unsafe = sorted(set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - allowed - {"numpy.dtype"})
+    except Exception:  # noqa: BLE001 - a file that is no archive of torch cannot be searched
+        unsafe = []
+    if unsafe:
+        return (
+            f"{path}: expected tensors, plain values and numpy numbers, found {', '.join(unsafe)}; loading it could "
+            "run code. Ask its maker for one without, or save network_weights, trainer_name and init_args again."
+        )
+    return f"{path}: expected a checkpoint of nnU-Net, cannot read it ({one_line(error)[:200]}). Copy it again."
+
+
+def _plain(key: str) -> str:
+    """Parameter name without what DDP and torch.compile put before it."""
+    return key.removeprefix("module.").removeprefix("_orig_mod.")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; expected a folder of nnU-Net's results. {_siblings(path.parent)}")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: expected JSON, cannot read it ({one_line(error)}). Copy it again.") from error
+    return content
+
+
+def _siblings(folder: Path) -> str:
+    there = sorted(path.parent.name for path in folder.parent.glob("*/plans.json"))
+    return f"Beside it are {there}: check -tr, -p and -c." if there else "Check -d, or train first."
+
+
+def _choose_folds(folder: Path, folds: Sequence[str] | None, checkpoint: str) -> tuple[str, ...]:
+    there = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}"))
+    chosen = tuple(folds) if folds else tuple(fold for fold in there if fold != "all") or tuple(there)
+    missing = [fold for fold in chosen if fold not in there]
+    if missing or not chosen or len(set(chosen)) < len(chosen):
+        raise ModelError(
+            f"{folder}: expected {checkpoint} of different folds {list(chosen) or 'any'}, found folds {there}. "
+            "Train the others, or choose with -f."
+        )
+    return chosen
+
+
+def _check_trainer(path: Path, checkpoint: dict[str, Any], trainer: str) -> None:
+    found = checkpoint["trainer_name"]
+    if found != trainer:
+        raise ModelError(f"{path}: expected a checkpoint of {trainer}, found one of {found}. Predict with -tr {found}.")
+
+
+def _check_supported(folder: Path, plans: Any, configuration: Any, labels: Any, dataset_json: Any) -> None:
+    reader, ending = plans.get("image_reader_writer"), dataset_json.get("file_ending")
+    problems = {
+        f"a cascade (needs {configuration.previous_stage_name})": configuration.previous_stage_name is not None,
+        "regions": labels.has_regions,
+        "a 2-D configuration": len(configuration.patch_size) != 3,
+        f"the reader {reader} (known: {', '.join(READERS)})": reader not in READERS,
+        f"files *{ending} (known: {', '.join(NIFTI)})": ending not in NIFTI,
+    }
+    found = [name for name, is_so in problems.items() if is_so]
+    if found:
+        raise ModelError(f"{folder}: this command does not sample models with {found}. Use nnUNetv2_predict.")
+
+
+def _build(trainer: str, plans: Any, configuration: Any, labels: Any, dataset_json: Any) -> nn.Module:
+    try:
+        trainer_class = recursive_find_trainer_class_by_name(trainer)
+    except RuntimeError as error:
+        raise ModelError(f"{trainer}: no such trainer is installed. Install the package that defines it.") from error
+    channels = determine_num_input_channels(plans, configuration, dataset_json)
+    network: nn.Module = trainer_class.build_network_architecture(
+        plans, configuration, channels, labels.num_segmentation_heads, enable_deep_supervision=False
+    )
+    return network
+
+
+def _check_weights(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    differing = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    if differing:
+        raise ModelError(
+            f"{path}: {len(differing)} of {len(expected)} parameters do not fit the network of plans.json, such as "
+            f"{differing[0]}: expected {expected.get(differing[0])}, found {found.get(differing[0])}. "
+            "Do the plans belong to this training?"
+        )

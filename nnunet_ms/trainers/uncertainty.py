@@ -1,0 +1,108 @@
+"""Voxel-wise uncertainty of a binary probability from samples of it, in nats.
+
+With samples p_m of weight w_m (sum 1), p = sum w_m p_m and H(p) = -p ln p - (1 - p) ln(1 - p):
+
+======================  ==============================================================================
+`entropy`               H(p), of the expected distribution: total uncertainty, 0 to ln 2
+`expected_entropy`      sum w_m H(p_m): what the data leave open in every sample
+`mutual_information`    entropy - expected_entropy: what the samples disagree on (knowledge)
+`epkl`                  expected pairwise Kullback-Leibler divergence between samples
+`rmi`                   reverse mutual information, epkl - mutual_information
+`variance`              sum w_m p_m^2 - p^2
+`negated_confidence`    -max(p, 1 - p), -1 to -1/2
+======================  ==============================================================================
+
+References
+----------
+.. [1] Malinin A, Gales M. Uncertainty estimation in autoregressive structured prediction. ICLR 2021. arXiv:2002.07650
+.. [2] Nair T et al. Med Image Anal 59:101557, 2020. doi:10.1016/j.media.2019.101557
+.. [3] Malinin A et al. Shifts 2.0. NeurIPS 2022. arXiv:2206.15407
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import softplus
+
+MEASURES = (
+    "entropy",
+    "expected_entropy",
+    "mutual_information",
+    "epkl",
+    "rmi",
+    "variance",
+    "negated_confidence",
+)
+FloatArray = npt.NDArray[np.float32]
+
+
+class VoxelUncertainty:
+    """Running sums over samples, so that no more than one sample is in memory: 20 bytes per voxel.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of every sample.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.weight = 0.0
+        names = ("p", "square", "entropy", "log_p", "log_q")
+        self.sums = {name: torch.zeros(shape, dtype=torch.float32) for name in names}
+
+    def add(self, logits: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
+        """Add one sample.
+
+        Parameters
+        ----------
+        logits : tensor of `shape`
+            Log-odds; the entropy is computed from them, because ln(1 - p) of a confident p is not.
+        weight : float, optional
+            Weights need not sum to 1.
+
+        Returns
+        -------
+        tensor of `shape`
+            The sample's probabilities, float32.
+        """
+        z = logits.float()
+        p, log_p, log_q = torch.sigmoid(z), -softplus(-z), -softplus(z)
+        self.weight += weight
+        self.sums["p"] += weight * p
+        self.sums["square"] += weight * p * p
+        self.sums["entropy"] -= weight * (p * log_p + (1 - p) * log_q)
+        self.sums["log_p"] += weight * log_p
+        self.sums["log_q"] += weight * log_q
+        return p
+
+    def mean(self) -> FloatArray:
+        """Mean probability, float32 in [0, 1]."""
+        return (self.sums["p"] / self.weight).clamp(0, 1).numpy()
+
+    def measures(self) -> dict[str, FloatArray]:
+        """All `MEASURES`, float32; with one sample, or equal ones, the four about disagreement are 0."""
+        mean = {name: total / self.weight for name, total in self.sums.items()}
+        p, expected = mean["p"].clamp(0, 1), mean["entropy"]
+        entropy = binary_entropy(p)
+        information = (entropy - expected).clamp(min=0)  # never negative but for rounding
+        epkl = torch.maximum(-(p * mean["log_p"] + (1 - p) * mean["log_q"]) - expected, information)
+        result = {
+            "entropy": entropy,
+            "expected_entropy": expected,
+            "mutual_information": information,
+            "epkl": epkl,
+            "rmi": epkl - information,
+            "variance": (mean["square"] - p * p).clamp(min=0),
+            "negated_confidence": -torch.maximum(p, 1 - p),
+        }
+        return {name: value.numpy() for name, value in result.items()}
+
+
+def binary_entropy(p: torch.Tensor) -> torch.Tensor:
+    """Entropy of a Bernoulli distribution in nats; 0 at p = 0 and p = 1."""
+    return -(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p))
+
+
+def outside(name: str) -> float:
+    """Value of a measure where nothing was predicted, outside the image's content: certain background."""
+    return -1.0 if name == "negated_confidence" else 0.0

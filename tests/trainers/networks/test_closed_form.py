@@ -1,0 +1,44 @@
+"""Oracles: sampling with many masks, numpy's quadrature, numerical integration."""
+
+import numpy as np
+import torch
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from nnunet_ms.trainers.networks.closed_form import head_moments, mean_sigmoid, quadrature
+from nnunet_ms.trainers.networks.dropout import draw_masks
+
+
+def test_moments_equal_those_of_many_samples():
+    torch.manual_seed(0)
+    head = torch.nn.Conv3d(32, 1, 1)
+    feature = torch.rand(1, 32, 4, 4, 4)
+    mean, variance = head_moments(head, feature, 0.2)
+    masks = draw_masks({"h": 32}, 4000, 0.2, seed=1)["h"]
+    with torch.inference_mode():
+        samples = torch.conv3d(masks[:, :, None, None, None] * feature, head.weight, head.bias)
+    assert torch.allclose(samples.mean(0), mean[0], atol=0.03)
+    assert abs((samples.var(0) / variance[0]).median().item() - 1) < 0.05
+    # MacKay's formula against the mean of the sampled probabilities
+    assert torch.allclose(torch.sigmoid(samples).mean(0), mean_sigmoid(mean, variance)[0], atol=0.01)
+
+
+def test_no_dropout_no_variance():
+    head = torch.nn.Conv3d(4, 1, 1)
+    mean, variance = head_moments(head, torch.rand(1, 4, 2, 2, 2), 0.0)
+    assert variance.abs().max() == 0
+    assert torch.equal(mean_sigmoid(mean, variance), torch.sigmoid(mean))
+
+
+def test_quadrature_equals_numpys():
+    points, weights = quadrature(16)
+    expected_points, expected_weights = np.polynomial.hermite_e.hermegauss(16)
+    assert np.allclose(points, expected_points)
+    assert np.allclose(weights, expected_weights / np.sqrt(2 * np.pi))
+
+
+def test_quadrature_integrates_the_sigmoid():
+    points, weights = quadrature()
+    for mean, sd in ((0.3, 0.5), (-2.0, 1.0), (4.0, 3.0)):
+        expected = quad(lambda z, m=mean, s=sd: norm.pdf(z, m, s) / (1 + np.exp(-z)), -30, 30)[0]
+        assert abs((weights * torch.sigmoid(mean + sd * points)).sum().item() - expected) < 1e-3

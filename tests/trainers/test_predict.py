@@ -1,0 +1,165 @@
+"""The whole command on a tiny untrained model. Oracles: nnU-Net's own prediction, the maps themselves, a second run."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+from nnunet_ms.errors import ModelError, SettingsError
+from nnunet_ms.images import read_mask, read_volume, same_grid
+from nnunet_ms.tables import CASES, LESIONS, read_table
+from nnunet_ms.trainers import predict as recipe
+from nnunet_ms.trainers.predict import PredictSettings, predict
+from nnunet_ms.trainers.predict_cli import main
+from nnunet_ms.trainers.predict_model import open_model
+from tests.trainers.tiny_model import write_images
+
+CPU = torch.device("cpu")
+MASK_OF_NNUNET = "a_1"
+
+
+@pytest.fixture(scope="module")
+def command(model_folder, image_folder):
+    def run(out, *options, images=image_folder, folds=("0", "1")):
+        paths = ["-i", str(images), "-o", str(out), "-m", str(model_folder), "-device", "cpu", "-f", *folds]
+        return main([*paths, "--no-pictures", *options])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def sampled(command, tmp_path_factory):
+    out = tmp_path_factory.mktemp("sampled") / "out"
+    maps = "entropy,mutual_information,variance,deterministic"
+    assert command(out, "--mc-samples", "4", "--dropout", "0.3", "--maps", maps, "--rater", "net") == 0
+    return out
+
+
+def test_tables_and_maps_belong_together(sampled):
+    lesions, cases = read_table(sampled / "lesions.csv", LESIONS), read_table(sampled / "cases.csv", CASES)
+    assert list(cases["case_id"]) == ["a_1", "a_2"]
+    assert set(cases["n_samples"].astype(float)) == {8.0}  # 4 samples of 2 folds
+    mask, p = read_mask(sampled / "a_1.nii.gz"), read_volume(sampled / "probability" / "a_1.nii.gz")
+    assert same_grid(mask.grid, p.grid)
+    assert np.array_equal(mask.data > 0, p.data > 0.5)
+    here = lesions[lesions["case_id"] == "a_1"]
+    assert len(here) > 0
+    assert here["uncertainty"].between(0, 1).all()
+    assert set(here["rater"]) == {"net"}
+    entropy, information = (
+        read_volume(sampled / name / "a_1.nii.gz").data for name in ("entropy", "mutual_information")
+    )
+    q = p.data.astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.nan_to_num(-(q * np.log(q) + (1 - q) * np.log(1 - q)))
+    assert np.allclose(entropy, expected, atol=1e-4)
+    assert (information <= entropy + 1e-6).all()
+    inside = np.argwhere(mask.data)  # the empty border of the image stays empty
+    assert inside[:, 0].min() >= 2
+    assert inside[:, 1].min() >= 3
+    record = json.loads((sampled / "prediction.json").read_text())
+    assert (record["samples"], record["sampling"]["probability"], record["folds"]) == (8, 0.3, ["0", "1"])
+
+
+def test_plain_prediction_is_nnunets(command, model_folder, image_folder, tmp_path):
+    assert command(tmp_path / "out", "--mc-samples", "0", folds=("1",)) == 0
+    predictor = nnUNetPredictor(device=CPU, allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(model_folder), ("1",))
+    files = [str(image_folder / f"{MASK_OF_NNUNET}_{channel:04d}.nii.gz") for channel in range(3)]
+    data, properties = predictor.plans_manager.image_reader_writer_class().read_images(files)
+    expected = predictor.predict_single_npy_array(data, properties).transpose(2, 1, 0)
+    found = read_mask(tmp_path / "out" / f"{MASK_OF_NNUNET}.nii.gz").data
+    assert 0 < found.sum() < found.size
+    # nnU-Net's half precision rounds logits at the image's corners to whole numbers
+    assert np.mean(found != expected) < 0.01
+    assert np.array_equal(found[4:-4, 6:-6, 2:-2], expected[4:-4, 6:-6, 2:-2])
+
+
+def test_deterministic_map_is_the_plain_prediction(command, sampled, tmp_path):
+    assert command(tmp_path / "out", "--mc-samples", "0") == 0
+    plain = read_volume(tmp_path / "out" / "probability" / "a_2.nii.gz").data
+    assert np.allclose(read_volume(sampled / "deterministic" / "a_2.nii.gz").data, plain, atol=1e-5)
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(command, sampled, tmp_path, capsys):
+    out = shutil.copytree(sampled, tmp_path / "out")
+    options = ("--mc-samples", "4", "--dropout", "0.3", "--rater", "net")
+    maps = ("--maps", "entropy,mutual_information,variance,deterministic")
+    shutil.rmtree(out / ".done" / "a_2")
+    for name in ("lesions.csv", "cases.csv"):
+        (out / name).unlink()
+    assert command(out, *options, *maps, "--continue") == 0
+    assert "1 of 2 cases done before" in capsys.readouterr().out
+    for name in ("lesions.csv", "cases.csv", "a_2.nii.gz", "probability/a_2.nii.gz"):
+        assert (out / name).read_bytes() == (sampled / name).read_bytes(), name
+    assert command(out, *options, *maps) == 2
+    assert "go on with --continue" in capsys.readouterr().err
+    assert command(out, *options, "--seed", "1", *maps, "--continue") == 2
+    assert "found other sampling" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_other_processes_write_the_same_files(command, sampled, tmp_path):
+    maps = "entropy,mutual_information,variance,deterministic"
+    options = ("--mc-samples", "4", "--dropout", "0.3", "--maps", maps, "--rater", "net", "--workers", "2")
+    assert command(tmp_path / "out", *options) == 0
+    for name in ("lesions.csv", "cases.csv", "a_1.nii.gz", "probability/a_1.nii.gz"):
+        assert (tmp_path / "out" / name).read_bytes() == (sampled / name).read_bytes(), name
+
+
+def test_one_bad_case_is_listed_and_the_others_go_on(command, tmp_path, capsys):
+    images = write_images(tmp_path / "images", ("bad", "good"))
+    (images / "bad_0001.nii.gz").write_bytes(b"no image")
+    assert command(tmp_path / "out", "--mc-samples", "0", images=images, folds=("0",)) == 1
+    assert "case bad: " in capsys.readouterr().err
+    assert list(pd.read_csv(tmp_path / "out" / "failures.csv")["case_id"]) == ["bad"]
+    assert list(pd.read_csv(tmp_path / "out" / "cases.csv")["case_id"]) == ["good"]
+    assert (tmp_path / "out" / "good.nii.gz").is_file()
+    assert not (tmp_path / "out" / "bad.nii.gz").exists()
+
+
+def test_nothing_that_works_leaves_nothing(command, tmp_path, capsys):
+    images = write_images(tmp_path / "images", ("c",), channels=4)
+    assert command(tmp_path / "out", "--mc-samples", "0", images=images, folds=("0",)) == 2
+    assert "none of 1 cases could be predicted. c: expected channels" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_sample_is_refused_with_the_ways_out(model_folder, image_folder, tmp_path):
+    model = open_model(model_folder, ("0",))
+    with pytest.raises(ModelError, match=r"trained with dropout probability 0.*--dropout 0\.1.*--mc-samples 0"):
+        predict(model, PredictSettings(image_folder, tmp_path / "out"), CPU)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("dropout", 1.0), ("threshold", 0.0), ("step_size", 2.0), ("samples", -1)]
+)
+def test_numbers_outside_their_range(model_folder, image_folder, tmp_path, field, value):
+    model = open_model(model_folder, ("0",))
+    with pytest.raises(SettingsError, match="expected"):
+        predict(model, PredictSettings(image_folder, tmp_path / "out", **{field: value}), CPU)
+
+
+def test_a_folder_with_other_files_is_refused(command, tmp_path, capsys):
+    (tmp_path / "letter.txt").touch()
+    assert command(tmp_path, "--mc-samples", "0") == 2
+    assert "expected an empty folder, found letter.txt" in capsys.readouterr().err
+
+
+def test_models_are_found_below_nnunets_results(model_folder, monkeypatch):
+    from nnunet_ms.errors import NnunetMsError
+
+    monkeypatch.setenv("nnUNet_results", str(model_folder.parents[1]))
+    parts = model_folder.name.split("__")
+    find = recipe.model_folder
+    assert find("1", *parts) == find("Dataset001_Test", *parts) == model_folder
+    with pytest.raises(NnunetMsError, match=r"expected one folder Dataset007_\*, found 0"):
+        find("7", *parts)
+    monkeypatch.delenv("nnUNet_results")
+    with pytest.raises(SettingsError, match="nnUNet_results: expected nnU-Net's results folder"):
+        find("1", *parts)

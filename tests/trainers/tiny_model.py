@@ -1,0 +1,58 @@
+"""A model folder as nnU-Net leaves it, with untrained narrow networks, and images that fit it."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import torch
+
+import nnunet_ms.doors.trainers as door
+from tests.trainers.test_construction import construct, make_plans
+
+SHAPE, SPACING = (20, 26, 11), (1.0, 1.0, 3.0)  # several tiles in every direction
+TRAINER = "nnUNetTrainerMSMultiArmTiny"
+DATASET_JSON = {
+    "channel_names": {"0": "t1", "1": "flair", "2": "t2"},
+    "labels": {"background": 0, "lesion": 1},
+    "numTraining": 4,
+    "file_ending": ".nii.gz",
+    "patients": {"a_1": "a", "a_2": "a"},
+}
+
+
+def small_plans():
+    plans = make_plans()
+    plans["configurations"]["3d_fullres"]["patch_size"] = [8, 16, 16]
+    plans["foreground_intensity_properties_per_channel"] = {str(channel): {} for channel in range(3)}
+    return plans
+
+
+def write_model(folder, folds=(0, 1)):
+    """Write plans.json, dataset.json and a checkpoint per fold into TRAINER__nnUNetPlansMS__3d_fullres."""
+    model = folder / f"{TRAINER}__nnUNetPlansMS__3d_fullres"
+    for fold in folds:
+        torch.manual_seed(fold)
+        trainer = construct(getattr(door, TRAINER), small_plans(), DATASET_JSON, fold)
+        trainer.initialize()
+        with torch.no_grad():  # mild logits, so that masks have an inside and an outside
+            trainer.network.decoder.seg_layers[0].weight *= 0.3
+        trainer.logger.log("ema_fg_dice", 0.1, 0)
+        (model / f"fold_{fold}").mkdir(parents=True, exist_ok=True)
+        trainer.save_checkpoint(str(model / f"fold_{fold}" / "checkpoint_final.pth"))
+    (model / "plans.json").write_text(json.dumps(trainer.plans_manager.plans))
+    (model / "dataset.json").write_text(json.dumps(DATASET_JSON))
+    return model
+
+
+def write_images(folder, cases=("a_1", "a_2"), channels=3):
+    """Write smooth random images with an empty border, so that cropping is tested too."""
+    folder.mkdir(exist_ok=True)
+    affine = np.diag([-SPACING[0], SPACING[1], SPACING[2], 1.0])
+    affine[:3, 3] = (30, -20, 5)
+    for number, case in enumerate(cases):
+        for channel in range(channels):
+            data = np.random.default_rng([number, channel]).normal(100, 20, SHAPE).astype(np.float32)
+            data[:2] = data[-1:] = 0
+            data[:, :3] = 0
+            nib.save(nib.Nifti1Image(data, affine), folder / f"{case}_{channel:04d}.nii.gz")
+    return folder
