@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.analysis.cox import cox_univariable
 from nnunet_ms.analysis.disability import OUTCOMES, derive_progression
-from nnunet_ms.analysis.survival import above_median, cox_univariable, kaplan_meier, logrank, survival_at
+from nnunet_ms.analysis.survival import above_median, kaplan_meier, logrank, survival_at
 from nnunet_ms.analysis.tidy import Statistic, not_estimable, spread, week_text
 from nnunet_ms.analysis.trial_data import TrialData, exclusion_table
 from nnunet_ms.errors import SettingsError
