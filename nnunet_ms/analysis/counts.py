@@ -1,4 +1,4 @@
-"""Lesion counts by arm: negative binomial rate ratios and adjusted rates, exact tests beside them, percent reduction."""
+"""Lesion counts by arm: negative binomial rate ratios and adjusted rates, and exact tests beside them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -119,7 +119,7 @@ def count_model(
 
 
 def exact_rate_bound(events: int, exposure: float, confidence: float = 0.95) -> float:
-    """Return the exact upper one-sided limit of a Poisson rate (Garwood 1936); for 0 events -log(1 - level) / exposure."""
+    """Return the exact upper one-sided limit of a Poisson rate (Garwood 1936); 0 events: -log(1 - level) / exposure."""
     return float(scipy.stats.chi2.ppf(confidence, 2 * (events + 1)) / 2 / exposure)
 
 

@@ -292,7 +292,7 @@ def _univariable_problem(time: Floats, happened: npt.NDArray[np.bool_], x: Float
 def _concordance(
     weeks: npt.ArrayLike, happened: npt.NDArray[np.bool_], risk: Floats, strata: npt.ArrayLike | None
 ) -> float:
-    """Return Harrell's C within strata: pairs of an event and a later time, ties of risk count half (R: `concordance`)."""
+    """Return Harrell's C within strata: pairs of event and later time, ties of risk count half (R: `concordance`)."""
     time = np.asarray(weeks, float)
     group = np.zeros(len(time)) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
     agree = total = 0.0
