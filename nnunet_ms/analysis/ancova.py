@@ -1,7 +1,7 @@
 """Analysis of covariance with least-squares means, as R's `lm` and `emmeans` give them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +9,9 @@ import pandas as pd
 import scipy.stats
 import statsmodels.regression.linear_model
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.analysis.design_matrix import Design, arm_design, few_in_an_arm
 
-WEIGHTS = ("equal", "proportional")
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,7 @@ class Ancova:
     n: int = 0
     dropped: tuple[str, ...] = ()
     problem: str = ""
-
-
-@dataclass(frozen=True)
-class _Design:
-    """`X` (n, k) with one name, and one value in the reference grid, per column."""
-
-    X: Floats
-    names: list[str] = field(default_factory=list)
-    grid: list[float] = field(default_factory=list)
+    intercept: Coefficient | None = None
 
 
 def ancova(
@@ -98,68 +90,58 @@ def ancova(
     ----------
     .. [1] Lenth RV. emmeans, `weights` of `emmeans()`; Searle SR, Speed FM, Milliken GA. Am Stat 34:216-221, 1980.
     """
-    kept_numbers, kept_factors, dropped = _varying(frame, numbers, factors)
-    design = _design(frame, arms[1:], kept_numbers, kept_factors, weights)
+    design = arm_design(frame, arms, numbers, factors, weights)
     y = frame[response].to_numpy(float)
     problem = _problem(frame, design, y, arms)
     if problem:
-        return Ancova(n=len(frame), dropped=dropped, problem=problem)
+        return Ancova(n=len(frame), dropped=design.dropped, problem=problem)
     fit = statsmodels.regression.linear_model.OLS(y, design.X).fit()
     quantile = float(scipy.stats.t.ppf(0.5 + confidence / 2, fit.df_resid))
     table = [_coefficient(fit, i, name, quantile) for i, name in enumerate(design.names)]
     last = len(arms)
-    means = tuple(_mean(fit, design, i, arm, frame, quantile) for i, arm in enumerate(arms))
-    return Ancova(tuple(table[1:last]), tuple(table[last:]), means, len(frame), dropped)
+    means = tuple(_mean(fit, design, arm, frame, quantile) for arm in arms)
+    return Ancova(tuple(table[1:last]), tuple(table[last:]), means, len(frame), design.dropped, "", table[0])
 
 
-def _varying(
-    frame: pd.DataFrame, numbers: Sequence[str], factors: Sequence[str]
-) -> tuple[list[str], list[str], tuple[str, ...]]:
-    constant = [name for name in (*numbers, *factors) if frame[name].nunique() < 2]
-    return (
-        [name for name in numbers if name not in constant],
-        [name for name in factors if name not in constant],
-        tuple(constant),
-    )
+def ranked_ancova(
+    frame: pd.DataFrame,
+    response: str,
+    arms: Sequence[str],
+    baseline: str,
+    numbers: Sequence[str] = (),
+    factors: Sequence[str] = (),
+) -> Ancova:
+    """Fit the analysis of covariance of ranks [1]_: response and baseline are ranked, ties share their mean rank.
+
+    Parameters
+    ----------
+    frame, response, arms, numbers, factors
+        As for `ancova`.
+    baseline : str
+        The covariate that is ranked too.
+
+    Returns
+    -------
+    Ancova
+        Estimates are in ranks and only the p values are of interest.
+
+    References
+    ----------
+    .. [1] Conover WJ, Iman RL. Biometrics 38:715-724, 1982.
+    """
+    ranked = frame.assign(**{name: scipy.stats.rankdata(frame[name].to_numpy(float)) for name in (response, baseline)})
+    return ancova(ranked, response, arms, [baseline, *numbers], factors)
 
 
-def _design(
-    frame: pd.DataFrame, compared: Sequence[str], numbers: Sequence[str], factors: Sequence[str], weights: str
-) -> _Design:
-    """Columns: intercept, one per compared arm (0 in the grid: arms are set later), numbers, factor levels."""
-    columns: list[Floats] = [np.ones(len(frame))]
-    names, grid = ["intercept"], [1.0]
-    for arm in compared:
-        columns.append((frame["arm"] == arm).to_numpy(float))
-        names.append(arm)
-        grid.append(0.0)
-    for name in numbers:
-        columns.append(frame[name].to_numpy(float))
-        names.append(name)
-        grid.append(float(columns[-1].mean()) if len(frame) else 0.0)
-    for name in factors:
-        levels = sorted(frame[name].unique())
-        for level in levels[1:]:
-            columns.append((frame[name] == level).to_numpy(float))
-            names.append(f"{name}: {level}")
-            # no interactions, so weights by the cells' frequencies are the levels' frequencies
-            grid.append(1 / len(levels) if weights == "equal" else float(columns[-1].mean()))
-    return _Design(np.column_stack(columns), names, grid)
-
-
-def _problem(frame: pd.DataFrame, design: _Design, y: Floats, arms: Sequence[str]) -> str:
-    for arm in arms:
-        count = int((frame["arm"] == arm).sum())
-        if count < 2:
-            return f"{count} patient{'s' * (count != 1)} in arm {arm}, needs 2"
+def _problem(frame: pd.DataFrame, design: Design, y: Floats, arms: Sequence[str]) -> str:
+    few = few_in_an_arm(frame, arms)
+    if few:
+        return few
     if len(y) <= design.X.shape[1]:
         return f"{len(y)} patients for {design.X.shape[1]} coefficients"
     if np.ptp(y) == 0:
         return "the response is constant"
-    # columns of unit length, because a volume in ml and a flag differ by orders of magnitude
-    if np.linalg.matrix_rank(design.X / np.linalg.norm(design.X, axis=0)) < design.X.shape[1]:
-        return "arm and covariates are confounded"
-    return ""
+    return design.rank_problem()
 
 
 def _coefficient(
@@ -172,15 +154,12 @@ def _coefficient(
 
 def _mean(
     fit: statsmodels.regression.linear_model.RegressionResults,
-    design: _Design,
-    index: int,
+    design: Design,
     arm: str,
     frame: pd.DataFrame,
     quantile: float,
 ) -> Mean:
-    point = np.array(design.grid)
-    if index:
-        point[index] = 1.0
+    point = design.arm_point(arm)
     estimate = float(point @ fit.params)
     se = float(np.sqrt(point @ fit.cov_params() @ point))
     n = int((frame["arm"] == arm).sum())

@@ -6,7 +6,7 @@ assessment between. What trials do differently is data (`PRESETS`), not another 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ Flags = npt.NDArray[np.bool_]
 
 TIMED_COLUMN = {"t25fw": ("t25fw_s", "t25fw_unable"), "nhpt": ("nhpt_s", "nhpt_unable")}
 TIMED_INCREASE_PERCENT = 20
+IMPROVEMENT_FROM_EDSS = 2.0
 WEEK_TOLERANCE = 1e-6  # weeks from dates are sevenths, which binary numbers do not hold exactly
 
 COLUMNS = [
@@ -32,17 +33,24 @@ COLUMNS = [
     "event",
     "time_weeks",
     "reason",
+    "component",
 ]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A named outcome: what is measured and how many weeks confirm it."""
+    """A named outcome: what is measured and how many weeks confirm it.
+
+    `improvement`: a fall of EDSS by the steps of the rule, from a baseline of at least 2.0 (OPERA, Hauser et al.,
+    N Engl J Med 2017;376:221-234). `components`: a composite, which happens with the first of them (`composite.py`).
+    """
 
     name: str
     measure: Measure
     confirmation_weeks: float
     title: str
+    improvement: bool = False
+    components: tuple[str, ...] = ()
 
 
 OUTCOMES = {
@@ -54,6 +62,22 @@ OUTCOMES = {
         Outcome("t25fw24", "t25fw", 24, "24-week confirmed worsening of the timed 25-foot walk"),
         Outcome("9hpt12", "nhpt", 12, "12-week confirmed worsening of the nine-hole peg test"),
         Outcome("9hpt24", "nhpt", 24, "24-week confirmed worsening of the nine-hole peg test"),
+        Outcome(
+            "ccdp12",
+            "edss",
+            12,
+            "12-week composite confirmed progression (EDSS, walk or peg test)",
+            components=("cdp12", "t25fw12", "9hpt12"),
+        ),
+        Outcome(
+            "ccdp24",
+            "edss",
+            24,
+            "24-week composite confirmed progression (EDSS, walk or peg test)",
+            components=("cdp24", "t25fw24", "9hpt24"),
+        ),
+        Outcome("cdi12", "edss", 12, "12-week confirmed disability improvement (EDSS)", improvement=True),
+        Outcome("cdi24", "edss", 24, "24-week confirmed disability improvement (EDSS)", improvement=True),
     )
 }
 
@@ -137,6 +161,16 @@ def has_worsened(values: Floats, baseline: float, measure: Measure, rule: Progre
     return np.asarray(_hundredths(values) * 100 >= _hundredths(baseline) * (100 + TIMED_INCREASE_PERCENT))
 
 
+def has_improved(values: Floats, baseline: float, rule: ProgressionRule) -> Flags:
+    """Say which EDSS values are at least the rule's step below the baseline, in integer hundredths."""
+    return np.asarray(_hundredths(values) <= _hundredths(baseline - edss_increase(baseline, rule)))
+
+
+def measures_of(outcome: Outcome) -> list[Measure]:
+    """Return what must be measured for an outcome; of a composite, for each component."""
+    return [OUTCOMES[name].measure for name in outcome.components] or [outcome.measure]
+
+
 def first_progression(
     weeks: Sequence[float],
     worse: Sequence[bool],
@@ -197,15 +231,17 @@ def derive_progression(
     -------
     pandas.DataFrame
         Per patient, in the order of `patients`: `patient_id, arm, outcome, baseline, onset_week,
-        confirmation_week, event, time_weeks, reason`. Without an event, time is the last assessment that could have
-        confirmed (0 if there is none), `onset_week` that of an open progression, and `reason` says why there is no
+        confirmation_week, event, time_weeks, reason, component`. Without an event, time is the last assessment that
+        could have confirmed (0 if there is none), `onset_week` that of an open progression, and `reason` says why there is no
         event. `time_weeks` is NaN where a timed test has no baseline: such patients cannot be analysed.
     """
-    visits = dict(iter(_measured(assessments, outcome.measure).groupby("patient_id")))
+    visits = _by_patient(_measured(assessments, outcome.measure))
     attacks = {} if relapses is None else {k: v.to_numpy(float) for k, v in relapses.groupby("patient_id")["week"]}
-    none = pd.DataFrame({"week": [], "value": [], "scheduled": []})
+    none = _Visits(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
     rows = [
-        _derive_one(patient, visits.get(patient["patient_id"], none), attacks.get(patient["patient_id"]), outcome, rule)
+        _derive_one(
+            patient, visits.get(str(patient["patient_id"]), none), attacks.get(patient["patient_id"]), outcome, rule
+        )
         for patient in _records(patients)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -233,9 +269,30 @@ def _measured(assessments: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     return frame[frame["value"].notna()].sort_values(["patient_id", "week"], kind="stable")
 
 
+@dataclass(frozen=True)
+class _Visits:
+    """One patient's assessments with a value, by rising week."""
+
+    week: Floats
+    value: Floats
+    scheduled: Flags
+
+
+def _by_patient(measured: pd.DataFrame) -> dict[str, _Visits]:
+    """Split once into arrays: a table per patient would take most of the time of an analysis."""
+    names, starts = np.unique(measured["patient_id"].to_numpy(str), return_index=True)
+    columns = (
+        measured["week"].to_numpy(float),
+        measured["value"].to_numpy(float),
+        measured["scheduled"].to_numpy(bool),
+    )
+    ends = [*starts[1:], len(measured)]
+    return {str(name): _Visits(*(c[a:b] for c in columns)) for name, a, b in zip(names, starts, ends, strict=True)}
+
+
 def _derive_one(
     patient: dict[str, object],
-    visits: pd.DataFrame,
+    visits: _Visits,
     relapse_weeks: Floats | None,
     outcome: Outcome,
     rule: ProgressionRule,
@@ -243,24 +300,34 @@ def _derive_one(
     head = [patient["patient_id"], patient["arm"], outcome.name]
     baseline = _baseline(patient, visits, outcome.measure)
     if not np.isfinite(baseline):
-        return [*head, np.nan, np.nan, np.nan, False, np.nan, "no baseline value"]
-    after = visits[visits["week"] > 0]
-    weeks = after["week"].to_numpy(float)
-    worse = has_worsened(after["value"].to_numpy(float), baseline, outcome.measure, rule)
+        return [*head, np.nan, np.nan, np.nan, False, np.nan, "no baseline value", ""]
+    if outcome.improvement and baseline < IMPROVEMENT_FROM_EDSS:
+        reason = f"baseline EDSS below {IMPROVEMENT_FROM_EDSS:g}: improvement is not defined"
+        return [*head, baseline, np.nan, np.nan, False, np.nan, reason, ""]
+    after = visits.week > 0
+    weeks, values = visits.week[after], visits.value[after]
+    if outcome.improvement:
+        worse = has_improved(values, baseline, rule)
+        rule = replace(rule, open_progression="censor")  # stopping treatment is no sign of improvement
+    else:
+        worse = has_worsened(values, baseline, outcome.measure, rule)
     may_start = ~_near_relapse(weeks, relapse_weeks, rule.relapse_onset_weeks)
-    scheduled = after["scheduled"].to_numpy(bool) | rule.unscheduled_confirms
-    may_confirm = scheduled & ~_near_relapse(weeks, relapse_weeks, rule.relapse_confirmation_weeks)
+    may_confirm = (visits.scheduled[after] | rule.unscheduled_confirms) & ~_near_relapse(
+        weeks, relapse_weeks, rule.relapse_confirmation_weeks
+    )
     found = first_progression(list(weeks), list(worse), list(may_start), list(may_confirm), outcome.confirmation_weeks)
     last = float(weeks[may_confirm].max()) if may_confirm.any() else 0.0
-    event, time, reason = _time_to_event(found, last, _discontinued(patient), rule)
-    return [*head, baseline, _blank(found.onset_week), _blank(found.confirmation_week), event, time, reason]
+    what = "improvement" if outcome.improvement else "progression"
+    event, time, reason = _time_to_event(found, last, _discontinued(patient), rule, what)
+    component = outcome.name if event else ""
+    return [*head, baseline, _blank(found.onset_week), _blank(found.confirmation_week), event, time, reason, component]
 
 
-def _baseline(patient: dict[str, object], visits: pd.DataFrame, measure: Measure) -> float:
+def _baseline(patient: dict[str, object], visits: _Visits, measure: Measure) -> float:
     if measure == "edss":
         return float(patient["edss_baseline"])  # type: ignore[arg-type]  # a checked number column
-    before = visits[visits["week"] <= 0]
-    return float(before["value"].iloc[-1]) if len(before) else float("nan")
+    before = visits.value[visits.week <= 0]
+    return float(before[-1]) if len(before) else float("nan")
 
 
 def _near_relapse(weeks: Floats, relapse_weeks: Floats | None, window: float) -> Flags:
@@ -276,17 +343,17 @@ def _discontinued(patient: dict[str, object]) -> float:
 
 
 def _time_to_event(
-    found: Progression, last: float, discontinued_week: float, rule: ProgressionRule
+    found: Progression, last: float, discontinued_week: float, rule: ProgressionRule, what: str
 ) -> tuple[bool, float, str]:
     if found.onset_week is None:
-        return False, last, "no progression" if last > 0 else "no assessment that could confirm"
+        return False, last, f"no {what}" if last > 0 else "no assessment that could confirm"
     if found.confirmation_week is not None:
         return True, found.onset_week, ""
     stopped = found.onset_week <= discontinued_week  # False where it is NaN: treatment completed
     if stopped and rule.open_progression == "event_if_discontinued":
         return True, found.onset_week, "not confirmed, treatment discontinued: event by rule"
     how = "treatment discontinued" if stopped else "treatment completed"
-    return False, last, f"progression not confirmed, {how}"
+    return False, last, f"{what} not confirmed, {how}"
 
 
 def _blank(week: float | None) -> float:

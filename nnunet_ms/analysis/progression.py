@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.disability import OUTCOMES, derive_progression
-from nnunet_ms.analysis.survival import above_median, cox_univariable, kaplan_meier, logrank, survival_at
+from nnunet_ms.analysis.composite import derive_outcome
+from nnunet_ms.analysis.cox import cox_univariable
+from nnunet_ms.analysis.disability import OUTCOMES
+from nnunet_ms.analysis.survival import above_median, kaplan_meier, logrank, survival_at
 from nnunet_ms.analysis.tidy import Statistic, not_estimable, spread, week_text
 from nnunet_ms.analysis.trial_data import TrialData, exclusion_table
 from nnunet_ms.errors import SettingsError
@@ -42,9 +44,7 @@ def progression_data(trial: TrialData, outcome: str) -> ProgressionData:
     """
     if trial.assessments is None or trial.settings.rule is None:
         raise SettingsError(f"{trial.settings.path}: {outcome} needs [tables] assessments. Name the table.")
-    audit = derive_progression(
-        trial.patients, trial.assessments, OUTCOMES[outcome], trial.settings.rule, trial.relapses
-    )
+    audit = derive_outcome(trial.patients, trial.assessments, OUTCOMES[outcome], trial.settings.rule, trial.relapses)
     volumes, listed = positive_baselines(trial, outcome)
     absent = audit[audit["time_weeks"].isna() & audit["patient_id"].isin(volumes.index)]
     listed += [_excluded(r["patient_id"], r["arm"], outcome, r["reason"]) for r in absent.to_dict("records")]

@@ -1,7 +1,6 @@
-"""Time to event: Cox regression on one covariate, Kaplan-Meier with the usual intervals, log-rank.
+"""Time to event: Kaplan-Meier with the usual intervals, log-rank tests, restricted mean survival time.
 
-Fitting is lifelines' (Efron ties) and statsmodels' (Breslow ties, log-rank); both match R's `survival` when asked for
-enough precision. What they do not say (nothing to estimate, a likelihood without maximum) is said here.
+What the tests cannot say (nothing to compare, nobody at risk) is said here in `problem`.
 """
 
 from dataclasses import dataclass
@@ -14,25 +13,8 @@ import scipy.stats
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-TIES = ("efron", "breslow")
 INTERVALS = ("log", "log-log", "plain")
 NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class Cox:
-    """A hazard ratio per unit of the covariate, Wald interval and p; `problem` says why it is NaN."""
-
-    n: int
-    events: int
-    coefficient: float = NAN
-    se: float = NAN
-    hazard_ratio: float = NAN
-    low: float = NAN
-    high: float = NAN
-    p: float = NAN
-    log_likelihood: float = NAN
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,39 +25,6 @@ class LogRank:
     df: float = NAN
     p: float = NAN
     problem: str = ""
-
-
-def cox_univariable(
-    weeks: npt.ArrayLike, event: npt.ArrayLike, covariate: npt.ArrayLike, ties: str, confidence: float = 0.95
-) -> Cox:
-    """Fit a proportional-hazards model with one covariate (R: `coxph(Surv(weeks, event) ~ x, ties = ties)`).
-
-    Parameters
-    ----------
-    weeks, event, covariate : (n,) arrays
-        Time, whether it ended with the event, and the covariate; finite.
-    ties : {"efron", "breslow"}
-        How tied event times are handled: R's default, or SAS's.
-    confidence : float, optional
-        Level of the two-sided Wald interval.
-
-    Returns
-    -------
-    Cox
-        Without two patients, an event, or variation, or with a likelihood that grows for ever, `problem` is set.
-    """
-    time, happened, x = np.asarray(weeks, float), np.asarray(event, bool), np.asarray(covariate, float)
-    counts = (len(time), int(happened.sum()))
-    problem = _cox_problem(time, happened, x)
-    if problem:
-        return Cox(*counts, problem=problem)
-    fit = _efron if ties == "efron" else _breslow
-    coefficient, se, log_likelihood = fit(time, happened, x)
-    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
-    low, high = np.exp(coefficient - z * se), np.exp(coefficient + z * se)
-    p = 2 * float(scipy.stats.norm.sf(abs(coefficient / se)))
-    ratio = float(np.exp(coefficient))
-    return Cox(*counts, coefficient, se, ratio, float(low), float(high), p, log_likelihood)
 
 
 def kaplan_meier(weeks: npt.ArrayLike, event: npt.ArrayLike, interval: str, confidence: float = 0.95) -> pd.DataFrame:
@@ -137,31 +86,128 @@ def survival_at(curve: pd.DataFrame, weeks: npt.ArrayLike, week: float) -> tuple
     return n_risk, float(last["survival"]), float(last["low"]), float(last["high"])
 
 
-def logrank(weeks: npt.ArrayLike, event: npt.ArrayLike, group: npt.ArrayLike) -> LogRank:
-    """Compare the curves of two or more groups (R: `survdiff`).
+def logrank(
+    weeks: npt.ArrayLike, event: npt.ArrayLike, group: npt.ArrayLike, strata: npt.ArrayLike | None = None
+) -> LogRank:
+    """Compare the curves of two or more groups (R: `survdiff`, with `strata()` where given).
 
     Parameters
     ----------
     weeks, event, group : (n,) arrays
         Time, whether it ended with the event, and the group.
+    strata : (n,) array, optional
+        Observed and expected events are added over strata.
 
     Returns
     -------
     LogRank
-        With fewer than two groups, or no event, `problem` is set.
+        With fewer than two groups, no event, or no event at which two groups were at risk, `problem` is set.
     """
-    from statsmodels.duration.survfunc import survdiff
-
     time, happened, groups = np.asarray(weeks, float), np.asarray(event, bool), np.asarray(group)
-    found = len(np.unique(groups))
-    if found < 2:
-        return LogRank(problem=f"{found} group{'s' * (found != 1)} with patients, needs 2")
+    names, index = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        return LogRank(problem=f"{len(names)} group{'s' * (len(names) != 1)} with patients, needs 2")
     if not happened.any():
         return LogRank(problem="no events")
-    if not _compared(time, happened, groups):
+    stratum = np.zeros(len(time)) if strata is None else np.asarray(strata)
+    gap, variance = np.zeros(len(names)), np.zeros((len(names), len(names)))
+    for value in np.unique(stratum):
+        chosen = stratum == value
+        more = _observed_minus_expected(time[chosen], happened[chosen], index[chosen], len(names))
+        gap, variance = gap + more[0], variance + more[1]
+    # a group whose every event found it alone at risk adds nothing, as in R, whose df count expected events > 0
+    used = np.flatnonzero(np.diag(variance) > 0)
+    if len(used) < 2:
         return LogRank(problem="at every event only one group was at risk")
-    chisq, p = survdiff(time, happened.astype(int), groups)
-    return LogRank(float(chisq), float(found - 1), float(p))
+    free = used[1:]
+    chisq = float(gap[free] @ np.linalg.pinv(variance[np.ix_(free, free)]) @ gap[free])
+    return LogRank(chisq, float(len(free)), float(scipy.stats.chi2.sf(chisq, len(free))))
+
+
+@dataclass(frozen=True)
+class MeanTime:
+    """Restricted mean survival time up to `horizon`, in weeks; `problem` says why it is NaN."""
+
+    horizon: float
+    estimate: float = NAN
+    se: float = NAN
+    low: float = NAN
+    high: float = NAN
+    problem: str = ""
+
+
+def restricted_mean(weeks: npt.ArrayLike, event: npt.ArrayLike, horizon: float, confidence: float = 0.95) -> MeanTime:
+    """Return the area under the Kaplan-Meier curve up to `horizon` (R: `print(survfit, rmean = horizon)`).
+
+    Parameters
+    ----------
+    weeks, event : (n,) arrays
+        Time, and whether it ended with the event.
+    horizon : float
+        Weeks, > 0; somebody must have been followed that long, unless the curve is at 0.
+    confidence : float, optional
+        Level of the two-sided Wald interval.
+    """
+    time = np.asarray(weeks, float)
+    curve = kaplan_meier(time, event, "plain", confidence)
+    if curve.empty:
+        return MeanTime(horizon, problem="no patients")
+    if time.max() < horizon and curve["survival"].iloc[-1] > 0:
+        return MeanTime(horizon, problem=f"nobody was followed to week {horizon:g}")
+    inside = curve[curve["week"] < horizon]
+    edges = np.concatenate([[0.0], inside["week"].to_numpy(float), [horizon]])
+    heights = np.concatenate([[1.0], inside["survival"].to_numpy(float)])
+    areas = heights * np.diff(edges)
+    left = areas[::-1].cumsum()[::-1][1:]  # area to the right of each time
+    n_risk, died = inside["n_risk"].to_numpy(float), inside["n_event"].to_numpy(float)
+    alive = n_risk - died
+    terms = np.divide(left**2 * died, n_risk * alive, out=np.zeros_like(left), where=alive > 0)
+    estimate, se = float(areas.sum()), float(np.sqrt(terms.sum()))
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
+    return MeanTime(horizon, estimate, se, estimate - z * se, estimate + z * se)
+
+
+@dataclass(frozen=True)
+class MeanTimeDifference:
+    """Difference of two restricted mean survival times, in weeks."""
+
+    estimate: float = NAN
+    se: float = NAN
+    low: float = NAN
+    high: float = NAN
+    p: float = NAN
+    problem: str = ""
+
+
+def mean_time_difference(a: MeanTime, b: MeanTime, confidence: float = 0.95) -> MeanTimeDifference:
+    """Return a - b of two independent samples, with Wald's interval and p."""
+    problem = a.problem or b.problem or ("no events" if a.se == b.se == 0 else "")
+    if problem:
+        return MeanTimeDifference(problem=problem)
+    gap, se = a.estimate - b.estimate, float(np.hypot(a.se, b.se))
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
+    return MeanTimeDifference(gap, se, gap - z * se, gap + z * se, 2 * float(scipy.stats.norm.sf(abs(gap / se))))
+
+
+def median_time(curve: pd.DataFrame, flat_step: str = "midpoint") -> float:
+    """Return when survival falls to one half, in weeks; NaN if it never does.
+
+    Parameters
+    ----------
+    curve : pandas.DataFrame
+        From `kaplan_meier`.
+    flat_step : {"midpoint", "first"}, optional
+        Where the curve is flat at exactly 0.5: the middle of the step (R's `quantile.survfit`, and SAS's PROC
+        LIFETEST), or its first time.
+    """
+    reached = curve[curve["survival"] <= 0.5 + 1e-12]
+    if reached.empty:
+        return NAN
+    first = float(reached["week"].iloc[0])
+    if abs(float(reached["survival"].iloc[0]) - 0.5) > 1e-12 or flat_step == "first":
+        return first
+    below = reached[reached["survival"] < 0.5 - 1e-12]
+    return first if below.empty else (first + float(below["week"].iloc[0])) / 2
 
 
 def above_median(values: npt.ArrayLike) -> tuple[float, Flags]:
@@ -171,46 +217,20 @@ def above_median(values: npt.ArrayLike) -> tuple[float, Flags]:
     return median, np.asarray(array > median)
 
 
-def _cox_problem(time: Floats, happened: Flags, x: Floats) -> str:
-    if len(time) < 2:
-        return f"{len(time)} patients, needs 2"
-    if not happened.any():
-        return "no events"
-    if np.ptp(x) == 0:
-        return "the covariate is constant"
-    extremes = [(x[time >= t].min(), x[time >= t].max()) for t in time[happened]]
-    if all(low == high for low, high in extremes):
-        return "the covariate does not vary among the patients at risk"
-    # the likelihood has no maximum when every event has the highest (or every one the lowest) value at risk
-    values = x[happened]
-    if all(v == high for v, (_, high) in zip(values, extremes, strict=True)) or all(
-        v == low for v, (low, _) in zip(values, extremes, strict=True)
-    ):
-        return "the covariate separates patients with and without event"
-    return ""
-
-
-def _compared(time: Floats, happened: Flags, groups: npt.NDArray[np.generic]) -> bool:
-    return any(len(np.unique(groups[time >= t])) > 1 for t in np.unique(time[happened]))
-
-
-def _efron(time: Floats, happened: Flags, x: Floats) -> tuple[float, float, float]:
-    from lifelines import CoxPHFitter
-
-    frame = pd.DataFrame({"week": time, "event": happened.astype(int), "x": x})
-    fitter = CoxPHFitter()
-    # the default precision of 1e-7 on the step stops short of R's digits
-    fitter.fit(frame, "week", "event", fit_options={"precision": 1e-10})
-    return float(fitter.params_["x"]), float(fitter.standard_errors_["x"]), float(fitter.log_likelihood_)
-
-
-def _breslow(time: Floats, happened: Flags, x: Floats) -> tuple[float, float, float]:
-    from statsmodels.duration.hazard_regression import PHReg
-
-    # centred, because exp(x * coefficient) must not overflow; the coefficient does not change
-    model = PHReg(time, (x - x.mean())[:, None], status=happened.astype(int), ties="breslow")
-    fit = model.fit(method="newton", tol=1e-12, disp=False)
-    return float(fit.params[0]), float(fit.bse[0]), float(fit.llf)
+def _observed_minus_expected(
+    time: Floats, happened: Flags, index: npt.NDArray[np.intp], groups: int
+) -> tuple[Floats, Floats]:
+    """Return the sums over event times of O - E per group, and their hypergeometric covariance."""
+    gap, variance = np.zeros(groups), np.zeros((groups, groups))
+    for t in np.unique(time[happened]):
+        at_risk = np.bincount(index[time >= t], minlength=groups).astype(float)
+        died = np.bincount(index[happened & (time == t)], minlength=groups).astype(float)
+        n, d = at_risk.sum(), died.sum()
+        share = at_risk / n
+        gap += died - d * share
+        if n > 1:
+            variance += d * (n - d) / (n - 1) * (np.diag(share) - np.outer(share, share))
+    return gap, variance
 
 
 def _limits(survival: Floats, variance: Floats, z: float, interval: str) -> tuple[Floats, Floats]:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.ancova import Ancova, ancova
@@ -14,7 +13,6 @@ ENDPOINT = "t2_volume_percent_change"
 BY_VISIT, ANCOVA = "by_visit", "ancova"
 POPULATION = "baseline and follow-up mask of every rater"
 POINTS = "percentage points"
-AGE_LIMIT_YEARS = 45  # the published models' age groups: <= 45, > 45
 NAN = float("nan")
 
 
@@ -87,11 +85,7 @@ def _model(trial: TrialData, table: pd.DataFrame, base: Statistic) -> list[Stati
             "percent_change": table["percent_change"],
             "baseline_tlv": table["baseline_ml"],
             "region": table["patient_id"].map(covariates["region"]),
-            "age_group": np.where(
-                table["patient_id"].map(covariates["age_years"]) > AGE_LIMIT_YEARS,
-                f"> {AGE_LIMIT_YEARS}",
-                f"<= {AGE_LIMIT_YEARS}",
-            ),
+            "age_group": table["patient_id"].map(trial.groups("age_group")),
         }
     )
     arms = trial.settings.arms

@@ -5,13 +5,13 @@ Nobody disappears: a patient or visit that cannot be used is listed with the rea
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.disability import OUTCOMES, TIMED_COLUMN
+from nnunet_ms.analysis.disability import OUTCOMES, TIMED_COLUMN, measures_of
 from nnunet_ms.analysis.tidy import week_text
 from nnunet_ms.analysis.trial_settings import TablePaths, TrialSettings
 from nnunet_ms.errors import SettingsError, TableError
@@ -20,6 +20,9 @@ from nnunet_ms.tables import AGREEMENT, ASSESSMENTS, PATIENTS, REFERENCE, RELAPS
 EXCLUSION_COLUMNS = ["patient_id", "arm", "analysis", "week", "reason"]
 DAYS_PER_WEEK = 7
 COLUMN_OF_MEASURE = {"edss": "edss", **{measure: columns[0] for measure, columns in TIMED_COLUMN.items()}}
+COUNT_COLUMNS = ["patient_id", "arm", "rater", "lesion_type", "week", "lesion_count", "new_lesion_count"]
+AGE_LIMIT_YEARS = 45  # the published models' age groups: <= 45, > 45
+EDSS_STRATUM = 4.0  # the trials' strata: below 4, 4 and above
 TRUTH_KEYS = ("endpoint", "analysis", "arm", "contrast", "visit", "term", "stat_name")
 
 
@@ -40,6 +43,27 @@ class TrialData:
     relapses: pd.DataFrame | None = None
     agreement: pd.DataFrame | None = None
     truth: pd.DataFrame | None = None
+    counts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COUNT_COLUMNS))
+
+    def groups(self, name: str) -> pd.Series:
+        """Return a stratum or subgroup of every patient as text, indexed by patient_id.
+
+        Raises
+        ------
+        SettingsError
+            If it is neither derived here nor a column of the patient table.
+        """
+        table = self.patients.set_index("patient_id")
+        if name == "age_group":
+            return table["age_years"].map(lambda age: "> 45" if age > AGE_LIMIT_YEARS else "<= 45")
+        if name == "edss_stratum":
+            return table["edss_baseline"].map(lambda edss: ">= 4" if edss >= EDSS_STRATUM else "< 4")
+        if name not in table:
+            raise SettingsError(
+                f"{self.settings.path}: [analysis] names {name!r}; expected age_group, edss_stratum or a column of "
+                f"{self.settings.tables.patients.name}, found {list(table.columns)}. Correct the settings."
+            )
+        return table[name].fillna("missing").astype(str)
 
 
 def exclusion_table(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
@@ -60,6 +84,7 @@ def read_trial(settings: TrialSettings) -> TrialData:
     visits = _read_visits(settings)
     raters = _raters(visits)
     volumes, exclusions = _common_volumes(visits, patients, raters, settings)
+    counts, uncounted = _common_counts(settings, patients, raters)
     assessments, unknown = _read_weekly(paths.assessments, ASSESSMENTS, patients, "assessments", settings.outcomes)
     relapses, unknown_relapses = _read_weekly(paths.relapses, RELAPSES, patients, "relapses")
     agreement = None if paths.agreement is None else read_table(paths.agreement, AGREEMENT)
@@ -69,11 +94,12 @@ def read_trial(settings: TrialSettings) -> TrialData:
         patients=patients,
         volumes=volumes,
         raters=raters,
-        exclusions=pd.concat([exclusions, unknown, unknown_relapses], ignore_index=True),
+        exclusions=pd.concat([exclusions, uncounted, unknown, unknown_relapses], ignore_index=True),
         assessments=assessments,
         relapses=relapses,
         agreement=agreement,
         truth=None if paths.truth is None else read_truth(paths.truth),
+        counts=counts,
     )
 
 
@@ -212,6 +238,28 @@ def _common_volumes(
     return volumes, exclusion_table(excluded)
 
 
+def _common_counts(
+    settings: TrialSettings, patients: pd.DataFrame, raters: tuple[str, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return lesion counts of every type at (patient, week) that every rater read, and the visits left out."""
+    frames = [read_table(path, VISITS) for path in settings.tables.visits]
+    visits = pd.concat(frames, ignore_index=True).reindex(columns=["patient_id", *COUNT_COLUMNS[2:]])
+    visits = visits.drop_duplicates(["patient_id", "rater", "lesion_type", "week"])
+    arm_of = patients.set_index("patient_id")["arm"].to_dict()
+    weeks = (settings.baseline_week, *settings.weeks)
+    visits = visits[visits["patient_id"].isin(arm_of) & visits["week"].isin(weeks) & visits["rater"].isin(raters)]
+    there = visits.groupby(["patient_id", "lesion_type", "week"])["rater"].transform("nunique")
+    excluded = [
+        _exclusion(row["patient_id"], arm_of, f"counts of {row['lesion_type']}", row["week"], "not read by every rater")
+        for row in visits[there < len(raters)].drop_duplicates(["patient_id", "lesion_type", "week"]).to_dict("records")
+        if row["lesion_type"] != settings.lesion_type  # those are listed with the volumes
+    ]
+    kept = visits[there == len(raters)].assign(arm=lambda frame: frame["patient_id"].map(arm_of))
+    for name in ("lesion_count", "new_lesion_count"):
+        kept[name] = kept[name].astype(float)
+    return kept[COUNT_COLUMNS].reset_index(drop=True), exclusion_table(excluded)
+
+
 def _nothing_left(settings: TrialSettings, excluded: pd.DataFrame) -> str:
     reasons = excluded["reason"].value_counts().to_dict()
     return (
@@ -293,9 +341,10 @@ def _weeks_from_dates(frame: pd.DataFrame, patients: pd.DataFrame, path: Path) -
 
 def _check_assessments(frame: pd.DataFrame, path: Path, outcomes: tuple[str, ...]) -> None:
     for outcome in outcomes:
-        column = COLUMN_OF_MEASURE[OUTCOMES[outcome].measure]
-        if column not in frame:
-            raise TableError(f"{path}: outcome {outcome} needs column {column}, found {list(frame.columns)}. Add it.")
+        for column in (COLUMN_OF_MEASURE[measure] for measure in measures_of(OUTCOMES[outcome])):
+            if column not in frame:
+                found = list(frame.columns)
+                raise TableError(f"{path}: outcome {outcome} needs column {column}, found {found}. Add it.")
     _check_rows(frame, frame["week"] < 0, path, "week", "a week >= 0 (0: randomisation)", "Correct or remove the row.")
     _check_edss(frame["edss"], path, "edss")
     again = frame.duplicated(["patient_id", "week"])

@@ -167,5 +167,15 @@ def _text(
         '# ties = "efron"  # or "breslow"',
         '# km_interval = "log"  # or "log-log", "plain"',
         '# ls_mean_weights = "equal"  # or "proportional"',
+        '# nb_covariance = "expected"  # or "observed"',
+        "",
+        "[analysis]",
+        'strata = ["region"]  # of stratified tests; also sex, age_group, edss_stratum, or a column of the patients',
+        'subgroups = ["sex", "region", "age_group", "edss_stratum"]',
+        '# sequence = ["t2_volume_percent_change", "cdp24"]  # fixed-sequence test of these endpoints, in this order',
+        "holm = false  # true: Holm's adjusted p values beside the others",
+        "alpha = 0.05",
+        "bootstrap_draws = 2000  # of the difference between raters' treatment effects; 0: left out",
+        "seed = 20230313",
     ]
     return "\n".join(lines) + "\n"

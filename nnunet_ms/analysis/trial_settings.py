@@ -3,7 +3,7 @@
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from nnunet_ms.analysis.disability import OUTCOMES, PRESETS, ProgressionRule
@@ -46,18 +46,50 @@ class Conventions:
         Scale of Kaplan-Meier intervals.
     ls_mean_weights : {"equal", "proportional"}
         Levels of factors in least-squares means (SAS: default, or option OM).
+    nb_covariance : {"expected", "observed"}
+        Information behind negative binomial standard errors: R's `glm.nb`, or SAS GENMOD.
     """
 
     name: str
     ties: str
     km_interval: str
     ls_mean_weights: str
+    nb_covariance: str
 
 
 CONVENTIONS = {
-    "r": Conventions("r", "efron", "log", "equal"),
-    "sas": Conventions("sas", "breslow", "log-log", "equal"),
+    "r": Conventions("r", "efron", "log", "equal", "expected"),
+    "sas": Conventions("sas", "breslow", "log-log", "equal", "observed"),
 }
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the statistical analysis plan decides.
+
+    Parameters
+    ----------
+    strata : tuple of str
+        Of stratified tests and models: "region", "sex", "age_group", "edss_stratum", or a column of the patient table.
+    subgroups : tuple of str
+        As `strata`; each is one part of the forest plot.
+    sequence : tuple of str
+        Endpoints in the order of a fixed-sequence test; empty: no adjustment.
+    holm : bool
+        Whether Holm's adjusted p values stand beside.
+    alpha : float
+        Two-sided, in (0, 1).
+    bootstrap_draws, seed : int
+        Of the comparison of treatment effects between raters; 0 draws: left out.
+    """
+
+    strata: tuple[str, ...] = ("region",)
+    subgroups: tuple[str, ...] = ("sex", "region", "age_group", "edss_stratum")
+    sequence: tuple[str, ...] = ()
+    holm: bool = False
+    alpha: float = 0.05
+    bootstrap_draws: int = 2000
+    seed: int = 20230313
 
 
 @dataclass(frozen=True)
@@ -78,6 +110,7 @@ class TrialSettings:
     outcomes: tuple[str, ...]
     rule: ProgressionRule | None
     conventions: Conventions
+    analysis: Analysis = field(default_factory=Analysis)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -112,6 +145,7 @@ def read_settings(path: Path) -> TrialSettings:
         outcomes=disability.texts("outcomes", ("cdp24",)),
         rule=_rule(disability, required=tables.assessments is not None),
         conventions=_conventions(sections["conventions"]),
+        analysis=_analysis(sections["analysis"]),
     )
     for section in sections.values():
         section.refuse_unknown()
@@ -191,7 +225,7 @@ class _Section:
                 )
 
 
-SECTIONS = ("trial", "tables", "arms", "lesions", "visits", "disability", "conventions")
+SECTIONS = ("trial", "tables", "arms", "lesions", "visits", "disability", "conventions", "analysis")
 
 
 def _sections(path: Path) -> dict[str, _Section]:
@@ -240,11 +274,34 @@ def _conventions(section: _Section) -> Conventions:
     ties = section.choice("ties", ("efron", "breslow"))
     interval = section.choice("km_interval", ("log", "log-log", "plain"))
     weights = section.choice("ls_mean_weights", ("equal", "proportional"))
+    covariance = section.choice("nb_covariance", ("expected", "observed"))
     return replace(
         conventions,
         ties=ties or conventions.ties,
         km_interval=interval or conventions.km_interval,
         ls_mean_weights=weights or conventions.ls_mean_weights,
+        nb_covariance=covariance or conventions.nb_covariance,
+    )
+
+
+def _analysis(section: _Section) -> Analysis:
+    usual = Analysis()
+    holm = section.get("holm", "true or false", required=False)
+    section.check("holm", holm, "true or false", holm is None or isinstance(holm, bool))
+    alpha = section.numbers("alpha", single=True, default=usual.alpha)[0]
+    section.check("alpha", alpha, "a number between 0 and 1", 0 < alpha < 1)
+    whole = {}
+    for key, default in (("bootstrap_draws", usual.bootstrap_draws), ("seed", usual.seed)):
+        value = section.numbers(key, single=True, default=default)[0]
+        section.check(key, value, "a whole number >= 0", value >= 0 and value == int(value))
+        whole[key] = int(value)
+    return Analysis(
+        strata=section.texts("strata", usual.strata),
+        subgroups=section.texts("subgroups", usual.subgroups),
+        sequence=section.texts("sequence", usual.sequence),
+        holm=bool(holm),
+        alpha=alpha,
+        **whole,
     )
 
 

@@ -1,0 +1,268 @@
+"""Lesion counts by arm: negative binomial rate ratios and adjusted rates, and exact tests beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.stats
+
+from nnunet_ms.analysis.design_matrix import Design, arm_design, few_in_an_arm
+from nnunet_ms.analysis.negative_binomial import CountFit, fit_negative_binomial
+
+Floats = npt.NDArray[np.float64]
+NAN = float("nan")
+COVARIANCES = ("expected", "observed")
+
+
+@dataclass(frozen=True)
+class LogCoefficient:
+    """A coefficient on the log scale with its Wald z and p."""
+
+    term: str
+    estimate: float
+    se: float
+    z: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A rate ratio to the reference arm with its interval; `problem` says why parts of it are NaN."""
+
+    arm: str
+    estimate: float = NAN
+    low: float = NAN
+    high: float = NAN
+    p: float = NAN
+    log_estimate: float = NAN
+    log_se: float = NAN
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """An arm's adjusted rate per unit of exposure."""
+
+    arm: str
+    estimate: float = NAN
+    low: float = NAN
+    high: float = NAN
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class CountModel:
+    """A fitted model of counts. `family` is what was fitted; `notes` say what was changed and why."""
+
+    ratios: tuple[Ratio, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    coefficients: tuple[LogCoefficient, ...] = ()
+    n: int = 0
+    alpha: float = NAN
+    log_likelihood: float = NAN
+    family: str = ""
+    dropped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def count_model(
+    frame: pd.DataFrame,
+    count: str,
+    exposure: str,
+    arms: Sequence[str],
+    numbers: Sequence[str] = (),
+    factors: Sequence[str] = (),
+    covariance: str = "expected",
+    weights: str = "equal",
+    confidence: float = 0.95,
+) -> CountModel:
+    """Fit log E(count) = log exposure + arm + covariates, negative binomial.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One row per patient: `arm`, `count` (whole numbers >= 0), `exposure` (> 0, such as scans), covariates.
+    count, exposure : str
+        Columns.
+    arms : sequence of str
+        The reference arm first.
+    numbers, factors : sequence of str, optional
+        As in `design_matrix.arm_design`.
+    covariance : {"expected", "observed"}, optional
+        Standard errors as R's `glm.nb` (expected information, dispersion held fixed) or as SAS GENMOD (inverse of the
+        observed information of all parameters).
+    weights : {"equal", "proportional"}, optional
+        Reference grid of the adjusted rates, as `emmeans(..., offset = 0)`.
+    confidence : float, optional
+        Level of the two-sided Wald intervals.
+
+    Returns
+    -------
+    CountModel
+        An arm without any event gets rate 0 with the exact one-sided bound, and its ratio is 0 with the exact bound
+        of the conditional test; the other arms are modelled. Without overdispersion the family is Poisson and a note
+        says so. What cannot be estimated has a `problem`.
+    """
+    few = few_in_an_arm(frame, arms)
+    if few:
+        return CountModel(n=len(frame), problem=few)
+    totals = {arm: float(frame.loc[frame["arm"] == arm, count].sum()) for arm in arms}
+    if not any(totals.values()):
+        return CountModel(n=len(frame), problem="no lesion in any arm")
+    empty = [arm for arm in arms if totals[arm] == 0]
+    if empty:
+        return _with_empty_arms(frame, count, exposure, arms, empty, numbers, factors, covariance, weights, confidence)
+    return _fitted(frame, count, exposure, arms, numbers, factors, covariance, weights, confidence)
+
+
+def exact_rate_bound(events: int, exposure: float, confidence: float = 0.95) -> float:
+    """Return the exact upper one-sided limit of a Poisson rate (Garwood 1936); 0 events: -log(1 - level) / exposure."""
+    return float(scipy.stats.chi2.ppf(confidence, 2 * (events + 1)) / 2 / exposure)
+
+
+def exact_rate_ratio(
+    events: int, exposure: float, reference_events: int, reference_exposure: float, confidence: float = 0.95
+) -> Ratio:
+    """Compare two Poisson rates exactly, given their total (R: `poisson.test(c(a, b), c(ta, tb))`).
+
+    Parameters
+    ----------
+    events, reference_events : int
+        Totals of the two arms.
+    exposure, reference_exposure : float
+        Scans or patient-years, > 0.
+    confidence : float, optional
+        Level of the two-sided Clopper-Pearson interval.
+
+    Returns
+    -------
+    Ratio
+        `arm` is blank. No event in either arm: `problem` is set.
+    """
+    total = events + reference_events
+    if total == 0:
+        return Ratio("", problem="no lesion in either arm")
+    share = exposure / (exposure + reference_exposure)
+    test = scipy.stats.binomtest(events, total, share)
+    limits = test.proportion_ci(confidence, method="exact")
+    low, high = (_odds(p) * reference_exposure / exposure for p in (limits.low, limits.high))
+    estimate = _odds(events / total) * reference_exposure / exposure
+    return Ratio("", float(estimate), float(low), float(high), float(test.pvalue))
+
+
+def rank_sum_p(values: npt.ArrayLike, reference: npt.ArrayLike) -> float:
+    """Return the two-sided p of Wilcoxon's rank-sum test, normal approximation with ties and continuity correction.
+
+    R: `wilcox.test(values, reference, exact = FALSE)`. NaN where all values are the same or an arm is empty.
+    """
+    a, b = np.asarray(values, float), np.asarray(reference, float)
+    if len(a) == 0 or len(b) == 0 or np.ptp(np.concatenate([a, b])) == 0:
+        return NAN
+    return float(scipy.stats.mannwhitneyu(a, b, method="asymptotic", use_continuity=True).pvalue)
+
+
+def _odds(p: float) -> float:
+    return float("inf") if p >= 1 else p / (1 - p)
+
+
+def _fitted(
+    frame: pd.DataFrame, count: str, exposure: str, arms: Sequence[str], numbers: Sequence[str],
+    factors: Sequence[str], covariance: str, weights: str, confidence: float,
+) -> CountModel:  # fmt: skip
+    y, offset = frame[count].to_numpy(float), np.log(frame[exposure].to_numpy(float))
+    kept, notes = _levels_with_events(frame, count, factors)
+    design = arm_design(frame, arms, numbers, kept, weights)
+    problem = design.rank_problem() or ("too few patients" if len(y) <= design.X.shape[1] else "")
+    if problem:
+        return CountModel(n=len(frame), dropped=design.dropped, problem=problem)
+    fit = fit_negative_binomial(y, design.X, offset)
+    matrix = fit.observed if covariance == "observed" else fit.expected
+    if not fit.converged or not np.isfinite(matrix).all() or (np.diag(matrix) <= 0).any():
+        return CountModel(n=len(frame), dropped=design.dropped, problem="the likelihood has no maximum")
+    if fit.is_poisson:
+        notes = (*notes, "no overdispersion: Poisson regression")
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
+    table = tuple(_coefficient(fit, matrix, i, name) for i, name in enumerate(design.names))
+    return CountModel(
+        ratios=tuple(_ratio(c, z) for c in table[1 : len(arms)]),
+        rates=tuple(_rate(fit, matrix, design, arm, z) for arm in arms),
+        coefficients=table,
+        n=len(frame),
+        alpha=fit.alpha,
+        log_likelihood=fit.log_likelihood,
+        family="Poisson" if fit.is_poisson else "negative binomial",
+        dropped=design.dropped,
+        notes=notes,
+    )
+
+
+def _levels_with_events(frame: pd.DataFrame, count: str, factors: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Leave out factors with a level that has no event: its coefficient would be minus infinity."""
+    empty = {name: frame.groupby(name)[count].sum() for name in factors}
+    bad = {name: [str(level) for level, total in sums.items() if total == 0] for name, sums in empty.items()}
+    kept = [name for name in factors if not bad[name]]
+    notes = tuple(f"{name} left out (no lesion in {', '.join(levels)})" for name, levels in bad.items() if levels)
+    return kept, notes
+
+
+def _coefficient(fit: CountFit, covariance: Floats, index: int, name: str) -> LogCoefficient:
+    estimate, se = float(fit.beta[index]), float(np.sqrt(covariance[index, index]))
+    return LogCoefficient(name, estimate, se, estimate / se, 2 * float(scipy.stats.norm.sf(abs(estimate / se))))
+
+
+def _ratio(c: LogCoefficient, z: float) -> Ratio:
+    low, high = np.exp(c.estimate - z * c.se), np.exp(c.estimate + z * c.se)
+    return Ratio(c.term, float(np.exp(c.estimate)), float(low), float(high), c.p, c.estimate, c.se)
+
+
+def _rate(fit: CountFit, covariance: Floats, design: Design, arm: str, z: float) -> Rate:
+    point = design.arm_point(arm)
+    eta, se = float(point @ fit.beta), float(np.sqrt(point @ covariance @ point))
+    return Rate(arm, float(np.exp(eta)), float(np.exp(eta - z * se)), float(np.exp(eta + z * se)))
+
+
+def _with_empty_arms(
+    frame: pd.DataFrame, count: str, exposure: str, arms: Sequence[str], empty: Sequence[str],
+    numbers: Sequence[str], factors: Sequence[str], covariance: str, weights: str, confidence: float,
+) -> CountModel:  # fmt: skip
+    """Model the arms with events; give the others exact bounds, because their Wald interval is without end."""
+    full = [arm for arm in arms if arm not in empty]
+    rest = CountModel(n=len(frame))
+    if arms[0] in full and len(full) > 1:
+        inside = frame[frame["arm"].isin(full)]
+        rest = _fitted(inside, count, exposure, full, numbers, factors, covariance, weights, confidence)
+    time = {arm: float(frame.loc[frame["arm"] == arm, exposure].sum()) for arm in arms}
+    events = {arm: int(frame.loc[frame["arm"] == arm, count].sum()) for arm in arms}
+    why = "no lesion in arm {}: exact Poisson bounds instead of a model"
+    rates = {rate.arm: rate for rate in rest.rates}
+    ratios = {ratio.arm: ratio for ratio in rest.ratios}
+    for arm in arms:
+        if arm in empty:
+            rates[arm] = Rate(arm, 0.0, 0.0, exact_rate_bound(0, time[arm], confidence))
+        elif arm not in rates:
+            rates[arm] = Rate(arm, events[arm] / time[arm], problem="")
+    for arm in arms[1:]:
+        if arm not in ratios:
+            found = exact_rate_ratio(events[arm], time[arm], events[arms[0]], time[arms[0]], confidence)
+            ratios[arm] = replace(_finite(found), arm=arm)
+    return replace(
+        rest,
+        ratios=tuple(ratios[arm] for arm in arms[1:]),
+        rates=tuple(rates[arm] for arm in arms),
+        n=len(frame),
+        family=rest.family or "exact Poisson",
+        notes=(*rest.notes, *(why.format(arm) for arm in empty)),
+    )
+
+
+def _finite(ratio: Ratio) -> Ratio:
+    if np.isfinite(ratio.estimate) and np.isfinite(ratio.high):
+        return ratio
+    estimate = ratio.estimate if np.isfinite(ratio.estimate) else NAN
+    high = ratio.high if np.isfinite(ratio.high) else NAN
+    return replace(
+        ratio, estimate=estimate, high=high, problem=ratio.problem or "no lesion in the reference arm: no upper bound"
+    )

@@ -1,0 +1,320 @@
+"""Cox regression with Efron or Breslow ties, strata and any number of covariates, as R's `coxph`.
+
+Written here, beside lifelines and statsmodels, because the test of proportional hazards and the penalised likelihood
+need the sums over risk sets, and a bootstrap needs thousands of fits. Tests compare with R, lifelines and statsmodels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.stats
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.intp]
+
+TIES = ("efron", "breslow")
+NAN = float("nan")
+MAXIMUM_STEPS = 50
+INFINITE = 15.0  # |coefficient| * SD of its column beyond which no finite maximum is in sight
+
+
+@dataclass(frozen=True)
+class Cox:
+    """A hazard ratio per unit of the covariate, Wald interval and p; `problem` says why it is NaN."""
+
+    n: int
+    events: int
+    coefficient: float = NAN
+    se: float = NAN
+    hazard_ratio: float = NAN
+    low: float = NAN
+    high: float = NAN
+    p: float = NAN
+    log_likelihood: float = NAN
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class CoxModel:
+    """A fitted model: (k,) coefficients in the order of `names`, (k, k) covariance; `problem`: nothing is estimated."""
+
+    n: int
+    events: int
+    names: tuple[str, ...]
+    beta: Floats
+    covariance: Floats
+    log_likelihood: float = NAN
+    concordance: float = NAN
+    problem: str = ""
+
+    def term(self, name: str, confidence: float = 0.95) -> Cox:
+        """Return one coefficient as a hazard ratio."""
+        if self.problem:
+            return Cox(self.n, self.events, problem=self.problem)
+        return self.combination(np.array([float(n == name) for n in self.names]), confidence)
+
+    def combination(self, point: Floats, confidence: float = 0.95) -> Cox:
+        """Return the hazard ratio of a (k,) difference of covariates, such as an arm at one lesion volume."""
+        if self.problem:
+            return Cox(self.n, self.events, problem=self.problem)
+        z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
+        b, se = float(point @ self.beta), float(np.sqrt(point @ self.covariance @ point))
+        p = 2 * float(scipy.stats.norm.sf(abs(b / se)))
+        low, high = float(np.exp(b - z * se)), float(np.exp(b + z * se))
+        return Cox(self.n, self.events, b, se, float(np.exp(b)), low, high, p, self.log_likelihood)
+
+
+@dataclass(frozen=True)
+class RiskSets:
+    """Data sorted by stratum and falling time, with the places where sums over risk sets begin.
+
+    `X` (n, k) centred; `starts` (g,) first row of each group of equal (stratum, time); `first` (g,) the index of the
+    first group of the group's stratum; `time` (g,).
+    """
+
+    X: Floats
+    event: Floats
+    order: Integers
+    starts: Integers
+    first: Integers
+    time: Floats
+
+
+def risk_sets(weeks: npt.ArrayLike, event: npt.ArrayLike, X: Floats, strata: npt.ArrayLike | None = None) -> RiskSets:
+    """Sort once, so that many fits can share it."""
+    time, happened = np.asarray(weeks, float), np.asarray(event, float)
+    group = np.zeros(len(time), dtype=int) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
+    order = np.lexsort((-time, group))
+    time, group = time[order], group[order]
+    new = np.ones(len(time), dtype=bool)
+    new[1:] = (np.diff(time) != 0) | (np.diff(group) != 0)
+    starts = np.flatnonzero(new)
+    stratum = group[starts]
+    first = np.searchsorted(stratum, stratum)
+    centred = X[order] - X.mean(axis=0)  # exp must not overflow; coefficients do not change
+    return RiskSets(centred, happened[order], order, starts, first, time[starts])
+
+
+def fit_cox(
+    weeks: npt.ArrayLike,
+    event: npt.ArrayLike,
+    X: npt.ArrayLike,
+    names: Sequence[str],
+    ties: str,
+    strata: npt.ArrayLike | None = None,
+) -> CoxModel:
+    """Fit a proportional-hazards model (R: `coxph(Surv(weeks, event) ~ X + strata(...), ties = ties)`).
+
+    Parameters
+    ----------
+    weeks, event : (n,) arrays
+        Time, and whether it ended with the event; finite.
+    X : (n, k) array
+        Covariates, finite.
+    names : sequence of str
+        One per column.
+    ties : {"efron", "breslow"}
+        How tied event times are handled: R's default, or SAS's.
+    strata : (n,) array, optional
+        Each stratum has its own baseline hazard.
+
+    Returns
+    -------
+    CoxModel
+        With too few patients or events, columns that cannot be told apart, or a likelihood that grows for ever,
+        `problem` says so and nothing is estimated.
+    """
+    columns = np.asarray(X, float).reshape(len(np.asarray(weeks)), -1)
+    happened = np.asarray(event, bool)
+    n, events, k = len(columns), int(happened.sum()), columns.shape[1]
+    empty = (np.full(k, np.nan), np.full((k, k), np.nan))
+    problem = _problem(columns, happened, names)
+    if problem:
+        return CoxModel(n, events, tuple(names), *empty, problem=problem)
+    sets = risk_sets(weeks, happened, columns, strata)
+    beta, value, information, converged = maximise(sets, ties)
+    spread = columns.std(axis=0)
+    wild = [name for name, b, s in zip(names, beta, spread, strict=True) if abs(b) * s > INFINITE]
+    # a coefficient on its way to infinity keeps a standard error that grows with it
+    covariance = _inverse(information)
+    wide = [name for i, name in enumerate(names) if not 0 < covariance[i, i] * spread[i] ** 2 < 1e4]
+    if wild or wide or not converged:
+        which = ", ".join(dict.fromkeys([*wild, *wide])) or ", ".join(names)
+        return CoxModel(n, events, tuple(names), *empty, problem=f"the likelihood has no maximum in {which}")
+    concordance = _concordance(weeks, happened, columns @ beta, strata)
+    return CoxModel(n, events, tuple(names), beta, covariance, value, concordance)
+
+
+def cox_univariable(
+    weeks: npt.ArrayLike, event: npt.ArrayLike, covariate: npt.ArrayLike, ties: str, confidence: float = 0.95
+) -> Cox:
+    """Fit a proportional-hazards model with one covariate (R: `coxph(Surv(weeks, event) ~ x, ties = ties)`).
+
+    Parameters
+    ----------
+    weeks, event, covariate : (n,) arrays
+        Time, whether it ended with the event, and the covariate; finite.
+    ties : {"efron", "breslow"}
+        How tied event times are handled: R's default, or SAS's.
+    confidence : float, optional
+        Level of the two-sided Wald interval.
+
+    Returns
+    -------
+    Cox
+        Without two patients, an event, or variation, or with a likelihood that grows for ever, `problem` is set.
+    """
+    time, happened, x = np.asarray(weeks, float), np.asarray(event, bool), np.asarray(covariate, float)
+    problem = _univariable_problem(time, happened, x)
+    if problem:
+        return Cox(len(time), int(happened.sum()), problem=problem)
+    return fit_cox(time, happened, x[:, None], ["covariate"], ties).term("covariate", confidence)
+
+
+def maximise(
+    sets: RiskSets, ties: str, weights: Floats | None = None, start: Floats | None = None
+) -> tuple[Floats, float, Floats, bool]:
+    """Return beta, log-likelihood, information and whether Newton's method arrived.
+
+    Parameters
+    ----------
+    sets : RiskSets
+        From `risk_sets`.
+    ties : {"efron", "breslow"}
+        As above.
+    weights : (n,) float array, optional
+        Whole numbers, in the order of the data: how often each patient was drawn.
+    start : (k,) float array, optional
+        Where to begin.
+    """
+    count = np.ones(len(sets.X)) if weights is None else np.asarray(weights, float)[sets.order]
+    beta = np.zeros(sets.X.shape[1]) if start is None else start
+    value, score, information = derivatives(sets, beta, ties, count)
+    for _ in range(MAXIMUM_STEPS):
+        step = _solve(information, score)
+        if step is None:
+            return beta, value, information, False
+        if float(score @ step) < 1e-20 * max(1.0, abs(value)):
+            return beta, value, information, True
+        for _ in range(20):
+            tried = beta + step
+            new = derivatives(sets, tried, ties, count)
+            if np.isfinite(new[0]) and new[0] >= value - 1e-11 * abs(value):
+                break
+            step = step / 2
+        finished = bool(np.abs(tried - beta).max() < 1e-13 * max(1.0, float(np.abs(beta).max())))
+        beta, (value, score, information) = tried, new
+        if finished:
+            return beta, value, information, True
+    return beta, value, information, False
+
+
+def derivatives(sets: RiskSets, beta: Floats, ties: str, count: Floats) -> tuple[float, Floats, Floats]:
+    """Return partial log-likelihood, score (k,) and information (k, k); `count` in the order of `sets`."""
+    value, deaths_x, mean, variance, _ = event_terms(sets, beta, ties, count)
+    return value, deaths_x.sum(axis=0) - mean.sum(axis=0), variance.sum(axis=0)
+
+
+def event_terms(
+    sets: RiskSets, beta: Floats, ties: str, count: Floats
+) -> tuple[float, Floats, Floats, Floats, Integers]:
+    """Return the sums that every statistic of a Cox model is made from.
+
+    Returns
+    -------
+    log-likelihood; sum of X over the deaths of each group (g, k); mean (e, k) and variance (e, k, k) of X in the risk
+    set of each event, times the number of events it stands for; group of each event (e,).
+    """
+    k = sets.X.shape[1]
+    eta = sets.X @ beta
+    w = count * np.exp(np.clip(eta, -700, 700))
+    moments = np.concatenate(
+        [np.ones((len(w), 1)), sets.X, (sets.X[:, :, None] * sets.X[:, None, :]).reshape(len(w), k * k)], axis=1
+    )
+    weighted = moments * w[:, None]
+    at_risk = np.cumsum(np.add.reduceat(weighted, sets.starts, axis=0), axis=0)
+    before = np.where((sets.first > 0)[:, None], at_risk[sets.first - 1], 0.0)
+    at_risk = at_risk - before
+    died = count * sets.event
+    deaths = np.add.reduceat(died, sets.starts)
+    deaths_x = np.add.reduceat(sets.X * died[:, None], sets.starts, axis=0)
+    if ties == "efron":
+        dying = np.add.reduceat(weighted * sets.event[:, None], sets.starts, axis=0)
+        times = np.rint(deaths).astype(int)
+        group = np.repeat(np.arange(len(deaths)), times)
+        rank = np.arange(len(group)) - np.repeat(np.cumsum(times) - times, times)
+        sums = at_risk[group] - (rank / np.maximum(times[group], 1))[:, None] * dying[group]
+        each = np.ones(len(group))
+    else:
+        group = np.flatnonzero(deaths > 0)
+        sums, each = at_risk[group], deaths[group]
+    mean = sums[:, 1 : k + 1] / sums[:, :1]
+    second = (sums[:, k + 1 :] / sums[:, :1]).reshape(-1, k, k)
+    variance = second - mean[:, :, None] * mean[:, None, :]
+    value = float(died @ eta - each @ np.log(sums[:, 0]))
+    return value, deaths_x, mean * each[:, None], variance * each[:, None, None], group
+
+
+def _problem(X: Floats, happened: npt.NDArray[np.bool_], names: Sequence[str]) -> str:
+    if len(X) < 2:
+        return f"{len(X)} patients, needs 2"
+    if not happened.any():
+        return "no events"
+    constant = [name for name, column in zip(names, X.T, strict=True) if np.ptp(column) == 0]
+    if constant:
+        return "the covariate is constant" if len(names) == 1 else f"constant in the data: {', '.join(constant)}"
+    if happened.sum() < X.shape[1]:
+        return f"{int(happened.sum())} events for {X.shape[1]} coefficients"
+    centred = X - X.mean(axis=0)
+    if np.linalg.matrix_rank(centred / np.linalg.norm(centred, axis=0)) < X.shape[1]:
+        return "covariates are confounded"
+    return ""
+
+
+def _univariable_problem(time: Floats, happened: npt.NDArray[np.bool_], x: Floats) -> str:
+    problem = _problem(x[:, None], happened, ["covariate"])
+    if problem:
+        return problem
+    extremes = [(x[time >= t].min(), x[time >= t].max()) for t in time[happened]]
+    if all(low == high for low, high in extremes):
+        return "the covariate does not vary among the patients at risk"
+    # the likelihood has no maximum when every event has the highest (or every one the lowest) value at risk
+    values = x[happened]
+    if all(v == high for v, (_, high) in zip(values, extremes, strict=True)) or all(
+        v == low for v, (low, _) in zip(values, extremes, strict=True)
+    ):
+        return "the covariate separates patients with and without event"
+    return ""
+
+
+def _concordance(
+    weeks: npt.ArrayLike, happened: npt.NDArray[np.bool_], risk: Floats, strata: npt.ArrayLike | None
+) -> float:
+    """Return Harrell's C within strata: pairs of event and later time, ties of risk count half (R: `concordance`)."""
+    time = np.asarray(weeks, float)
+    group = np.zeros(len(time)) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
+    agree = total = 0.0
+    for i in np.flatnonzero(happened):
+        later = (group == group[i]) & ((time > time[i]) | ((time == time[i]) & ~happened))
+        gap = risk[i] - risk[later]
+        # the same linear predictor reached by another order of sums is a tie
+        tied = np.abs(gap) < 1e-9 * max(1.0, float(np.abs(risk).max()))
+        agree += float(((gap > 0) & ~tied).sum()) + float(tied.sum()) / 2
+        total += float(later.sum())
+    return agree / total if total else NAN
+
+
+def _solve(matrix: Floats, vector: Floats) -> Floats | None:
+    try:
+        return np.asarray(np.linalg.solve(matrix, vector))
+    except np.linalg.LinAlgError:
+        return None
+
+
+def _inverse(matrix: Floats) -> Floats:
+    try:
+        return np.asarray(np.linalg.inv(matrix))
+    except np.linalg.LinAlgError:
+        return np.full(matrix.shape, np.nan)

@@ -1,0 +1,113 @@
+"""Cox regression with Firth's penalised likelihood, for arms without an event, where Wald intervals have no end."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+import scipy.stats
+
+from nnunet_ms.analysis.cox import Cox, RiskSets, derivatives, risk_sets
+
+Floats = npt.NDArray[np.float64]
+NAN = float("nan")
+WIDEST = 40.0  # log hazard ratios beyond this are not searched
+
+
+def firth_cox(
+    weeks: npt.ArrayLike,
+    event: npt.ArrayLike,
+    X: npt.ArrayLike,
+    names: Sequence[str],
+    term: str,
+    ties: str = "breslow",
+    strata: npt.ArrayLike | None = None,
+    confidence: float = 0.95,
+) -> Cox:
+    """Maximise log L(beta) + log |I(beta)| / 2 and return one hazard ratio with its profile interval [1]_.
+
+    Parameters
+    ----------
+    weeks, event, X, names, ties, strata
+        As for `cox.fit_cox`. (R's `coxphf` uses Breslow ties.)
+    term : str
+        The name whose ratio is wanted; the interval is that of the penalised profile likelihood.
+    confidence : float, optional
+        Level of the interval; p is that of the penalised likelihood-ratio test.
+
+    Returns
+    -------
+    Cox
+        `se` is the Wald standard error of the penalised estimate, for information. Without events, or with columns
+        that cannot be told apart, `problem` is set.
+
+    References
+    ----------
+    .. [1] Heinze G, Schemper M. Biometrics 57:114-119, 2001. doi:10.1111/j.0006-341X.2001.00114.x
+    """
+    columns, happened = np.asarray(X, float), np.asarray(event, bool)
+    counts = (len(columns), int(happened.sum()))
+    if not happened.any():
+        return Cox(*counts, problem="no events")
+    centred = columns - columns.mean(axis=0)
+    norm = np.linalg.norm(centred, axis=0)
+    if (norm == 0).any() or np.linalg.matrix_rank(centred / norm) < columns.shape[1]:
+        return Cox(*counts, problem="covariates are constant or confounded")
+    scale = columns.std(axis=0)
+    sets = risk_sets(weeks, happened, columns / scale, strata)
+    index = list(names).index(term)
+    beta, best = _best(sets, ties)
+    if not np.isfinite(best):
+        return Cox(*counts, problem="the penalised likelihood has no maximum")
+    drop = float(scipy.stats.chi2.ppf(confidence, 1)) / 2
+    low, high = (_limit(sets, ties, index, beta, best - drop, sign) / scale[index] for sign in (-1, 1))
+    null = _profile(sets, ties, index, 0.0, beta)[0]
+    p = float(scipy.stats.chi2.sf(max(2 * (best - null), 0.0), 1))
+    se = float(np.sqrt(np.linalg.inv(derivatives(sets, beta, ties, np.ones(len(columns)))[2])[index, index]))
+    b = float(beta[index] / scale[index])
+    ratio, lower, upper = (float(np.exp(v)) if np.isfinite(v) else NAN for v in (b, low, high))
+    return Cox(*counts, b, se / float(scale[index]), ratio, lower, upper, p, best)
+
+
+def penalised_log_likelihood(sets: RiskSets, beta: Floats, ties: str) -> float:
+    """Return log L + log |I| / 2; minus infinity where the information has no determinant."""
+    value, _, information = derivatives(sets, beta, ties, np.ones(len(sets.X)))
+    sign, log_determinant = np.linalg.slogdet(information)
+    return value + log_determinant / 2 if sign > 0 and np.isfinite(value) else -np.inf
+
+
+def _best(sets: RiskSets, ties: str) -> tuple[Floats, float]:
+    return _maximum(lambda b: penalised_log_likelihood(sets, b, ties), np.zeros(sets.X.shape[1]))
+
+
+def _profile(sets: RiskSets, ties: str, index: int, value: float, start: Floats) -> tuple[float, Floats]:
+    """Return the maximum over the other coefficients with the one at `index` held at `value`, and where it is."""
+    others = np.delete(start, index)
+
+    def at(free: Floats) -> float:
+        return penalised_log_likelihood(sets, np.insert(free, index, value), ties)
+
+    if len(others) == 0:
+        return at(others), np.array([value])
+    free, best = _maximum(at, others)
+    return best, np.insert(free, index, value)
+
+
+def _maximum(function: Callable[[Floats], float], start: Floats) -> tuple[Floats, float]:
+    found = scipy.optimize.minimize(lambda b: -function(b), start, method="BFGS", options={"gtol": 1e-7})
+    return np.asarray(found.x), -float(found.fun)
+
+
+def _limit(sets: RiskSets, ties: str, index: int, beta: Floats, target: float, sign: int) -> float:
+    """Return where the profile falls to `target`, on the side of `sign`; infinite if it never does."""
+
+    def above(value: float) -> float:
+        return _profile(sets, ties, index, value, beta)[0] - target
+
+    centre, width = float(beta[index]), 0.5
+    while above(centre + sign * width) > 0:
+        width *= 2
+        if width > WIDEST:
+            return sign * float("inf")
+    inner, outer = sorted((centre, centre + sign * width))
+    return float(scipy.optimize.brentq(above, inner, outer, xtol=1e-9))

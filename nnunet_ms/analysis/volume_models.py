@@ -1,0 +1,113 @@
+"""T2 volume beside its main analysis: ranked ANCOVA with the last observation carried forward, and MMRM."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.analysis.ancova import ranked_ancova
+from nnunet_ms.analysis.mmrm import Mmrm, fit_mmrm
+from nnunet_ms.analysis.t2_volume import ENDPOINT, POPULATION
+from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread, week_text
+from nnunet_ms.analysis.trial_data import TrialData
+
+RANKED, MMRM = "ranked_ancova_locf", "mmrm"
+
+
+def volume_model_statistics(trial: TrialData, table: pd.DataFrame) -> list[Statistic]:
+    """Return rows of both models for every rater; `table` from `t2_volume.changes`."""
+    rows = []
+    for rater in trial.raters:
+        frame = with_covariates(trial, table[table["rater"] == rater])
+        base = Statistic(ENDPOINT, RANKED, population=POPULATION, rater=rater)
+        rows += _ranked_rows(trial, frame, base)
+        rows += _mmrm_rows(trial, frame, replace(base, analysis=MMRM))
+    return rows
+
+
+def with_covariates(trial: TrialData, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with `region` and `age_group`."""
+    groups = {name: table["patient_id"].map(trial.groups(name)) for name in ("region", "age_group")}
+    return table.assign(**groups)
+
+
+def mmrm_design(trial: TrialData, frame: pd.DataFrame) -> tuple[np.ndarray, list[str], list[float]]:
+    """Return the design arm x visit + log baseline x visit + region + age group, its names, and the visits used.
+
+    Visits without a patient in one of the arms are left out: their contrast does not exist.
+    """
+    arms = trial.settings.arms
+    weeks = [
+        week
+        for week in trial.settings.weeks
+        if all(((frame["week"] == week) & (frame["arm"] == arm)).sum() > 1 for arm in arms)
+    ]
+    log_baseline = np.log(frame["baseline_ml"].to_numpy(float))
+    columns, names = [], []
+    for week in weeks:
+        at = (frame["week"] == week).to_numpy(float)
+        columns += [at, *(at * (frame["arm"] == arm).to_numpy(float) for arm in arms[1:]), at * log_baseline]
+        names += [f"week {week:g}", *(f"{arm} at {week:g}" for arm in arms[1:]), f"log baseline at {week:g}"]
+    for factor in ("region", "age_group"):
+        for level in sorted(frame[factor].unique())[1:]:
+            columns.append((frame[factor] == level).to_numpy(float))
+            names.append(f"{factor}: {level}")
+    matrix = np.column_stack(columns) if columns else np.zeros((len(frame), 0))
+    return matrix, names, weeks
+
+
+def volume_mmrm(trial: TrialData, frame: pd.DataFrame) -> tuple[Mmrm, list[float]]:
+    """Fit the model of log(volume / baseline); volumes of 0 ml are left out (no logarithm)."""
+    usable = frame[frame["volume_ml"] > 0]
+    _, _, weeks = mmrm_design(trial, usable)
+    usable = usable[usable["week"].isin(weeks)]
+    if usable.empty:
+        return Mmrm((), 0, 0, *(np.zeros(0),) * 3, problem="no visit with two patients in every arm"), []
+    X, names, weeks = mmrm_design(trial, usable)
+    y = np.log(usable["volume_ml"].to_numpy(float) / usable["baseline_ml"].to_numpy(float))
+    return fit_mmrm(y, X, usable["patient_id"], usable["week"], names), weeks
+
+
+def _ranked_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[Statistic]:
+    last = frame.sort_values("week", kind="stable").groupby("patient_id").tail(1)
+    fit = ranked_ancova(last, "percent_change", trial.settings.arms, "baseline_ml", factors=["region", "age_group"])
+    found = {c.term: c for c in fit.contrasts}
+    week = week_text(trial.settings.weeks[-1])
+    method = "ANCOVA of ranks of change and baseline, region, age group; last observation carried forward"
+    rows = spread(replace(base, term="model", visit=week, method=method), {"n": (float(fit.n), "patients")})
+    for arm in trial.settings.compared_arms:
+        c = found.get(arm)
+        keys = replace(base, contrast=contrast_text(arm, trial.settings.reference_arm), term="arm", visit=week)
+        stats = {name: (getattr(c, name) if c else float("nan"), "") for name in ("t", "df", "p")}
+        rows += spread(replace(keys, method=method), stats, not_estimable(fit.problem))
+    return rows
+
+
+def _mmrm_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[Statistic]:
+    fit, weeks = volume_mmrm(trial, frame)
+    dropped = int((frame["volume_ml"] <= 0).sum())
+    method = (
+        "MMRM of log(TLV / baseline): arm x visit, log baseline x visit, region, age group; unstructured covariance, "
+        "REML, Satterthwaite df"
+    ) + (f"; {dropped} visits of 0 ml left out" if dropped else "")
+    base = replace(base, term="arm", method=method)
+    rows = spread(
+        replace(base, term="model"), {"n": (float(fit.n_patients), "patients"), "rows": (float(fit.n_rows), "")}
+    )
+    for week in trial.settings.weeks:
+        for arm in trial.settings.compared_arms:
+            name = f"{arm} at {week:g}"
+            point = np.array([float(n == name) for n in fit.names])
+            keys = replace(base, contrast=contrast_text(arm, trial.settings.reference_arm), visit=week_text(week))
+            problem = "" if week in weeks else "no two patients in every arm at this visit"
+            c = fit.contrast(point) if week in weeks else None
+            stats = {
+                "geometric_mean_ratio": (np.exp(c.estimate) if c else np.nan, "ratio"),
+                "low": (np.exp(c.low) if c else np.nan, "ratio"),
+                "high": (np.exp(c.high) if c else np.nan, "ratio"),
+                "se_log": (c.se if c else np.nan, ""),
+                "df": (c.df if c else np.nan, ""),
+                "p": (c.p if c else np.nan, ""),
+            }
+            rows += spread(keys, stats, not_estimable(problem or fit.problem))
+    return rows

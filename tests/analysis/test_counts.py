@@ -1,0 +1,122 @@
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from nnunet_ms.analysis.counts import count_model, exact_rate_bound, exact_rate_ratio, rank_sum_p
+from nnunet_ms.analysis.negative_binomial import fit_negative_binomial, fit_poisson
+
+ARMS = ["placebo", "active"]
+
+
+def trial(alpha=1.0, ratio=0.3, n=200, seed=1):
+    rng = np.random.default_rng(seed)
+    arm = np.where(np.arange(n) % 2 == 0, "placebo", "active")
+    scans = rng.integers(1, 4, n)
+    mu = np.where(arm == "active", ratio, 1.0) * scans * 0.8
+    frailty = rng.gamma(1 / alpha, alpha, n) if alpha else 1.0
+    return pd.DataFrame(
+        {"arm": arm, "lesions": rng.poisson(mu * frailty), "scans": scans, "region": rng.choice(["ROW", "US"], n)}
+    )
+
+
+def test_likelihood_against_scipy():
+    # Oracle: scipy.stats.nbinom, and statsmodels' joint maximum likelihood.
+    from statsmodels.discrete.discrete_model import NegativeBinomial
+
+    frame = trial()
+    y, X = frame["lesions"].to_numpy(float), np.column_stack([np.ones(200), frame["arm"] == "active"]).astype(float)
+    offset = np.log(frame["scans"].to_numpy(float))
+    fit = fit_negative_binomial(y, X, offset)
+    mu = np.exp(X @ fit.beta + offset)
+    r = 1 / fit.alpha
+    assert fit.log_likelihood == pytest.approx(scipy.stats.nbinom.logpmf(y, r, r / (r + mu)).sum(), rel=1e-10)
+    peer = NegativeBinomial(y, X, offset=offset).fit(method="newton", disp=False, maxiter=200, tol=1e-12)
+    assert np.append(fit.beta, fit.alpha) == pytest.approx(peer.params, rel=1e-5)
+    assert np.sqrt(np.diag(fit.observed)) == pytest.approx(peer.bse[:2], rel=1e-4)
+
+
+def test_weights_are_patients_drawn_more_than_once():
+    # Oracle: the fit of the data with the rows repeated.
+    frame = trial()
+    y, X = frame["lesions"].to_numpy(float), np.column_stack([np.ones(200), frame["arm"] == "active"]).astype(float)
+    count = np.random.default_rng(2).multinomial(200, np.full(200, 1 / 200))
+    rows = np.repeat(np.arange(200), count)
+    drawn = fit_negative_binomial(y, X, np.zeros(200), count.astype(float))
+    plain = fit_negative_binomial(y[rows], X[rows], np.zeros(200))
+    assert np.append(drawn.beta, drawn.alpha) == pytest.approx(np.append(plain.beta, plain.alpha), rel=1e-7)
+
+
+def test_counts_without_overdispersion_become_poisson_and_say_so():
+    # Binomial counts have less variance than Poisson: alpha is at its boundary. Oracle: ratio of means for saturated X.
+    frame = trial(n=100)
+    frame["lesions"] = np.where(np.arange(100) % 4 < 2, 1, 2)
+    frame["scans"] = 1
+    found = count_model(frame, "lesions", "scans", ARMS)
+    assert (found.family, found.alpha) == ("Poisson", 0)
+    assert "no overdispersion" in found.notes[0]
+    means = frame.groupby("arm")["lesions"].mean()
+    assert found.ratios[0].estimate == pytest.approx(means["active"] / means["placebo"])
+    assert found.ratios[0].log_se == pytest.approx(np.sqrt((1 / frame.groupby("arm")["lesions"].sum()).sum()))
+
+
+@pytest.mark.parametrize("empty", ["active", "placebo"])
+def test_an_arm_without_lesions_gets_exact_bounds(empty):
+    frame = trial()
+    frame.loc[frame["arm"] == empty, "lesions"] = 0
+    found = count_model(frame, "lesions", "scans", ARMS, factors=["region"])
+    rate = {r.arm: r for r in found.rates}[empty]
+    scans = frame.loc[frame["arm"] == empty, "scans"].sum()
+    assert (rate.estimate, rate.high) == (0, pytest.approx(-np.log(0.05) / scans))  # by definition: exp(-rate t) = .05
+    assert f"no lesion in arm {empty}" in found.notes[0]
+    if empty == "active":
+        assert found.ratios[0].estimate == 0
+        assert 0 < found.ratios[0].high < 1
+    else:
+        assert "no upper bound" in found.ratios[0].problem
+    assert found.problem == ""
+
+
+def test_what_cannot_be_estimated_says_why():
+    frame = trial()
+    assert count_model(frame.assign(lesions=0), "lesions", "scans", ARMS).problem == "no lesion in any arm"
+    assert "1 patient in arm active" in count_model(frame.iloc[:4:1].iloc[[0, 1, 2]], "lesions", "scans", ARMS).problem
+    confounded = frame.assign(region=frame["arm"])
+    assert "confounded" in count_model(confounded, "lesions", "scans", ARMS, factors=["region"]).problem
+
+
+def test_a_region_without_lesions_is_named():
+    frame = trial()
+    frame.loc[frame["region"] == "US", "lesions"] = 0
+    found = count_model(frame, "lesions", "scans", ARMS, factors=["region"])
+    assert found.notes[0] == "region left out (no lesion in US)"
+    assert np.isfinite(found.ratios[0].p)
+
+
+def test_exact_rate_ratio_against_printed_example():
+    # Oracle: R 4, ?poisson.test: poisson.test(c(11, 6+8+7), c(800, 1083+1050+878)).
+    found = exact_rate_ratio(11, 800, 21, 3011)
+    assert (found.estimate, found.low, found.high) == pytest.approx((1.971488, 0.8584264, 4.2772659), abs=5e-7)
+    assert found.p == pytest.approx(0.07967, abs=5e-6)
+    assert "no lesion" in exact_rate_ratio(0, 1, 0, 1).problem
+
+
+def test_exact_bound():
+    assert exact_rate_bound(0, 10) == pytest.approx(0.2995732, abs=1e-7)  # -log(0.05) / 10, the rule of three
+
+
+def test_rank_sum_by_definition():
+    # Oracle: the definition with ties and continuity correction, as R's wilcox.test(exact = FALSE).
+    a, b = np.array([0, 0, 1, 2, 5]), np.array([1, 1, 3, 4, 5, 7])
+    ranks = scipy.stats.rankdata(np.concatenate([a, b]))
+    w = ranks[:5].sum() - 15
+    ties = np.unique(ranks, return_counts=True)[1]
+    sigma = np.sqrt(5 * 6 / 12 * (12 - (ties**3 - ties).sum() / (11 * 10)))
+    z = (abs(w - 15) - 0.5) / sigma
+    assert rank_sum_p(a, b) == pytest.approx(2 * scipy.stats.norm.sf(z))
+    assert np.isnan(rank_sum_p([1, 1], [1]))
+
+
+def test_poisson_by_its_score():
+    y, X = np.array([0.0, 1, 3, 4]), np.ones((4, 1))
+    assert np.exp(fit_poisson(y, X, np.zeros(4)).beta[0]) == pytest.approx(2)
