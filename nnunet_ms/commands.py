@@ -4,8 +4,12 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from nnunet_ms.errors import NnunetMsError
+from nnunet_ms.errors import NnunetMsError, SettingsError
+
+if TYPE_CHECKING:
+    from nnunet_ms.parallel import Dask
 
 # disk full, quota, read-only, a file where a folder was expected and the reverse, too long a name
 USER_ERRORS = (
@@ -55,3 +59,26 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number >= 1, found {text}")
     return value
+
+
+def add_parallel_options(to: argparse.ArgumentParser) -> None:
+    """Add `--workers N` and `--dask ADDRESS`; both fill `args.workers`, which goes to `parallel.map_cases` as it is."""
+    group = to.add_mutually_exclusive_group()
+    group.add_argument("--workers", type=positive, default=1, help="processes (default: 1)")
+    group.add_argument(
+        "--dask",
+        dest="workers",
+        type=dask_cluster,
+        metavar="ADDRESS",
+        help="a Dask cluster instead: tcp://host:8786 of its scheduler, or local:N (extra 'cluster')",
+    )
+
+
+def dask_cluster(text: str) -> "Dask":
+    """Parse `tcp://host:port` or `local:N` (for argparse)."""
+    from nnunet_ms.parallel import Dask
+
+    try:
+        return Dask(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

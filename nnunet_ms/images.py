@@ -1,6 +1,7 @@
 """Read volumes and masks with their geometry. Axes are (X, Y, Z) as nibabel gives them, spacing in mm."""
 
 import gzip
+import math
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -156,6 +157,9 @@ def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = _gunzip(content)  # to the end, so the checksum is verified too
+        promised = math.prod(image.shape) * image.header.get_data_dtype().itemsize
+        if promised > len(content):  # seen before memory for it is asked for
+            raise ValueError(f"the header promises {promised} bytes of voxels, the file holds {len(content)} in all")
         data: npt.NDArray[np.generic] = np.asanyarray(type(image).from_bytes(content).dataobj)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ImageError(f"{path}: truncated or damaged ({one_line(error)}). Copy or download it again.") from error

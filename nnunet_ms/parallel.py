@@ -1,22 +1,50 @@
-"""Map a function over cases: local processes, a progress bar, and errors collected per case.
+"""Map a function over cases: here, in local processes or on a Dask cluster; errors are collected per case.
 
-The call stays the same when a cluster comes to serve it: a picklable function, a list of cases, a name for each.
+The call is the same for all three: a picklable function, a list of cases, a name for each. Nothing is scheduled by
+ourselves: a cluster is Dask's (https://distributed.dask.org), and only a window of cases is in flight at a time, so
+that memory stays flat however many cases there are.
 """
 
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing import get_context
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tqdm import tqdm
 
-from nnunet_ms.errors import NnunetMsError
+from nnunet_ms.errors import NnunetMsError, SettingsError, one_line
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Case = TypeVar("Case")
 Result = TypeVar("Result")
+
+
+WINDOW_PER_WORKER = 4  # cases in flight per worker of a cluster: enough to keep it busy, little enough for flat memory
+CONNECT_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True)
+class Dask:
+    """A Dask cluster: the address of its scheduler (`tcp://host:8786`), or `local:N` for N processes here."""
+
+    address: str
+
+    def __post_init__(self) -> None:
+        scheme, _, rest = self.address.partition(":")
+        if not rest or (scheme == "local" and not (rest.isdecimal() and int(rest) >= 1)):
+            raise SettingsError(
+                f"--dask {self.address}: expected local:N with N >= 1, or a scheduler like tcp://host:8786. Correct it."
+            )
+
+
+Workers = int | Dask  # number of local processes, or a cluster
 
 
 @dataclass(frozen=True)
@@ -41,7 +69,7 @@ def map_cases(
     cases: Sequence[Case],
     name: Callable[[Case], str] = str,
     label: str = "cases",
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> Outcome[Result]:
     """Apply `function` to every case; one bad case does not stop the others.
 
@@ -55,15 +83,24 @@ def map_cases(
         Gives the case's name for messages.
     label : str, optional
         Title of the progress bar (on stderr, only on a terminal).
-    workers : int, optional
-        Number of local processes, >= 1; 1 stays in this process.
+    workers : int or Dask, optional
+        Number of local processes, >= 1 (1 stays in this process), or a Dask cluster. Workers of a cluster must see
+        the same files under the same paths, and have this package installed.
 
     Returns
     -------
     Outcome
-        Order of `cases` kept in both lists, whatever the order of completion.
+        Order of `cases` kept in both lists, whatever the order of completion; both empty without cases.
+
+    Raises
+    ------
+    SettingsError
+        If Dask is not installed or its scheduler does not answer.
     """
-    pairs = _run_here(function, cases) if workers <= 1 or len(cases) <= 1 else _run_pool(function, cases, workers)
+    if isinstance(workers, Dask):
+        pairs = _run_dask(function, cases, workers) if cases else iter(())
+    else:
+        pairs = _run_here(function, cases) if workers <= 1 or len(cases) <= 1 else _run_pool(function, cases, workers)
     done: dict[int, Result] = {}
     failed: dict[int, Failure] = {}
     for index, value in tqdm(pairs, total=len(cases), desc=label, disable=not sys.stderr.isatty()):
@@ -99,6 +136,51 @@ def _run_pool(
         for future in as_completed(futures):
             error = future.exception()
             yield futures[future], error if error is not None else future.result()
+
+
+def _run_dask(
+    function: Callable[[Case], Result], cases: Sequence[Case], dask: Dask
+) -> Iterator[tuple[int, Result | BaseException]]:
+    try:
+        from distributed import as_completed as dask_completed
+    except ImportError as missing:
+        raise SettingsError("--dask: Dask is not installed. Run: pip install 'nnunet-ms[cluster]'") from missing
+    with _connected(dask) as client:
+        waiting = iter(enumerate(cases))
+        window = WINDOW_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        index_of = {client.submit(function, case, pure=False): i for i, case in islice(waiting, window)}
+        completed = dask_completed(list(index_of))
+        for future in completed:
+            error = future.exception()
+            yield index_of.pop(future), error if error is not None else future.result()
+            for index, case in islice(waiting, 1):
+                following = client.submit(function, case, pure=False)
+                index_of[following] = index
+                completed.add(following)
+            future.release()  # the cluster forgets the result: memory stays flat
+
+
+@contextmanager
+def _connected(dask: Dask) -> "Iterator[Client]":
+    """Yield a client of the cluster; one that was started for this call ends with it."""
+    from distributed import Client, LocalCluster
+
+    if dask.address.startswith("local:"):
+        number = int(dask.address.partition(":")[2])
+        # no dashboard: its port may be taken, and bokeh is not asked for
+        cluster = LocalCluster(n_workers=number, threads_per_worker=1, dashboard_address=None)
+        with cluster, Client(cluster) as client:
+            yield client
+        return
+    try:
+        client = Client(dask.address, timeout=CONNECT_TIMEOUT_S)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"--dask {dask.address}: expected a scheduler that answers, found none ({one_line(error)}). "
+            "Start it with `dask scheduler`, or check the address."
+        ) from error
+    with client:
+        yield client
 
 
 def _failure(case: str, error: BaseException) -> Failure:

@@ -56,6 +56,7 @@ MANIFEST = Table(
         Column("visit"),
         Column("week", "number"),
         *(Column(name, required=False, blank=True) for name in (*SEQUENCES, "brain_mask", *REFERENCE_MASKS)),
+        Column("site", required=False, blank=True),
     ),
     key=("patient_id", "visit"),
 )

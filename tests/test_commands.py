@@ -3,8 +3,9 @@ import errno
 
 import pytest
 
-from nnunet_ms.commands import COULD_NOT_RUN, OK, parser, positive, run
+from nnunet_ms.commands import COULD_NOT_RUN, OK, add_parallel_options, parser, positive, run
 from nnunet_ms.errors import TableError
+from nnunet_ms.parallel import Dask
 
 
 def raising(error):
@@ -51,3 +52,14 @@ def test_help_ends_with_the_example(capsys):
 def test_positive_refuses(text):
     with pytest.raises((ValueError, argparse.ArgumentTypeError), match=r"whole number >= 1|invalid literal"):
         positive(text)
+
+
+def test_workers_or_a_cluster_reach_the_same_argument(capsys):
+    command = parser("p", "does it", "p")
+    add_parallel_options(command)
+    assert command.parse_args([]).workers == 1
+    assert command.parse_args(["--workers", "3"]).workers == 3
+    assert command.parse_args(["--dask", "local:2"]).workers == Dask("local:2")
+    with pytest.raises(SystemExit, match="2"):
+        command.parse_args(["--dask", "local:0"])
+    assert "expected local:N with N >= 1" in capsys.readouterr().err

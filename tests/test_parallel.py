@@ -1,7 +1,7 @@
 import pytest
 
-from nnunet_ms.errors import ImageError
-from nnunet_ms.parallel import map_cases, report_failures
+from nnunet_ms.errors import ImageError, SettingsError
+from nnunet_ms.parallel import Dask, map_cases, report_failures
 
 
 def square(x):
@@ -12,7 +12,7 @@ def square(x):
     return x * x
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2, Dask("local:1")], ids=str)
 def test_order_is_kept_and_bad_cases_do_not_stop_the_others(workers):
     outcome = map_cases(square, range(8), name=lambda x: f"case {x}", workers=workers)
     assert outcome.results == [0, 1, 4, 16, 36, 49]
@@ -30,3 +30,20 @@ def test_no_cases():
 def test_failures_are_listed_on_stderr(capsys):
     report_failures(map_cases(square, [3]).failures, "program")
     assert capsys.readouterr().err == "program: case 3: image 3: damaged\n"
+
+
+def test_dask_keeps_only_a_window_of_cases_in_flight_and_loses_none():
+    outcome = map_cases(str, list(range(40)), workers=Dask("local:1"))  # window 4, so it slides 36 times
+    assert outcome.results == [str(i) for i in range(40)]
+
+
+@pytest.mark.parametrize("address", ["local:0", "local:x", "local", ""])
+def test_address_that_cannot_be(address):
+    with pytest.raises(SettingsError, match="expected local:N with N >= 1"):
+        Dask(address)
+
+
+def test_scheduler_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr("nnunet_ms.parallel.CONNECT_TIMEOUT_S", 0.5)
+    with pytest.raises(SettingsError, match="expected a scheduler that answers, found none"):
+        map_cases(str, [1], workers=Dask("tcp://127.0.0.1:9"))

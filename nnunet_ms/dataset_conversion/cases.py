@@ -1,13 +1,31 @@
 """What a converter hands over: cases with their source files, and the facts of a dataset."""
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from nnunet_ms.errors import ConversionError
 
 LABEL = "label"  # name of the reference mask among a case's files
+JOINT_T1 = "t1_unenhancing,t1_enhancing"  # the one target with two classes of lesion
+
+
+@dataclass(frozen=True)
+class Mask:
+    """How the label of a case is made from mask files.
+
+    `rule` is `single` (one file), `classes` (file k gives label k; the last one wins where two overlap), `majority`
+    (marked by more than half of the raters; with two raters by both), `union` (by any of them), or `brighter`,
+    `darker`, `signed` (parts of a mask of change, see `signed_change`). `values` says which number of a single file
+    becomes which label; any other number is an error.
+    """
+
+    files: dict[str, Path]
+    rule: Literal["single", "classes", "majority", "union", "brighter", "darker", "signed"] = "single"
+    values: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})
 
 
 @dataclass(frozen=True)
@@ -21,18 +39,26 @@ class Case:
     visit: str
     week: float | None
     images: dict[str, Path]
-    label: Path | None
+    label: Mask | None
     problem: str = ""
+    site: str = ""
+    brain_mask: Path | None = None
+    reference: Path | None = None  # file that gives the grid; None: the first image
+    transforms: dict[str, tuple[Path, ...]] = field(default_factory=dict)  # per channel, applied in this order
 
     @property
     def case_id(self) -> str:
         """File stem in the nnU-Net dataset: patient and visit in letters, digits, dot, dash and underscore."""
         joined = f"{self.patient_id}_{self.visit}" if self.visit else self.patient_id
-        return re.sub(r"[^A-Za-z0-9._-]", "-", joined)
+        plain = re.sub(r"^[.]+", "-", re.sub(r"[^A-Za-z0-9._-]", "-", joined))  # a leading dot would hide the file
+        # names in other scripts would all become dashes; a few digits of their checksum tell them apart
+        return plain if joined.isascii() else f"{plain}-{hashlib.sha256(joined.encode()).hexdigest()[:6]}"
 
     def files(self) -> dict[str, Path]:
-        """All source files by channel, the mask last under `LABEL`."""
-        return {**self.images, **({} if self.label is None else {LABEL: self.label})}
+        """All source files by channel, the masks last: one under `LABEL`, several under `label_<name>`."""
+        masks = {} if self.label is None else self.label.files
+        single = len(masks) == 1
+        return {**self.images, **{LABEL if single else f"{LABEL}_{name}": path for name, path in masks.items()}}
 
 
 @dataclass(frozen=True)
@@ -53,6 +79,15 @@ class Layout:
     images: dict[str, str]
     masks: dict[str, str]
     expected: str = field(default="one folder per patient")
+
+
+def label_names(target: str) -> dict[str, int]:
+    """Labels of dataset.json for a target: one lesion class but for the joint T1 task and for signed change."""
+    if target == JOINT_T1:
+        return {"background": 0, "unenhancing": 1, "enhancing": 2}
+    if target == "signed_change":
+        return {"background": 0, "brighter": 1, "darker": 2}
+    return {"background": 0, "lesion": 1}
 
 
 def check_case_ids(cases: Sequence[Case], source: Path) -> None:
@@ -107,4 +142,4 @@ def _folder_case(folder: Path, layout: Layout, channels: Sequence[str], target: 
     if missing:
         found = sorted(f.name for f in folder.iterdir())
         problem = f"{folder}: missing {missing}, found {found}. Get the file, or choose other --channels."
-    return Case(folder.name, "", None, images, label, problem)
+    return Case(folder.name, "", None, images, Mask({target: label}), problem)

@@ -9,16 +9,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ms.commands import COULD_NOT_RUN, OK, SOME_CASES_FAILED, parser, positive, run
+from nnunet_ms.commands import COULD_NOT_RUN, OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
 from nnunet_ms.errors import ConversionError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from nnunet_ms.dataset_conversion.cases import Case
     from nnunet_ms.dataset_conversion.raw_dataset import WriteOptions
 
 PROGRAM = "nnunet-ms-convert"
-KINDS = ("trial", "open_ms", "ms3seg")
+ARCHIVES = ("isbi2015", "msseg2016", "msseg2_2021", "mslesseg", "shifts", "wmh2017", "open_ms_longitudinal")
+KINDS = ("trial", "open_ms", "ms3seg", *ARCHIVES)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,14 +35,16 @@ def build_parser() -> argparse.ArgumentParser:
     result.add_argument("--dataset-id", type=positive, required=True, metavar="N", help="nnU-Net dataset number, 1-999")
     result.add_argument("--name", help="dataset name (default: the kind's)")
     result.add_argument("--raw", type=Path, help="folder of raw datasets (default: $nnUNet_raw)")
-    result.add_argument("--channels", default="flair,t2,t1", help="sequences in order; the first gives the grid")
-    result.add_argument("--target", default="t2_lesions", help="reference mask to learn (default: %(default)s)")
+    result.add_argument("--channels", help="sequences in order; the first gives the grid (default: the kind's)")
+    result.add_argument("--target", help="reference mask to learn (default: the kind's)")
+    result.add_argument("--rater", default="", help="archives: a rater, consensus (default), union or all")
+    result.add_argument("--variant", default="", help="archives: preprocessed (default) or unprocessed")
     result.add_argument("--folds", type=positive, default=3, help="cross-validation folds by patient (default: 3)")
     result.add_argument("--seed", type=int, default=0, help="seed of the folds (default: 0)")
     result.add_argument(
         "--test-patients", default="", metavar="IDS", help="comma-separated, or @file with one per line"
     )
-    result.add_argument("--workers", type=positive, default=1, help="processes (default: 1)")
+    add_parallel_options(result)
     result.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
     result.add_argument("--overwrite", action="store_true", help="replace the dataset of this number")
     return result
@@ -60,7 +64,7 @@ def convert(args: argparse.Namespace) -> int:
 
     folder = dataset_folder(args)
     options = write_options(args)
-    cases = source_module(args.kind).find_cases(args.source, options.channels, args.target)
+    cases = find_cases(args)
     check_case_ids(cases, args.source)
     assign_roles(cases, options.test_patients)
     outcome = check_cases(cases, args.workers)
@@ -72,7 +76,9 @@ def convert(args: argparse.Namespace) -> int:
         return COULD_NOT_RUN
     for checked in outcome.results:
         if checked.resampled:
-            print(f"{checked.case.case_id}: {', '.join(checked.resampled)} resampled onto {options.channels[0]}")
+            print(f"{checked.case.case_id}: {', '.join(checked.resampled)} resampled onto {_grid_name(checked.case)}")
+        if checked.remark:
+            print(f"{checked.case.case_id}: {checked.remark}")
     if not args.dry_run:
         write_raw_dataset(outcome.results, folder, options, overwrite=args.overwrite)
     patients = len({checked.case.patient_id for checked in outcome.results})
@@ -81,6 +87,10 @@ def convert(args: argparse.Namespace) -> int:
         f"{len(outcome.failures)} left out"
     )
     return SOME_CASES_FAILED if outcome.failures else OK
+
+
+def _grid_name(case: "Case") -> str:
+    return next(iter(case.images)) if case.reference is None else case.reference.name
 
 
 def dataset_folder(args: argparse.Namespace) -> Path:
@@ -120,13 +130,15 @@ def _other_names(folder: Path, number: int) -> list[str]:
 
 def write_options(args: argparse.Namespace) -> "WriteOptions":
     """Return the options of the dataset from the arguments."""
+    from nnunet_ms.dataset_conversion.cases import label_names
     from nnunet_ms.dataset_conversion.raw_dataset import WriteOptions
 
     module = source_module(args.kind)
     info = module.INFO if args.name is None else replace(module.INFO, name=args.name)
     return WriteOptions(
         info=info,
-        channels=tuple(split_names(args.channels)),
+        channels=tuple(split_names(args.channels or module.CHANNELS)),
+        labels=label_names(args.target or module.TARGET),
         test_patients=tuple(read_patients(args.test_patients)),
         folds=args.folds,
         seed=args.seed,
@@ -137,6 +149,23 @@ def write_options(args: argparse.Namespace) -> "WriteOptions":
 def source_module(kind: str) -> "ModuleType":
     """Return the module of a source; each has `INFO` and `find_cases`."""
     return import_module(f"nnunet_ms.dataset_conversion.{kind}")
+
+
+def find_cases(args: argparse.Namespace) -> "list[Case]":
+    """Return the cases of the source; names only, nothing is read.
+
+    Raises
+    ------
+    ConversionError
+        If `--rater` or `--variant` is given for a kind that has neither, or as the kind's `find_cases`.
+    """
+    module = source_module(args.kind)
+    channels, target = split_names(args.channels or module.CHANNELS), args.target or module.TARGET
+    if args.kind in ARCHIVES:
+        return list(module.find_cases(args.source, channels, target, args.rater, args.variant))
+    if args.rater or args.variant:
+        raise ConversionError(f"--rater and --variant are for {', '.join(ARCHIVES)}; remove them for {args.kind}.")
+    return list(module.find_cases(args.source, channels, target))
 
 
 def split_names(text: str) -> list[str]:

@@ -21,6 +21,7 @@ LAYOUT = Layout(
     expected="folders patientNN with FLAIR.nii.gz, T1w.nii.gz, T1wGd.nii.gz, T2w.nii.gz, lesion.nii.gz",
 )
 INFO = LAYOUT.info
+CHANNELS, TARGET = "flair,t2,t1", "t2_lesions"
 
 
 def find_cases(source: Path, channels: Sequence[str], target: str) -> list[Case]:

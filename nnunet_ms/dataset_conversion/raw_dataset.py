@@ -13,29 +13,39 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import LABEL, Case, DatasetInfo
+from nnunet_ms.dataset_conversion.labels import (
+    CHANGE_RULES,
+    check_different,
+    check_inside_brain,
+    is_copied,
+    label_of_change,
+    read_label,
+)
 from nnunet_ms.dataset_conversion.resample import resample_onto
 from nnunet_ms.dataset_conversion.splits import patient_folds
 from nnunet_ms.errors import ConversionError
-from nnunet_ms.images import check_same_grid, read_mask, read_volume, same_grid, write_volume
+from nnunet_ms.images import Grid, check_same_grid, read_grid, read_volume, same_grid, write_volume
 from nnunet_ms.outputs import remove_leftovers, whole_folder
-from nnunet_ms.parallel import Failure, Outcome, map_cases
+from nnunet_ms.parallel import Failure, Outcome, Workers, map_cases
 from nnunet_ms.tables import CASES, write_table
 
 FILE_ENDING = ".nii.gz"
-LABELS = {"background": 0, "lesion": 1}
+ENHANCING = 2  # label of enhancing lesions in the joint T1 task
 
 
 @dataclass(frozen=True)
 class CheckedCase:
     """A case whose files were read; `resampled` are channels not on the first channel's grid, `bytes` their sizes.
 
-    `recoded` says that the mask holds 0 and 1 as floating-point numbers and is written anew as uint8.
+    `recoded` says that the label is no copy of a file: the mask holds floating-point numbers, or the label is made
+    from several files. `remark` is for the user.
     """
 
     case: Case
     resampled: tuple[str, ...]
     recoded: bool
     bytes: int
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,13 +54,14 @@ class WriteOptions:
 
     info: DatasetInfo
     channels: tuple[str, ...]
+    labels: dict[str, int]
     test_patients: tuple[str, ...] = ()
     folds: int = 3
     seed: int = 0
-    workers: int = 1
+    workers: Workers = 1
 
 
-def check_cases(cases: Sequence[Case], workers: int = 1) -> Outcome[CheckedCase]:
+def check_cases(cases: Sequence[Case], workers: Workers = 1) -> Outcome[CheckedCase]:
     """Read every file once: geometry, voxel type, NaN, label values. Bad cases become failures, the others go on."""
     return map_cases(check_case, cases, name=lambda case: case.case_id, label="check", workers=workers)
 
@@ -68,16 +79,26 @@ def check_case(case: Case) -> CheckedCase:
     """
     if case.problem:
         raise ConversionError(case.problem)
-    grids = {channel: read_volume(path).grid for channel, path in case.images.items()}
-    reference, *others = grids
-    recoded = False
-    if case.label is not None:
-        mask = read_mask(case.label)
-        check_same_grid(grids[reference], mask, str(case.images[reference]), str(case.label))
-        recoded = _stored_as_float(case.label)
-    resampled = tuple(channel for channel in others if not same_grid(grids[reference], grids[channel]))
+    images = {channel: read_volume(path) for channel, path in case.images.items()}
+    check_different({channel: image.data for channel, image in images.items()}, case.images)
+    reference, *_ = images.values()
+    grid = reference.grid if case.reference is None else read_grid(case.reference)
+    resampled = tuple(
+        name for name, image in images.items() if name in case.transforms or not same_grid(grid, image.grid)
+    )
+    recoded, remark = _check_label(case, grid)
     size = sum(path.stat().st_size for path in case.files().values())
-    return CheckedCase(case, resampled, recoded, size)
+    return CheckedCase(case, resampled, recoded, size, remark)
+
+
+def _check_label(case: Case, grid: Grid) -> tuple[bool, str]:
+    if case.label is None:
+        return False, ""
+    label, remark = read_label(case.label)
+    check_same_grid(grid, label, str(case.reference or next(iter(case.images.values()))), str(label.path))
+    if case.brain_mask is not None and case.label.rule not in CHANGE_RULES and label.data.max(initial=0) >= ENHANCING:
+        check_inside_brain(label, ENHANCING, case.brain_mask)
+    return not is_copied(case.label) or _stored_as_float(label.path), remark
 
 
 def write_raw_dataset(checked: Sequence[CheckedCase], folder: Path, options: WriteOptions, *, overwrite: bool) -> None:
@@ -122,7 +143,8 @@ def assign_roles(cases: Sequence[Case], test_patients: Iterable[str]) -> dict[st
             f"--test-patients: {sorted(unknown)} are not among the {len({c.patient_id for c in cases})} patients that "
             "can be converted. Correct the list."
         )
-    return {case.case_id: "test" if case.patient_id in wanted else "train" for case in cases}
+    # nnU-Net cannot train on a case without its mask
+    return {c.case_id: "test" if c.patient_id in wanted or c.label is None else "train" for c in cases}
 
 
 def sha256(path: Path) -> str:
@@ -167,21 +189,39 @@ def _write_case(checked: CheckedCase, roles: dict[str, str], folder: Path) -> di
         "week": case.week,
         "role": roles[case.case_id],
         "resampled": " ".join(checked.resampled) or None,
+        "site": case.site or None,
     }
-    reference = next(iter(case.images.values()))
-    for index, (channel, path) in enumerate(case.files().items()):
-        stem = f"labels{suffix}/{case.case_id}" if channel == LABEL else f"images{suffix}/{case.case_id}_{index:04d}"
-        target = folder / f"{stem}{FILE_ENDING}"
-        target.parent.mkdir(exist_ok=True)
+    reference = case.reference or next(iter(case.images.values()))
+    for index, (channel, path) in enumerate(case.images.items()):
+        target = _target(folder / f"images{suffix}", f"{case.case_id}_{index:04d}")
         if channel in checked.resampled:
-            resample_onto(reference, path, target)
-        elif channel == LABEL and checked.recoded:
-            mask = read_mask(path)
-            write_volume(target, mask.data, mask.grid.affine)
+            resample_onto(reference, path, target, case.transforms.get(channel, ()))
         else:
             _copy(path, target)
-        row |= {f"source_{channel}": _source_name(path), f"sha256_{channel}": sha256(path)}
+    if case.label is not None:
+        _write_label(checked, _target(folder / f"labels{suffix}", case.case_id), folder / f"images{suffix}")
+    for name, path in case.files().items():
+        row |= {f"source_{name}": _source_name(path), f"sha256_{name}": sha256(path)}
     return row
+
+
+def _target(folder: Path, stem: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder / f"{stem}{FILE_ENDING}"
+
+
+def _write_label(checked: CheckedCase, target: Path, images: Path) -> None:
+    case, mask = checked.case, checked.case.label
+    assert mask is not None
+    if not checked.recoded:
+        _copy(next(iter(mask.files.values())), target)
+    elif mask.rule in CHANGE_RULES:
+        baseline, followup = (images / f"{case.case_id}_{number:04d}{FILE_ENDING}" for number in (0, 1))
+        data, grid = label_of_change(mask, baseline, followup, case.brain_mask)
+        write_volume(target, data, grid.affine)
+    else:
+        label, _ = read_label(mask)
+        write_volume(target, label.data, label.grid.affine)
 
 
 def _source_name(path: Path) -> str:
@@ -198,8 +238,11 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _cases_table(rows: Sequence[dict[str, object]], channels: Sequence[str]) -> pd.DataFrame:
-    pairs = [f"{kind}_{name}" for name in (*channels, LABEL) for kind in ("source", "sha256")]
-    return pd.DataFrame(rows).reindex(columns=[*CASES.names, "resampled", *pairs]).sort_values("case_id")
+    frame = pd.DataFrame(rows)
+    masks = sorted(name.removeprefix("source_") for name in frame if name.startswith(f"source_{LABEL}"))
+    pairs = [f"{kind}_{name}" for name in (*channels, *(masks or [LABEL])) for kind in ("source", "sha256")]
+    site = ["site"] if frame["site"].notna().any() else []
+    return frame.reindex(columns=[*CASES.names, "resampled", *site, *pairs]).sort_values("case_id")
 
 
 def _dataset_json(patient_of: dict[str, str], roles: dict[str, str], options: WriteOptions) -> dict[str, object]:
@@ -209,7 +252,7 @@ def _dataset_json(patient_of: dict[str, str], roles: dict[str, str], options: Wr
         "citation": options.info.citation,
         "licence": options.info.licence,
         "channel_names": {str(i): name for i, name in enumerate(options.channels)},
-        "labels": LABELS,
+        "labels": options.labels,
         "numTraining": sum(role == "train" for role in roles.values()),
         "file_ending": FILE_ENDING,
         "patients": dict(sorted(patient_of.items())),

@@ -1,12 +1,15 @@
 """Bring one channel onto the grid of another, by SimpleITK."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import SimpleITK
 
+from nnunet_ms.errors import ImageError, one_line
 
-def resample_onto(reference: Path, moving: Path, target: Path) -> None:
-    """Resample `moving` linearly onto the grid of `reference` in world coordinates; nothing is registered.
+
+def resample_onto(reference: Path, moving: Path, target: Path, transforms: Sequence[Path] = ()) -> None:
+    """Resample `moving` linearly onto the grid of `reference`, once; nothing is registered.
 
     Parameters
     ----------
@@ -14,10 +17,22 @@ def resample_onto(reference: Path, moving: Path, target: Path) -> None:
         3-D images; voxels of the result outside `moving` are 0.
     target : Path
         File to write, float32.
+    transforms : sequence of Path
+        ITK transform files on the way from `moving` to `reference`, in this order (none: world coordinates agree).
+        Each maps points of the space that comes later to points of the one before, as ITK's resampling asks for.
     """
     fixed = SimpleITK.ReadImage(str(reference), SimpleITK.sitkFloat32)
     image = SimpleITK.ReadImage(str(moving), SimpleITK.sitkFloat32)
-    resampled = SimpleITK.Resample(
-        image, fixed, SimpleITK.Transform(), SimpleITK.sitkLinear, 0.0, SimpleITK.sitkFloat32
-    )
+    # a composite applies its last transform first: the point starts in the space of the reference
+    whole = SimpleITK.CompositeTransform([_read_transform(path) for path in transforms] or [SimpleITK.Transform()])
+    resampled = SimpleITK.Resample(image, fixed, whole, SimpleITK.sitkLinear, 0.0, SimpleITK.sitkFloat32)
     SimpleITK.WriteImage(resampled, str(target), useCompression=True)
+
+
+def _read_transform(path: Path) -> SimpleITK.Transform:
+    try:
+        return SimpleITK.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise ImageError(
+            f"{path}: expected an ITK transform file, cannot read it ({one_line(error)[-120:]}). Copy it again."
+        ) from error

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, choose
+from nnunet_ms.dataset_conversion.cases import JOINT_T1, Case, DatasetInfo, Mask, choose
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.tables import MANIFEST, REFERENCE_MASKS, SEQUENCES, read_table
 
 INFO = DatasetInfo(name="Trial", description="Trial visits listed in a manifest")
+CHANNELS, TARGET = "flair,t2,t1", "t2_lesions"
 
 
 def find_cases(source: Path, channels: Sequence[str], target: str) -> list[Case]:
@@ -24,17 +25,19 @@ def find_cases(source: Path, channels: Sequence[str], target: str) -> list[Case]
         If the manifest has an unknown column, a bad value, or a visit twice.
     """
     choose(channels, SEQUENCES, "--channels", source)
-    choose([target], REFERENCE_MASKS, "--target", source)
+    targets = choose(target.split(","), REFERENCE_MASKS, "--target", source)
+    if len(targets) > 1 and target != JOINT_T1:
+        raise ConversionError(f"{source}: --target {target}: expected one mask, or {JOINT_T1}. Correct --target.")
     manifest = read_table(source, MANIFEST)
-    empty = [name for name in (*channels, target) if name not in manifest or manifest[name].isna().all()]
+    empty = [name for name in (*channels, *targets) if name not in manifest or manifest[name].isna().all()]
     if empty or manifest.empty:
         raise ConversionError(
-            f"{source}: expected paths in columns {[*channels, target]}, found none in {empty or 'any of them'}. "
+            f"{source}: expected paths in columns {[*channels, *targets]}, found none in {empty or 'any of them'}. "
             "Fill them in, or choose other --channels or --target."
         )
-    for name in (*channels, target):
+    for name in (*channels, *targets, *(["brain_mask"] if "brain_mask" in manifest else [])):
         _check_inside(manifest[name], name, source)
-    return [_case(row, source, channels, target) for row in manifest.to_dict("records")]
+    return [_case(row, source, channels, targets) for row in manifest.to_dict("records")]
 
 
 def _check_inside(paths: pd.Series, column: str, source: Path) -> None:
@@ -47,14 +50,33 @@ def _check_inside(paths: pd.Series, column: str, source: Path) -> None:
             )
 
 
-def _case(row: dict[str, object], source: Path, channels: Sequence[str], target: str) -> Case:
+def _case(row: dict[str, object], source: Path, channels: Sequence[str], targets: Sequence[str]) -> Case:
     images = {name: source.parent / str(row[name]) for name in channels if row[name] is not None}
-    missing = [name for name in (*channels, target) if row[name] is None]
+    missing = [name for name in (*channels, *targets) if row[name] is None]
     problem = ""
     if missing:
         problem = (
             f"{source}: patient {row['patient_id']} visit {row['visit']}: no path for {missing}. "
             "Fill it in, remove the row, or choose other --channels or --target."
         )
-    label = None if row[target] is None else source.parent / str(row[target])
-    return Case(str(row["patient_id"]), str(row["visit"]), float(str(row["week"])), images, label, problem)
+    files = {name: source.parent / str(row[name]) for name in targets if row[name] is not None}
+    brain = row.get("brain_mask")
+    return Case(
+        patient_id=str(row["patient_id"]),
+        visit=str(row["visit"]),
+        week=float(str(row["week"])),
+        images=images,
+        label=_mask(files) if files else None,
+        problem=problem,
+        site=str(row.get("site") or ""),
+        brain_mask=None if brain is None else source.parent / str(brain),
+    )
+
+
+def _mask(files: dict[str, Path]) -> Mask:
+    """One mask; two give a label each; the same path in both columns is one mask that holds 0, 1 and 2."""
+    if len(files) == 1:
+        return Mask(files)
+    if len(set(files.values())) == 1:
+        return Mask({JOINT_T1.replace(",", "_"): next(iter(files.values()))}, values={0: 0, 1: 1, 2: 2})
+    return Mask(files, "classes")

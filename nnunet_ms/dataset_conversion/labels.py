@@ -1,0 +1,118 @@
+"""Make the label of a case from its mask files: one rater, several raters, two classes, or signed change."""
+
+from pathlib import Path
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+
+from nnunet_ms.dataset_conversion.cases import Mask
+from nnunet_ms.errors import ImageError
+from nnunet_ms.images import Grid, Volume, check_same_grid, read_mask, read_volume
+
+CHANGE_RULES = ("brighter", "darker", "signed")
+MINIMUM_RAW_MASK_OVERLAP = 0.5  # of an enhancing mask that must lie inside the brain
+
+
+def is_copied(mask: Mask) -> bool:
+    """Whether the label is one file whose numbers stay as they are."""
+    return mask.rule == "single" and all(value == label for value, label in mask.values.items())
+
+
+def read_label(mask: Mask) -> tuple[Volume, str]:
+    """Label of a case as (X, Y, Z) uint8, and a remark for the user (blank: nothing to say).
+
+    For the rules of change the mask itself, 0 and 1: `signed_change` needs the images too.
+
+    Raises
+    ------
+    ImageError
+        If a file is damaged, holds other numbers than it may, or the files do not share a grid.
+    """
+    if mask.rule == "single":
+        volume = read_mask(next(iter(mask.files.values())), labels=mask.values)
+        table = np.zeros(256, np.uint8)
+        table[list(mask.values)] = list(mask.values.values())
+        return Volume(table[volume.data], volume.grid, volume.path), ""
+    volumes = [read_mask(path) for path in mask.files.values()]
+    for other in volumes[1:]:
+        check_same_grid(volumes[0], other, str(volumes[0].path), str(other.path))
+    marked = np.stack([volume.data for volume in volumes])
+    data, remark = _classes(marked, list(mask.files)) if mask.rule == "classes" else (_vote(marked, mask.rule), "")
+    return Volume(data, volumes[0].grid, volumes[0].path), remark
+
+
+def _vote(marked: npt.NDArray[np.uint8], rule: str) -> npt.NDArray[np.uint8]:
+    votes = marked.sum(axis=0, dtype=np.int16)
+    return ((2 * votes > len(marked)) if rule == "majority" else (votes > 0)).astype(np.uint8)
+
+
+def _classes(marked: npt.NDArray[np.uint8], names: list[str]) -> tuple[npt.NDArray[np.uint8], str]:
+    label = np.zeros(marked.shape[1:], np.uint8)
+    for number, mask in enumerate(marked, start=1):
+        label[mask > 0] = number
+    shared = int((marked.sum(axis=0, dtype=np.int16) > 1).sum())
+    return label, f"{shared} voxels marked by several of {', '.join(names)}; {names[-1]} wins" if shared else ""
+
+
+def check_inside_brain(label: Volume, enhancing: int, brain_mask: Path) -> None:
+    """Raise ImageError if most of the enhancing lesions lie outside the brain mask: another patient's, or shifted."""
+    brain = read_mask(brain_mask)
+    check_same_grid(label, brain, str(label.path), str(brain_mask))
+    marked = label.data == enhancing
+    inside = int((marked & (brain.data != 0)).sum())
+    if marked.any() and inside < MINIMUM_RAW_MASK_OVERLAP * int(marked.sum()):
+        raise ImageError(
+            f"{label.path}: expected the enhancing mask inside the brain mask {brain_mask}, found {inside} of "
+            f"{int(marked.sum())} voxels inside. Check that both belong to this visit."
+        )
+
+
+def check_different(images: dict[str, npt.NDArray[np.generic]], paths: dict[str, Path]) -> None:
+    """Raise ImageError if two channels hold the same voxels: one file was put in the place of another."""
+    names = list(images)
+    for index, first in enumerate(names):
+        for second in names[index + 1 :]:
+            if images[first].any() and np.array_equal(images[first], images[second]):
+                raise ImageError(
+                    f"{paths[second]}: expected {second}, found the voxels of {first} ({paths[first]}). "
+                    "Put the right file in its place."
+                )
+
+
+def signed_change(
+    change: npt.NDArray[np.uint8],
+    baseline: npt.NDArray[np.float32],
+    followup: npt.NDArray[np.float32],
+    brain: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.uint8]:
+    """Split a mask of change by the sign of the intensity change: 1 brighter at follow-up, 2 darker; (X, Y, Z).
+
+    Each visit is centred on its median and scaled by its interquartile range inside `brain`; an 18-connected
+    component takes the sign of its mean difference (ours). No change gives an empty label.
+    """
+    difference = _robust(followup, brain) - _robust(baseline, brain)
+    parts, number = cc3d.connected_components(change, connectivity=18, return_N=True)
+    sums = np.bincount(parts.ravel(), weights=difference.ravel(), minlength=number + 1)
+    table = np.where(sums > 0, 1, 2).astype(np.uint8)
+    table[0] = 0
+    return table[parts]
+
+
+def label_of_change(
+    mask: Mask, baseline: Path, followup: Path, brain_mask: Path | None
+) -> tuple[npt.NDArray[np.uint8], Grid]:
+    """Read what `signed_change` needs, all on the mask's grid, and keep the part that the rule names."""
+    change, _ = read_label(Mask(mask.files, values={0: 0, 1: 1}))
+    first, second = (read_volume(path).data.astype(np.float32) for path in (baseline, followup))
+    seen = (first > 0) & (second > 0)
+    brain = seen if brain_mask is None else seen & (read_volume(brain_mask).data != 0)
+    signed = signed_change(change.data.astype(np.uint8), first, second, brain)
+    if mask.rule == "signed":
+        return signed, change.grid
+    return (signed == (1 if mask.rule == "brighter" else 2)).astype(np.uint8), change.grid
+
+
+def _robust(image: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    low, middle, high = np.percentile(image[brain], [25, 50, 75]) if brain.any() else (0.0, 0.0, 1.0)
+    return ((image - middle) / max(high - low, 1e-6)).astype(np.float32)

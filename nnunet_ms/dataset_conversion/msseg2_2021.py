@@ -1,0 +1,41 @@
+"""Source `msseg2_2021`: the MICCAI 2021 challenge MSSEG-2, new lesions between two FLAIR visits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_ms.dataset_conversion.archives import NIFTI, Archive, find_archive_cases
+from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+
+# training/013/flair_time01_on_middle_space.nii.gz, ground_truth.nii.gz, ground_truth_expert1.nii.gz ... expert4
+_PATIENT = r"(?:.*/)?(?P<patient>\d+)/"
+ARCHIVE = Archive(
+    DatasetInfo(
+        name="MSSEG2",
+        citation=(
+            "Commowick O, Cervenansky F, Cotton F, Dojat M. MSSEG-2 challenge proceedings: multiple sclerosis new "
+            "lesions segmentation challenge using a data management and processing infrastructure. MICCAI 2021."
+        ),
+        licence="see the challenge's terms of use",
+        description="MSSEG-2: FLAIR of two visits in a middle space; label is the new lesions",
+    ),
+    images={
+        "flair_baseline": rf"{_PATIENT}flair_time01_on_middle_space{NIFTI}",
+        "flair_followup": rf"{_PATIENT}flair_time02_on_middle_space{NIFTI}",
+    },
+    masks={
+        "new_lesions": {
+            "consensus": rf"{_PATIENT}ground_truth{NIFTI}",
+            **{str(number): rf"{_PATIENT}ground_truth_expert{number}{NIFTI}" for number in range(1, 5)},
+        }
+    },
+    expected="files like 013/flair_time01_on_middle_space.nii.gz, 013/ground_truth.nii.gz",
+    channels="flair_baseline,flair_followup",
+    target="new_lesions",
+)
+INFO = ARCHIVE.info
+CHANNELS, TARGET = ARCHIVE.channels, ARCHIVE.target
+
+
+def find_cases(source: Path, channels: Sequence[str], target: str, rater: str = "", variant: str = "") -> list[Case]:
+    """Cases below `source`, one per visit; see `find_archive_cases`."""
+    return find_archive_cases(source, ARCHIVE, channels, target, rater, variant)
