@@ -34,7 +34,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.analysis.matching import match_masks, rules_by_name
+from nnunet_ms.analysis.matching import match_masks
+from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.analysis.uncertainty_curves import (
     BINS,
     SHARES,
