@@ -39,7 +39,7 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
     augmentation on half of them, three supervised levels with weight 1, patient-level folds. Ours: nnU-Net's polynomial
     decay of the learning rate, and the length (250 epochs of 250 iterations; the paper's 30 epochs are passes over all
     lesion patches). No mirroring, neither in training nor at inference, since the paper has none; a variant may set
-    `mirror_left_right`.
+    `mirror_axes`.
     """
 
     learning_rate = 1e-4
@@ -54,7 +54,7 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
     extra_arm_divisor = 4
     max_patch_voxels: ClassVar[int | None] = None  # caps the patch of the plans
     max_batch_size: ClassVar[int | None] = None  # caps the batch of the plans
-    mirror_left_right = False  # of half the training patches, and as nnU-Net's test-time augmentation
+    mirror_axes: ClassVar[tuple[int, ...]] = ()  # in training and, as nnU-Net does, at inference
     seed: ClassVar[int | None] = None  # makes training repeatable, see `_seed`
     checkpoint_every = 50  # epochs
 
@@ -245,8 +245,7 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
         initial = get_patch_size(patch, rotation, rotation, rotation, SCALING)
         if in_plane_only:
             initial[0] = patch[0]
-        # voxels are (z, y, x) in the file's order, then transposed by the plans; x is left-right in axial scans
-        axes = (list(self.plans_manager.transpose_forward).index(2),) if self.mirror_left_right else None
+        axes = self.mirror_axes or None
         self.inference_allowed_mirroring_axes = axes
         return rotation, in_plane_only, initial, axes
 
@@ -306,7 +305,7 @@ class nnUNetTrainerMSMultiArmSmall(nnUNetTrainerMSMultiArm):  # noqa: N801
     filters: ClassVar[tuple[int, ...]] = (8, 16, 32, 64)
     learning_rate = 3e-3  # few steps of a narrow network
     dropout = 0.0
-    mirror_left_right = True
+    mirror_axes: ClassVar[tuple[int, ...]] = (0, 1, 2)
     epochs = 20
     iterations_per_epoch = 10
     validation_iterations_per_epoch = 1

@@ -86,14 +86,14 @@ def test_every_training_patch_holds_a_lesion_and_its_volume(preprocessed, monkey
             assert torch.equal(volumes > 0, labels == 1)
 
 
-def test_only_the_small_trainers_mirror_and_only_along_x(preprocessed):
+def test_only_the_small_trainers_mirror(preprocessed):
     axes = []
     for cls in (door.nnUNetTrainerMSMultiArm, door.nnUNetTrainerMSMultiArmSmall):
         trainer = construct(cls, make_plans(shape=(12, 60, 60)), {**DATASET_JSON, "patients": PATIENTS}, 0)
         *_, mirrored = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         assert trainer.inference_allowed_mirroring_axes == mirrored
         axes.append(mirrored)
-    assert axes == [None, (2,)]
+    assert axes == [None, (0, 1, 2)]
 
 
 def train(trainer, epochs):
