@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ms.commands import COULD_NOT_RUN, OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
+from nnunet_ms.dataset_conversion import after_cli
 from nnunet_ms.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from nnunet_ms.dataset_conversion.raw_dataset import WriteOptions
 
 PROGRAM = "nnunet-ms-convert"
-ARCHIVES = ("isbi2015", "msseg2016", "msseg2_2021", "mslesseg", "shifts", "wmh2017", "open_ms_longitudinal")
+ARCHIVES = ("isbi2015", "msseg2016", "msseg2_2021", "mslesseg", "shifts", "wmh2017", "open_ms_longitudinal", "bids")
 KINDS = ("trial", "open_ms", "ms3seg", *ARCHIVES)
 
 
@@ -28,17 +29,13 @@ def build_parser() -> argparse.ArgumentParser:
     result = parser(
         PROGRAM,
         "Write trial or challenge data as an nnU-Net raw dataset: complete or absent, folds by patient.",
-        f"{PROGRAM} trial study/manifest.csv --dataset-id 801 --test-patients P031,P032 --workers 2",
+        f"{PROGRAM} trial study/manifest.csv --dataset-id 801 --test-patients P031,P032 --workers 2\n\n"
+        f"before and after: {PROGRAM} check | splits | back, each with --help",
     )
-    result.add_argument("kind", choices=KINDS, help="layout of the source")
-    result.add_argument("source", type=Path, help="manifest CSV (trial) or folder (the others)")
+    _add_source(result)
     result.add_argument("--dataset-id", type=positive, required=True, metavar="N", help="nnU-Net dataset number, 1-999")
     result.add_argument("--name", help="dataset name (default: the kind's)")
     result.add_argument("--raw", type=Path, help="folder of raw datasets (default: $nnUNet_raw)")
-    result.add_argument("--channels", help="sequences in order; the first gives the grid (default: the kind's)")
-    result.add_argument("--target", help="reference mask to learn (default: the kind's)")
-    result.add_argument("--rater", default="", help="archives: a rater, consensus (default), union or all")
-    result.add_argument("--variant", default="", help="archives: preprocessed (default) or unprocessed")
     result.add_argument("--folds", type=positive, default=3, help="cross-validation folds by patient (default: 3)")
     result.add_argument("--seed", type=int, default=0, help="seed of the folds (default: 0)")
     result.add_argument(
@@ -50,10 +47,57 @@ def build_parser() -> argparse.ArgumentParser:
     return result
 
 
+def _add_source(result: argparse.ArgumentParser) -> None:
+    result.add_argument("kind", choices=KINDS, help="layout of the source")
+    result.add_argument("source", type=Path, help="manifest CSV (trial) or folder (the others)")
+    result.add_argument("--channels", help="sequences in order; the first gives the grid (default: the kind's)")
+    result.add_argument("--target", help="reference mask to learn (default: the kind's)")
+    result.add_argument("--rater", default="", help="archives: a rater, consensus (default), union or all")
+    result.add_argument("--variant", default="", help="archives: preprocessed (default) or unprocessed")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 all cases, 1 some cases left out and listed, 2 nothing written."""
-    args = build_parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] in (["back"], ["splits"]):
+        return after_cli.main(arguments)
+    if arguments[:1] == ["check"]:
+        args = check_parser().parse_args(arguments[1:])
+        return run(f"{PROGRAM} check", lambda: check(args))
+    args = build_parser().parse_args(arguments)
     return run(PROGRAM, lambda: convert(args))
+
+
+def check_parser() -> argparse.ArgumentParser:
+    """Arguments of `check`."""
+    result = parser(
+        f"{PROGRAM} check",
+        "Read a source as a conversion would, write nothing, and print its problems by severity.",
+        f"{PROGRAM} check trial study/manifest.csv --json",
+    )
+    _add_source(result)
+    add_parallel_options(result)
+    result.add_argument("--json", action="store_true", help="print JSON")
+    return result
+
+
+def check(args: argparse.Namespace) -> int:
+    """Find and check; 0 no error, 1 some cases have errors, 2 all have."""
+    from nnunet_ms.dataset_conversion.cases import check_case_ids
+    from nnunet_ms.dataset_conversion.raw_dataset import check_cases
+
+    cases = find_cases(args)
+    check_case_ids(cases, args.source)
+    outcome = check_cases(cases, args.workers)
+    rows = [{"severity": "error", "case": f.case, "problem": f.reason} for f in outcome.failures]
+    for checked in outcome.results:
+        notes = [checked.remark] if checked.remark else []
+        if checked.resampled:
+            notes.append(f"{', '.join(checked.resampled)} will be resampled onto {_grid_name(checked.case)}")
+        if checked.case.label is None:
+            notes.append("no mask: becomes a test case")
+        rows += [{"severity": "note", "case": checked.case.case_id, "problem": note} for note in notes]
+    return after_cli.print_problems(rows, len(cases), as_json=args.json)
 
 
 def convert(args: argparse.Namespace) -> int:

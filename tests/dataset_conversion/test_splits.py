@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunet_ms.dataset_conversion.splits import patient_folds
+from nnunet_ms.dataset_conversion.splits import learning_curve_folds, patient_folds, site_folds
 from nnunet_ms.errors import ConversionError
 
 cohorts = st.dictionaries(st.from_regex(r"c\d{1,3}", fullmatch=True), st.sampled_from("ABCDEFGH"), min_size=8)
@@ -33,3 +33,25 @@ def test_order_of_the_cases_plays_no_part_but_the_seed_does():
 def test_too_few_patients(folds):
     with pytest.raises(ConversionError, match="found 3 training patients"):
         patient_folds({"a": "A", "b": "B", "c": "C"}, folds, 0)
+
+
+def test_learning_curve_is_the_papers_cycle():
+    # Oracle: Wahlig et al. 2023: train on subsets (t-k .. t-1) mod 6, test on t; every case is tested once per k.
+    patient_of = {f"c{i:02d}": f"P{i:02d}" for i in range(12)}
+    folds = learning_curve_folds(patient_of, 6, 0)
+    assert len(folds) == 30
+    parts = [fold["val"] for fold in folds[:6]]
+    assert folds[6 * (2 - 1) + 0]["train"] == sorted(parts[4] + parts[5])
+    for k in range(1, 6):
+        block = folds[6 * (k - 1) : 6 * k]
+        assert sorted(c for fold in block for c in fold["val"]) == sorted(patient_of)
+        assert {len(fold["train"]) for fold in block} == {2 * k}
+
+
+def test_one_fold_per_site():
+    folds = site_folds({"a": "A", "b": "B", "c": "C"}, {"a": "x", "b": "y", "c": "x"})
+    assert folds == [{"train": ["b"], "val": ["a", "c"]}, {"train": ["a", "c"], "val": ["b"]}]
+    with pytest.raises(ConversionError, match="expected at least 2 sites"):
+        site_folds({"a": "A"}, {"a": "x"})
+    with pytest.raises(ConversionError, match="patient A: expected one site, found two"):
+        site_folds({"a": "A", "b": "A"}, {"a": "x", "b": "y"})

@@ -1,0 +1,97 @@
+"""Take predictions back to where the images came from: BIDS derivatives, or the folders of the source."""
+
+import json
+import re
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from nnunet_ms.errors import ConversionError
+from nnunet_ms.images import check_same_grid, read_grid, read_volume
+from nnunet_ms.outputs import whole_folder
+from nnunet_ms.tables import CASES, read_table
+
+_BIDS_NAME = re.compile(r"(sub-[0-9A-Za-z]+)(?:_(ses-[0-9A-Za-z]+))?_.*nii(?:\.gz)?")
+
+
+def write_back(dataset: Path, predictions: Path, out: Path, rater: str, *, overwrite: bool = False) -> int:
+    """Write every predicted mask under the name and folder of its source; voxels are copied.
+
+    Parameters
+    ----------
+    dataset : Path
+        The nnU-Net raw dataset that the predictions were made from, with cases.csv and dataset.json.
+    predictions : Path
+        Folder of masks called after the cases.
+    out : Path
+        Folder to write: a BIDS derivative where the source was BIDS, else the source's folders.
+    rater : str
+        Name of the model, letters and digits.
+    overwrite : bool, optional
+        Whether an existing `out` is replaced.
+
+    Returns
+    -------
+    int
+        Number of masks written.
+
+    Raises
+    ------
+    ConversionError
+        If nothing was predicted, a name is not fit for BIDS, or `out` exists.
+    ImageError
+        If a prediction is damaged or does not lie on the grid of its image.
+    """
+    if not re.fullmatch("[0-9A-Za-z]+", rater):
+        raise ConversionError(f"--rater {rater}: expected letters and digits only, as BIDS asks. Choose another name.")
+    cases = read_table(dataset / "cases.csv", CASES)
+    content = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    column = f"source_{content['channel_names']['0']}"
+    plan = {path: _target(str(row[column]), str(row["case_id"]), rater) for path, row in _found(cases, predictions)}
+    if not plan:
+        raise ConversionError(f"{predictions}: expected masks of the cases of {dataset.name}, found none.")
+    if out.exists() and not overwrite:
+        raise ConversionError(f"{out}: exists already. Choose another folder, or --overwrite it.")
+    for path in plan:
+        _check_grid(path, dataset)
+    with whole_folder(out, replace=overwrite) as aside:
+        for path, relative in plan.items():
+            (aside / relative).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, aside / relative)
+        if any(str(relative).startswith("sub-") for relative in plan.values()):
+            _describe(aside / "dataset_description.json", content["name"])
+    return len(plan)
+
+
+def _found(cases: pd.DataFrame, predictions: Path) -> list[tuple[Path, "pd.Series"]]:
+    rows = [(predictions / f"{row['case_id']}.nii.gz", row) for _, row in cases.iterrows()]
+    return [(path, row) for path, row in rows if path.is_file()]
+
+
+def _target(source: str, case_id: str, rater: str) -> Path:
+    folder, _, name = source.rpartition("/")
+    match = _BIDS_NAME.fullmatch(name)
+    if not match:
+        return Path(folder) / f"{case_id}_{rater}.nii.gz"
+    subject, session = match.groups()
+    stem = "_".join(part for part in (subject, session) if part)
+    return Path(subject, session or "", "anat", f"{stem}_desc-{rater}_label-lesion_mask.nii.gz")
+
+
+def _check_grid(path: Path, dataset: Path) -> None:
+    image = next(dataset.glob(f"images*/{path.name.removesuffix('.nii.gz')}_0000.nii.gz"), None)
+    if image is None:
+        raise ConversionError(f"{dataset}: expected an image of case {path.name}, found none. Is this its dataset?")
+    check_same_grid(read_grid(image), read_volume(path), str(image), str(path))
+
+
+def _describe(path: Path, name: str) -> None:
+    content = {
+        "Name": f"Lesion masks of {name}",
+        "BIDSVersion": "1.9.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "nnunet_ms", "Version": version("nnunet-ms")}],
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
