@@ -5,12 +5,13 @@ ourselves: a cluster is Dask's (https://distributed.dask.org), and only a window
 that memory stays flat however many cases there are.
 """
 
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -97,6 +98,7 @@ def map_cases(
     SettingsError
         If Dask is not installed or its scheduler does not answer.
     """
+    pairs: Iterator[tuple[int, Result | BaseException | Failure]]
     if isinstance(workers, Dask):
         pairs = _run_dask(function, cases, workers) if cases else iter(())
     else:
@@ -104,7 +106,9 @@ def map_cases(
     done: dict[int, Result] = {}
     failed: dict[int, Failure] = {}
     for index, value in tqdm(pairs, total=len(cases), desc=label, disable=not sys.stderr.isatty()):
-        if isinstance(value, BaseException):
+        if isinstance(value, Failure):
+            failed[index] = replace(value, case=name(cases[index]))
+        elif isinstance(value, BaseException):
             failed[index] = _failure(name(cases[index]), value)
         else:
             done[index] = value
@@ -140,7 +144,7 @@ def _run_pool(
 
 def _run_dask(
     function: Callable[[Case], Result], cases: Sequence[Case], dask: Dask
-) -> Iterator[tuple[int, Result | BaseException]]:
+) -> Iterator[tuple[int, Result | BaseException | Failure]]:
     try:
         from distributed import as_completed as dask_completed
     except ImportError as missing:
@@ -148,16 +152,24 @@ def _run_dask(
     with _connected(dask) as client:
         waiting = iter(enumerate(cases))
         window = WINDOW_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        index_of = {client.submit(function, case, pure=False): i for i, case in islice(waiting, window)}
+        index_of = {client.submit(_attempt, function, case, pure=False): i for i, case in islice(waiting, window)}
         completed = dask_completed(list(index_of))
         for future in completed:
             error = future.exception()
             yield index_of.pop(future), error if error is not None else future.result()
             for index, case in islice(waiting, 1):
-                following = client.submit(function, case, pure=False)
+                following = client.submit(_attempt, function, case, pure=False)
                 index_of[following] = index
                 completed.add(following)
             future.release()  # the cluster forgets the result: memory stays flat
+
+
+def _attempt(function: Callable[[Case], Result], case: Case) -> Result | Failure:
+    """Return the failure instead of raising it: a cluster would log each bad case on every side."""
+    try:
+        return function(case)
+    except Exception as error:  # noqa: BLE001 - collected, and _failure keeps the traceback of bugs
+        return _failure("", error)
 
 
 @contextmanager
@@ -168,7 +180,10 @@ def _connected(dask: Dask) -> "Iterator[Client]":
     if dask.address.startswith("local:"):
         number = int(dask.address.partition(":")[2])
         # no dashboard: its port may be taken, and bokeh is not asked for
-        cluster = LocalCluster(n_workers=number, threads_per_worker=1, dashboard_address=None)
+        # and no log of workers that take a while to leave: what matters comes back as a result or an error
+        cluster = LocalCluster(
+            n_workers=number, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        )
         with cluster, Client(cluster) as client:
             yield client
         return

@@ -47,3 +47,8 @@ def test_scheduler_that_does_not_answer(monkeypatch):
     monkeypatch.setattr("nnunet_ms.parallel.CONNECT_TIMEOUT_S", 0.5)
     with pytest.raises(SettingsError, match="expected a scheduler that answers, found none"):
         map_cases(str, [1], workers=Dask("tcp://127.0.0.1:9"))
+
+
+def test_bad_cases_on_a_cluster_leave_no_log(capfd):
+    assert len(map_cases(square, [3, 5], workers=Dask("local:1")).failures) == 2
+    assert "Compute Failed" not in capfd.readouterr().err
