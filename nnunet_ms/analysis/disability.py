@@ -234,6 +234,10 @@ def derive_progression(
         confirmation_week, event, time_weeks, reason, component`. Without an event, time is the last assessment that
         could have confirmed (0 if there is none), `onset_week` that of an open progression, and `reason` says why
         there is no event. `time_weeks` is NaN where a timed test has no baseline: such patients cannot be analysed.
+        Per patient, in the order of `patients`: `patient_id, arm, outcome, baseline, onset_week, confirmation_week,
+        event, time_weeks, reason, component`. Without an event, time is the last assessment that could have confirmed
+        (0 if there is none), `onset_week` that of an open progression, and `reason` says why there is no event.
+        `time_weeks` is NaN where a timed test has no baseline: such patients cannot be analysed.
     """
     visits = _by_patient(_measured(assessments, outcome.measure))
     attacks = {} if relapses is None else {k: v.to_numpy(float) for k, v in relapses.groupby("patient_id")["week"]}

@@ -5,6 +5,7 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from nnunet_ms.analysis import figures
+from nnunet_ms.analysis import effect_agreement, effect_figures, figures
 from nnunet_ms.analysis.endpoints import Results, compute_endpoints
 from nnunet_ms.analysis.figure_style import save_figure
+from nnunet_ms.analysis.lesion_counts import available
 from nnunet_ms.analysis.report.blocks import build_blocks
+from nnunet_ms.analysis.report.effect_blocks import effect_blocks, sensitivity_notes, sensitivity_table
 from nnunet_ms.analysis.report.render import EmbeddedFigure, embed, render_page
 from nnunet_ms.analysis.trial_data import TrialData, read_trial
 from nnunet_ms.analysis.trial_settings import TrialSettings, read_settings
@@ -81,6 +84,11 @@ def write_results(trial: TrialData, results: Results, folder: Path) -> None:
         write_table(frame, folder / "tables" / f"{name}.csv")
     embedded = _draw(trial, results, folder / "figures")
     blocks = build_blocks(trial, results.endpoints, list(embedded))
+    first = blocks[0]
+    beside = sensitivity_table(trial, results.endpoints)
+    notes = [*sensitivity_notes(results.endpoints), *first.notes]
+    blocks[0] = replace(first, tables=[*first.tables, beside], notes=notes)
+    blocks[1:1] = effect_blocks(trial, results.endpoints, list(embedded))
     for block in blocks:
         for table in block.tables:
             write_table(table.frame(), folder / "tables" / f"{table.stem}.csv")
@@ -109,6 +117,15 @@ def _draw(trial: TrialData, results: Results, folder: Path) -> dict[str, Embedde
         curves = results.curves.get(f"km_curves_{outcome}")
         if curves is not None:
             drawings.append(figures.km_figure(rows, curves, settings, raters, outcome))
+        by_arm, along = (results.curves.get(f"{name}_{outcome}") for name in ("km_by_arm", "arm_along_tlv"))
+        if by_arm is not None:
+            drawings.append(effect_figures.km_by_arm_figure(rows, by_arm, settings, outcome))
+            drawings.append(effect_figures.forest_figure(rows, settings, outcome))
+        if along is not None and len(along):
+            drawings.append(effect_figures.along_figure(along, settings, raters, outcome))
+    drawings += [effect_figures.count_figure(rows, settings, raters, e) for e in available(trial)]
+    if (rows["endpoint"] == effect_agreement.ENDPOINT).any():
+        drawings.append(effect_figures.agreement_figure(rows, settings))
     embedded = {}
     for drawing in drawings:
         svg, _ = save_figure(drawing.figure, folder, drawing.stem)
@@ -134,7 +151,7 @@ def _provenance(trial: TrialData, results: Results) -> dict[str, Any]:
     return {
         "program": PROGRAM,
         "arguments": {"command": "run", "settings": settings.path.name},
-        "seed": None,  # nothing here is random
+        "seed": settings.analysis.seed,
         "versions": _versions(),
         "inputs": inputs,
         "rows_out": _rows_out(results),

@@ -10,10 +10,19 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from nnunet_ms.analysis.disposition import disposition_statistics
-from nnunet_ms.analysis.progression import km_curves, progression_data, progression_statistics
+from nnunet_ms.analysis.effect_agreement import effect_agreement_statistics
+from nnunet_ms.analysis.lesion_counts import ENDPOINTS as COUNT_ENDPOINTS
+from nnunet_ms.analysis.lesion_counts import available, lesion_count_statistics
+from nnunet_ms.analysis.multiplicity import fixed_sequence
+from nnunet_ms.analysis.multivariable import along_curve, multivariable_statistics
+from nnunet_ms.analysis.progression import ProgressionData, km_curves, progression_data, progression_statistics
+from nnunet_ms.analysis.subgroups import subgroup_statistics
 from nnunet_ms.analysis.t2_volume import changes, t2_volume_statistics
-from nnunet_ms.analysis.tidy import Statistic, not_estimable, spread, to_frame
+from nnunet_ms.analysis.tidy import Statistic, not_estimable, select, spread, to_frame
+from nnunet_ms.analysis.treatment_effect import curves_by_arm, treatment_statistics
 from nnunet_ms.analysis.trial_data import TrialData
+from nnunet_ms.analysis.volume_models import volume_model_statistics
+from nnunet_ms.tables import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,10 @@ def compute_endpoints(trial: TrialData) -> Results:
     left_out = [trial.exclusions, *(frame for part in parts for frame in part.exclusions)]
     exclusions = pd.concat([frame for frame in left_out if len(frame)] or left_out[:1], ignore_index=True)
     audit = {name: frame for part in parts for name, frame in part.audit.items()}
+    rows = to_frame(row for part in parts for row in part.statistics)
+    several = to_frame(multiplicity_statistics(trial, rows))
     return Results(
-        endpoints=to_frame(row for part in parts for row in part.statistics),
+        endpoints=pd.concat([rows, several], ignore_index=True) if len(several) else rows,
         audit={**audit, "exclusions": exclusions},
         curves={name: frame for part in parts for name, frame in part.curves.items()},
         exclusions=exclusions,
@@ -67,7 +78,8 @@ def _disposition(trial: TrialData) -> Part:
 
 def _t2_volume(trial: TrialData) -> Part:
     table, exclusions = changes(trial)
-    return Part(t2_volume_statistics(trial, table), {"t2_volume_percent_change": table}, {}, (exclusions,))
+    rows = [*t2_volume_statistics(trial, table), *volume_model_statistics(trial, table)]
+    return Part(rows, {"t2_volume_percent_change": table}, {}, (exclusions,))
 
 
 def _progression(trial: TrialData) -> Part:
@@ -76,11 +88,43 @@ def _progression(trial: TrialData) -> Part:
         return Part([])
     found = [progression_data(trial, outcome) for outcome in trial.settings.outcomes]
     return Part(
-        [row for data in found for row in progression_statistics(trial, data)],
+        [
+            row
+            for data in found
+            for rows in (
+                treatment_statistics(trial, data.outcome, data.audit),
+                subgroup_statistics(trial, data.outcome, data.audit),
+                progression_statistics(trial, data),
+                multivariable_statistics(trial, data),
+            )
+            for row in rows
+        ],
         {data.outcome: data.audit for data in found},
-        {f"km_curves_{data.outcome}": km_curves(trial, data) for data in found if len(data.table)},
+        {name: frame for data in found if len(data.table) for name, frame in _curves(trial, data).items()},
         tuple(data.exclusions for data in found),
     )
+
+
+def _curves(trial: TrialData, data: ProgressionData) -> dict[str, pd.DataFrame]:
+    along = pd.concat(
+        [along_curve(trial, data, rater).assign(rater=rater) for rater in trial.raters], ignore_index=True
+    )
+    return {
+        f"km_curves_{data.outcome}": km_curves(trial, data),
+        f"km_by_arm_{data.outcome}": curves_by_arm(trial, data.audit),
+        f"arm_along_tlv_{data.outcome}": along,
+    }
+
+
+def _lesion_counts(trial: TrialData) -> Part:
+    return Part([row for endpoint in available(trial) for row in lesion_count_statistics(trial, endpoint)])
+
+
+def _effect_agreement(trial: TrialData) -> Part:
+    table, _ = changes(trial)
+    outcomes = trial.settings.outcomes if trial.assessments is not None else ()
+    found = [progression_data(trial, outcome) for outcome in outcomes]
+    return Part(list(effect_agreement_statistics(trial, table, found)))
 
 
 def _agreement(trial: TrialData) -> Part:
@@ -99,4 +143,42 @@ def _agreement(trial: TrialData) -> Part:
     return Part(rows)
 
 
-RECIPE: tuple[Callable[[TrialData], Part], ...] = (_disposition, _t2_volume, _progression, _agreement)
+RECIPE: tuple[Callable[[TrialData], Part], ...] = (
+    _disposition,
+    _t2_volume,
+    _lesion_counts,
+    _progression,
+    _effect_agreement,
+    _agreement,
+)
+
+# the p value that speaks for an endpoint in a sequence of tests
+MAIN_P = {
+    "t2_volume_percent_change": {"analysis": "ancova", "term": "arm"},
+    **{name: {"analysis": "negative_binomial", "term": "arm"} for name in (e.name for e in COUNT_ENDPOINTS)},
+}
+
+
+def _main_p(rows: pd.DataFrame, endpoint: str, rater: str) -> float:
+    """Return the main p value of an endpoint: of the first comparison and, where there are raters, of the first."""
+    keys = MAIN_P.get(endpoint, {"analysis": "km_by_arm", "term": "logrank_stratified"})
+    found = select(rows, endpoint=endpoint, stat_name="p", **keys)
+    found = found[found["rater"].isin(["", rater])]
+    return float(found["stat"].iloc[0]) if len(found) else float("nan")
+
+
+def multiplicity_statistics(trial: TrialData, rows: pd.DataFrame) -> list[Statistic]:
+    """Return the decisions of the fixed sequence that the settings name; nothing where they name none."""
+    analysis = trial.settings.analysis
+    rater = REFERENCE if REFERENCE in trial.raters else trial.raters[0]
+    p = [_main_p(rows, endpoint, rater) for endpoint in analysis.sequence]
+    found = []
+    for position, d in enumerate(fixed_sequence(analysis.sequence, p, analysis.alpha), start=1):
+        base = Statistic(
+            "multiplicity", "fixed_sequence", term=d.endpoint, method=f"fixed sequence at alpha {analysis.alpha:g}"
+        )
+        stats = {"position": float(position), "p": d.p, "tested": float(d.tested), "rejected": float(d.rejected)}
+        if analysis.holm:
+            stats["p_holm"] = d.holm
+        found += spread(base, {k: (v, "") for k, v in stats.items()}, not_estimable("the endpoint has no p value"))
+    return found

@@ -25,11 +25,20 @@ class CountEndpoint:
     column: str
     at_baseline: bool = False
 
+    @property
+    def phrase(self) -> str:
+        """The title within a sentence: "new T1 unenhancing lesions"."""
+        return self.title[0].lower() + self.title[1:]
+
 
 ENDPOINTS = (
     CountEndpoint("enhancing_lesions", "Enhancing lesions", "t1_enhancing", "lesion_count", at_baseline=True),
     CountEndpoint("new_t1_lesions", "New T1 unenhancing lesions", "t1_unenhancing", "new_lesion_count"),
     CountEndpoint("new_t2_lesions", "New or enlarging T2 lesions", "t2_lesions", "new_lesion_count"),
+    CountEndpoint(
+        "new_t1_lesions", "New T1 unenhancing lesions", "t1_unenhancing", "new_lesion_count", at_baseline=False
+    ),
+    CountEndpoint("new_t2_lesions", "New or enlarging T2 lesions", "t2_lesions", "new_lesion_count", at_baseline=False),
 )
 
 

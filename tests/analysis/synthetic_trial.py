@@ -33,6 +33,8 @@ preset = "krishnan2023"
 outcomes = ["cdp24"]
 [conventions]
 preset = "r"
+[analysis]
+bootstrap_draws = 20
 """
 
 
@@ -65,6 +67,35 @@ def visits(table, seed=2, raters=("reference", "model")):
                 rows.append((name, patient, f"week{week}", week, rater, "t2_lesions", 10, volume))
     columns = ["case_id", "patient_id", "visit", "week", "rater", "lesion_type", "lesion_count", "volume_ml"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def all_lesion_types(table, seed=4):
+    """The T2 rows with new lesions, and enhancing and unenhancing T1 rows, for both raters."""
+    rng = np.random.default_rng(seed)
+    t2 = visits(table)
+    arm = t2["patient_id"].map(table.set_index("patient_id")["arm"])
+    mean = np.where(arm == "placebo", 1.2, 0.3) * rng.gamma(1, 1, len(t2))
+    later = (t2["week"] > 0).to_numpy()
+    frames = []
+    for kind, share in (("t2_lesions", 1.5), ("t1_enhancing", 0.6), ("t1_unenhancing", 0.8)):
+        drawn = rng.poisson(mean * share)
+        new = pd.array(np.where(later, drawn, 0), dtype="Int64")
+        frame = t2.assign(lesion_type=kind, new_lesion_count=new)
+        frame.loc[~later, "new_lesion_count"] = pd.NA
+        if kind == "t1_enhancing":
+            frame = frame.assign(lesion_count=drawn, new_lesion_count=pd.array([pd.NA] * len(frame), dtype="Int64"))
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def timed_assessments(table, seed=5):
+    """EDSS, walk and peg test every 12 weeks, some of which worsen for good."""
+    rng = np.random.default_rng(seed)
+    frame = assessments(table, seed)
+    for column, base in (("t25fw_s", 6.0), ("nhpt_s", 22.0)):
+        onset = frame["patient_id"].map(dict(zip(table["patient_id"], rng.exponential(200, len(table)), strict=True)))
+        frame[column] = np.where(frame["week"] >= onset, base * 1.3, base)
+    return frame
 
 
 def assessments(table, seed=3):

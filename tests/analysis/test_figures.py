@@ -37,7 +37,13 @@ def test_figures_show_the_tidy_numbers(tmp_path):
     assert placebo.get_ydata()[1:] == pytest.approx(means.to_numpy())
     assert "simulated truth" in texts(effect.figure) or effect.figure.legends
     assert len(km.figure.axes) == 4
-    at_risk = rows[(rows["stat_name"] == "n_risk") & (rows["visit"] == "48")]["stat"].astype(int).astype(str)
+    at_risk = (
+        rows[(rows["analysis"] == "km_at_median_tlv") & (rows["stat_name"] == "n_risk") & (rows["visit"] == "48")][
+            "stat"
+        ]
+        .astype(int)
+        .astype(str)
+    )
     assert set(at_risk) <= set(texts(km.figure))
 
 

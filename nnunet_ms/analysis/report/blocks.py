@@ -66,7 +66,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
     """One estimate: its label, the cell of each rater, and what stands beside it."""
 
     label: str
@@ -122,22 +122,25 @@ def interval(estimate: float, low: float, high: float, digits: int = 1) -> str:
     return f"{number(estimate, digits)} ({number(low, digits)} to {number(high, digits)})"
 
 
-class _Numbers:
+class Numbers:
     """Looks statistics up with some keys fixed; an absent number says why."""
 
     def __init__(self, endpoints: pd.DataFrame, **keys: str) -> None:
         self.frame = select(endpoints, **keys)
 
     def get(self, stat_name: str, **keys: str) -> float:
+        """Return the number; NaN where it is absent or blank."""
         return value_of(self.frame, stat_name=stat_name, **keys)
 
     def with_limits(self, stat_name: str, digits: int = 1, factor: float = 1.0, **keys: str) -> str:
+        """Return the number times `factor` with its limits, or why it is blank."""
         values = [factor * self.get(name, **keys) for name in (stat_name, "low", "high")]
         if np.isnan(values[0]):
             return reason_of(self.frame, stat_name=stat_name, **keys) or "–"
         return interval(values[0], values[1], values[2], digits)
 
     def p(self, **keys: str) -> str:
+        """Return a p value as text, or why it is blank."""
         value = self.get("p", **keys)
         return p_text(value) if not np.isnan(value) else reason_of(self.frame, stat_name="p", **keys) or "–"
 
@@ -147,7 +150,8 @@ class _Numbers:
         return [text[0].upper() + text[1:] + "." for text in dict.fromkeys(known) if text]
 
 
-def _table(trial: TrialData, stem: str, title: str, first: str, parts: dict[str, list[_Line]]) -> TextTable:
+def rater_table(trial: TrialData, stem: str, title: str, first: str, parts: dict[str, list[Line]]) -> TextTable:
+    """Return a table with one column per rater, then truth and published numbers where a line has them."""
     lines = [line for part in parts.values() for line in part]
     truth, published = any(line.truth for line in lines), any(line.published for line in lines)
     head = [first, *trial.raters, *["simulated truth"] * truth, *["published"] * published]
@@ -158,7 +162,7 @@ def _table(trial: TrialData, stem: str, title: str, first: str, parts: dict[str,
     return TextTable(stem, title, head, rows)
 
 
-def _truth(trial: TrialData, keys: dict[str, str], digits: int = 1, factor: float = 1.0) -> str:
+def truth_cell(trial: TrialData, keys: dict[str, str], digits: int = 1, factor: float = 1.0) -> str:
     """Return the simulated truth with exactly these keys, or blank text; keys not named are blank, but for `visit`."""
     if trial.truth is None:
         return ""
@@ -168,8 +172,8 @@ def _truth(trial: TrialData, keys: dict[str, str], digits: int = 1, factor: floa
 
 def _volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> Block:
     settings = trial.settings
-    by_visit = _Numbers(endpoints, endpoint=t2_volume.ENDPOINT, analysis=t2_volume.BY_VISIT)
-    model = _Numbers(endpoints, endpoint=t2_volume.ENDPOINT, analysis=t2_volume.ANCOVA)
+    by_visit = Numbers(endpoints, endpoint=t2_volume.ENDPOINT, analysis=t2_volume.BY_VISIT)
+    model = Numbers(endpoints, endpoint=t2_volume.ENDPOINT, analysis=t2_volume.ANCOVA)
     parts = {f"Week {week_text(w)}": list(_visit_lines(trial, by_visit, week_text(w))) for w in settings.weeks}
     last = week_text(settings.weeks[-1])
     notes = ["A negative separation or difference favours the first-named arm: its lesion volume grew less."]
@@ -182,10 +186,10 @@ def _volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[s
         f"adjusted, at week {last}?",
         f"Patients with a {t2_volume.POPULATION} at the visit; the same patients for every rater.",
         [
-            _table(
+            rater_table(
                 trial, "t2_volume_by_visit", "Percent change from baseline, by arm and visit", "mean ± SE (n)", parts
             ),
-            _table(
+            rater_table(
                 trial, "t2_volume_ancova", f"ANCOVA at week {last}", "estimate (95 % CI)", _ancova_parts(trial, model)
             ),
             _covariate_table(trial, model),
@@ -195,53 +199,53 @@ def _volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[s
     )
 
 
-def _visit_lines(trial: TrialData, numbers: _Numbers, week: str) -> Iterator[_Line]:
+def _visit_lines(trial: TrialData, numbers: Numbers, week: str) -> Iterator[Line]:
     settings = trial.settings
     keys = {"endpoint": t2_volume.ENDPOINT, "analysis": t2_volume.BY_VISIT, "visit": week}
     for arm in settings.arms:
         cells = [_mean_cell(numbers, rater=rater, arm=arm, visit=week, contrast="") for rater in trial.raters]
-        yield _Line(arm, cells, _truth(trial, {**keys, "stat_name": "mean", "arm": arm}))
+        yield Line(arm, cells, truth_cell(trial, {**keys, "stat_name": "mean", "arm": arm}))
     published = PUBLISHED[settings.preset].separation if settings.preset else {}
     for arm in settings.compared_arms:
         contrast = contrast_text(arm, settings.reference_arm)
         cells = [numbers.with_limits("separation", rater=r, contrast=contrast, visit=week) for r in trial.raters]
-        truth = _truth(trial, {**keys, "stat_name": "separation", "contrast": contrast})
+        truth = truth_cell(trial, {**keys, "stat_name": "separation", "contrast": contrast})
         beside = str(published[week]) if week in published and len(settings.compared_arms) == 1 else ""
-        yield _Line(f"separation, {_minus(contrast)} (95 % CI)", cells, truth, beside)
+        yield Line(f"separation, {minus(contrast)} (95 % CI)", cells, truth, beside)
 
 
-def _mean_cell(numbers: _Numbers, **keys: str) -> str:
+def _mean_cell(numbers: Numbers, **keys: str) -> str:
     n = numbers.get("n", **keys)
     mean, se = numbers.get("mean", **keys), numbers.get("se", **keys)
     return f"{number(mean)} ± {number(se)} ({n:.0f})"
 
 
-def _ancova_parts(trial: TrialData, numbers: _Numbers) -> dict[str, list[_Line]]:
+def _ancova_parts(trial: TrialData, numbers: Numbers) -> dict[str, list[Line]]:
     settings = trial.settings
     week = week_text(settings.weeks[-1])
     keys = {"endpoint": t2_volume.ENDPOINT, "analysis": t2_volume.ANCOVA, "visit": week}
-    effects: list[_Line] = []
+    effects: list[Line] = []
     published = PUBLISHED[settings.preset].ancova_p if settings.preset else None
     for arm in settings.compared_arms:
         contrast = contrast_text(arm, settings.reference_arm)
         cells = [numbers.with_limits("difference", rater=r, contrast=contrast, term="arm") for r in trial.raters]
-        truth = _truth(trial, {**keys, "stat_name": "difference", "contrast": contrast, "term": "arm"})
-        effects.append(_Line(f"{_minus(contrast)}, percentage points", cells, truth))
+        truth = truth_cell(trial, {**keys, "stat_name": "difference", "contrast": contrast, "term": "arm"})
+        effects.append(Line(f"{minus(contrast)}, percentage points", cells, truth))
         p_values = [numbers.p(rater=r, contrast=contrast, term="arm") for r in trial.raters]
-        effects.append(_Line("p", p_values, "", str(published or "") if len(settings.compared_arms) == 1 else ""))
+        effects.append(Line("p", p_values, "", str(published or "") if len(settings.compared_arms) == 1 else ""))
     means = [
-        _Line(
+        Line(
             arm,
             [numbers.with_limits("ls_mean", rater=rater, arm=arm) for rater in trial.raters],
-            _truth(trial, {**keys, "stat_name": "ls_mean", "arm": arm}),
+            truth_cell(trial, {**keys, "stat_name": "ls_mean", "arm": arm}),
         )
         for arm in settings.arms
     ]
-    patients = _Line("patients", [f"{numbers.get('n', rater=r, term='model'):.0f}" for r in trial.raters])
+    patients = Line("patients", [f"{numbers.get('n', rater=r, term='model'):.0f}" for r in trial.raters])
     return {"": [patients], "Adjusted difference": effects, "Least-squares means, %": means}
 
 
-def _covariate_table(trial: TrialData, numbers: _Numbers) -> TextTable:
+def _covariate_table(trial: TrialData, numbers: Numbers) -> TextTable:
     terms = select(numbers.frame, stat_name="coefficient")["term"].drop_duplicates()
     lines = []
     for term in terms:
@@ -249,14 +253,14 @@ def _covariate_table(trial: TrialData, numbers: _Numbers) -> TextTable:
         for rater in trial.raters:
             value, p = numbers.get("coefficient", rater=rater, term=term), numbers.p(rater=rater, term=term)
             cells.append(f"{number(value, 2)}, {p}")
-        lines.append(_Line(term.replace("_", " "), cells))
-    return _table(trial, "t2_volume_ancova_covariates", "Covariates of the ANCOVA", "coefficient, p", {"": lines})
+        lines.append(Line(term.replace("_", " "), cells))
+    return rater_table(trial, "t2_volume_ancova_covariates", "Covariates of the ANCOVA", "coefficient, p", {"": lines})
 
 
 def _progression_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str], outcome: str) -> Block:
     name, rule = outcome.upper(), trial.settings.rule
-    cox = _Numbers(endpoints, endpoint=outcome, analysis=progression.COX)
-    km = _Numbers(endpoints, endpoint=outcome, analysis=progression.KM)
+    cox = Numbers(endpoints, endpoint=outcome, analysis=progression.COX)
+    km = Numbers(endpoints, endpoint=outcome, analysis=progression.KM)
     last = week_text(trial.settings.weeks[-1])
     rule_notes = [_rule_note(rule, OUTCOMES[outcome])] if rule else []
     return Block(
@@ -266,11 +270,11 @@ def _progression_block(trial: TrialData, endpoints: pd.DataFrame, figures: Seque
         "Patients with a baseline mask of every rater and a volume above 0 (or set so, see notes); the same patients "
         "for every rater.",
         [
-            _table(
+            rater_table(
                 trial, f"{outcome}_cox", "Cox regression on log TLV", "estimate (95 % CI)",
                 _cox_parts(trial, cox, outcome),
             ),
-            _table(
+            rater_table(
                 trial, f"{outcome}_km", f"Free of {name} at week {last}, by half of baseline TLV", "% (95 % CI)",
                 _km_parts(trial, km, outcome, last),
             ),
@@ -301,33 +305,33 @@ def _rule_note(rule: ProgressionRule, outcome: Outcome) -> str:
     )
 
 
-def _cox_parts(trial: TrialData, numbers: _Numbers, outcome: str) -> dict[str, list[_Line]]:
+def _cox_parts(trial: TrialData, numbers: Numbers, outcome: str) -> dict[str, list[Line]]:
     raters, preset = trial.raters, trial.settings.preset
     keys = {"endpoint": outcome, "analysis": progression.COX, "term": "log_tlv", "stat_name": "hazard_ratio"}
-    truth = _truth(trial, keys, 2)
+    truth = truth_cell(trial, keys, 2)
     published = str(PUBLISHED[preset].hazard_ratio.get(outcome, "")) if preset else ""
     counts = [f"{numbers.get('events', rater=r):.0f} of {numbers.get('n', rater=r):.0f}" for r in raters]
     ratios = [numbers.with_limits("hazard_ratio", 2, rater=r) for r in raters]
     return {
         "": [
-            _Line("hazard ratio per unit of log TLV", ratios, truth, published),
-            _Line("p", [numbers.p(rater=r) for r in raters]),
-            _Line("patients with event", counts),
+            Line("hazard ratio per unit of log TLV", ratios, truth, published),
+            Line("p", [numbers.p(rater=r) for r in raters]),
+            Line("patients with event", counts),
         ]
     }
 
 
-def _km_parts(trial: TrialData, numbers: _Numbers, outcome: str, week: str) -> dict[str, list[_Line]]:
+def _km_parts(trial: TrialData, numbers: Numbers, outcome: str, week: str) -> dict[str, list[Line]]:
     raters = trial.raters
     medians = [f"{number(numbers.get('tlv', rater=r, term='median'), 2)}" for r in raters]
-    parts = {"": [_Line("median TLV of all arms, ml", medians)]}
+    parts = {"": [Line("median TLV of all arms, ml", medians)]}
     keys = {"endpoint": outcome, "analysis": progression.KM, "visit": week, "stat_name": "survival"}
     for arm in trial.settings.arms:
         lines = []
         for term, label in ((progression.LOW, "TLV ≤ median"), (progression.HIGH, "TLV > median")):
             cells = [numbers.with_limits("survival", 1, 100, rater=r, arm=arm, term=term, visit=week) for r in raters]
-            lines.append(_Line(label, cells, _truth(trial, {**keys, "arm": arm, "term": term}, 1, 100)))
-        lines.append(_Line("log-rank", [numbers.p(rater=r, arm=arm, term=progression.LOGRANK) for r in raters]))
+            lines.append(Line(label, cells, truth_cell(trial, {**keys, "arm": arm, "term": term}, 1, 100)))
+        lines.append(Line("log-rank", [numbers.p(rater=r, arm=arm, term=progression.LOGRANK) for r in raters]))
         parts[arm] = lines
     return parts
 
@@ -336,7 +340,7 @@ def _agreement_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequenc
     frame = select(endpoints, endpoint="agreement")
     rows = []
     for (rater, rule), found in frame.groupby(["rater", "analysis"], sort=False):
-        metrics = _Numbers(found)
+        metrics = Numbers(found)
         cells = [_agreement_cell(metrics, metric) for metric in METRICS]
         rows.append([f"{rater}, {rule}", *cells])
     preset = trial.settings.preset
@@ -359,7 +363,7 @@ def _agreement_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequenc
     return Block("agreement", "Agreement of masks", question, population, [table], shown, notes)
 
 
-def _agreement_cell(metrics: _Numbers, metric: str) -> str:
+def _agreement_cell(metrics: Numbers, metric: str) -> str:
     mean, sd = metrics.get("mean", term=metric), metrics.get("sd", term=metric)
     if np.isnan(mean):
         return "–"
@@ -368,7 +372,7 @@ def _agreement_cell(metrics: _Numbers, metric: str) -> str:
 
 def _disposition_block(trial: TrialData, endpoints: pd.DataFrame) -> Block:
     settings = trial.settings
-    counts = _Numbers(endpoints, endpoint=disposition.ENDPOINT)
+    counts = Numbers(endpoints, endpoint=disposition.ENDPOINT)
     weeks = [week_text(w) for w in (settings.baseline_week, *settings.weeks)]
     terms = [(t, "") for t in (disposition.IN_TABLE, disposition.WITH_BASELINE)]
     terms += [(disposition.AT_VISIT, week) for week in weeks]
@@ -412,5 +416,6 @@ def _names(arms: Sequence[str]) -> str:
     return " or ".join(arms)
 
 
-def _minus(contrast: str) -> str:
+def minus(contrast: str) -> str:
+    """Return a contrast with a true minus sign."""
     return contrast.replace(" - ", f" {MINUS} ")
