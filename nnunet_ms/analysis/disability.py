@@ -230,10 +230,6 @@ def derive_progression(
     Returns
     -------
     pandas.DataFrame
-        Per patient, in the order of `patients`: `patient_id, arm, outcome, baseline, onset_week,
-        confirmation_week, event, time_weeks, reason, component`. Without an event, time is the last assessment that
-        could have confirmed (0 if there is none), `onset_week` that of an open progression, and `reason` says why
-        there is no event. `time_weeks` is NaN where a timed test has no baseline: such patients cannot be analysed.
         Per patient, in the order of `patients`: `patient_id, arm, outcome, baseline, onset_week, confirmation_week,
         event, time_weeks, reason, component`. Without an event, time is the last assessment that could have confirmed
         (0 if there is none), `onset_week` that of an open progression, and `reason` says why there is no event.

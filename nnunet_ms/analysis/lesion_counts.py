@@ -23,7 +23,7 @@ class CountEndpoint:
     title: str
     lesion_type: str
     column: str
-    at_baseline: bool = False
+    at_baseline: bool
 
     @property
     def phrase(self) -> str:
@@ -33,8 +33,6 @@ class CountEndpoint:
 
 ENDPOINTS = (
     CountEndpoint("enhancing_lesions", "Enhancing lesions", "t1_enhancing", "lesion_count", at_baseline=True),
-    CountEndpoint("new_t1_lesions", "New T1 unenhancing lesions", "t1_unenhancing", "new_lesion_count"),
-    CountEndpoint("new_t2_lesions", "New or enlarging T2 lesions", "t2_lesions", "new_lesion_count"),
     CountEndpoint(
         "new_t1_lesions", "New T1 unenhancing lesions", "t1_unenhancing", "new_lesion_count", at_baseline=False
     ),
