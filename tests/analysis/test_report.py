@@ -58,7 +58,7 @@ def found(folder):
 
 def test_page_is_self_contained_and_described(folder, found):
     images = found.named("img")
-    assert len(images) == 3
+    assert len(images) == 7  # two of T2 volume, four of CDP24, one of the agreement of effects
     for image in images:
         assert image["src"].startswith("data:image/svg+xml;base64,")
         assert image["alt"].strip()
@@ -75,7 +75,7 @@ def test_page_is_self_contained_and_described(folder, found):
 
 
 def test_every_block_says_that_data_are_simulated(tmp_path, found):
-    assert found.texts.count("simulated data") == len(found.named("section")) == 4
+    assert found.texts.count("simulated data") == len(found.named("section")) == 6
     real = SETTINGS.replace("simulated = true", "simulated = false").replace('truth = "truth.json"\n', "")
     text = " ".join(page(tmp_path / "real", real).texts).lower()
     assert "simulated" not in text
