@@ -229,16 +229,18 @@ def summary(estimates: pd.DataFrame) -> pd.DataFrame:
             truth = float(truths[(truths[list(target.truth)] == pd.Series(target.truth)).all(axis=1)]["stat"].iloc[0])
             truth = float(np.log(truth)) if target.log else truth
             of_target = part[part["target"] == target.name]
-            rows.append({"preset": name, "scenario": scenario, "target": target.name} | _row(of_target, truth, target))
+            rows.append(
+                {"preset": name, "scenario": scenario, "target": target.name}
+                | _row(of_target, truth, target.is_effect and scenario == "none", target)
+            )
     return pd.DataFrame(rows)
 
 
-def _row(part: pd.DataFrame, truth: float, target: Target) -> dict[str, Any]:
+def _row(part: pd.DataFrame, truth: float, is_null: bool, target: Target) -> dict[str, Any]:
     usable = part[part["low"].notna() & part["high"].notna()]
     n, error = len(usable), usable["value"] - truth
     covered = float(((usable["low"] <= truth) & (truth <= usable["high"])).mean())
     rejected = float((usable["p"] < 0.05).mean()) if target.is_effect else float("nan")
-    is_null = target.is_effect and abs(truth) < 1e-3  # 0 but for the error of the quadrature (`truth.PATIENTS`)
     row = {
         "trials": len(part),
         "not_estimable": len(part) - n,

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
+from nnunet_ms.analysis.linear_systems import inverse_or_nan, solve_or_none
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
 
@@ -138,7 +140,7 @@ def fit_cox(
     spread = columns.std(axis=0)
     wild = [name for name, b, s in zip(names, beta, spread, strict=True) if abs(b) * s > INFINITE]
     # a coefficient on its way to infinity keeps a standard error that grows with it
-    covariance = _inverse(information)
+    covariance = inverse_or_nan(information)
     wide = [name for i, name in enumerate(names) if not 0 < covariance[i, i] * spread[i] ** 2 < 1e4]
     if wild or wide or not converged:
         which = ", ".join(dict.fromkeys([*wild, *wide])) or ", ".join(names)
@@ -193,7 +195,7 @@ def maximise(
     beta = np.zeros(sets.X.shape[1]) if start is None else start
     value, score, information = derivatives(sets, beta, ties, count)
     for _ in range(MAXIMUM_STEPS):
-        step = _solve(information, score)
+        step = solve_or_none(information, score)
         if step is None:
             return beta, value, information, False
         if float(score @ step) < 1e-20 * max(1.0, abs(value)):
@@ -304,17 +306,3 @@ def _concordance(
         agree += float(((gap > 0) & ~tied).sum()) + float(tied.sum()) / 2
         total += float(later.sum())
     return agree / total if total else NAN
-
-
-def _solve(matrix: Floats, vector: Floats) -> Floats | None:
-    try:
-        return np.asarray(np.linalg.solve(matrix, vector))
-    except np.linalg.LinAlgError:
-        return None
-
-
-def _inverse(matrix: Floats) -> Floats:
-    try:
-        return np.asarray(np.linalg.inv(matrix))
-    except np.linalg.LinAlgError:
-        return np.full(matrix.shape, np.nan)

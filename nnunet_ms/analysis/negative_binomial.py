@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln, polygamma, psi
 
+from nnunet_ms.analysis.linear_systems import inverse_or_nan, solve_or_none
+
 Floats = npt.NDArray[np.float64]
 
 MAXIMUM_STEPS = 100
@@ -61,12 +63,12 @@ def fit_poisson(y: Floats, X: Floats, offset: Floats, weights: Floats | None = N
         score = X.T @ (w * (y - mu))
         converged = bool(np.abs(score).max() < SCORE_TOLERANCE * max(1.0, float(w @ y)))
         information = (X * (w * mu)[:, None]).T @ X
-        step = _solve(information, score)
+        step = solve_or_none(information, score)
         if converged or step is None:
             break
         beta = beta + step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-300))
     mu = np.exp(np.clip(X @ beta + offset, -30, 30))
-    covariance = _inverse((X * (w * mu)[:, None]).T @ X)
+    covariance = inverse_or_nan((X * (w * mu)[:, None]).T @ X)
     log_likelihood = float(w @ (y * np.log(mu) - mu - gammaln(y + 1)))
     return CountFit(beta, 0.0, log_likelihood, covariance, covariance, converged)
 
@@ -108,8 +110,8 @@ def fit_negative_binomial(
     value, _, hessian = _derivatives(y, X, offset, w, theta)
     alpha, k = float(np.exp(theta[-1])), X.shape[1]
     mu = np.exp(np.clip(X @ theta[:-1] + offset, -30, 30))
-    expected = _inverse((X * (w * mu / (1 + alpha * mu))[:, None]).T @ X)
-    observed = _inverse(-hessian)[:k, :k]
+    expected = inverse_or_nan((X * (w * mu / (1 + alpha * mu))[:, None]).T @ X)
+    observed = inverse_or_nan(-hessian)[:k, :k]
     return CountFit(theta[:-1], alpha, value, expected, observed, converged)
 
 
@@ -166,17 +168,3 @@ def _first_guess(y: Floats, X: Floats, offset: Floats, w: Floats) -> Floats:
     beta = np.zeros(X.shape[1])
     beta[0] = np.log(max(float(w @ y), 0.5) / float(w @ np.exp(offset)))
     return beta
-
-
-def _solve(matrix: Floats, vector: Floats) -> Floats | None:
-    try:
-        return np.asarray(np.linalg.solve(matrix, vector))
-    except np.linalg.LinAlgError:
-        return None
-
-
-def _inverse(matrix: Floats) -> Floats:
-    try:
-        return np.asarray(np.linalg.inv(matrix))
-    except np.linalg.LinAlgError:
-        return np.full(matrix.shape, np.nan)

@@ -25,8 +25,7 @@ def test_cohort_is_that_of_the_paper(preset):
     assert preset.patients == patients
     assert volume.mean() == pytest.approx(mean_ml, rel=0.04)
     assert volume.std() == pytest.approx(sd_ml, rel=0.08)
-    # years: the normal distribution is cut at the trial's age limits, which takes 1.2 off oratorio's mean
-    assert drawn.age_years.mean() == pytest.approx(age, abs=1.3)
+    assert drawn.age_years.mean() == pytest.approx(age, abs=0.6)
     attended = (np.array(preset.mri_weeks) <= drawn.discontinued_week[:, None]).sum(axis=1).mean()
     assert attended * patients == pytest.approx(visits, rel=0.01)
     sizes = np.bincount(cohort.draw_arms(preset, patients, np.random.default_rng(0)))
