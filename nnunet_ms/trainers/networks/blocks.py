@@ -15,7 +15,7 @@ class Convolution(nn.Conv3d):
     """`Conv3d` that is fast for inference on a CPU; parameters, names and results are those of `Conv3d`.
 
     PyTorch sends convolutions of one narrow image, and 1x1x1 ones on a single thread, to an unvectorised fallback;
-    called by name, its own vectorised one takes a third of the time (benchmarks/cpu_inference.py).
+    called by name, its own vectorised one is faster (benchmarks/cpu_inference.py).
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
