@@ -279,14 +279,13 @@ def _univariable_problem(time: Floats, happened: npt.NDArray[np.bool_], x: Float
     problem = _problem(x[:, None], happened, ["covariate"])
     if problem:
         return problem
-    extremes = [(x[time >= t].min(), x[time >= t].max()) for t in time[happened]]
-    if all(low == high for low, high in extremes):
+    times, which = np.unique(time[happened], return_inverse=True)
+    low, high = (np.array([pick(x[time >= t]) for t in times]) for pick in (np.min, np.max))
+    if (low == high).all():
         return "the covariate does not vary among the patients at risk"
     # the likelihood has no maximum when every event has the highest (or every one the lowest) value at risk
     values = x[happened]
-    if all(v == high for v, (_, high) in zip(values, extremes, strict=True)) or all(
-        v == low for v, (low, _) in zip(values, extremes, strict=True)
-    ):
+    if (values == high[which]).all() or (values == low[which]).all():
         return "the covariate separates patients with and without event"
     return ""
 
@@ -297,12 +296,13 @@ def _concordance(
     """Return Harrell's C within strata: pairs of event and later time, ties of risk count half (R: `concordance`)."""
     time = np.asarray(weeks, float)
     group = np.zeros(len(time)) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
+    margin = 1e-9 * max(1.0, float(np.abs(risk).max()))  # the same predictor by another order of sums is a tie
     agree = total = 0.0
-    for i in np.flatnonzero(happened):
-        later = (group == group[i]) & ((time > time[i]) | ((time == time[i]) & ~happened))
-        gap = risk[i] - risk[later]
-        # the same linear predictor reached by another order of sums is a tie
-        tied = np.abs(gap) < 1e-9 * max(1.0, float(np.abs(risk).max()))
-        agree += float(((gap > 0) & ~tied).sum()) + float(tied.sum()) / 2
-        total += float(later.sum())
+    for t, g in sorted(set(zip(time[happened].tolist(), group[happened].tolist(), strict=True))):
+        same = group == g
+        later = np.sort(risk[same & ((time > t) | ((time == t) & ~happened))])
+        own = risk[same & (time == t) & happened]
+        below, tied = (np.searchsorted(later, own + shift) for shift in (-margin, margin))
+        agree += float((below + tied).sum()) / 2
+        total += float(len(later) * len(own))
     return agree / total if total else NAN

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.simulation.presets import Arm, Hazard, TimedTest, TrialPreset
+from nnunet_ms.simulation.presets import GRIDS, Arm, Hazard, TimedTest, TrialPreset
 from nnunet_ms.simulation.trial_presets import WEEKS_PER_YEAR
 
 Numbers = npt.NDArray[np.float64]
@@ -51,6 +51,13 @@ def draw_baseline(preset: TrialPreset, n: int, rng: np.random.Generator) -> Base
     female, us = rng.random(n) < preset.female_share, rng.random(n) < preset.us_share
     log_tlv = np.log(preset.tlv_median_ml) + preset.tlv_log_sd * deviation
     return Baseline(np.round(age, 1), female, us, edss, log_tlv, _draw_discontinuation(preset, n, rng))
+
+
+def baseline_lesions(preset: TrialPreset, volume_ml: Numbers) -> Indices:
+    """Return the number of T2 lesions of typical size that each baseline volume stands for, at least 1."""
+    sizes = GRIDS[preset.grid].sizes
+    mean_ml = sizes.median_mm3 * np.exp(sizes.log_sd**2 / 2) / 1000
+    return np.maximum(1, np.rint(volume_ml / mean_ml)).astype(np.int64)
 
 
 def draw_log_tlv(preset: TrialPreset, arm: Indices, log_tlv: Numbers, rng: np.random.Generator) -> Numbers:

@@ -8,6 +8,7 @@ zero, gives the value that estimates tend to, without the noise of simulated eve
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from nnunet_ms.simulation.cohort import Numbers
 from nnunet_ms.simulation.presets import TrialPreset
@@ -19,10 +20,17 @@ NODES, WEIGHTS = (NODES + 1) / 2, WEIGHTS / 2  # on [0, 1]
 
 @dataclass(frozen=True)
 class Expected:
-    """Probabilities per patient and visit after baseline, (n, visits): `event` there, `at_risk` just before it."""
+    """Probabilities per patient and visit after baseline, (n, visits): `event` there, `at_risk` just before it.
+
+    Multiplied by a weight per patient, where patients stand for different shares of a trial.
+    """
 
     event: Numbers
     at_risk: Numbers
+
+    def of(self, chosen: npt.NDArray[np.bool_]) -> "Expected":
+        """Return the rows of some patients."""
+        return Expected(self.event[chosen], self.at_risk[chosen])
 
 
 def expected_events(preset: TrialPreset, hazard_per_year: Numbers, confirmation_weeks: float) -> Expected:
@@ -56,35 +64,54 @@ def expected_events(preset: TrialPreset, hazard_per_year: Numbers, confirmation_
     return Expected(shown * _attending(preset, confirming), at_risk)
 
 
-def limit_of_cox(expected: Expected, X: Numbers) -> Numbers:
+def limits_of_cox(expected: Expected, X: Numbers, strata: npt.NDArray[np.generic] | None = None) -> Numbers:
     """Coefficients, (k,), that Cox regression with Efron's ties tends to [1]_; Newton's method.
 
     Parameters
     ----------
     expected : Expected
     X : (n, k) float array
-        Covariates; every row weighs the same.
+        Covariates.
+    strata : (n,) array, optional
+        Each value has a baseline hazard of its own.
 
     References
     ----------
     .. [1] Lin DY, Wei LJ. J Am Stat Assoc 84:1074-1078, 1989 (the limit of a Cox model that need not hold).
     """
     X = X - X.mean(axis=0)
-    powers = np.hstack([np.ones((len(X), 1)), X, (X[:, :, None] * X[:, None, :]).reshape(len(X), -1)])
+    values = np.zeros(len(X)) if strata is None else strata
+    groups = [values == value for value in np.unique(values)]
+    parts = [(expected.of(group), X[group], moments(X[group])) for group in groups]
     beta = np.zeros(X.shape[1])
     for _ in range(30):
-        score, information = _score(expected, X, powers, beta)
-        step = np.linalg.solve(information, score)
+        found = [_score(*part, beta) for part in parts]
+        step = np.linalg.solve(sum(f[1] for f in found), sum(f[0] for f in found))
         beta += step
         if np.abs(step).max() < 1e-10:
             break
     return beta
 
 
+def limit_of_cox(expected: Expected, x: Numbers, strata: npt.NDArray[np.generic] | None = None) -> float:
+    """Coefficient of one covariate (n,), as `limits_of_cox`."""
+    return float(limits_of_cox(expected, x[:, None], strata)[0])
+
+
 def limit_of_kaplan_meier(expected: Expected, visit: int) -> float:
     """Survival after the `visit`-th visit after baseline that the Kaplan-Meier estimate tends to."""
+    return float(survival_steps(expected)[visit])
+
+
+def survival_steps(expected: Expected) -> Numbers:
+    """Survival that the Kaplan-Meier estimate tends to, (1 + visits,): 1 at baseline, then after every visit."""
     hazard = expected.event.sum(axis=0) / expected.at_risk.sum(axis=0)
-    return float(np.prod(1 - hazard[:visit]))
+    return np.concatenate([[1.0], np.cumprod(1 - hazard)])
+
+
+def moments(X: Numbers) -> Numbers:
+    """Return 1, every covariate and every product of two, (n, 1 + k + k * k)."""
+    return np.hstack([np.ones((len(X), 1)), X, (X[:, :, None] * X[:, None, :]).reshape(len(X), -1)])
 
 
 def _attending(preset: TrialPreset, weeks: Numbers) -> Numbers:

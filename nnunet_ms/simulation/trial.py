@@ -168,7 +168,7 @@ def simulate_patient(preset: TrialPreset, seed: int, index: int, arm: int) -> Si
         baseline=baseline,
         volume_ml=tuple(volume_ml.tolist()),
         activity=cohort.draw_activity(preset, np.array([arm]), activity),
-        black_holes=int(activity.binomial(baseline_count(preset, volume_ml[0]), preset.black_hole_share)),
+        black_holes=int(activity.binomial(cohort.baseline_lesions(preset, volume_ml[:1])[0], preset.black_hole_share)),
         onset_week=tuple(float(onset[0]) for onset in onsets),
         edss=tuple(edss[0].tolist()),
         t25fw_s=tuple(timed[0][0].tolist()),
@@ -196,13 +196,6 @@ def clinical_tables(settings: TrialSettings, patients: Sequence[SimulatedPatient
     }
 
 
-def baseline_count(preset: TrialPreset, volume_ml: float) -> int:
-    """Return the number of T2 lesions of typical size that a baseline volume stands for, at least 1."""
-    sizes = GRIDS[preset.grid].sizes
-    mean_ml = sizes.median_mm3 * np.exp(sizes.log_sd**2 / 2) / 1000
-    return max(1, round(volume_ml / mean_ml))
-
-
 def visit_table(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -> pd.DataFrame:
     """Lesions as both raters would report them (`tables.VISITS`), for a trial without images."""
     rows = [row for p in patients for row in _visit_rows(settings, p)]
@@ -218,7 +211,7 @@ def _visit_rows(settings: TrialSettings, p: SimulatedPatient) -> Iterator[tuple[
         "t1_unenhancing": p.activity.new_t1[0],
     }
     count = {
-        "t2_lesions": baseline_count(preset, p.volume_ml[0]) + np.cumsum(new["t2_lesions"]),
+        "t2_lesions": cohort.baseline_lesions(preset, np.array(p.volume_ml[:1]))[0] + np.cumsum(new["t2_lesions"]),
         "t1_enhancing": new["t1_enhancing"],
         "t1_unenhancing": p.black_holes + np.cumsum(new["t1_unenhancing"]),
     }

@@ -8,9 +8,9 @@ import pytest
 from lifelines import CoxPHFitter, KaplanMeierFitter  # 0.30.3
 
 from nnunet_ms.simulation import cohort
-from nnunet_ms.simulation.expected_cox import expected_events, limit_of_cox, limit_of_kaplan_meier
+from nnunet_ms.simulation.expected_cox import expected_events, limit_of_kaplan_meier, limits_of_cox
 from nnunet_ms.simulation.trial_presets import DEMO, OLYMPUS
-from nnunet_ms.simulation.truth import observed_progression
+from nnunet_ms.simulation.truth_population import observed_progression
 
 N = 12_000
 
@@ -42,7 +42,7 @@ def test_probabilities_are_the_shares_of_the_drawn_cohort(large):
 def test_cox_on_the_drawn_cohort_is_near_the_limit(large, columns):
     _, frame, expected = large
     fit = CoxPHFitter().fit(frame[["time", "event", *columns]], "time", "event", fit_options={"precision": 1e-10})
-    limit = limit_of_cox(expected, frame[columns].to_numpy(float))
+    limit = limits_of_cox(expected, frame[columns].to_numpy(float))
     for name, value in zip(columns, limit, strict=True):
         assert fit.params_[name] == pytest.approx(value, abs=3.5 * fit.standard_errors_[name])
 
@@ -59,6 +59,6 @@ def test_frequent_visits_and_no_drop_out_give_back_the_hazard_ratio():
     preset = replace(DEMO, assessment_weeks=tuple(range(261)), discontinuations_per_year=0.0)
     arm = np.repeat([0.0, 1.0], 50)
     expected = expected_events(preset, 0.2 * np.exp(-0.5 * arm), 24)
-    assert limit_of_cox(expected, arm[:, None])[0] == pytest.approx(-0.5, abs=0.002)
+    assert limits_of_cox(expected, arm[:, None])[0] == pytest.approx(-0.5, abs=0.002)
     survival = limit_of_kaplan_meier(expected_events(preset, np.full(3, 0.2), 24), 100)
     assert survival == pytest.approx(np.exp(-0.2 * 100 * 7 / 365.25), abs=1e-9)

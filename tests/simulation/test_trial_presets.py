@@ -65,7 +65,7 @@ def test_counts_per_scan_are_the_arms(preset):
 
 @pytest.mark.parametrize(("preset", "outcome", "events"), [(OPERA2, "cdp24", 74), (ORATORIO, "9hpt24", 101)])
 def test_numbers_of_events_are_those_of_the_paper(preset, outcome, events):
-    from nnunet_ms.simulation.truth import observed_progression
+    from nnunet_ms.simulation.truth_population import observed_progression
 
     rng = np.random.default_rng(2)
     hazard = preset.edss if outcome == "cdp24" else preset.nhpt.hazard
