@@ -1,7 +1,7 @@
 """Analysis of covariance with least-squares means, as R's `lm` and `emmeans` give them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import scipy.stats
 import statsmodels.regression.linear_model
 
 from nnunet_ms.analysis.design_matrix import Design, arm_design, few_in_an_arm
+from nnunet_ms.analysis.robust_covariance import RobustEstimate, RobustFit, robust_fit
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,7 +43,11 @@ class Mean:
 
 @dataclass(frozen=True)
 class Ancova:
-    """A fitted model. `problem` says why it is empty; `dropped` names covariates left out because they are constant."""
+    """A fitted model. `problem` says why it is empty; `dropped` names covariates left out because they are constant.
+
+    `contrasts_robust` and `means_robust` repeat the estimates with standard errors that hold where arms differ in
+    variance (`robust_covariance.py`); empty, with `robust_problem`, where those do not exist.
+    """
 
     contrasts: tuple[Coefficient, ...] = ()
     covariates: tuple[Coefficient, ...] = ()
@@ -51,6 +56,9 @@ class Ancova:
     dropped: tuple[str, ...] = ()
     problem: str = ""
     intercept: Coefficient | None = None
+    contrasts_robust: tuple[Coefficient, ...] = ()
+    means_robust: tuple[Mean, ...] = ()
+    robust_problem: str = ""
 
 
 def ancova(
@@ -100,7 +108,8 @@ def ancova(
     table = [_coefficient(fit, i, name, quantile) for i, name in enumerate(design.names)]
     last = len(arms)
     means = tuple(_mean(fit, design, arm, frame, quantile) for arm in arms)
-    return Ancova(tuple(table[1:last]), tuple(table[last:]), means, len(frame), design.dropped, "", table[0])
+    found = Ancova(tuple(table[1:last]), tuple(table[last:]), means, len(frame), design.dropped, "", table[0])
+    return _with_robust(found, robust_fit(y, design.X), design, confidence)
 
 
 def ranked_ancova(
@@ -164,3 +173,25 @@ def _mean(
     se = float(np.sqrt(point @ fit.cov_params() @ point))
     n = int((frame["arm"] == arm).sum())
     return Mean(arm, estimate, se, estimate - quantile * se, estimate + quantile * se, n)
+
+
+def _with_robust(found: Ancova, fit: RobustFit, design: Design, confidence: float) -> Ancova:
+    points = [np.eye(design.X.shape[1])[i] for i in range(1, len(design.arms))]
+    points += [design.arm_point(mean.arm) for mean in found.means]
+    estimates = [fit.combination(point) for point in points]
+    problem = next((e.problem for e in estimates if e.problem), "")
+    if problem:
+        return replace(found, robust_problem=problem)
+    table = [_robust_coefficient(e, c.term, confidence) for e, c in zip(estimates, found.contrasts, strict=False)]
+    rest = [
+        _robust_coefficient(e, m.arm, confidence) for e, m in zip(estimates[len(table) :], found.means, strict=True)
+    ]
+    means = (Mean(c.term, c.estimate, c.se, c.low, c.high, m.n) for c, m in zip(rest, found.means, strict=True))
+    return replace(found, contrasts_robust=tuple(table), means_robust=tuple(means))
+
+
+def _robust_coefficient(found: RobustEstimate, name: str, confidence: float) -> Coefficient:
+    t = found.estimate / found.se
+    half = float(scipy.stats.t.ppf(0.5 + confidence / 2, found.df)) * found.se
+    p = 2 * float(scipy.stats.t.sf(abs(t), found.df))
+    return Coefficient(name, found.estimate, found.se, t, found.df, p, found.estimate - half, found.estimate + half)

@@ -10,7 +10,7 @@ from nnunet_ms.analysis.trial_data import TrialData, exclusion_table
 from nnunet_ms.analysis.volume_change import mean_change, percent_change, separation
 
 ENDPOINT = "t2_volume_percent_change"
-BY_VISIT, ANCOVA = "by_visit", "ancova"
+BY_VISIT, ANCOVA, ROBUST = "by_visit", "ancova", "ancova_hc2"
 POPULATION = "baseline and follow-up mask of every rater"
 POINTS = "percentage points"
 NAN = float("nan")
@@ -96,7 +96,18 @@ def _model(trial: TrialData, table: pd.DataFrame, base: Statistic) -> list[Stati
         *_contrast_rows(fit, trial, keys),
         *_mean_rows(fit, trial, keys),
         *_covariate_rows(fit, keys),
+        *_robust_rows(fit, trial, keys),
     ]
+
+
+def _robust_rows(fit: Ancova, trial: TrialData, keys: Statistic) -> list[Statistic]:
+    """Return the same estimates with standard errors that hold where arms differ in variance."""
+    text = f"{keys.method}; HC2 standard errors, Bell-McCaffrey degrees of freedom"
+    robust = replace(
+        fit, contrasts=fit.contrasts_robust, means=fit.means_robust, problem=fit.problem or fit.robust_problem
+    )
+    beside = replace(keys, analysis=ROBUST, method=text)
+    return [*_contrast_rows(robust, trial, beside), *_mean_rows(robust, trial, beside)]
 
 
 def _method(fit: Ancova, weights: str) -> str:
