@@ -26,7 +26,7 @@ from nnunet_ms.analysis.mmrm import fit_mmrm
 from nnunet_ms.analysis.survival import kaplan_meier, logrank, mean_time_difference, restricted_mean, survival_at
 from nnunet_ms.analysis.volume_change import separation
 from nnunet_ms.simulation import cohort, tables_reader
-from nnunet_ms.simulation.expected_cox import limits_of_cox, moments
+from nnunet_ms.simulation.expected_cox import Expected, limits_of_cox, moments
 from nnunet_ms.simulation.presets import Hazard, TrialPreset
 from nnunet_ms.simulation.truth_population import draw_population, expected_outcome, observed_progression, outcomes
 from nnunet_ms.simulation.truth_progression import (
@@ -217,7 +217,8 @@ def cox(trial: Trial, outcome: str, covariate: str) -> Estimate:
 def cox_stratified(trial: Trial, outcome: str) -> Estimate:
     """Log hazard ratio of the arm within regions."""
     x = trial.arm.astype(float)[:, None]
-    return _log_hazard(fit_cox(*trial.survival[outcome], x, ["arm"], TIES, trial.baseline.us).term("arm"))
+    fit = fit_cox(*trial.survival[outcome], x, ["arm"], TIES, trial.baseline.us).term("arm")
+    return _log_hazard(fit, _linear(trial, outcome, "arm")[0])  # of the model without strata: nearly the same
 
 
 def cox_joint(trial: Trial, outcome: str, term: str) -> Estimate:
@@ -230,7 +231,8 @@ def cox_subgroup(trial: Trial, outcome: str, term: str) -> Estimate:
     """Log hazard ratio of the arm within a subgroup."""
     time, event = trial.survival[outcome]
     chosen = SUBGROUPS[term](trial.baseline)
-    return _log_hazard(cox_univariable(time[chosen], event[chosen], trial.arm[chosen].astype(float), TIES))
+    fit = cox_univariable(time[chosen], event[chosen], trial.arm[chosen].astype(float), TIES)
+    return _log_hazard(fit, _linear(trial, outcome, "arm", term)[0])
 
 
 def interaction_test(trial: Trial, outcome: str) -> Estimate:
@@ -262,7 +264,7 @@ def mean_time(trial: Trial, outcome: str) -> Estimate:
     horizon = float(trial.preset.mri_weeks[-1])
     a, b = (restricted_mean(time[trial.arm == arm], event[trial.arm == arm], horizon) for arm in (1, 0))
     gap = mean_time_difference(a, b)
-    return Estimate(gap.estimate, gap.low, gap.high, gap.p)
+    return Estimate(gap.estimate, gap.low, gap.high, gap.p, float(_linear(trial, outcome, "arm")[0]))
 
 
 def survival_of_group(trial: Trial, outcome: str, arm: int, half: str, week: float) -> Estimate:
@@ -322,9 +324,10 @@ def _log_hazard(fit: Cox, linear: float = NAN) -> Estimate:
 
 @dataclass(frozen=True)
 class Expansion:
-    """First-order expansion of a Cox estimate at its limit `beta` (k,): visit by visit the hazard `step` (visits,)
-    and the mean covariate among those who progress `mean` (visits, k); `expected` score per patient; `inverse`
-    information per patient.
+    """First-order expansion of a Cox estimate at its limit `beta` (k,).
+
+    Visit by visit the hazard `step` (visits,) and the mean covariate of those who progress `mean` (visits, k);
+    `expected` score and `inverse` information per patient.
     """
 
     beta: np.ndarray
@@ -344,28 +347,35 @@ def _design(model: str, preset: TrialPreset, arm: np.ndarray, baseline: cohort.B
 
 
 @cache
-def _expansion(preset: TrialPreset, outcome: str, model: str) -> Expansion:
+def _expansion(preset: TrialPreset, outcome: str, model: str, subgroup: str) -> Expansion:
     """Expand the score in the limit; Breslow's thinning is enough, because only its expectation must be exact."""
     population = draw_population(preset, MODEL_PATIENTS)
     (chosen,) = (o for o in outcomes(preset) if o.name == outcome)
     expected = expected_outcome(preset, chosen, population)
-    X = _design(model, preset, population.arm, population.baseline)
+    X, within = _design(model, preset, population.arm, population.baseline), _belongs(subgroup, population.baseline)
+    share = population.weight[within].sum()
+    expected = Expected(expected.event[within] / share, expected.at_risk[within] / share)
+    X = X[within]
     beta = limits_of_cox(expected, X)
     risk = expected.at_risk * np.exp(X @ beta)[:, None]
     sums = risk.T @ moments(X)
     deaths, k = expected.event.sum(axis=0), X.shape[1]
     step, mean = deaths / sums[:, 0], sums[:, 1 : k + 1] / sums[:, :1]
     second = (sums[:, k + 1 :] / sums[:, :1]).reshape(-1, k, k) - mean[:, :, None] * mean[:, None, :]
-    # sum over patients and visits of (event - at risk x risk x step) (x - mean): 0 with these steps and means
-    score = (expected.event.T @ X - deaths[:, None] * mean).sum(axis=0) - ((sums[:, 1 : k + 1].T - mean.T * sums[:, 0]) @ step)
+    # what is at risk has no part in it: with these steps and means its terms cancel visit by visit
+    score = (expected.event.T @ X - deaths[:, None] * mean).sum(axis=0)
     return Expansion(beta, step, mean, score, np.linalg.inv(np.tensordot(deaths, second, 1)))
 
 
-def _linear(trial: Trial, outcome: str, model: str) -> np.ndarray:
+def _belongs(subgroup: str, baseline: cohort.Baseline) -> np.ndarray:
+    return SUBGROUPS[subgroup](baseline) if subgroup else np.ones(len(baseline.edss), dtype=bool)
+
+
+def _linear(trial: Trial, outcome: str, model: str, subgroup: str = "") -> np.ndarray:
     """First-order error of a Cox estimate in this trial, (k,)."""
-    e = _expansion(trial.preset, outcome, model)
-    X = _design(model, trial.preset, trial.arm, trial.baseline)
-    time, event = trial.survival[outcome]
+    e, within = _expansion(trial.preset, outcome, model, subgroup), _belongs(subgroup, trial.baseline)
+    X = _design(model, trial.preset, trial.arm, trial.baseline)[within]
+    time, event = (values[within] for values in trial.survival[outcome])
     weeks = np.array(trial.preset.assessment_weeks[1:], dtype=float)
     here = (time[:, None] == weeks) & event[:, None]
     martingale = here - (time[:, None] >= weeks) * np.exp(X @ e.beta)[:, None] * e.step
