@@ -68,3 +68,25 @@ def test_help_is_fast():
     assert "example:" in done.stdout
     assert time.perf_counter() - start < 2  # 0.1 s on an idle machine; this one may be busy
     assert not any(name in done.stderr for name in ("numpy", "scipy", "pandas", "nilearn"))
+
+
+def test_a_run_killed_at_several_moments_ends_with_the_same_bytes(tmp_path):
+    # Oracle: a run that nobody disturbed; the second kill hits a run that was already resuming.
+    arguments = ["trial", "--patients", "3", "--images", "--seed", "5", "-o"]
+    assert cli.main([*arguments, str(tmp_path / "whole")]) == 0
+    folder = tmp_path / "killed"
+    program = f"from nnunet_ms.simulation.cli import main; main({[*arguments, str(folder)]!r})"
+    for files in (3, 17):
+        run = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+        while run.poll() is None and len(list(folder.glob("images/**/*.gz"))) < files:
+            time.sleep(0.02)
+        assert run.poll() is None, "the run ended before it could be killed"
+        run.kill()
+        run.wait()
+    assert not (folder / "manifest.csv").exists()
+    assert cli.main([*arguments, str(folder)]) == 0
+    assert contents(folder) == contents(tmp_path / "whole")
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
