@@ -6,6 +6,7 @@ would cost more time than the matching.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from nnunet_ms.analysis.lesions import Lesions, lesion_columns
 from nnunet_ms.analysis.matching import Match, Overlap, Rule, lesion_dice, match_by_rules
 from nnunet_ms.analysis.pairing import CaseFiles
 from nnunet_ms.analysis.rules import rules_by_name
+from nnunet_ms.analysis.table_pieces import Piece, write_pieces
 from nnunet_ms.errors import NnunetMsError
 from nnunet_ms.parallel import Failure
 from nnunet_ms.tables import REFERENCE
@@ -68,6 +70,61 @@ def evaluate_patient(visits: Sequence[CaseFiles], settings: Settings) -> Patient
         _add_case(rows, files, case, earlier, settings)
         earlier = files, case
     return rows
+
+
+@dataclass(frozen=True)
+class PatientSummary:
+    """What is left of `PatientRows` in memory once the rows of `lesions` and `changes` are on disk.
+
+    `sizes`, `totals` and `metrics` are one block per kind of row; `columns` names the columns of the two tables.
+    """
+
+    sizes: list[Block]
+    totals: list[Block]
+    metrics: list[Block]
+    failures: list[Failure]
+    pieces: dict[str, list[Piece]]
+    columns: dict[str, list[str]]
+
+
+def summarise_patient(
+    visits: Sequence[CaseFiles], settings: Settings, columns: Mapping[str, Sequence[str]], folder: Path
+) -> PatientSummary:
+    """Evaluate a patient, write the rows of each table in `columns` (its first ones) to `folder`, keep the others."""
+    rows = evaluate_patient(visits, settings)
+    pieces, names = {}, {}
+    for table, first in columns.items():
+        frames = _by_case(getattr(rows, table), first)
+        names[table] = next((list(frame.columns) for frame in frames.values()), [])
+        pieces[table] = write_pieces(frames, folder / f"{table}-{visits[0].case_id}.csv")
+    return PatientSummary(
+        sizes=_compact(rows.sizes, ("model", "lesion_type", "rule", "rater")),
+        totals=_compact(rows.totals, ()),
+        metrics=_compact(rows.metrics, ()),
+        failures=rows.failures,
+        pieces=pieces,
+        columns=names,
+    )
+
+
+def _by_case(blocks: Sequence[Block], columns: Sequence[str]) -> dict[str, pd.DataFrame]:
+    cases: dict[str, list[Block]] = {}
+    for block in blocks:
+        cases.setdefault(block["case_id"], []).append(block)
+    return {case_id: _with_notes_last(stack(group, columns)) for case_id, group in cases.items()}
+
+
+def _with_notes_last(frame: pd.DataFrame) -> pd.DataFrame:
+    last = [name for name in ("rule", "data_note") if name in frame]
+    return frame[[*(name for name in frame.columns if name not in last), *last]]
+
+
+def _compact(blocks: Sequence[Block], by: Sequence[str]) -> list[Block]:
+    """Blocks of arrays instead of one block per case; those that differ in a column of `by` stay apart."""
+    groups: dict[tuple[Any, ...], list[Block]] = {}
+    for block in blocks:
+        groups.setdefault(tuple(block[name] for name in by), []).append(block)
+    return [{name: frame[name].to_numpy() for name in frame} for frame in (stack(g, ()) for g in groups.values())]
 
 
 def stack(blocks: Sequence[Block], columns: Sequence[str]) -> pd.DataFrame:
@@ -149,7 +206,7 @@ def _add_metrics(rows: PatientRows, match: Match, rule: Rule, labels: Block) -> 
 
 
 def _add_sizes(rows: PatientRows, match: Match, rule: Rule, labels: Block) -> None:
-    kept = {name: labels[name] for name in ("case_id", "patient_id", "model", "lesion_type")} | {"rule": rule.name}
+    kept = {name: labels[name] for name in ("patient_id", "model", "lesion_type")} | {"rule": rule.name}
     sides = [
         (REFERENCE, match.reference, match.overlap, match.reference_found),
         (labels["model"], match.prediction, match.overlap.swapped, match.prediction_found),

@@ -23,7 +23,7 @@ from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images import Volume, read_volume
 from nnunet_ms.outputs import whole_file
-from nnunet_ms.parallel import map_cases
+from nnunet_ms.parallel import Workers, map_cases
 from nnunet_ms.tables import REFERENCE
 
 QC_PAGE, QC_FOLDER = "qc.html", "qc"
@@ -99,7 +99,7 @@ def write_qc(
     settings: Settings,
     count: int,
     images: Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> Path:
     """Draw the worst cases and write `qc.html` with its pictures below `qc/`.
 
@@ -118,7 +118,7 @@ def write_qc(
         Number of pictures.
     images : Path, optional
         Folder of images to draw on, see `image_of`; grey without it.
-    workers : int, optional
+    workers : int or Dask, optional
         Local processes.
 
     Returns
