@@ -67,7 +67,7 @@ def evaluate_patient(visits: Sequence[CaseFiles], settings: Settings) -> Patient
         except (NnunetMsError, OSError) as error:
             rows.failures.append(Failure(files.case_id, str(error)))
             continue
-        _add_case(rows, files, case, earlier, settings)
+        add_case(rows, files, case, earlier, settings)
         earlier = files, case
     return rows
 
@@ -153,13 +153,14 @@ def _kind(value: object) -> type:
     return object if isinstance(value, str) else float if value is None or isinstance(value, float) else type(value)
 
 
-def _add_case(
+def add_case(
     rows: PatientRows,
     files: CaseFiles,
     case: CaseMasks,
     earlier: tuple[CaseFiles, CaseMasks] | None,
     settings: Settings,
 ) -> None:
+    """Add the rows of one visit whose masks are in memory; `earlier` is the visit before, if there is one."""
     rules = rules_by_name(settings.rules)
     for lesion_type in settings.labels:
         reference = case.masks[REFERENCE][lesion_type]
