@@ -72,8 +72,9 @@ def label_voxels(
     surface = _surface(inside, place)
     smallest = min(connectivities)
     labels = cc3d.connected_components(inside, connectivity=smallest).ravel(order="F")
-    number = _scan_order(labels[place], scan)
-    base = number[labels[place]]
+    label = labels[place]
+    number = _scan_order(label, scan)
+    base = number[label]
     touching = place[surface]  # a voxel whose neighbours by face are all there joins nothing by an edge or a corner
     components: dict[Connectivity, IntArray] = {}
     for connectivity in connectivities:

@@ -16,8 +16,8 @@ from nnunet_ms.analysis.case_masks import CaseMasks, Extras, read_case
 from nnunet_ms.analysis.case_metrics import case_metrics
 from nnunet_ms.analysis.lesion_change import change_columns, change_table, lesion_change
 from nnunet_ms.analysis.lesion_features import distance_to_lesions, locate, mean_of_map
-from nnunet_ms.analysis.lesions import Lesions, lesion_columns
-from nnunet_ms.analysis.matching import Match, Overlap, Rule, lesion_dice, match_by_rules
+from nnunet_ms.analysis.lesions import Lesions, find_all_lesions, lesion_columns
+from nnunet_ms.analysis.matching import Match, Overlap, Rule, lesion_dice, match_lesions
 from nnunet_ms.analysis.pairing import CaseFiles
 from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.analysis.table_pieces import Piece, write_pieces
@@ -162,10 +162,11 @@ def add_case(
 ) -> None:
     """Add the rows of one visit whose masks are in memory; `earlier` is the visit before, if there is one."""
     rules = rules_by_name(settings.rules)
+    connectivities = list(dict.fromkeys(rule.connectivity for rule in rules))
     for lesion_type in settings.labels:
-        reference = case.masks[REFERENCE][lesion_type]
+        labelled = {rater: find_all_lesions(masks[lesion_type], connectivities) for rater, masks in case.masks.items()}
         matches = {
-            rater: match_by_rules(reference, case.masks[rater][lesion_type], rules, case.brain_voxels)
+            rater: match_lesions(labelled[REFERENCE], labelled[rater], rules, case.brain_voxels)
             for rater in settings.raters
         }
         labels = {"case_id": files.case_id, "patient_id": files.patient_id, "visit": files.visit, "week": files.week}
