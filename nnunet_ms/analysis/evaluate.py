@@ -49,7 +49,7 @@ from nnunet_ms.analysis.figure_style import save_figure
 from nnunet_ms.analysis.lesion_change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.analysis.lesion_features import REGIONS
 from nnunet_ms.analysis.pairing import CaseFiles, Pairing, by_patient, pair_masks, some
-from nnunet_ms.analysis.patient_rows import PatientSummary, Settings, stack, summarise_patient
+from nnunet_ms.analysis.patient_rows import Block, PatientSummary, Settings, stack, summarise_patient
 from nnunet_ms.analysis.qc import QC_FOLDER, QC_PAGE, write_qc
 from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.analysis.table_pieces import Piece, join_pieces
@@ -295,8 +295,9 @@ def _assemble(
 ) -> Evaluation:
     stacked = {
         name: stack([block for rows in patients for block in getattr(rows, name)], order)
-        for name, order in {"totals": _VISIT_COLUMNS, "metrics": tables.AGREEMENT_CASES.names, "sizes": []}.items()
+        for name, order in {"totals": _VISIT_COLUMNS, "metrics": tables.AGREEMENT_CASES.names}.items()
     }
+    sizes = [block for rows in patients for block in rows.sizes]
     for name in ("totals", "metrics"):
         stacked[name] = stacked[name].sort_values("case_id", kind="stable", ignore_index=True)
     totals, metrics = _with_all_columns(stacked["totals"]), stacked["metrics"]
@@ -306,7 +307,7 @@ def _assemble(
         agreement_cases=metrics,
         agreement=_agreement(metrics, totals, settings),
         concordance=_concordance(totals, settings),
-        size_bins=_size_bins(stacked["sizes"], totals, settings),
+        size_bins=_size_bins(sizes, totals, settings),
         comparison=compare_models(metrics) if several else pd.DataFrame(columns=COMPARISON.names),
         ranking=rank_models(metrics) if several else pd.DataFrame(columns=RANKING.names),
         failures=failures,
@@ -363,10 +364,11 @@ def _paired(totals: pd.DataFrame, rater: str, labels: Mapping[str, str], quantit
     return both.rename(columns={f"{quantity}_reference": "reference", f"{quantity}_prediction": "prediction"})
 
 
-def _size_bins(lesions: pd.DataFrame, totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def _size_bins(lesions: list[Block], totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     frames = []
     for rater, labels in _groups(settings):
-        here = _select(lesions, {"model": rater, "lesion_type": labels["lesion_type"], "rule": labels["rule"]})
+        wanted = {"model": rater, "lesion_type": labels["lesion_type"], "rule": labels["rule"]}
+        here = stack([block for block in lesions if all(block[name] == value for name, value in wanted.items())], [])
         cases = _select(totals, {**labels, "rater": REFERENCE})
         counts = {f"n_{name}s": cases[f"{name}_id"].nunique() for name in ("case", "patient")}
         rows = summarise_sizes(here, rules_by_name((labels["rule"],))[0])

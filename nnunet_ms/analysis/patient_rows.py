@@ -98,7 +98,7 @@ def summarise_patient(
         names[table] = next((list(frame.columns) for frame in frames.values()), [])
         pieces[table] = write_pieces(frames, folder / f"{table}-{visits[0].case_id}.csv")
     return PatientSummary(
-        sizes=_compact(rows.sizes, ("model", "lesion_type", "rule", "rater")),
+        sizes=_compact(rows.sizes, ("patient_id", "model", "lesion_type", "rule", "rater")),
         totals=_compact(rows.totals, ()),
         metrics=_compact(rows.metrics, ()),
         failures=rows.failures,
@@ -120,11 +120,16 @@ def _with_notes_last(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compact(blocks: Sequence[Block], by: Sequence[str]) -> list[Block]:
-    """Blocks of arrays instead of one block per case; those that differ in a column of `by` stay apart."""
+    """One block instead of one per case, but for those that differ in a column of `by`, which keeps its one value."""
     groups: dict[tuple[Any, ...], list[Block]] = {}
     for block in blocks:
         groups.setdefault(tuple(block[name] for name in by), []).append(block)
-    return [{name: frame[name].to_numpy() for name in frame} for frame in (stack(g, ()) for g in groups.values())]
+    return [_one_block(group, by) for group in groups.values()]
+
+
+def _one_block(blocks: Sequence[Block], constant: Sequence[str]) -> Block:
+    frame = stack([{name: value for name, value in block.items() if name not in constant} for block in blocks], ())
+    return {name: blocks[0][name] for name in constant} | {name: frame[name].to_numpy() for name in frame}
 
 
 def stack(blocks: Sequence[Block], columns: Sequence[str]) -> pd.DataFrame:
