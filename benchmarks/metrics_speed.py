@@ -52,7 +52,7 @@ import panoptica, lesion_metrics.metrics as lm
 from panoptica import Panoptica_Evaluator
 config = Path(panoptica.__file__).parent / "configs" / "panoptica_evaluator_binaryMS.yaml"
 evaluator = Panoptica_Evaluator.load_from_config(str(config))
-pairs, repeats = json.loads(sys.argv[1]), int(sys.argv[2])
+pairs, repeats, programs = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 def read(paths):
     return [np.asanyarray(nib.load(path).dataobj) for path in paths]
 def with_panoptica(reference, prediction):
@@ -72,7 +72,8 @@ out = []
 for pair in pairs:
     masks = read(pair)
     row = {"panoptica_counts": with_panoptica(*masks)}
-    row["lesion-metrics"] = {"evaluate": best(lambda: with_lesion_metrics(*masks), min(repeats, 2))}
+    if "lesion-metrics" in programs:
+        row["lesion-metrics"] = {"evaluate": best(lambda: with_lesion_metrics(*masks), min(repeats, 2))}
     row["panoptica"] = {
         "evaluate": best(lambda: with_panoptica(*masks), repeats),
         "total": best(lambda: with_panoptica(*read(pair)), repeats),
@@ -98,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=["cases", "cohort"])
     parser.add_argument("--masks", type=Path, default=Path("../shared/data/open_ms_masks"))
     parser.add_argument("--peers", type=Path, help="Python that has panoptica and lesion-metrics")
+    parser.add_argument("--programs", nargs="*", default=["panoptica", "lesion-metrics"], help="lesion-metrics is slow")
     parser.add_argument("--patients", type=int, default=6, help="real masks used (%(default)s)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--visits", type=int, default=3030)
@@ -167,7 +169,7 @@ def pair(path: Path, folder: Path, thickness: int) -> tuple[str, str]:
 def _peers(args: argparse.Namespace, pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
     if args.peers is None:
         return [{} for _ in pairs]
-    command = [str(args.peers), "-c", PEERS, json.dumps(pairs), str(args.repeats)]
+    command = [str(args.peers), "-c", PEERS, json.dumps(pairs), str(args.repeats), *args.programs]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return list(json.loads(done.stdout.splitlines()[-1]))
 

@@ -132,8 +132,8 @@ def check_same_grid(reference: Volume | Grid, other: Volume | Grid, reference_na
 
 def same_grid(first: Grid, second: Grid) -> bool:
     """Whether two grids have the same shape and all corners within `GRID_TOLERANCE_MM`."""
-    if first.shape != second.shape:
-        return False
+    if first.shape != second.shape or np.array_equal(first.affine, second.affine):
+        return first.shape == second.shape
     corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*first.shape, 1]
     return bool(np.abs(corners @ (first.affine - second.affine).T).max() <= GRID_TOLERANCE_MM)
 
