@@ -7,9 +7,17 @@ The peers live in an environment of their own, given by `--peers PYTHON`, becaus
     python benchmarks/metrics_speed.py cohort --visits 3030 --workers 2
 
 `cases`: real masks at 1 mm and, resampled, at 1x1x3 mm. A reference is paired with the same mask grown, shrunk and
-broken up by a fixed random field. Every program reads the two files and computes its lesion metrics; the best of
-`--repeats` counts. Ours: two rules, all rows of lesions.csv, visits.csv and agreement. `read` is the time that nibabel
-takes to read the two files. panoptica's binary-MS numbers are compared with rule `panoptica_ms` on the way.
+broken up by a fixed random field. Timed are wall and processor time, the best of `--repeats` (two of lesion-metrics) on
+a warm cache:
+
+- `evaluate`: the two masks are in memory. Ours, `all rows`: two rules, every row of lesions.csv (centroid, bounding
+  box, Dice, distance to the other rater's nearest lesion), visits.csv, agreement and size bins. Ours, `rules only`: the
+  lesions found and the metrics of the case under both rules. panoptica: its binary-MS configuration. lesion-metrics:
+  six metrics. The peers make no table of lesions.
+- `total`: the two files are read as well, ours with libdeflate, panoptica's by nibabel.
+- `read`: nibabel reads the two files, plainly, and nothing else.
+
+Means are over cases, ratios are of means. panoptica's numbers are compared with rule `panoptica_ms` on the way.
 
 `cohort`: a simulated trial of 1x1x3 mm masks (no image, lesions as ellipsoids that grow, come and go), read and
 evaluated by the command with two rules and the change between visits; wall time, and the largest resident memory of
@@ -24,6 +32,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -32,6 +41,8 @@ import pandas as pd
 from scipy import ndimage
 
 RULES = ("krishnan2023", "msseg2016")
+PEER_NAMES = ("panoptica", "lesion-metrics")
+DIFFERENT = 600  # visits with masks of their own: simulating them takes longer than evaluating them
 SHAPE, SPACING = (180, 220, 60), (1.0, 1.0, 3.0)
 
 PEERS = """
@@ -41,28 +52,45 @@ import panoptica, lesion_metrics.metrics as lm
 from panoptica import Panoptica_Evaluator
 config = Path(panoptica.__file__).parent / "configs" / "panoptica_evaluator_binaryMS.yaml"
 evaluator = Panoptica_Evaluator.load_from_config(str(config))
-pairs, repeats = json.loads(sys.argv[1]), int(sys.argv[2])
-read = lambda path: np.asanyarray(nib.load(path).dataobj)
+pairs, repeats, programs = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+def read(paths):
+    return [np.asanyarray(nib.load(path).dataobj) for path in paths]
 def with_panoptica(reference, prediction):
-    result = evaluator.evaluate(read(prediction), read(reference), verbose=False, log_times=False)["ms"]
+    result = evaluator.evaluate(prediction, reference, verbose=False, log_times=False)["ms"]
     return {"tp": int(result.tp), "fp": int(result.fp), "fn": int(result.fn), "rq": float(result.rq)}
 def with_lesion_metrics(reference, prediction):
-    truth, pred = read(reference), read(prediction)
     names = ("dice", "ppv", "tpr", "lfdr", "ltpr", "avd")
-    return {name: float(getattr(lm, name)(pred, truth)) for name in names}
+    return {name: float(getattr(lm, name)(prediction, reference)) for name in names}
+def best(function, repeats):
+    times = []
+    for _ in range(repeats):
+        wall, processor = time.perf_counter(), time.process_time()
+        function()
+        times.append((time.perf_counter() - wall, time.process_time() - processor))
+    return [min(column) for column in zip(*times)]
 out = []
-for reference, prediction in pairs:
-    row = {}
-    for name, function in (("panoptica", with_panoptica), ("lesion_metrics", with_lesion_metrics)):
-        times = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            row[name] = function(reference, prediction)
-            times.append(time.perf_counter() - start)
-        row[f"{name}_s"] = min(times)
+for pair in pairs:
+    masks = read(pair)
+    row = {"panoptica_counts": with_panoptica(*masks)}
+    if "lesion-metrics" in programs:
+        row["lesion-metrics"] = {"evaluate": best(lambda: with_lesion_metrics(*masks), min(repeats, 2))}
+    row["panoptica"] = {
+        "evaluate": best(lambda: with_panoptica(*masks), repeats),
+        "total": best(lambda: with_panoptica(*read(pair)), repeats),
+    }
     out.append(row)
 print(json.dumps(out))
 """
+# what, our part, whose part it is compared with, and the bar: at least so many times faster, or at most so many times
+# the time to read
+COMPARISONS = (
+    ("evaluate, all rows", ("ours", "evaluate, all rows"), ("panoptica", "evaluate"), 20.0),
+    ("evaluate, all rows", ("ours", "evaluate, all rows"), ("lesion-metrics", "evaluate"), 40.0),
+    ("evaluate, rules only", ("ours", "evaluate, rules only"), ("panoptica", "evaluate"), 20.0),
+    ("evaluate, rules only", ("ours", "evaluate, rules only"), ("lesion-metrics", "evaluate"), 40.0),
+    ("total, all rows", ("ours", "total, all rows"), ("panoptica", "total"), None),
+    ("total, all rows", ("ours", "total, all rows"), ("nibabel", "read"), 1.6),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,7 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=["cases", "cohort"])
     parser.add_argument("--masks", type=Path, default=Path("../shared/data/open_ms_masks"))
     parser.add_argument("--peers", type=Path, help="Python that has panoptica and lesion-metrics")
-    parser.add_argument("--patients", type=int, default=6, help="masks used (%(default)s)")
+    parser.add_argument("--programs", nargs="*", default=["panoptica", "lesion-metrics"], help="lesion-metrics is slow")
+    parser.add_argument("--patients", type=int, default=6, help="real masks used (%(default)s)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--visits", type=int, default=3030)
     parser.add_argument("--workers", type=int, default=2)
@@ -85,22 +114,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def cases(args: argparse.Namespace) -> pd.DataFrame:
-    """Time per case of all programs, by resolution, with ratios."""
-    rows = []
+    """Ours against the others, by resolution; the times of every case go to a table of their own."""
+    rows, same = [], []
     with tempfile.TemporaryDirectory() as folder:
         for thickness in (1, 3):
             pairs = [
                 pair(path, Path(folder), thickness) for path in sorted(args.masks.glob("*.nii.gz"))[: args.patients]
             ]
-            peers = _peers(args, pairs)
-            rows += [_case_row(names, thickness, args.repeats, peer) for names, peer in zip(pairs, peers, strict=True)]
-    table = pd.DataFrame(rows)
-    means = table.groupby("slice_mm", as_index=False).mean(numeric_only=True).assign(case="mean of cases")
-    for name in ("panoptica", "lesion_metrics"):
-        if f"{name}_s" in means:
-            means[f"{name}_ratio"] = means[f"{name}_s"] / means["ours_s"]
-    means["ours_to_read"] = means["ours_s"] / means["read_s"]
-    return pd.concat([table, means], ignore_index=True)
+            for names, peer in zip(pairs, _peers(args, pairs), strict=True):
+                where = {"case": Path(names[0]).name.split("_")[2], "slice_mm": thickness}
+                rows += [{**where, **row} for row in _case_rows(names, args.repeats, peer)]
+                if "panoptica_counts" in peer:
+                    same.append(_as_panoptica(names) == {k: peer["panoptica_counts"][k] for k in ("tp", "fp", "fn")})
+    times = pd.DataFrame(rows)
+    args.results.mkdir(parents=True, exist_ok=True)
+    times.to_csv(args.results / "metrics_speed_times.csv", index=False, float_format="%.4g")
+    print(f"panoptica_ms: the same lesions as panoptica in {sum(same)} of {len(same)} cases")
+    return pd.concat([_ratios(group, thickness) for thickness, group in times.groupby("slice_mm")], ignore_index=True)
+
+
+def _ratios(times: pd.DataFrame, thickness: object) -> pd.DataFrame:
+    means = times.groupby(["program", "part"])[["wall_s", "processor_s"]].mean()
+    rows = []
+    for what, ours, theirs, bar in COMPARISONS:
+        if theirs not in means.index:
+            continue
+        upside_down = theirs[0] == "nibabel"
+        row: dict[str, object] = {"slice_mm": thickness, "ours": what, "against": ": ".join(theirs)}
+        for unit in ("wall", "processor"):
+            one, other = means.loc[ours, f"{unit}_s"], means.loc[theirs, f"{unit}_s"]
+            row |= {f"ours_{unit}_ms": 1000 * one, f"their_{unit}_ms": 1000 * other}
+            row[f"{unit}_ratio"] = one / other if upside_down else other / one
+        rows.append({**row, "bar": bar, "bar_is": "at most" if upside_down else "at least" if bar else ""})
+    return pd.DataFrame(rows)
 
 
 def pair(path: Path, folder: Path, thickness: int) -> tuple[str, str]:
@@ -120,59 +166,66 @@ def pair(path: Path, folder: Path, thickness: int) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def _peers(args: argparse.Namespace, pairs: list[tuple[str, str]]) -> list[dict[str, object]]:
+def _peers(args: argparse.Namespace, pairs: list[tuple[str, str]]) -> list[dict[str, Any]]:
     if args.peers is None:
         return [{} for _ in pairs]
-    command = [str(args.peers), "-c", PEERS, json.dumps(pairs), str(args.repeats)]
+    command = [str(args.peers), "-c", PEERS, json.dumps(pairs), str(args.repeats), *args.programs]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return list(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _case_row(names: tuple[str, str], thickness: int, repeats: int, peer: dict[str, object]) -> dict[str, object]:
-    reference, prediction = (Path(name) for name in names)
-    row: dict[str, object] = {"case": reference.name.split("_")[2], "slice_mm": thickness}
-    row["read_s"] = _best(lambda: [np.asanyarray(nib.load(path).dataobj) for path in (reference, prediction)], repeats)
-    row["ours_s"] = _best(lambda: evaluate_one(reference, prediction), repeats)
-    row |= {f"{name}_s": peer[f"{name}_s"] for name in ("panoptica", "lesion_metrics") if name in peer}
-    if "panoptica" in peer:
-        row |= _same_as_panoptica(reference, prediction, peer["panoptica"])
-    return row
+def _case_rows(names: tuple[str, str], repeats: int, peer: dict[str, Any]) -> list[dict[str, object]]:
+    from nnunet_ms.analysis.case_masks import Extras, read_case
+    from nnunet_ms.analysis.case_metrics import case_metrics
+    from nnunet_ms.analysis.matching import match_by_rules
+    from nnunet_ms.analysis.pairing import CaseFiles
+    from nnunet_ms.analysis.patient_rows import PatientRows, Settings, add_case, evaluate_patient
+    from nnunet_ms.analysis.rules import rules_by_name
+    from nnunet_ms.images import read_mask
+
+    files = CaseFiles("case", Path(names[0]), {"model": Path(names[1])}, "patient")
+    settings, rules = Settings(rules=RULES), rules_by_name(RULES)
+    case = read_case(files, settings.labels, Extras())
+    masks = [read_mask(Path(name)) for name in names]
+
+    def metrics() -> object:
+        matches = match_by_rules(masks[0], masks[1], rules)
+        return [case_metrics(match, rule) for match, rule in zip(matches, rules, strict=True)]
+
+    parts: dict[tuple[str, str], Callable[[], object]] = {
+        ("nibabel", "read"): lambda: [np.asanyarray(nib.load(name).dataobj) for name in names],
+        ("ours", "evaluate, rules only"): metrics,
+        ("ours", "evaluate, all rows"): lambda: add_case(PatientRows(), files, case, None, settings),
+        ("ours", "total, all rows"): lambda: evaluate_patient([files], settings),
+    }
+    times = {key: _best(function, repeats) for key, function in parts.items()}
+    times |= {(name, part): peer[name][part] for name in PEER_NAMES if name in peer for part in peer[name]}
+    return [
+        {"program": program, "part": part, "wall_s": wall, "processor_s": processor}
+        for (program, part), (wall, processor) in times.items()
+    ]
 
 
-def _same_as_panoptica(reference: Path, prediction: Path, theirs: object) -> dict[str, object]:
+def _as_panoptica(names: tuple[str, str]) -> dict[str, int]:
+    """Counts of instances by our rule, in panoptica's names."""
     from nnunet_ms.analysis.matching import match_masks
     from nnunet_ms.analysis.rules import RULES as ALL
     from nnunet_ms.images import read_mask
 
-    assert isinstance(theirs, dict)
-    match = match_masks(read_mask(reference), read_mask(prediction), ALL["panoptica_ms"])
+    reference, prediction = (read_mask(Path(name)) for name in names)
+    match = match_masks(reference, prediction, ALL["panoptica_ms"])
     found = int(match.reference_found.sum())
-    ours = {"tp": found, "fp": match.prediction.count - found, "fn": match.reference.count - found}
-    return {"panoptica_tp": theirs["tp"], **{f"ours_{name}": value for name, value in ours.items()}} | {
-        "panoptica_fp": theirs["fp"],
-        "panoptica_fn": theirs["fn"],
-        "same_as_panoptica": all(ours[name] == theirs[name] for name in ours),
-    }
+    return {"tp": found, "fp": match.prediction.count - found, "fn": match.reference.count - found}
 
 
-def evaluate_one(reference: Path, prediction: Path) -> object:
-    """Read and evaluate one case as the command does: all rows under two rules."""
-    from nnunet_ms.analysis.pairing import CaseFiles
-    from nnunet_ms.analysis.patient_rows import Settings, evaluate_patient
-
-    files = CaseFiles("case", reference, {"model": prediction}, "patient")
-    rows = evaluate_patient([files], Settings(rules=RULES))
-    assert not rows.failures
-    return rows
-
-
-def _best(function: Callable[[], object], repeats: int) -> float:
+def _best(function: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Shortest wall and processor time."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        wall, processor = time.perf_counter(), time.process_time()
         function()
-        times.append(time.perf_counter() - start)
-    return min(times)
+        times.append((time.perf_counter() - wall, time.process_time() - processor))
+    return min(wall for wall, _ in times), min(processor for _, processor in times)
 
 
 def cohort(args: argparse.Namespace) -> pd.DataFrame:
@@ -189,10 +242,13 @@ def cohort(args: argparse.Namespace) -> pd.DataFrame:
 
 
 def write_visits(folder: Path, start: int, stop: int, per_patient: int = 5) -> None:
-    """Write the masks of visits `start` to `stop` and the table of cases up to `stop`."""
+    """Write the masks of visits `start` to `stop` and the table of cases up to `stop`; later ones repeat the first."""
     for kind in ("references", "predictions"):
         (folder / kind).mkdir(exist_ok=True)
-    for number in range(start, stop):
+        for number in range(max(start, DIFFERENT), stop):
+            twin = folder / kind / f"V{number:05d}.nii.gz"
+            twin.hardlink_to(folder / kind / f"V{number % DIFFERENT:05d}.nii.gz")
+    for number in range(start, min(stop, DIFFERENT)):
         reference, prediction = simulated_masks(number // per_patient, number % per_patient)
         for kind, data in (("references", reference), ("predictions", prediction)):
             image = nib.Nifti1Image(data.astype(np.uint8), np.diag([*SPACING, 1.0]))
@@ -241,19 +297,21 @@ def _run_cohort(folder: Path, visits: int, workers: int) -> dict[str, object]:
     measured = (
         f"import resource, subprocess, sys; r = subprocess.run([sys.executable, '-c', {code!r}, *{options!r}], "
         "stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); "
-        "sys.exit(r.returncode)"
+        "print(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])); sys.exit(r.returncode)"
     )
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", measured], cwd=folder, check=True, capture_output=True, text=True)
     seconds = time.perf_counter() - start
+    memory, processor = (float(line) for line in done.stdout.split())
     lesions = sum(1 for _ in (folder / "out" / "lesions.csv").open()) - 1
     return {
         "visits": visits,
         "workers": workers,
         "lesion_rows": lesions,
-        "seconds": seconds,
-        "ms_per_visit": 1000 * seconds / visits,
-        "largest_process_gb": int(done.stdout.split()[-1]) * _RSS_UNIT / 1e9,
+        "wall_s": seconds,
+        "processor_s": processor,
+        "processor_ms_per_visit": 1000 * processor / visits,
+        "largest_process_gb": memory * _RSS_UNIT / 1e9,
     }
 
 

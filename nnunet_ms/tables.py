@@ -253,7 +253,12 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         if path.suffix == ".parquet":
             frame.to_parquet(partial, index=False)
         else:
-            _guarded(frame).to_csv(partial, index=False, lineterminator="\n")
+            partial.write_text(csv_text(frame), encoding="utf-8", newline="")
+
+
+def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
+    """The text of a CSV table as `write_table` writes it; without header, so that pieces can follow one another."""
+    return str(_guarded(frame).to_csv(index=False, lineterminator="\n", header=header))
 
 
 def _load(path: Path) -> pd.DataFrame:

@@ -31,8 +31,9 @@ With several models a reference lesion's `found`, `overlap_voxels`, `lesion_dice
 first model, and `found_by_<model>` says it of every model.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -47,14 +48,15 @@ from nnunet_ms.analysis.concordance_figures import Labels, concordance_figure
 from nnunet_ms.analysis.figure_style import save_figure
 from nnunet_ms.analysis.lesion_change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.analysis.lesion_features import REGIONS
-from nnunet_ms.analysis.pairing import CaseFiles, by_patient, pair_masks, some
-from nnunet_ms.analysis.patient_rows import PatientRows, Settings, evaluate_patient, stack
+from nnunet_ms.analysis.pairing import CaseFiles, Pairing, by_patient, pair_masks, some
+from nnunet_ms.analysis.patient_rows import Block, PatientSummary, Settings, stack, summarise_patient
 from nnunet_ms.analysis.qc import QC_FOLDER, QC_PAGE, write_qc
 from nnunet_ms.analysis.rules import rules_by_name
+from nnunet_ms.analysis.table_pieces import Piece, join_pieces
 from nnunet_ms.analysis.volume_concordance import CONCORDANCE, QUANTITIES, concordance_rows
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.outputs import remove_leftovers, whole_folder
-from nnunet_ms.parallel import Failure, map_cases
+from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import REFERENCE, Column, Table
 
 FAILURES = Table("failures", (Column("case_id"), Column("reason")), key=("case_id",))
@@ -90,19 +92,19 @@ _FIGURES = ("size_bins_", "concordance_")
 _VISIT_EXTRAS = ["mask_volume_ml", *CHANGE_COUNTS[1:], *CHANGE_VOLUMES, "previous_visit", "previous_week"]
 _VISIT_COLUMNS = [*tables.VISITS.names, *_VISIT_EXTRAS, "change_note", "rule", "data_note"]
 _LESION_COLUMNS = [name for name in tables.LESIONS.names if name != "uncertainty"]
+_LONG_COLUMNS = {"lesions": _LESION_COLUMNS, "changes": CHANGES.names}  # first columns of the tables kept on disk
+_SCRATCH = ".pieces"
 _RULES_BY_SUBSET = ("msseg2016", "msseg2_2021")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The tables of an evaluation, as written to `out`, and the cases that are not in them.
+    """The tables of an evaluation, as written to `out`, and the cases that are not in them; lesions stay on disk.
 
     `comparison` and `ranking` are empty with one model.
     """
 
-    lesions: pd.DataFrame
     visits: pd.DataFrame
-    lesion_changes: pd.DataFrame
     agreement_cases: pd.DataFrame
     agreement: pd.DataFrame
     concordance: pd.DataFrame
@@ -113,6 +115,16 @@ class Evaluation:
     left_out: list[str]
     out: Path
 
+    @property
+    def lesions(self) -> pd.DataFrame:
+        """`lesions.csv`, read from `out`: it may hold millions of rows."""
+        return tables.read_table(self.out / "lesions.csv", tables.LESIONS)
+
+    @property
+    def lesion_changes(self) -> pd.DataFrame:
+        """`lesion_changes.csv`, read from `out`."""
+        return tables.read_table(self.out / "lesion_changes.csv", CHANGES)
+
 
 def evaluate(
     predictions: Path | Mapping[str, Path],
@@ -122,7 +134,7 @@ def evaluate(
     rules: Sequence[str] = ("krishnan2023",),
     rater: str = "model",
     lesion_type: str = "t2_lesions",
-    workers: int = 1,
+    workers: Workers = 1,
     note: str = "",
     labels: Mapping[str, int] | None = None,
     extras: Extras | None = None,
@@ -149,8 +161,8 @@ def evaluate(
         Name of the model when `predictions` is one folder; the other rater is `tables.REFERENCE`.
     lesion_type : str, optional
         Written into every table; label 1 of the masks, unless `labels` is given.
-    workers : int, optional
-        Local processes, >= 1.
+    workers : int or Dask, optional
+        Local processes, >= 1, or a cluster, whose workers must see the masks and `out` under the same paths.
     note : str, optional
         What the data are, such as "simulated"; stands in tables (`data_note`) and figures.
     labels : mapping, optional
@@ -186,17 +198,45 @@ def evaluate(
     _check_output(out)
     pairing = pair_masks(references, folders, cases)
     patients = by_patient(pairing.pairs)
-    done = map_cases(
-        partial(evaluate_patient, settings=settings), patients, lambda visits: visits[0].patient_id, "evaluate", workers
-    )
+    remove_leftovers(out)
+    with whole_folder(out, replace=True) as folder:
+        evaluation, pieces = _evaluate_patients(pairing, patients, settings, workers, folder)
+        evaluation = replace(evaluation, out=out)
+        _write(evaluation, pieces, settings, _Pictures(pairing.pairs, qc, images, workers), folder)
+    return evaluation
+
+
+def _evaluate_patients(
+    pairing: Pairing, patients: list[list[CaseFiles]], settings: Settings, workers: Workers, folder: Path
+) -> tuple[Evaluation, "_Long"]:
+    scratch = folder / _SCRATCH
+    scratch.mkdir()
+    summarise = partial(summarise_patient, settings=settings, columns=_LONG_COLUMNS, folder=scratch)
+    done = map_cases(summarise, patients, lambda visits: visits[0].patient_id, "evaluate", workers)
     bad = [failure for rows in done.results for failure in rows.failures]
     failures = sorted([*pairing.failures, *done.failures, *bad], key=lambda failure: failure.case)
     if not any(rows.totals for rows in done.results):
         listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures[:3])
         raise ImageError(f"none of {len(failures)} cases could be evaluated. {listed}")
-    evaluation = _assemble(done.results, settings, failures, pairing.left_out, out)
-    _write(evaluation, settings, _Pictures(pairing.pairs, qc, images, workers))
-    return evaluation
+    return _assemble(done.results, settings, failures, pairing.left_out, folder), _long_tables(done.results)
+
+
+@dataclass(frozen=True)
+class _Long:
+    """The tables that lie on disk in pieces: columns and pieces of each, in the order of the rows."""
+
+    columns: dict[str, list[str]]
+    pieces: dict[str, list[Piece]]
+
+
+def _long_tables(patients: list[PatientSummary]) -> _Long:
+    pieces = {table: [piece for rows in patients for piece in rows.pieces[table]] for table in _LONG_COLUMNS}
+    pieces["lesions"].sort(key=lambda piece: piece.case_id)
+    columns = {
+        table: next((rows.columns[table] for rows in patients if rows.columns[table]), names)
+        for table, names in _LONG_COLUMNS.items()
+    }
+    return _Long(columns, pieces)
 
 
 @dataclass(frozen=True)
@@ -206,7 +246,7 @@ class _Pictures:
     cases: list[CaseFiles]
     count: int
     images: Path | None
-    workers: int
+    workers: Workers
 
 
 def _check_settings(settings: Settings, images: Path | None) -> None:
@@ -251,33 +291,23 @@ def _is_ours(name: str) -> bool:
 
 
 def _assemble(
-    patients: list[PatientRows], settings: Settings, failures: list[Failure], left_out: list[str], out: Path
+    patients: list[PatientSummary], settings: Settings, failures: list[Failure], left_out: list[str], out: Path
 ) -> Evaluation:
-    columns = {
-        "lesions": _LESION_COLUMNS,
-        "totals": _VISIT_COLUMNS,
-        "metrics": tables.AGREEMENT_CASES.names,
-        "changes": CHANGES.names,
-        "sizes": [],
+    stacked = {
+        name: stack([block for rows in patients for block in getattr(rows, name)], order)
+        for name, order in {"totals": _VISIT_COLUMNS, "metrics": tables.AGREEMENT_CASES.names}.items()
     }
-    stacked = {}
-    for name, order in columns.items():
-        blocks = [block for rows in patients for block in getattr(rows, name)]
-        for rows in patients:
-            getattr(rows, name).clear()  # the frame takes its place: thousands of visits do not fit twice
-        stacked[name] = stack(blocks, order)
-    for name in ("lesions", "totals", "metrics"):
+    sizes = [block for rows in patients for block in rows.sizes]
+    for name in ("totals", "metrics"):
         stacked[name] = stacked[name].sort_values("case_id", kind="stable", ignore_index=True)
     totals, metrics = _with_all_columns(stacked["totals"]), stacked["metrics"]
     several = len(settings.raters) > 1
     return Evaluation(
-        lesions=_last(stacked["lesions"], ["rule", "data_note"]),
         visits=totals[totals["rule"] == settings.rules[0]].reset_index(drop=True),
-        lesion_changes=stacked["changes"],
         agreement_cases=metrics,
         agreement=_agreement(metrics, totals, settings),
         concordance=_concordance(totals, settings),
-        size_bins=_size_bins(stacked["sizes"], totals, settings),
+        size_bins=_size_bins(sizes, totals, settings),
         comparison=compare_models(metrics) if several else pd.DataFrame(columns=COMPARISON.names),
         ranking=rank_models(metrics) if several else pd.DataFrame(columns=RANKING.names),
         failures=failures,
@@ -289,10 +319,6 @@ def _assemble(
 def _with_all_columns(totals: pd.DataFrame) -> pd.DataFrame:
     """Visits with the columns of change, blank where no visit has them."""
     return totals.reindex(columns=_VISIT_COLUMNS).astype(dict.fromkeys(CHANGE_COUNTS, "Int64"))
-
-
-def _last(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    return frame[[*(name for name in frame.columns if name not in names), *names]]
 
 
 def _groups(settings: Settings) -> list[tuple[str, dict[str, str]]]:
@@ -338,10 +364,11 @@ def _paired(totals: pd.DataFrame, rater: str, labels: Mapping[str, str], quantit
     return both.rename(columns={f"{quantity}_reference": "reference", f"{quantity}_prediction": "prediction"})
 
 
-def _size_bins(lesions: pd.DataFrame, totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def _size_bins(lesions: list[Block], totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     frames = []
     for rater, labels in _groups(settings):
-        here = _select(lesions, {"model": rater, "lesion_type": labels["lesion_type"], "rule": labels["rule"]})
+        wanted = {"model": rater, "lesion_type": labels["lesion_type"], "rule": labels["rule"]}
+        here = stack([block for block in lesions if all(block[name] == value for name, value in wanted.items())], [])
         cases = _select(totals, {**labels, "rater": REFERENCE})
         counts = {f"n_{name}s": cases[f"{name}_id"].nunique() for name in ("case", "patient")}
         rows = summarise_sizes(here, rules_by_name((labels["rule"],))[0])
@@ -356,26 +383,28 @@ def _select(frame: pd.DataFrame, labels: Mapping[str, str | list[str]]) -> pd.Da
     return frame[kept]
 
 
-def _write(evaluation: Evaluation, settings: Settings, pictures: _Pictures) -> None:
+def _write(evaluation: Evaluation, long: _Long, settings: Settings, pictures: _Pictures, folder: Path) -> None:
     """Draw and write everything into a folder beside the target, which then takes the target's place."""
+    for table, name in {"lesions": "lesions.csv", "changes": "lesion_changes.csv"}.items():
+        join_pieces(long.columns[table], long.pieces[table], folder / name)
+    shutil.rmtree(folder / _SCRATCH)
     failures = pd.DataFrame([(f.case, f.reason) for f in evaluation.failures], columns=FAILURES.names)
     names = [*_TABLES, *(_COMPARISONS if len(settings.raters) > 1 else [])]
-    frames = {name: getattr(evaluation, name.removesuffix(".csv")) for name in names if name != "failures.csv"}
-    remove_leftovers(evaluation.out)
-    with whole_folder(evaluation.out, replace=True) as folder:
-        for name, frame in {**frames, "failures.csv": failures}.items():
-            tables.write_table(frame, folder / name)
-        _draw(evaluation, settings, folder)
-        if pictures.count:
-            write_qc(
-                folder,
-                evaluation.agreement_cases,
-                pictures.cases,
-                settings,
-                count=pictures.count,
-                images=pictures.images,
-                workers=pictures.workers,
-            )
+    elsewhere = ("lesions.csv", "lesion_changes.csv", "failures.csv")
+    frames = {name: getattr(evaluation, name.removesuffix(".csv")) for name in names if name not in elsewhere}
+    for name, frame in {**frames, "failures.csv": failures}.items():
+        tables.write_table(frame, folder / name)
+    _draw(evaluation, settings, folder)
+    if pictures.count:
+        write_qc(
+            folder,
+            evaluation.agreement_cases,
+            pictures.cases,
+            settings,
+            count=pictures.count,
+            images=pictures.images,
+            workers=pictures.workers,
+        )
 
 
 def _draw(evaluation: Evaluation, settings: Settings, folder: Path) -> None:

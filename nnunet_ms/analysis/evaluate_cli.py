@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ms.commands import OK, SOME_CASES_FAILED, parser, positive, run
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
 from nnunet_ms.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--qc", type=positive, nargs="?", const=24, default=0, metavar="N", help="draw the N worst cases (%(const)s)"
     )
     command.add_argument("--images", type=Path, help="folder of images to draw them on")
-    command.add_argument("--workers", type=positive, default=1, help="local processes (%(default)s)")
+    add_parallel_options(command)
     command.add_argument("-o", "--out", type=Path, required=True, help="folder to write; an earlier one is replaced")
     return command
 

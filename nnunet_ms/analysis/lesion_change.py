@@ -7,6 +7,7 @@ dropped. The follow-up rule is the project's own (see `classify`); the baseline 
 Both visits must lie on one grid, registered: a shift of the head by one voxel turns every rim into growth.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.lesions import Connectivity, IntArray, bounding_box, label_components
+from nnunet_ms.analysis.components import BoolArray, Connectivity, IntArray, foreground, label_voxels
 from nnunet_ms.images import Volume, check_same_grid
 
-BoolArray = npt.NDArray[np.bool_]
 Mask = Literal["followup", "baseline"]
 FOLLOWUP_CHANGES = ("existing", "new", "enlarging", "small")
 BASELINE_CHANGES = ("kept", "resolved", "shrinking", "small")
@@ -112,11 +112,9 @@ def lesion_change(baseline: Volume, followup: Volume, rule: ChangeRule = DEFAULT
         If the masks lie on different grids.
     """
     check_same_grid(baseline, followup, str(baseline.path), str(followup.path))
-    before, after = _common_crop(baseline.data, followup.data)
-    volume_ml = baseline.grid.voxel_volume_ml
     return LesionChange(
-        followup=_one_visit(after, before, volume_ml, rule, "followup"),
-        baseline=_one_visit(before, after, volume_ml, rule, "baseline"),
+        followup=_one_visit(followup, baseline, rule, "followup"),
+        baseline=_one_visit(baseline, followup, rule, "baseline"),
     )
 
 
@@ -196,19 +194,11 @@ def change_table(change: LesionChange) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _common_crop(
-    first: npt.NDArray[np.generic], second: npt.NDArray[np.generic]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Both masks in the smallest box around the lesions of both."""
-    boxes = [bounding_box(data)[0] for data in (first, second) if data.any()]
-    if not boxes:
-        return np.zeros((1, 1, 1), dtype=np.bool_), np.zeros((1, 1, 1), dtype=np.bool_)
-    box = tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True))
-    return np.ascontiguousarray(first[box] != 0), np.ascontiguousarray(second[box] != 0)
-
-
-def _one_visit(here: BoolArray, other: BoolArray, volume_ml: float, rule: ChangeRule, mask: Mask) -> ChangedLesions:
-    old, outside, largest = _parts(here, other, rule.connectivity)
+def _one_visit(here: Volume, other: Volume, rule: ChangeRule, mask: Mask) -> ChangedLesions:
+    volume_ml = here.grid.voxel_volume_ml
+    index = foreground(here.data)
+    is_old = other.data.ravel(order="F")[index] != 0
+    old, outside, largest = _parts(index, is_old, here.grid.shape, rule.connectivity)
     large = old + outside >= rule.minimum_voxels(volume_ml)
     old, outside, largest = old[large], outside[large], largest[large]
     change = classify(old, outside, largest, volume_ml, rule)
@@ -223,18 +213,18 @@ def _mirrored(change: npt.NDArray[np.str_], old: IntArray) -> npt.NDArray[np.str
     return np.select(conditions, ["small", "resolved", "shrinking"], default="kept")
 
 
-def _parts(here: BoolArray, other: BoolArray, connectivity: Connectivity) -> tuple[IntArray, IntArray, IntArray]:
+def _parts(
+    index: IntArray, is_old: BoolArray, shape: Sequence[int], connectivity: Connectivity
+) -> tuple[IntArray, IntArray, IntArray]:
     """Old voxels, other voxels, and the largest connected part of these, of each component, (L,) each."""
-    position = np.flatnonzero(here)
-    lesion = label_components(here, connectivity).ravel()[position].astype(np.int64)
-    count = int(lesion.max()) if lesion.size else 0
-    is_old = other.ravel()[position]
-    old = np.bincount(lesion[is_old], minlength=count + 1)
-    outside = np.bincount(lesion[~is_old], minlength=count + 1)
-    # a part outside is connected inside `here`, so it belongs to one lesion only
-    outer = label_components(here & ~other, connectivity).ravel()[position[~is_old]]
-    lesion_of_part = np.zeros(int(outer.max()) + 1 if outer.size else 1, dtype=np.int64)
-    lesion_of_part[outer] = lesion[~is_old]
-    largest = np.zeros(count + 1, dtype=np.int64)
-    np.maximum.at(largest, lesion_of_part, np.bincount(outer, minlength=lesion_of_part.size))
-    return old[1:].astype(np.int64), outside[1:].astype(np.int64), largest[1:]
+    lesion = label_voxels(index, shape, [connectivity])[0][connectivity]
+    count = int(lesion.max()) + 1 if lesion.size else 0
+    old = np.bincount(lesion[is_old], minlength=count)
+    outside = np.bincount(lesion[~is_old], minlength=count)
+    # a part outside is connected inside the mask, so it belongs to one lesion only
+    part = label_voxels(index[~is_old], shape, [connectivity])[0][connectivity]
+    lesion_of_part = np.zeros(int(part.max()) + 1 if part.size else 0, dtype=np.int64)
+    lesion_of_part[part] = lesion[~is_old]
+    largest = np.zeros(count, dtype=np.int64)
+    np.maximum.at(largest, lesion_of_part, np.bincount(part, minlength=lesion_of_part.size))
+    return old.astype(np.int64), outside.astype(np.int64), largest

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from nnunet_ms.analysis.lesions import FloatArray, Lesions, bounding_box
+from nnunet_ms.analysis.components import BoolArray, coordinates, foreground
+from nnunet_ms.analysis.lesions import FloatArray, Lesions
 from nnunet_ms.images import Volume
 
 VENTRICLES, CORTEX, INFRATENTORIAL = REGIONS = ("ventricles", "cortex", "infratentorial")
@@ -33,8 +34,7 @@ def mean_of_map(lesions: Lesions, values: Volume) -> FloatArray:
     values : Volume
         Map (X, Y, Z), such as probability or uncertainty.
     """
-    index = np.unravel_index(lesions.voxel_index, lesions.grid.shape)
-    at_voxel = values.data[index].astype(np.float64)
+    at_voxel = values.data[coordinates(lesions.voxel_index, lesions.grid.shape)].astype(np.float64)
     return np.bincount(lesions.lesion_of_voxel, weights=at_voxel, minlength=lesions.count) / lesions.voxels
 
 
@@ -57,9 +57,9 @@ def distance_to_lesions(lesions: Lesions, others: Lesions, touching: npt.NDArray
         return np.full(lesions.count, np.nan)
     distance = np.zeros(lesions.count)
     if not touching.all():
-        apart = ~touching[lesions.lesion_of_voxel]
+        apart = ~touching[lesions.lesion_of_voxel] & _may_be_nearest(lesions)
         distance[~touching] = np.inf
-        nearest = _nearest(others.position_mm, lesions.position_mm[apart])
+        nearest = _nearest(others.position_mm(_may_be_nearest(others)), lesions.position_mm(apart))
         np.minimum.at(distance, lesions.lesion_of_voxel[apart], nearest)
     return distance
 
@@ -70,7 +70,7 @@ def distance_to_region(lesions: Lesions, region: Volume) -> FloatArray:
     if not positions.size:
         return np.full(lesions.count, np.nan)
     distance = np.full(lesions.count, np.inf)
-    np.minimum.at(distance, lesions.lesion_of_voxel, _nearest(positions, lesions.position_mm))
+    np.minimum.at(distance, lesions.lesion_of_voxel, _nearest(positions, lesions.position_mm()))
     return distance
 
 
@@ -106,6 +106,11 @@ def locate(lesions: Lesions, regions: Mapping[str, Volume]) -> dict[str, npt.NDA
     return {"location": np.select(conditions, names, default="deep_white_matter").astype(object), **columns}
 
 
+def _may_be_nearest(lesions: Lesions) -> BoolArray:
+    """Which voxels can be the nearest to a place outside the mask: between orthogonal axes those of the surface."""
+    return lesions.is_surface if lesions.grid.is_orthogonal else np.ones(lesions.voxel_index.size, dtype=np.bool_)
+
+
 def _nearest(tree_mm: FloatArray, query_mm: FloatArray) -> FloatArray:
     distance, _ = cKDTree(tree_mm, leafsize=64, balanced_tree=False, compact_nodes=False).query(query_mm)
     return np.asarray(distance, dtype=np.float64)
@@ -113,8 +118,5 @@ def _nearest(tree_mm: FloatArray, query_mm: FloatArray) -> FloatArray:
 
 def _positions(mask: Volume) -> FloatArray:
     """World coordinates (V, 3) of the centres of a mask's voxels, mm."""
-    if not mask.data.any():
-        return np.zeros((0, 3))
-    box, origin = bounding_box(mask.data)
-    index = np.argwhere(mask.data[box] != 0) + origin
-    return np.asarray(index @ mask.grid.affine[:3, :3].T + mask.grid.affine[:3, 3])
+    index = foreground(mask.data)
+    return mask.grid.to_world(np.stack(coordinates(index, mask.grid.shape), axis=1))

@@ -4,19 +4,17 @@ Only foreground voxels are kept, so that everything after the labelling costs ti
 not by image volume.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nnunet_ms.analysis.components import BoolArray, Connectivity, IntArray, coordinates, foreground, label_voxels
 from nnunet_ms.images import Grid, Volume
 
-Connectivity = Literal[6, 18, 26]
-IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -27,15 +25,13 @@ class Lesions:
     Attributes
     ----------
     voxel_index : (V,) int64 array
-        Ascending flat index (C order) of each lesion voxel on the mask's grid.
+        Ascending flat index (x fastest, as NIfTI stores voxels) of each lesion voxel on the mask's grid.
     lesion_of_voxel : (V,) int64 array
         The lesion, 0 .. L - 1, that each of these voxels belongs to.
+    is_surface : (V,) bool array
+        Whether a neighbour of the voxel by face is not in the mask.
     voxels : (L,) int64 array
         Size of each lesion in voxels.
-    centroid_mm : (L, 3) float64 array
-        Mean voxel position of each lesion in world coordinates (the affine's, RAS+ in NIfTI), mm.
-    first_voxel, last_voxel : (L, 3) int64 array
-        Bounding box of each lesion: its smallest and its largest voxel index along each axis, both inside.
     grid : Grid
         Of the mask.
     mask_voxels : int
@@ -44,10 +40,8 @@ class Lesions:
 
     voxel_index: IntArray
     lesion_of_voxel: IntArray
+    is_surface: BoolArray
     voxels: IntArray
-    centroid_mm: FloatArray
-    first_voxel: IntArray
-    last_voxel: IntArray
     grid: Grid
     mask_voxels: int
 
@@ -67,10 +61,48 @@ class Lesions:
         return float(self.voxels.sum()) * self.voxel_volume_ml
 
     @property
-    def position_mm(self) -> FloatArray:
-        """World coordinates of each lesion voxel's centre, (V, 3), mm."""
-        index = np.stack(np.unravel_index(self.voxel_index, self.grid.shape), axis=1)
-        return np.asarray(index @ self.grid.affine[:3, :3].T + self.grid.affine[:3, 3])
+    def centroid_mm(self) -> FloatArray:
+        """Mean voxel position of each lesion in world coordinates (the affine's, RAS+ in NIfTI), (L, 3), mm."""
+        return self.grid.to_world(self._places.sums / self.voxels[:, None])
+
+    @property
+    def first_voxel(self) -> IntArray:
+        """Lower corner of each lesion's bounding box: its smallest voxel index along each axis, (L, 3)."""
+        return self._places.first
+
+    @property
+    def last_voxel(self) -> IntArray:
+        """Upper corner of each lesion's bounding box, inside: its largest voxel index along each axis, (L, 3)."""
+        return self._places.last
+
+    def position_mm(self, chosen: BoolArray | slice = slice(None)) -> FloatArray:
+        """World coordinates of the centres of chosen lesion voxels, all by default, (chosen, 3), mm."""
+        return self.grid.to_world(np.stack(coordinates(self.voxel_index[chosen], self.grid.shape), axis=1))
+
+    @cached_property
+    def _places(self) -> "_Places":
+        if not self.count:
+            empty = np.zeros((0, 3), dtype=np.int64)
+            return _Places(empty, empty, empty)
+        short = self.lesion_of_voxel.astype(np.uint16) if self.count <= _SHORT else self.lesion_of_voxel
+        order = np.argsort(short, kind="stable")  # of 16-bit numbers in linear time
+        starts = np.cumsum(self.voxels) - self.voxels
+        axes = coordinates(self.voxel_index[order], self.grid.shape)
+        reduced = (np.stack([how.reduceat(axis, starts) for axis in axes], axis=1) for how in _REDUCTIONS)
+        return _Places(*reduced)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Smallest and largest voxel index of each lesion along each axis, and the sum over its voxels, (L, 3) each."""
+
+    first: IntArray
+    last: IntArray
+    sums: IntArray
+
+
+_REDUCTIONS = (np.minimum, np.maximum, np.add)
+_SHORT = 1 << 16
 
 
 def find_lesions(mask: Volume, connectivity: Connectivity = 18, minimum_voxels: int = 1) -> Lesions:
@@ -88,35 +120,27 @@ def find_lesions(mask: Volume, connectivity: Connectivity = 18, minimum_voxels: 
     Returns
     -------
     Lesions
-        In scan order (C order of each lesion's first voxel), so the numbering is the same on every machine.
+        In the order of each lesion's first voxel where z runs fastest, so the numbering is the same on every machine.
         An empty mask, or one whose components are all too small, gives arrays of length 0.
     """
     return without_small(find_all_lesions(mask, [connectivity])[connectivity], minimum_voxels)
 
 
-def find_all_lesions(mask: Volume, connectivities: Iterable[Connectivity]) -> dict[Connectivity, Lesions]:
+def find_all_lesions(mask: Volume, connectivities: Sequence[Connectivity]) -> dict[Connectivity, Lesions]:
     """Label a mask by several connectivities as `find_lesions` does, in one pass over the image; no size filter."""
-    box, origin = bounding_box(mask.data)
-    inside = np.ascontiguousarray(mask.data[box] != 0)
-    position = np.flatnonzero(inside)
-    local = np.unravel_index(position, inside.shape)
-    coordinates = tuple(axis + start for axis, start in zip(local, origin, strict=True))
-    lesions: dict[Connectivity, Lesions] = {}
-    for connectivity in connectivities:
-        labels = label_components(inside, connectivity)
-        rows = _rows_in_scan_order(labels.ravel()[position])
-        lesions[connectivity] = _describe(coordinates, rows, mask.grid)
-    return lesions
-
-
-def label_components(mask: npt.NDArray[np.bool_], connectivity: Connectivity) -> npt.NDArray[np.unsignedinteger]:
-    """Number the connected components of a C-ordered mask (X, Y, Z) from 1; 0 is background."""
-    if min(mask.shape) > 1:
-        return np.asarray(cc3d.connected_components(mask, connectivity=connectivity))
-    # cc3d 4.1.1 fails on two voxels in a box of 1x1x3 at connectivity 26: it reserves too few labels for thin boxes
-    thick = np.pad(mask, [(0, 1)] * 3)
-    labels = cc3d.connected_components(thick, connectivity=connectivity)
-    return np.ascontiguousarray(labels[:-1, :-1, :-1])
+    index = foreground(mask.data)
+    components, surface = label_voxels(index, mask.grid.shape, connectivities)
+    return {
+        connectivity: Lesions(
+            voxel_index=index,
+            lesion_of_voxel=lesion,
+            is_surface=surface,
+            voxels=np.bincount(lesion).astype(np.int64),
+            grid=mask.grid,
+            mask_voxels=index.size,
+        )
+        for connectivity, lesion in components.items()
+    }
 
 
 def without_small(lesions: Lesions, minimum_voxels: int) -> Lesions:
@@ -128,10 +152,8 @@ def without_small(lesions: Lesions, minimum_voxels: int) -> Lesions:
     return Lesions(
         voxel_index=lesions.voxel_index[kept],
         lesion_of_voxel=new_numbers(large)[lesions.lesion_of_voxel[kept]],
+        is_surface=lesions.is_surface[kept],
         voxels=lesions.voxels[large],
-        centroid_mm=lesions.centroid_mm[large],
-        first_voxel=lesions.first_voxel[large],
-        last_voxel=lesions.last_voxel[large],
         grid=lesions.grid,
         mask_voxels=lesions.mask_voxels,
     )
@@ -158,54 +180,3 @@ def lesion_columns(lesions: Lesions) -> dict[str, npt.NDArray[np.generic]]:
         **{f"{name}_first": lesions.first_voxel[:, axis] for axis, name in enumerate(names)},
         **{f"{name}_last": lesions.last_voxel[:, axis] for axis, name in enumerate(names)},
     }
-
-
-def bounding_box(data: npt.NDArray[np.generic]) -> tuple[tuple[slice, ...], IntArray]:
-    """Slices around the non-zero voxels, and their first corner (3,); one voxel for an empty mask."""
-    # the largest value of a plane is found several times faster than whether any value is true
-    largest: Any = data.max if data.dtype == np.bool_ or np.issubdtype(data.dtype, np.unsignedinteger) else data.any
-    slab = largest(axis=2)
-    planes = [slab.any(axis=1), slab.any(axis=0), largest(axis=1).any(axis=0)]
-    ends = [np.flatnonzero(plane)[[0, -1]] if plane.any() else np.zeros(2, dtype=np.int64) for plane in planes]
-    return tuple(slice(int(first), int(last) + 1) for first, last in ends), np.array([end[0] for end in ends])
-
-
-def _rows_in_scan_order(label_of_voxel: npt.NDArray[np.unsignedinteger]) -> IntArray:
-    """Replace each voxel's label (1 .. L) by its lesion's row, lesions ordered by first voxel."""
-    count = int(label_of_voxel.max()) if label_of_voxel.size else 0
-    first = np.zeros(count + 1, dtype=np.int64)
-    first[label_of_voxel[::-1]] = np.arange(label_of_voxel.size)[::-1]  # the last assignment stays: the first voxel
-    rows = np.zeros(count + 1, dtype=np.int64)
-    rows[1 + np.argsort(first[1:])] = np.arange(count)
-    return rows[label_of_voxel]
-
-
-def _describe(coordinates: tuple[IntArray, ...], lesion_of_voxel: IntArray, grid: Grid) -> Lesions:
-    voxels = np.bincount(lesion_of_voxel).astype(np.int64)
-    sums = [np.bincount(lesion_of_voxel, weights=axis, minlength=voxels.size) for axis in coordinates]
-    centroid = np.stack(sums, axis=1) / voxels[:, None]
-    first, last = _extents(coordinates, lesion_of_voxel, voxels)
-    return Lesions(
-        voxel_index=np.ravel_multi_index(coordinates, grid.shape).astype(np.int64),
-        lesion_of_voxel=lesion_of_voxel,
-        voxels=voxels,
-        centroid_mm=centroid @ grid.affine[:3, :3].T + grid.affine[:3, 3],
-        first_voxel=first,
-        last_voxel=last,
-        grid=grid,
-        mask_voxels=lesion_of_voxel.size,
-    )
-
-
-def _extents(
-    coordinates: tuple[IntArray, ...], lesion_of_voxel: IntArray, voxels: IntArray
-) -> tuple[IntArray, IntArray]:
-    """Smallest and largest index of each lesion along each axis, (L, 3) each."""
-    if not voxels.size:
-        return np.zeros((0, 3), dtype=np.int64), np.zeros((0, 3), dtype=np.int64)
-    order = np.argsort(lesion_of_voxel, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(voxels)[:-1]])
-    sorted_axes = [axis[order] for axis in coordinates]
-    first = np.stack([np.minimum.reduceat(axis, starts) for axis in sorted_axes], axis=1)
-    last = np.stack([np.maximum.reduceat(axis, starts) for axis in sorted_axes], axis=1)
-    return first, last

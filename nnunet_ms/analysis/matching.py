@@ -5,16 +5,18 @@ labelled masks (`Overlap`). Both masks are labelled once per connectivity; rules
 criterion share that labelling and that table.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.analysis.lesions import Connectivity, IntArray, Lesions, find_all_lesions, new_numbers, without_small
+from nnunet_ms.analysis.components import BoolArray, Connectivity, IntArray
+from nnunet_ms.analysis.lesions import Lesions, find_all_lesions, new_numbers, without_small
 from nnunet_ms.images import Volume
 
-BoolArray = npt.NDArray[np.bool_]
+_DENSE_TABLE = 1 << 18  # cells up to which counting in a dense table is faster than sorting the pairs
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Overlap:
     other_voxels: IntArray
     voxel_volume_ml: float
 
-    @property
+    @cached_property
     def swapped(self) -> "Overlap":
         """The same table seen from the other mask."""
         order = np.lexsort((self.row, self.column))
@@ -56,12 +58,12 @@ class Overlap:
             self.voxel_volume_ml,
         )
 
-    @property
+    @cached_property
     def shared_voxels(self) -> IntArray:
         """Voxels of each lesion that lie in any lesion of the other mask, (L,)."""
         return _sum_by_row(self.row, self.shared, self.voxels.size)
 
-    @property
+    @cached_property
     def touched_voxels(self) -> IntArray:
         """Size of the union of all lesions of the other mask that a lesion shares a voxel with, (L,)."""
         return _sum_by_row(self.row, self.other_voxels[self.column], self.voxels.size)
@@ -168,7 +170,22 @@ def match_by_rules(
     """
     connectivities = list(dict.fromkeys(rule.connectivity for rule in rules))
     first, second = (find_all_lesions(mask, connectivities) for mask in (reference, prediction))
-    labelled = {c: (first[c], second[c], count_overlap(first[c], second[c])) for c in connectivities}
+    return match_lesions(first, second, rules, brain_voxels)
+
+
+def match_lesions(
+    reference: Mapping[Connectivity, Lesions],
+    prediction: Mapping[Connectivity, Lesions],
+    rules: Sequence[Rule],
+    brain_voxels: int | None = None,
+) -> list[Match]:
+    """Apply several rules to two masks that `find_all_lesions` has labelled by every rule's connectivity."""
+    first, second = next(iter(reference.values())), next(iter(prediction.values()))
+    common = _in_both(first.voxel_index, second.voxel_index)  # the same voxels under every connectivity
+    labelled = {
+        c: (reference[c], prediction[c], _table(reference[c], prediction[c], *common))
+        for c in {rule.connectivity for rule in rules}
+    }
     return [_apply(rule, *labelled[rule.connectivity], brain_voxels) for rule in rules]
 
 
@@ -206,10 +223,19 @@ def overlap_without_small(overlap: Overlap, minimum_voxels: int) -> Overlap:
 
 def count_overlap(reference: Lesions, prediction: Lesions) -> Overlap:
     """Contingency table of two sets of lesions on one grid; only pairs that share a voxel are in it."""
-    here, there = _in_both(reference.voxel_index, prediction.voxel_index)
+    return _table(reference, prediction, *_in_both(reference.voxel_index, prediction.voxel_index))
+
+
+def _table(reference: Lesions, prediction: Lesions, here: IntArray, there: IntArray) -> Overlap:
+    """Contingency table from the positions of the common voxels in both sets."""
     width = max(prediction.count, 1)
     pair = reference.lesion_of_voxel[here] * width + prediction.lesion_of_voxel[there]
-    pairs, shared = np.unique(pair, return_counts=True)
+    if reference.count * width <= _DENSE_TABLE:
+        dense = np.bincount(pair, minlength=1)
+        pairs = np.flatnonzero(dense)
+        shared = dense[pairs]
+    else:
+        pairs, shared = np.unique(pair, return_counts=True)
     row, column = np.divmod(pairs, width)
     return Overlap(row, column, shared.astype(np.int64), reference.voxels, prediction.voxels, reference.voxel_volume_ml)
 

@@ -6,6 +6,7 @@ would cost more time than the matching.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from nnunet_ms.analysis.case_masks import CaseMasks, Extras, read_case
 from nnunet_ms.analysis.case_metrics import case_metrics
 from nnunet_ms.analysis.lesion_change import change_columns, change_table, lesion_change
 from nnunet_ms.analysis.lesion_features import distance_to_lesions, locate, mean_of_map
-from nnunet_ms.analysis.lesions import Lesions, lesion_columns
-from nnunet_ms.analysis.matching import Match, Overlap, Rule, lesion_dice, match_by_rules
+from nnunet_ms.analysis.lesions import Lesions, find_all_lesions, lesion_columns
+from nnunet_ms.analysis.matching import Match, Overlap, Rule, lesion_dice, match_lesions
 from nnunet_ms.analysis.pairing import CaseFiles
 from nnunet_ms.analysis.rules import rules_by_name
+from nnunet_ms.analysis.table_pieces import Piece, write_pieces
 from nnunet_ms.errors import NnunetMsError
 from nnunet_ms.parallel import Failure
 from nnunet_ms.tables import REFERENCE
@@ -65,9 +67,69 @@ def evaluate_patient(visits: Sequence[CaseFiles], settings: Settings) -> Patient
         except (NnunetMsError, OSError) as error:
             rows.failures.append(Failure(files.case_id, str(error)))
             continue
-        _add_case(rows, files, case, earlier, settings)
+        add_case(rows, files, case, earlier, settings)
         earlier = files, case
     return rows
+
+
+@dataclass(frozen=True)
+class PatientSummary:
+    """What is left of `PatientRows` in memory once the rows of `lesions` and `changes` are on disk.
+
+    `sizes`, `totals` and `metrics` are one block per kind of row; `columns` names the columns of the two tables.
+    """
+
+    sizes: list[Block]
+    totals: list[Block]
+    metrics: list[Block]
+    failures: list[Failure]
+    pieces: dict[str, list[Piece]]
+    columns: dict[str, list[str]]
+
+
+def summarise_patient(
+    visits: Sequence[CaseFiles], settings: Settings, columns: Mapping[str, Sequence[str]], folder: Path
+) -> PatientSummary:
+    """Evaluate a patient, write the rows of each table in `columns` (its first ones) to `folder`, keep the others."""
+    rows = evaluate_patient(visits, settings)
+    pieces, names = {}, {}
+    for table, first in columns.items():
+        frames = _by_case(getattr(rows, table), first)
+        names[table] = next((list(frame.columns) for frame in frames.values()), [])
+        pieces[table] = write_pieces(frames, folder / f"{table}-{visits[0].case_id}.csv")
+    return PatientSummary(
+        sizes=_compact(rows.sizes, ("patient_id", "model", "lesion_type", "rule", "rater")),
+        totals=_compact(rows.totals, ()),
+        metrics=_compact(rows.metrics, ()),
+        failures=rows.failures,
+        pieces=pieces,
+        columns=names,
+    )
+
+
+def _by_case(blocks: Sequence[Block], columns: Sequence[str]) -> dict[str, pd.DataFrame]:
+    cases: dict[str, list[Block]] = {}
+    for block in blocks:
+        cases.setdefault(block["case_id"], []).append(block)
+    return {case_id: _with_notes_last(stack(group, columns)) for case_id, group in cases.items()}
+
+
+def _with_notes_last(frame: pd.DataFrame) -> pd.DataFrame:
+    last = [name for name in ("rule", "data_note") if name in frame]
+    return frame[[*(name for name in frame.columns if name not in last), *last]]
+
+
+def _compact(blocks: Sequence[Block], by: Sequence[str]) -> list[Block]:
+    """One block instead of one per case, but for those that differ in a column of `by`, which keeps its one value."""
+    groups: dict[tuple[Any, ...], list[Block]] = {}
+    for block in blocks:
+        groups.setdefault(tuple(block[name] for name in by), []).append(block)
+    return [_one_block(group, by) for group in groups.values()]
+
+
+def _one_block(blocks: Sequence[Block], constant: Sequence[str]) -> Block:
+    frame = stack([{name: value for name, value in block.items() if name not in constant} for block in blocks], ())
+    return {name: blocks[0][name] for name in constant} | {name: frame[name].to_numpy() for name in frame}
 
 
 def stack(blocks: Sequence[Block], columns: Sequence[str]) -> pd.DataFrame:
@@ -96,18 +158,20 @@ def _kind(value: object) -> type:
     return object if isinstance(value, str) else float if value is None or isinstance(value, float) else type(value)
 
 
-def _add_case(
+def add_case(
     rows: PatientRows,
     files: CaseFiles,
     case: CaseMasks,
     earlier: tuple[CaseFiles, CaseMasks] | None,
     settings: Settings,
 ) -> None:
+    """Add the rows of one visit whose masks are in memory; `earlier` is the visit before, if there is one."""
     rules = rules_by_name(settings.rules)
+    connectivities = list(dict.fromkeys(rule.connectivity for rule in rules))
     for lesion_type in settings.labels:
-        reference = case.masks[REFERENCE][lesion_type]
+        labelled = {rater: find_all_lesions(masks[lesion_type], connectivities) for rater, masks in case.masks.items()}
         matches = {
-            rater: match_by_rules(reference, case.masks[rater][lesion_type], rules, case.brain_voxels)
+            rater: match_lesions(labelled[REFERENCE], labelled[rater], rules, case.brain_voxels)
             for rater in settings.raters
         }
         labels = {"case_id": files.case_id, "patient_id": files.patient_id, "visit": files.visit, "week": files.week}
@@ -149,7 +213,7 @@ def _add_metrics(rows: PatientRows, match: Match, rule: Rule, labels: Block) -> 
 
 
 def _add_sizes(rows: PatientRows, match: Match, rule: Rule, labels: Block) -> None:
-    kept = {name: labels[name] for name in ("case_id", "patient_id", "model", "lesion_type")} | {"rule": rule.name}
+    kept = {name: labels[name] for name in ("patient_id", "model", "lesion_type")} | {"rule": rule.name}
     sides = [
         (REFERENCE, match.reference, match.overlap, match.reference_found),
         (labels["model"], match.prediction, match.overlap.swapped, match.prediction_found),

@@ -18,12 +18,12 @@ from nnunet_ms.analysis.figure_style import style
 from nnunet_ms.analysis.matching import match_masks
 from nnunet_ms.analysis.pairing import SUFFIX, CaseFiles
 from nnunet_ms.analysis.patient_rows import Settings
-from nnunet_ms.analysis.qc_pictures import contact_sheet, mosaic, slices_of_case
+from nnunet_ms.analysis.qc_pictures import MOST_SLICES, contact_sheet, mosaic, slices_of_case
 from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images import Volume, read_volume
 from nnunet_ms.outputs import whole_file
-from nnunet_ms.parallel import map_cases
+from nnunet_ms.parallel import Workers, map_cases
 from nnunet_ms.tables import REFERENCE
 
 QC_PAGE, QC_FOLDER = "qc.html", "qc"
@@ -41,7 +41,9 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; } .note { col
 <p>{{ drawn|length }} of {{ total }} masks, sorted by {{ metric }} under rule {{ rule }} ({{ description }}){{ note }}.
 Red: reference only. Blue: prediction only. Purple: both. Yellow circle: lesion that the prediction misses. Cyan dashed
 circle: predicted lesion that the reference does not confirm.</p>
-<p class="note">The pictures show voxels of the images they are drawn on.</p>
+<p class="note">Of each mask the slices in which most is wrong, at most {{ most }}, numbered from the feet or from the
+left. Axial ones are seen from the feet, the patient's left on the right-hand side. The pictures show voxels of the
+images they are drawn on.</p>
 <p><img src="qc/contact_sheet.png" alt="One slice of each of the {{ drawn|length }} masks, worst first"></p>
 <table><tr><th>case</th><th>model</th><th>lesion type</th><th>{{ metric }}</th><th>missed</th><th>false</th></tr>
 {% for one in drawn -%}
@@ -99,7 +101,7 @@ def write_qc(
     settings: Settings,
     count: int,
     images: Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> Path:
     """Draw the worst cases and write `qc.html` with its pictures below `qc/`.
 
@@ -118,7 +120,7 @@ def write_qc(
         Number of pictures.
     images : Path, optional
         Folder of images to draw on, see `image_of`; grey without it.
-    workers : int, optional
+    workers : int or Dask, optional
         Local processes.
 
     Returns
@@ -144,7 +146,13 @@ def write_qc(
         Environment(autoescape=True)
         .from_string(_PAGE)
         .render(
-            drawn=drawn.results, total=total, metric=metric, rule=rule.name, description=rule.description, note=note
+            most=MOST_SLICES,
+            drawn=drawn.results,
+            total=total,
+            metric=metric,
+            rule=rule.name,
+            description=rule.description,
+            note=note,
         )
     )
     with whole_file(folder / QC_PAGE) as partly:

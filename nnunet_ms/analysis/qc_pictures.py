@@ -248,7 +248,7 @@ def _legend() -> list[Line2D]:
         Line2D([], [], marker="s", linestyle="", markersize=7, color=colour, label=name)
         for name, colour in squares.items()
     ]
-    for name, colour in (("missed lesion", MISSED), ("false lesion", FALSE)):
+    for name, colour in (("missed lesion", MISSED), ("false lesion (dashed)", FALSE)):
         ring = Line2D([], [], marker="o", linestyle="", markersize=8, markerfacecolor="none", label=name)
         ring.set(markeredgecolor=colour, markeredgewidth=1.6)
         handles.append(ring)

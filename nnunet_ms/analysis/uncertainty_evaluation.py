@@ -52,7 +52,7 @@ from nnunet_ms.analysis.uncertainty_curves import (
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.images import Volume, check_same_grid, read_mask, read_volume
 from nnunet_ms.outputs import whole_folder
-from nnunet_ms.parallel import Failure, map_cases
+from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import Column, Table
 
 CANDIDATE = 0.01  # probability from which a voxel counts as candidate
@@ -138,7 +138,7 @@ def write_uncertainty(
     rule: str = "krishnan2023",
     rater: str = "model",
     lesion_type: str = "t2_lesions",
-    workers: int = 1,
+    workers: Workers = 1,
     note: str = "",
 ) -> UncertaintyEvaluation:
     """Evaluate an output of `nnunet-ms-predict`, and write tables and figures; arguments as `evaluate_uncertainty`.
@@ -166,7 +166,7 @@ def evaluate_uncertainty(
     rule: str = "krishnan2023",
     rater: str = "model",
     lesion_type: str = "t2_lesions",
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> UncertaintyEvaluation:
     """Evaluate the output of `nnunet-ms-predict` against reference masks.
 
@@ -181,7 +181,7 @@ def evaluate_uncertainty(
         Whose lesions are found. Lesions are matched with those of lesions.csv by number and size.
     rater, lesion_type : str
         Names in the tables; of lesions.csv only this lesion type is read.
-    workers : int
+    workers : int or Dask
         Local processes.
 
     Raises

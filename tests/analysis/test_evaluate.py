@@ -45,12 +45,6 @@ def folders(tmp_path):
     return tmp_path / "predictions", tmp_path / "references", tmp_path / "out"
 
 
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Skip drawing, which is most of a small evaluation's time."""
-    monkeypatch.setattr("nnunet_ms.analysis.evaluate.save_figure", lambda *_: None)
-
-
 def command(folders, *more):
     predictions, references, out = folders
     return main(["--predictions", str(predictions), "--references", str(references), "-o", str(out), *more])
@@ -97,18 +91,24 @@ def test_visits_are_the_sums_of_lesions(folders):
     assert cohort.loc["r_vol", "mean"] == pytest.approx(wide["reference"].corr(wide["model"]))
 
 
-def test_folder_holds_the_named_files_and_nothing_else(folders):
-    command(folders)
+def test_the_named_files_and_nothing_else_with_the_same_bytes_by_any_number_of_workers(folders):
     stems = ("size_bins_krishnan2023", "concordance_volume_ml", "concordance_lesion_count")
     figures = {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "png")}
-    assert {path.name for path in folders[2].iterdir()} == {*WRITTEN, *figures}
-    assert {path.name for path in folders[2].parent.iterdir()} == {"references", "predictions", "out"}
-
-
-def test_the_same_input_gives_the_same_bytes_with_any_number_of_workers(folders):
     contents = []
     for workers in ("1", "2"):
         assert command(folders, "--workers", workers) == 0  # the second replaces the first
+        contents.append({path.name: path.read_bytes() for path in folders[2].iterdir()})
+    assert contents[0] == contents[1]
+    assert set(contents[0]) == {*WRITTEN, *figures}
+    assert {path.name for path in folders[2].parent.iterdir()} == {"references", "predictions", "out"}
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_dask_cluster_writes_the_same_tables(folders):
+    pytest.importorskip("distributed")
+    contents = []
+    for options in ((), ("--dask", "local:1")):
+        assert command(folders, *options) == 0
         contents.append({path.name: path.read_bytes() for path in folders[2].iterdir()})
     assert contents[0] == contents[1]
 
@@ -145,6 +145,14 @@ def test_bad_cases_are_listed_and_the_others_go_on(folders, capsys):
     damaged.write_bytes(damaged.read_bytes()[:-60])
     save(predictions / "extra.nii.gz", np.zeros((3, 3, 3, 2)))
     save(references / "extra.nii.gz", np.zeros((3, 3, 3, 2)))
+    soft = np.where(random_pair(4)[1], 0.999, 0).astype(np.float32)
+    for name, data in (("soft", soft), ("label", (293 * random_pair(4)[1]).astype(np.int16))):
+        save(references / f"{name}.nii.gz", random_pair(4)[0])
+        nib.save(nib.Nifti1Image(data, np.eye(4)), predictions / f"{name}.nii.gz")
+    save(references / "empty.nii.gz", random_pair(4)[0])
+    (predictions / "empty.nii.gz").touch()
+    save(references / "shift.nii.gz", random_pair(4)[0])
+    save(predictions / "shift.nii.gz", random_pair(4)[1], np.array([[1, 0, 0, 0.5], *np.eye(4)[1:].tolist()]))
     assert command(folders) == 1
     reasons = tables.read_table(out / "failures.csv", FAILURES).set_index("case_id")["reason"]
     for case, reason in {
@@ -154,15 +162,20 @@ def test_bad_cases_are_listed_and_the_others_go_on(folders, capsys):
         "c3": "values [0, 1], found 2",
         "c4": "c4.nii.gz",
         "extra": "3-D image, found shape",
+        "soft": "values [0, 1], found 0.999",
+        "label": "values [0, 1], found 293",
+        "empty": "empty.nii.gz",
+        "shift": "expected the grid of",
     }.items():
         assert reason in reasons[case]
-    assert len(reasons) == 6
+    assert len(reasons) == 10
     assert set(pd.read_csv(out / "visits.csv")["case_id"]) == {"c5"}
     errors = capsys.readouterr().err
-    assert errors.count("nnunet-ms-evaluate: case ") == 6
+    assert errors.count("nnunet-ms-evaluate: case ") == 10
     assert "Traceback" not in errors
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_masks_without_lesions(tmp_path):
     for folder in ("references", "predictions"):
         save(tmp_path / folder / "a.nii.gz", np.zeros((5, 5, 5)))
@@ -232,6 +245,7 @@ def test_output_below_a_file(folders):
             evaluate(*folders[:2], out)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_an_error_while_writing_keeps_the_earlier_evaluation(folders, monkeypatch):
     command(folders)
     before = {path.name: path.read_bytes() for path in folders[2].iterdir()}
@@ -242,6 +256,7 @@ def test_an_error_while_writing_keeps_the_earlier_evaluation(folders, monkeypatc
     assert not [path for path in folders[2].parent.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_killed_run_leaves_no_output_and_the_next_one_clears_up(folders):
     stop_in_writing = (
         "import sys, time\n"

@@ -83,7 +83,7 @@ def test_lesions_of_real_patients_by_their_ventricles(shared_data):
     lesions = find_lesions(mask, 18, 3)
     columns = locate(lesions, {"ventricles": ventricles})
     field = ndimage.distance_transform_edt(ventricles.data == 0, sampling=ventricles.grid.spacing)
-    at_voxel = field.ravel()[lesions.voxel_index]
+    at_voxel = field.ravel(order="F")[lesions.voxel_index]
     expected = [at_voxel[lesions.lesion_of_voxel == row].min() for row in range(lesions.count)]
     assert columns["ventricles_mm"] == pytest.approx(expected, rel=1e-5)
     near = columns["location"] == "periventricular"

@@ -18,7 +18,7 @@ def test_sizes_and_places_against_scipy(seed):
         assert centroid == pytest.approx(np.argwhere(lesion).mean(axis=0))
     for row, lesion in enumerate(expected):
         index = lesions.voxel_index[lesions.lesion_of_voxel == row]
-        assert index.tolist() == np.flatnonzero(lesion).tolist()
+        assert index.tolist() == np.flatnonzero(lesion.ravel(order="F")).tolist()
 
 
 def test_centroid_uses_the_whole_affine():

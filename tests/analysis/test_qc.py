@@ -72,7 +72,7 @@ def test_no_lesion_at_all():
 
 
 @pytest.fixture
-def folders(tmp_path):
+def folders(tmp_path, no_figures):
     reference, prediction = masks()
     image = np.random.default_rng(0).random(reference.shape).astype(np.float32)
     for case, guess in (("good", reference), ("bad", prediction), ("none", np.zeros_like(reference))):

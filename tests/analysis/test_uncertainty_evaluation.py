@@ -75,6 +75,7 @@ def test_tables_and_figures_are_written(folders, tmp_path):
     assert set(retention["data_note"]) == {"simulated"}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_command_adds_the_folder_and_can_be_repeated(folders, tmp_path, capsys):
     out, references = (str(folder) for folder in folders)
     options = [

@@ -1,0 +1,14 @@
+import pytest
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Skip drawing, which is most of a small evaluation's time; an empty file stands for each figure."""
+
+    def save(_, folder, stem):
+        for suffix in ("svg", "png"):
+            (folder / f"{stem}.{suffix}").touch()
+
+    for name in ("size_bin_figure", "concordance_figure"):
+        monkeypatch.setattr(f"nnunet_ms.analysis.evaluate.{name}", lambda *_: None)
+    monkeypatch.setattr("nnunet_ms.analysis.evaluate.save_figure", save)
