@@ -66,7 +66,7 @@ def compute_endpoints(trial: TrialData) -> Results:
     several = to_frame(multiplicity_statistics(trial, rows))
     return Results(
         endpoints=pd.concat([rows, several], ignore_index=True) if len(several) else rows,
-        audit={**audit, "exclusions": exclusions},
+        audit={**trial.listings, **audit, "exclusions": exclusions},
         curves={name: frame for part in parts for name, frame in part.curves.items()},
         exclusions=exclusions,
     )
@@ -84,7 +84,7 @@ def _t2_volume(trial: TrialData) -> Part:
 
 def _progression(trial: TrialData) -> Part:
     """Every outcome of the settings; nothing where the trial has no assessments."""
-    if trial.assessments is None:
+    if not trial.has_outcomes:
         return Part([])
     found = [progression_data(trial, outcome) for outcome in trial.settings.outcomes]
     return Part(
@@ -122,7 +122,7 @@ def _lesion_counts(trial: TrialData) -> Part:
 
 def _effect_agreement(trial: TrialData) -> Part:
     table, _ = changes(trial)
-    outcomes = trial.settings.outcomes if trial.assessments is not None else ()
+    outcomes = trial.settings.outcomes if trial.has_outcomes else ()
     found = [progression_data(trial, outcome) for outcome in outcomes]
     return Part(list(effect_agreement_statistics(trial, table, found)))
 

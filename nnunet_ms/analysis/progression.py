@@ -42,14 +42,27 @@ def progression_data(trial: TrialData, outcome: str) -> ProgressionData:
     SettingsError
         If a baseline volume is 0 and the settings do not say what to do before a logarithm.
     """
-    if trial.assessments is None or trial.settings.rule is None:
-        raise SettingsError(f"{trial.settings.path}: {outcome} needs [tables] assessments. Name the table.")
-    audit = derive_outcome(trial.patients, trial.assessments, OUTCOMES[outcome], trial.settings.rule, trial.relapses)
+    audit = outcome_audit(trial, outcome)
     volumes, listed = positive_baselines(trial, outcome)
     absent = audit[audit["time_weeks"].isna() & audit["patient_id"].isin(volumes.index)]
     listed += [_excluded(r["patient_id"], r["arm"], outcome, r["reason"]) for r in absent.to_dict("records")]
     table = audit[audit["time_weeks"].notna() & audit["patient_id"].isin(volumes.index)].reset_index(drop=True)
     return ProgressionData(outcome, audit, table, volumes.loc[table["patient_id"]], exclusion_table(listed))
+
+
+def outcome_audit(trial: TrialData, outcome: str) -> pd.DataFrame:
+    """Return one outcome of every patient, derived from assessments or taken from ADTTE.
+
+    Raises
+    ------
+    SettingsError
+        If there is neither.
+    """
+    if outcome in trial.times:
+        return trial.times[outcome]
+    if trial.assessments is None or trial.settings.rule is None:
+        raise SettingsError(f"{trial.settings.path}: {outcome} needs [tables] assessments. Name the table.")
+    return derive_outcome(trial.patients, trial.assessments, OUTCOMES[outcome], trial.settings.rule, trial.relapses)
 
 
 def positive_baselines(trial: TrialData, analysis: str) -> tuple[pd.DataFrame, list[dict[str, object]]]:

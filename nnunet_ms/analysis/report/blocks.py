@@ -88,7 +88,7 @@ def build_blocks(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
         Stems of the drawings there are; each block takes those whose name says its endpoint.
     """
     blocks = [_volume_block(trial, endpoints, figures)]
-    if trial.assessments is not None:
+    if trial.has_outcomes:
         blocks += [_progression_block(trial, endpoints, figures, outcome) for outcome in trial.settings.outcomes]
     if len(select(endpoints, endpoint="agreement")):
         blocks.append(_agreement_block(trial, endpoints, figures))
