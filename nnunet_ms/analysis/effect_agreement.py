@@ -216,7 +216,7 @@ def _rows(
             yield from spread(base, {"difference": (float("nan"), unit)}, not_estimable(why))
             continue
         weights = draw_weights(arms, analysis.bootstrap_draws, analysis.seed) if weights is None else weights
-        found = paired_effect(effects[REFERENCE], effects[rater], weights)
+        found = paired_effect(effects[REFERENCE], effects[rater], weights, analysis.confidence)
         method = f"{rater} - reference; paired bootstrap of patients within arms, {found.draws} draws, percentiles"
         stats = {
             "effect_reference": found.reference, "effect_rater": found.rater, "difference": found.difference,

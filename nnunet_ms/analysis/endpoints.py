@@ -21,7 +21,8 @@ from nnunet_ms.analysis.t2_volume import changes, t2_volume_statistics
 from nnunet_ms.analysis.tidy import Statistic, not_estimable, select, spread, to_frame
 from nnunet_ms.analysis.treatment_effect import curves_by_arm, treatment_statistics
 from nnunet_ms.analysis.trial_data import TrialData
-from nnunet_ms.analysis.volume_models import volume_model_statistics
+from nnunet_ms.analysis.volume_models import volume_model_exclusions, volume_model_statistics
+from nnunet_ms.analysis.zero_volumes import zero_listing
 from nnunet_ms.tables import REFERENCE
 
 
@@ -79,7 +80,9 @@ def _disposition(trial: TrialData) -> Part:
 def _t2_volume(trial: TrialData) -> Part:
     table, exclusions = changes(trial)
     rows = [*t2_volume_statistics(trial, table), *volume_model_statistics(trial, table)]
-    return Part(rows, {"t2_volume_percent_change": table}, {}, (exclusions,))
+    zeros = zero_listing(trial)
+    audit = {"t2_volume_percent_change": table, **({"zero_volumes": zeros} if len(zeros) else {})}
+    return Part(rows, audit, {}, (exclusions, volume_model_exclusions(trial, table)))
 
 
 def _progression(trial: TrialData) -> Part:
