@@ -59,9 +59,14 @@ def patient_counts(trial: TrialData, endpoint: CountEndpoint, rater: str) -> pd.
     return table
 
 
+def count_factors(endpoint: CountEndpoint) -> list[str]:
+    """Return the factors of the endpoint's model."""
+    return [*(["baseline"] if endpoint.at_baseline else []), "edss_stratum", "region"]
+
+
 def fit_counts(trial: TrialData, endpoint: CountEndpoint, table: pd.DataFrame) -> CountModel:
     """Fit the negative binomial model of one rater's counts."""
-    factors = [*(["baseline"] if endpoint.at_baseline else []), "edss_stratum", "region"]
+    factors = count_factors(endpoint)
     c = trial.settings.conventions
     arms = trial.settings.arms
     level = trial.settings.analysis.confidence
