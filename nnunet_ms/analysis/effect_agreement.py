@@ -97,6 +97,8 @@ def log_ratio_of_means(
     """Return log(rate in `active` / rate in `reference`); NaN where one of them has no lesion."""
 
     def effect(weights: Floats) -> Floats:
+        if not active.any() or not reference.any():
+            return np.full(len(weights), np.nan)
         rates = [(weights[:, g] @ count[g]) / (weights[:, g] @ exposure[g]) for g in (active, reference)]
         positive = (rates[0] > 0) & (rates[1] > 0)
         return np.where(positive, np.log(np.where(positive, rates[0], 1.0) / np.where(positive, rates[1], 1.0)), np.nan)

@@ -15,6 +15,7 @@ from nnunet_ms.analysis.lesion_counts import ENDPOINTS as COUNT_ENDPOINTS
 from nnunet_ms.analysis.lesion_counts import available, lesion_count_statistics
 from nnunet_ms.analysis.multiplicity import fixed_sequence
 from nnunet_ms.analysis.multivariable import along_curve, multivariable_statistics
+from nnunet_ms.analysis.population_effects import population_statistics
 from nnunet_ms.analysis.progression import ProgressionData, km_curves, progression_data, progression_statistics
 from nnunet_ms.analysis.subgroups import subgroup_statistics
 from nnunet_ms.analysis.t2_volume import changes, t2_volume_statistics
@@ -64,6 +65,10 @@ def compute_endpoints(trial: TrialData) -> Results:
     exclusions = pd.concat([frame for frame in left_out if len(frame)] or left_out[:1], ignore_index=True)
     audit = {name: frame for part in parts for name, frame in part.audit.items()}
     rows = to_frame(row for part in parts for row in part.statistics)
+    if trial.population:
+        rows["population"] = f"{trial.population}: " + rows["population"]
+    beside = to_frame(population_statistics(trial))
+    rows = pd.concat([rows, beside], ignore_index=True) if len(beside) else rows
     several = to_frame(multiplicity_statistics(trial, rows))
     return Results(
         endpoints=pd.concat([rows, several], ignore_index=True) if len(several) else rows,

@@ -78,7 +78,8 @@ def along_curve(trial: TrialData, data: ProgressionData, rater: str, points: int
     for arm in trial.settings.compared_arms:
         for tlv in grid:
             c = joint.model.combination(_point(joint.model, arm, tlv), trial.settings.analysis.confidence)
-            rows.append((arm, tlv, c.hazard_ratio, c.low, c.high))
+            if not c.problem:  # an arm without patients has no curve
+                rows.append((arm, tlv, c.hazard_ratio, c.low, c.high))
     return pd.DataFrame(rows, columns=columns)
 
 
