@@ -405,11 +405,8 @@ def published_note(trial: TrialData) -> str:
 
 def conventions_note(trial: TrialData) -> str:
     """Return the conventions that numbers follow, in words."""
-    c = trial.settings.conventions
-    return (
-        f"Convention “{c.name}”: {c.ties.capitalize()} ties, {c.km_interval} Kaplan-Meier intervals, "
-        f"{c.ls_mean_weights} weights of least-squares means; intervals are 95 %, p values two-sided and unadjusted."
-    )
+    level = trial.settings.analysis.level
+    return f"{trial.settings.conventions.words()}; intervals are {level}, p values two-sided and unadjusted."
 
 
 def _names(arms: Sequence[str]) -> str:
