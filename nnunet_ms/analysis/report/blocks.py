@@ -88,7 +88,7 @@ def build_blocks(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
         Stems of the drawings there are; each block takes those whose name says its endpoint.
     """
     blocks = [_volume_block(trial, endpoints, figures)]
-    if trial.has_outcomes:
+    if trial.assessments is not None:
         blocks += [_progression_block(trial, endpoints, figures, outcome) for outcome in trial.settings.outcomes]
     if len(select(endpoints, endpoint="agreement")):
         blocks.append(_agreement_block(trial, endpoints, figures))
@@ -405,8 +405,11 @@ def published_note(trial: TrialData) -> str:
 
 def conventions_note(trial: TrialData) -> str:
     """Return the conventions that numbers follow, in words."""
-    level = trial.settings.analysis.level
-    return f"{trial.settings.conventions.words()}; intervals are {level}, p values two-sided and unadjusted."
+    c = trial.settings.conventions
+    return (
+        f"Convention “{c.name}”: {c.ties.capitalize()} ties, {c.km_interval} Kaplan-Meier intervals, "
+        f"{c.ls_mean_weights} weights of least-squares means; intervals are 95 %, p values two-sided and unadjusted."
+    )
 
 
 def _names(arms: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ def effect_blocks(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[s
     """Return the blocks for which there are rows."""
     there = set(endpoints["endpoint"])
     blocks = [_count_block(trial, endpoints, e, figures) for e in lesion_counts.ENDPOINTS if e.name in there]
-    if trial.has_outcomes:
+    if trial.assessments is not None:
         blocks += [_arm_block(trial, endpoints, outcome, figures) for outcome in trial.settings.outcomes]
     if effect_agreement.ENDPOINT in there:
         blocks.append(_agreement_block(endpoints, figures))
