@@ -46,7 +46,7 @@ def own(trial):
 def test_the_round_trip_gives_the_same_endpoints(trial, own, source):
     # Oracle: our own tables of the same simulated trial, which the XPT files copy; ADTTE has the simulator's times.
     found = compute_endpoints(read_trial(read_settings(trial / f"{source}.toml")))
-    pd.testing.assert_frame_equal(found.endpoints, own.endpoints)
+    pd.testing.assert_frame_equal(found.endpoints, own.endpoints, check_exact=True)
 
 
 @pytest.mark.parametrize("suffix", ["xpt", "csv"])
