@@ -3,8 +3,7 @@
     python benchmarks/endpoints_speed.py [--patients 800] [--draws 2000]
 
 Limits (the project's own): report below 90 s and 2 GB on two cores, bootstrap below 60 s, MMRM below 2 s. Prints each
-measurement with its share of the limit, in processor time, and how much faster all draws of a multivariable Cox model
-are together (`bootstrap_cox.py`) than one by one (`cox.maximise`). Data are simulated.
+measurement with its share of the limit. Data are simulated.
 """
 
 import argparse
@@ -14,12 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nnunet_ms.analysis.bootstrap_cox import cox_draws
-from nnunet_ms.analysis.cox import maximise, risk_sets
 from nnunet_ms.analysis.effect_agreement import effect_agreement_statistics
 from nnunet_ms.analysis.endpoint_files import run_trial
 from nnunet_ms.analysis.progression import progression_data
@@ -30,24 +25,6 @@ from nnunet_ms.analysis.volume_models import volume_mmrm, with_covariates
 from tests.analysis.synthetic_trial import SETTINGS, all_lesion_types, patients, timed_assessments, write_trial
 
 OUTCOMES = '["cdp12", "cdp24", "t25fw12", "t25fw24", "9hpt12", "9hpt24", "ccdp12", "ccdp24", "cdi12", "cdi24"]'
-
-
-def cox_ratio(draws: int = 200, n: int = 800, k: int = 7) -> float:
-    """Return processor time of the draws one by one, divided by that of all together; same coefficients."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, k))
-    weeks = np.ceil(np.minimum(rng.exponential(300, n), 108) / 12) * 12
-    event = rng.random(n) < 0.3
-    weights = rng.multinomial(n, np.full(n, 1 / n), draws).astype(float)
-    sets = risk_sets(weeks, event, X)
-    start, *_ = maximise(sets, "efron")
-    started = time.process_time()
-    one_by_one = np.array([maximise(sets, "efron", row, start)[0] for row in weights])
-    middle = time.process_time()
-    together = cox_draws(weeks, event, X, "efron", weights, start)
-    ended = time.process_time()
-    np.testing.assert_allclose(together, one_by_one, rtol=1e-6, atol=1e-9)
-    return (middle - started) / (ended - middle)
 
 
 def main() -> None:
@@ -61,19 +38,19 @@ def main() -> None:
         folder, table = Path(name), patients(args.patients)
         tables = {"visits": all_lesion_types(table), "assessments": timed_assessments(table)}
         path = write_trial(folder / "in", settings, patients=table, **tables)
-        started = time.process_time()
+        started = time.perf_counter()
         rows = run_trial(path, folder / "out").endpoints
-        whole = time.process_time() - started
+        whole = time.perf_counter() - started
         trial = read_trial(read_settings(path))
         table, _ = changes(trial)
         one = with_covariates(trial, table[table["rater"] == trial.raters[0]])
-        started = time.process_time()
+        started = time.perf_counter()
         fit, _ = volume_mmrm(trial, one)
-        mmrm = time.process_time() - started
+        mmrm = time.perf_counter() - started
         outcomes = [progression_data(trial, outcome) for outcome in trial.settings.outcomes]
-        started = time.process_time()
+        started = time.perf_counter()
         list(effect_agreement_statistics(trial, table, outcomes))
-        bootstrap = time.process_time() - started
+        bootstrap = time.perf_counter() - started
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(f"what,measured,limit,share  # {args.patients} patients, {args.draws} draws, {len(rows)} statistics")
     for what, value, limit in (
@@ -83,7 +60,6 @@ def main() -> None:
         ("peak memory (GB)", gigabytes, 2.0),
     ):
         print(f"{what},{value:.2f},{limit:g},{value / limit:.2f}")
-    print(f"Cox draws one by one / together (ratio),{cox_ratio():.1f},,")
 
 
 if __name__ == "__main__":
