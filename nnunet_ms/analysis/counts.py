@@ -173,7 +173,7 @@ def _fitted(
     factors: Sequence[str], covariance: str, weights: str, confidence: float,
 ) -> CountModel:  # fmt: skip
     y, offset = frame[count].to_numpy(float), np.log(frame[exposure].to_numpy(float))
-    kept, notes = _levels_with_events(frame, count, factors)
+    kept, notes = levels_with_events(frame, count, factors)
     design = arm_design(frame, arms, numbers, kept, weights)
     problem = design.rank_problem() or ("too few patients" if len(y) <= design.X.shape[1] else "")
     if problem:
@@ -199,7 +199,7 @@ def _fitted(
     )
 
 
-def _levels_with_events(frame: pd.DataFrame, count: str, factors: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+def levels_with_events(frame: pd.DataFrame, count: str, factors: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """Leave out factors with a level that has no event: its coefficient would be minus infinity."""
     empty = {name: frame.groupby(name)[count].sum() for name in factors}
     bad = {name: [str(level) for level, total in sums.items() if total == 0] for name, sums in empty.items()}

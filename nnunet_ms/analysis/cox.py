@@ -61,6 +61,8 @@ class CoxModel:
         """Return the hazard ratio of a (k,) difference of covariates, such as an arm at one lesion volume."""
         if self.problem:
             return Cox(self.n, self.events, problem=self.problem)
+        if not np.any(point):
+            return Cox(self.n, self.events, problem="not in the model: constant in the data")
         z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
         b, se = float(point @ self.beta), float(np.sqrt(point @ self.covariance @ point))
         p = 2 * float(scipy.stats.norm.sf(abs(b / se)))
@@ -128,7 +130,8 @@ def fit_cox(
         With too few patients or events, columns that cannot be told apart, or a likelihood that grows for ever,
         `problem` says so and nothing is estimated.
     """
-    columns = np.asarray(X, float).reshape(len(np.asarray(weeks)), -1)
+    columns = np.asarray(X, float)
+    columns = columns[:, None] if columns.ndim == 1 else columns
     happened = np.asarray(event, bool)
     n, events, k = len(columns), int(happened.sum()), columns.shape[1]
     empty = (np.full(k, np.nan), np.full((k, k), np.nan))

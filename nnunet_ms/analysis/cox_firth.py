@@ -55,6 +55,8 @@ def firth_cox(
         return Cox(*counts, problem="covariates are constant or confounded")
     scale = columns.std(axis=0)
     sets = risk_sets(weeks, happened, columns / scale, strata)
+    if not np.isfinite(penalised_log_likelihood(sets, np.zeros(columns.shape[1]), ties)):
+        return Cox(*counts, problem="at no event are patients of both groups at risk")
     index = list(names).index(term)
     beta, best = _best(sets, ties)
     if not np.isfinite(best):

@@ -31,7 +31,7 @@ PROVENANCE = "provenance.json"
 LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2")
 
 
-def run_trial(settings_path: Path, out: Path) -> Results:
+def run_trial(settings_path: Path, out: Path, conventions: str | None = None) -> Results:
     """Read, check, compute, write; `out` holds the whole result or is as it was.
 
     Parameters
@@ -40,6 +40,8 @@ def run_trial(settings_path: Path, out: Path) -> Results:
         `trial.toml`.
     out : Path
         Made, or replaced if an earlier run of this command made it.
+    conventions : {"r", "sas"}, optional
+        Instead of the preset of the settings.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def run_trial(settings_path: Path, out: Path) -> Results:
     TableError, SettingsError
         If anything cannot be used; then nothing is written.
     """
-    settings = read_settings(settings_path)
+    settings = read_settings(settings_path, conventions)
     check_out(out, settings)
     trial = read_trial(settings)
     results = compute_endpoints(trial)
@@ -150,7 +152,7 @@ def _provenance(trial: TrialData, results: Results) -> dict[str, Any]:
         inputs.append(_input(role, path, _relative(path, settings.path.parent), _rows_in(path)))
     return {
         "program": PROGRAM,
-        "arguments": {"command": "run", "settings": settings.path.name},
+        "arguments": {"command": "run", "settings": settings.path.name, "conventions": settings.conventions.name},
         "seed": settings.analysis.seed,
         "versions": _versions(),
         "inputs": inputs,
@@ -173,7 +175,7 @@ def _input(role: str, path: Path, name: str, rows: int | None) -> dict[str, Any]
 def _rows_in(path: Path) -> int | None:
     if path.suffix == ".parquet":
         return len(pd.read_parquet(path))
-    return len(pd.read_csv(path, usecols=[0], dtype=str)) if path.suffix not in (".png", ".json") else None
+    return len(pd.read_csv(path, usecols=[0], dtype=str)) if path.suffix == ".csv" else None
 
 
 def _relative(path: Path, folder: Path) -> str:

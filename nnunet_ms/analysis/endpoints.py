@@ -15,13 +15,15 @@ from nnunet_ms.analysis.lesion_counts import ENDPOINTS as COUNT_ENDPOINTS
 from nnunet_ms.analysis.lesion_counts import available, lesion_count_statistics
 from nnunet_ms.analysis.multiplicity import fixed_sequence
 from nnunet_ms.analysis.multivariable import along_curve, multivariable_statistics
+from nnunet_ms.analysis.population_effects import population_statistics
 from nnunet_ms.analysis.progression import ProgressionData, km_curves, progression_data, progression_statistics
 from nnunet_ms.analysis.subgroups import subgroup_statistics
 from nnunet_ms.analysis.t2_volume import changes, t2_volume_statistics
 from nnunet_ms.analysis.tidy import Statistic, not_estimable, select, spread, to_frame
 from nnunet_ms.analysis.treatment_effect import curves_by_arm, treatment_statistics
 from nnunet_ms.analysis.trial_data import TrialData
-from nnunet_ms.analysis.volume_models import volume_model_statistics
+from nnunet_ms.analysis.volume_models import volume_model_exclusions, volume_model_statistics
+from nnunet_ms.analysis.zero_volumes import zero_listing
 from nnunet_ms.tables import REFERENCE
 
 
@@ -63,10 +65,14 @@ def compute_endpoints(trial: TrialData) -> Results:
     exclusions = pd.concat([frame for frame in left_out if len(frame)] or left_out[:1], ignore_index=True)
     audit = {name: frame for part in parts for name, frame in part.audit.items()}
     rows = to_frame(row for part in parts for row in part.statistics)
+    if trial.population:
+        rows["population"] = f"{trial.population}: " + rows["population"]
+    beside = to_frame(population_statistics(trial))
+    rows = pd.concat([rows, beside], ignore_index=True) if len(beside) else rows
     several = to_frame(multiplicity_statistics(trial, rows))
     return Results(
         endpoints=pd.concat([rows, several], ignore_index=True) if len(several) else rows,
-        audit={**audit, "exclusions": exclusions},
+        audit={**trial.listings, **audit, "exclusions": exclusions},
         curves={name: frame for part in parts for name, frame in part.curves.items()},
         exclusions=exclusions,
     )
@@ -79,12 +85,14 @@ def _disposition(trial: TrialData) -> Part:
 def _t2_volume(trial: TrialData) -> Part:
     table, exclusions = changes(trial)
     rows = [*t2_volume_statistics(trial, table), *volume_model_statistics(trial, table)]
-    return Part(rows, {"t2_volume_percent_change": table}, {}, (exclusions,))
+    zeros = zero_listing(trial)
+    audit = {"t2_volume_percent_change": table, **({"zero_volumes": zeros} if len(zeros) else {})}
+    return Part(rows, audit, {}, (exclusions, volume_model_exclusions(trial, table)))
 
 
 def _progression(trial: TrialData) -> Part:
     """Every outcome of the settings; nothing where the trial has no assessments."""
-    if trial.assessments is None:
+    if not trial.has_outcomes:
         return Part([])
     found = [progression_data(trial, outcome) for outcome in trial.settings.outcomes]
     return Part(
@@ -122,7 +130,7 @@ def _lesion_counts(trial: TrialData) -> Part:
 
 def _effect_agreement(trial: TrialData) -> Part:
     table, _ = changes(trial)
-    outcomes = trial.settings.outcomes if trial.assessments is not None else ()
+    outcomes = trial.settings.outcomes if trial.has_outcomes else ()
     found = [progression_data(trial, outcome) for outcome in outcomes]
     return Part(list(effect_agreement_statistics(trial, table, found)))
 

@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     init = sub.add_parser("init", help="write a commented settings file from the tables", description=_INIT)
     init.add_argument("settings", type=Path, metavar="trial.toml", help="file to write; must not exist")
     init.add_argument("--patients", type=Path, help="patient table")
+    init.add_argument("--adam", type=Path, help="folder of ADSL, ADQS, ADTTE instead of patients and assessments")
     init.add_argument("--visits", type=Path, action="append", default=[], help="visits.csv; repeat for several models")
     init.add_argument("--assessments", type=Path, help="EDSS assessments")
     init.add_argument("--relapses", type=Path, help="relapses")
@@ -29,10 +30,17 @@ def build_parser() -> argparse.ArgumentParser:
     init.add_argument("--size-bin-figure", type=Path, help="a .png of nnunet-ms-evaluate to show in the report")
     init.add_argument("--truth", type=Path, help="truth.json of a simulation")
     init.add_argument("--simulated", action="store_true", help="the report says that no patient is real")
+    _add_conventions(init, "written into the file (default: r)")
     run = sub.add_parser("run", help="compute the endpoints and write the report")
     run.add_argument("settings", type=Path, metavar="trial.toml", help="settings, from init")
     run.add_argument("-o", "--out", type=Path, required=True, help="folder to write: complete, or as it was")
+    _add_conventions(run, "instead of [conventions] preset of the file; its single choices still hold")
     return parser
+
+
+def _add_conventions(parser: argparse.ArgumentParser, what: str) -> None:
+    text = f"numbers as R or as SAS has them (ties, intervals, covariances): {what}"
+    parser.add_argument("--conventions", choices=("r", "sas"), help=text)
 
 
 _INIT = "Tables that are not named are looked for beside trial.toml under their usual names, such as patients.csv."
@@ -47,10 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _init(args: argparse.Namespace) -> int:
     from nnunet_ms.analysis.trial_init import find_tables, write_settings
 
-    keys = ("patients", "assessments", "relapses", "agreement", "size_bin_figure", "truth")
+    keys = ("patients", "assessments", "relapses", "agreement", "size_bin_figure", "truth", "adam")
     found = find_tables(args.settings.parent, {key: getattr(args, key) for key in keys}, tuple(args.visits))
     # a truth file exists for simulations only
-    write_settings(args.settings, found, args.simulated or found.truth is not None)
+    simulated = args.simulated or found.truth is not None
+    write_settings(args.settings, found, simulated, args.conventions or "r")
     print(f"{args.settings}: written. Check it, then: {PROGRAM} run {args.settings} -o results")
     return commands.OK
 
@@ -58,7 +67,7 @@ def _init(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from nnunet_ms.analysis.endpoint_files import run_trial
 
-    results = run_trial(args.settings, args.out)
+    results = run_trial(args.settings, args.out, args.conventions)
     left_out = results.exclusions["patient_id"].nunique()
     print(
         f"{args.out / 'index.html'}: {len(results.endpoints)} statistics; {left_out} patients with something left out"

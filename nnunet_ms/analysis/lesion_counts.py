@@ -59,12 +59,18 @@ def patient_counts(trial: TrialData, endpoint: CountEndpoint, rater: str) -> pd.
     return table
 
 
+def count_factors(endpoint: CountEndpoint) -> list[str]:
+    """Return the factors of the endpoint's model."""
+    return [*(["baseline"] if endpoint.at_baseline else []), "edss_stratum", "region"]
+
+
 def fit_counts(trial: TrialData, endpoint: CountEndpoint, table: pd.DataFrame) -> CountModel:
     """Fit the negative binomial model of one rater's counts."""
-    factors = [*(["baseline"] if endpoint.at_baseline else []), "edss_stratum", "region"]
+    factors = count_factors(endpoint)
     c = trial.settings.conventions
     arms = trial.settings.arms
-    return count_model(table, "lesions", "scans", arms, [], factors, c.nb_covariance, c.ls_mean_weights)
+    level = trial.settings.analysis.confidence
+    return count_model(table, "lesions", "scans", arms, [], factors, c.nb_covariance, c.ls_mean_weights, level)
 
 
 def lesion_count_statistics(trial: TrialData, endpoint: CountEndpoint) -> list[Statistic]:
@@ -157,15 +163,17 @@ def _beside_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Iter
             yield from spread(replace(keys, analysis=POISSON), {"p": (np.nan, "")}, not_estimable("no visit in an arm"))
             continue
         ratio = exact_rate_ratio(
-            int(a["lesions"].sum()), float(a["scans"].sum()), int(b["lesions"].sum()), float(b["scans"].sum())
-        )
+            int(a["lesions"].sum()), float(a["scans"].sum()), int(b["lesions"].sum()), float(b["scans"].sum()),
+            trial.settings.analysis.confidence,
+        )  # fmt: skip
         stats = {
             "rate_ratio": (ratio.estimate, ""),
             "low": (ratio.low, ""),
             "high": (ratio.high, ""),
             "p": (ratio.p, ""),
         }
-        method = "exact conditional test of Poisson rates, Clopper-Pearson 95 % interval"
+        level = trial.settings.analysis.level
+        method = f"exact conditional test of Poisson rates, Clopper-Pearson {level} interval"
         yield from spread(
             replace(keys, analysis=POISSON, method=method),
             stats,

@@ -77,8 +77,9 @@ def along_curve(trial: TrialData, data: ProgressionData, rater: str, points: int
     rows = []
     for arm in trial.settings.compared_arms:
         for tlv in grid:
-            c = joint.model.combination(_point(joint.model, arm, tlv))
-            rows.append((arm, tlv, c.hazard_ratio, c.low, c.high))
+            c = joint.model.combination(_point(joint.model, arm, tlv), trial.settings.analysis.confidence)
+            if not c.problem:  # an arm without patients has no curve
+                rows.append((arm, tlv, c.hazard_ratio, c.low, c.high))
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -94,7 +95,8 @@ def _count_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> lis
     x = data.table["patient_id"].map(of_rater).to_numpy(float)
     known = np.isfinite(x)
     table = data.table[known]
-    fit = cox_univariable(table["time_weeks"], table["event"], x[known], settings.conventions.ties)
+    ties, level = settings.conventions.ties, settings.analysis.confidence
+    fit = cox_univariable(table["time_weeks"], table["event"], x[known], ties, level)
     method = f"Cox regression, {settings.conventions.ties.capitalize()} ties, per lesion"
     return spread(replace(base, term="lesion_count", method=method), cox_stats(fit), not_estimable(fit.problem))
 
@@ -108,7 +110,7 @@ def _term_rows(trial: TrialData, joint: JointModel, base: Statistic) -> Iterator
         contrast = contrast_text(arm, settings.reference_arm) if arm in settings.compared_arms else ""
         term = name if not contrast else "arm:log_tlv" if name.endswith(":log_tlv") else "arm"
         keys = replace(base, contrast=contrast, term=term, method=method)
-        yield from spread(keys, cox_stats(model.term(name)), not_estimable(model.problem))
+        yield from spread(keys, cox_stats(model.term(name, settings.analysis.confidence)), not_estimable(model.problem))
     stats = {"log_likelihood": (model.log_likelihood, ""), "concordance": (model.concordance, "")}
     yield from spread(replace(base, term="model", method=method), stats, not_estimable(model.problem))
 
@@ -133,7 +135,7 @@ def _along_rows(trial: TrialData, data: ProgressionData, joint: JointModel, base
         keys = replace(base, term=f"p{percentile}", method="hazard ratio of arm at a percentile of baseline TLV")
         yield from spread(keys, {"tlv": (tlv, "ml")})
         for arm in trial.settings.compared_arms:
-            c = joint.model.combination(_point(joint.model, arm, tlv))
+            c = joint.model.combination(_point(joint.model, arm, tlv), trial.settings.analysis.confidence)
             stats = {"hazard_ratio": (c.hazard_ratio, ""), "low": (c.low, ""), "high": (c.high, ""), "p": (c.p, "")}
             contrast = contrast_text(arm, trial.settings.reference_arm)
             yield from spread(replace(keys, contrast=contrast), stats, not_estimable(c.problem))

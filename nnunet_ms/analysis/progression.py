@@ -12,6 +12,7 @@ from nnunet_ms.analysis.disability import OUTCOMES
 from nnunet_ms.analysis.survival import above_median, kaplan_meier, logrank, survival_at
 from nnunet_ms.analysis.tidy import Statistic, not_estimable, spread, week_text
 from nnunet_ms.analysis.trial_data import TrialData, exclusion_table
+from nnunet_ms.analysis.zero_volumes import positive_baselines, zero_note
 from nnunet_ms.errors import SettingsError
 
 COX, KM = "cox_univariable", "km_at_median_tlv"
@@ -42,21 +43,31 @@ def progression_data(trial: TrialData, outcome: str) -> ProgressionData:
     SettingsError
         If a baseline volume is 0 and the settings do not say what to do before a logarithm.
     """
-    if trial.assessments is None or trial.settings.rule is None:
-        raise SettingsError(f"{trial.settings.path}: {outcome} needs [tables] assessments. Name the table.")
-    audit = derive_outcome(trial.patients, trial.assessments, OUTCOMES[outcome], trial.settings.rule, trial.relapses)
-    volumes, listed = positive_baselines(trial, outcome)
+    audit = outcome_audit(trial, outcome)
+    volumes, listed = baselines_with_log(trial, outcome)
     absent = audit[audit["time_weeks"].isna() & audit["patient_id"].isin(volumes.index)]
     listed += [_excluded(r["patient_id"], r["arm"], outcome, r["reason"]) for r in absent.to_dict("records")]
     table = audit[audit["time_weeks"].notna() & audit["patient_id"].isin(volumes.index)].reset_index(drop=True)
     return ProgressionData(outcome, audit, table, volumes.loc[table["patient_id"]], exclusion_table(listed))
 
 
-def positive_baselines(trial: TrialData, analysis: str) -> tuple[pd.DataFrame, list[dict[str, object]]]:
-    """Return baseline volumes, all > 0, and the patients left out for a volume of 0 ml.
+def outcome_audit(trial: TrialData, outcome: str) -> pd.DataFrame:
+    """Return one outcome of every patient, derived from assessments or taken from ADTTE.
 
-    With `zero_volume = "half_smallest_positive"` a zero becomes half the smallest positive baseline volume of its
-    rater; with "exclude" the patient is left out for every rater.
+    Raises
+    ------
+    SettingsError
+        If there is neither.
+    """
+    if outcome in trial.times:
+        return trial.times[outcome]
+    if trial.assessments is None or trial.settings.rule is None:
+        raise SettingsError(f"{trial.settings.path}: {outcome} needs [tables] assessments. Name the table.")
+    return derive_outcome(trial.patients, trial.assessments, OUTCOMES[outcome], trial.settings.rule, trial.relapses)
+
+
+def baselines_with_log(trial: TrialData, analysis: str) -> tuple[pd.DataFrame, list[dict[str, object]]]:
+    """Return baseline volumes, all > 0, and the patients left out for a volume of 0 ml (`zero_volumes.py`).
 
     Returns
     -------
@@ -68,25 +79,14 @@ def positive_baselines(trial: TrialData, analysis: str) -> tuple[pd.DataFrame, l
     Raises
     ------
     SettingsError
-        If there are zeros and no such setting.
+        If there are zeros and the settings do not say what to do.
     """
-    settings = trial.settings
-    baseline = trial.volumes[trial.volumes["week"] == settings.baseline_week]
+    baseline = trial.volumes[trial.volumes["week"] == trial.settings.baseline_week]
     wide = baseline.pivot_table(index="patient_id", columns="rater", values="volume_ml")[list(trial.raters)]
-    zero = wide <= 0
-    if not zero.to_numpy().any():
-        return wide, []
-    if settings.zero_volume is None:
-        count = int(zero.any(axis=1).sum())
-        raise SettingsError(
-            f"{settings.path}: {count} patients have a baseline volume of 0 ml (first: {zero.any(axis=1).idxmax()}), "
-            'which has no logarithm. Set [lesions] zero_volume to "exclude" or "half_smallest_positive".'
-        )
-    if settings.zero_volume == "half_smallest_positive":
-        return wide.mask(zero, wide[~zero].min() / 2, axis=1), []
+    ready = positive_baselines(trial, wide)
     arm_of = trial.patients.set_index("patient_id")["arm"]
-    out = wide.index[zero.any(axis=1)]
-    return wide.drop(out), [_excluded(p, arm_of[p], analysis, "baseline volume 0 ml: no logarithm") for p in out]
+    out = ready.index[ready.isna().any(axis=1)]
+    return ready.drop(out), [_excluded(p, arm_of[p], analysis, "baseline volume 0 ml: no logarithm") for p in out]
 
 
 def progression_statistics(trial: TrialData, data: ProgressionData) -> list[Statistic]:
@@ -99,12 +99,19 @@ def progression_statistics(trial: TrialData, data: ProgressionData) -> list[Stat
     return rows
 
 
+def group_curve(trial: TrialData, group: pd.DataFrame) -> pd.DataFrame:
+    """Return the Kaplan-Meier curve of some patients, with the interval of the settings."""
+    settings = trial.settings
+    interval, level = settings.conventions.km_interval, settings.analysis.confidence
+    return kaplan_meier(group["time_weeks"], group["event"], interval, level)
+
+
 def km_curves(trial: TrialData, data: ProgressionData) -> pd.DataFrame:
     """Return every step of the curves: `outcome, rater, arm, term, week, n_risk, n_event, survival, low, high`."""
     frames = []
     for rater in trial.raters:
         for arm, term, group in _groups(trial, data, rater):
-            curve = kaplan_meier(group["time_weeks"], group["event"], trial.settings.conventions.km_interval)
+            curve = group_curve(trial, group)
             keys = {"outcome": data.outcome, "rater": rater, "arm": arm, "term": term}
             frames.append(curve.assign(**keys)[[*keys, *curve.columns]])
     return pd.concat(frames, ignore_index=True)
@@ -117,8 +124,9 @@ def _excluded(patient: object, arm: object, analysis: str, reason: object) -> di
 def _cox_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> list[Statistic]:
     ties = trial.settings.conventions.ties
     log_tlv = np.log(data.volumes[base.rater].to_numpy(float))
-    fit = cox_univariable(data.table["time_weeks"], data.table["event"], log_tlv, ties)
-    method = f"Cox regression, {ties.capitalize()} ties, Wald 95 % interval; {_zero_note(trial)}".rstrip("; ")
+    level = trial.settings.analysis
+    fit = cox_univariable(data.table["time_weeks"], data.table["event"], log_tlv, ties, level.confidence)
+    method = f"Cox regression, {ties.capitalize()} ties, Wald {level.level} interval; {_zero_note(trial)}".rstrip("; ")
     keys = replace(base, term="log_tlv", method=method)
     unit = "per unit of log(TLV in ml)"
     stats = {
@@ -135,11 +143,7 @@ def _cox_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> list[
 
 
 def _zero_note(trial: TrialData) -> str:
-    how = trial.settings.zero_volume
-    baseline = trial.volumes[trial.volumes["week"] == trial.settings.baseline_week]
-    if how != "half_smallest_positive" or (baseline["volume_ml"] > 0).all():
-        return ""
-    return "volumes of 0 ml set to half the smallest positive one"
+    return zero_note(trial, trial.volumes[trial.volumes["week"] == trial.settings.baseline_week])
 
 
 def _groups(trial: TrialData, data: ProgressionData, rater: str) -> Iterator[tuple[str, str, pd.DataFrame]]:
@@ -157,9 +161,11 @@ def _km_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> list[S
     if data.table.empty:
         return spread(replace(base, term="median"), {"tlv": (float("nan"), "ml")}, not_estimable("no patients"))
     median, high = above_median(data.volumes[base.rater].to_numpy(float))
-    rows = spread(replace(base, term="median", method="median of all arms"), {"tlv": (median, "ml")})
+    how = "; ".join(filter(None, ("median of all arms", _zero_note(trial))))
+    rows = spread(replace(base, term="median", method=how), {"tlv": (median, "ml")})
     interval = trial.settings.conventions.km_interval
-    method = f"Kaplan-Meier, {interval} 95 % interval, halves at the median TLV of all arms"
+    level = trial.settings.analysis.level
+    method = f"Kaplan-Meier, {interval} {level} interval, halves at the median TLV of all arms"
     for arm, term, group in _groups(trial, data, base.rater):
         rows += _curve_rows(trial, group, replace(base, arm=arm, term=term, method=method))
     for arm in trial.settings.arms:
@@ -175,7 +181,7 @@ def _km_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> list[S
 def _curve_rows(trial: TrialData, group: pd.DataFrame, base: Statistic) -> list[Statistic]:
     counts = {"n": (float(len(group)), "patients"), "events": (float(group["event"].sum()), "patients")}
     rows = spread(base, counts)
-    curve = kaplan_meier(group["time_weeks"], group["event"], trial.settings.conventions.km_interval)
+    curve = group_curve(trial, group)
     for week in (0.0, *(w for w in trial.settings.weeks if w > 0)):
         n_risk, survival, low, high = survival_at(curve, group["time_weeks"], week)
         if n_risk == 0:

@@ -36,7 +36,8 @@ def _level(trial: TrialData, table: pd.DataFrame, arm: str, base: Statistic) -> 
     problem = _degenerate(table, arm)
     x = (table["arm"] == arm).to_numpy(float)[:, None]
     fit = fit_cox(table["time_weeks"], table["event"], x, ["arm"], ties)
-    found = fit.term("arm") if not problem else replace(fit.term("arm"), hazard_ratio=np.nan, coefficient=np.nan,
+    term = fit.term("arm", trial.settings.analysis.confidence)
+    found = term if not problem else replace(term, hazard_ratio=np.nan, coefficient=np.nan,
                                                         se=np.nan, low=np.nan, high=np.nan, p=np.nan)  # fmt: skip
     base = replace(base, method=f"Cox regression of arm, {ties.capitalize()} ties")
     return spread(base, cox_stats(found), not_estimable(problem or fit.problem))

@@ -69,9 +69,10 @@ def _visit(trial: TrialData, table: pd.DataFrame, base: Statistic) -> list[Stati
         rows += spread(replace(base, arm=arm, method="observed cases"), stats, note)
     reference = trial.settings.reference_arm
     for arm in trial.settings.compared_arms:
-        gap = separation(values[arm], values[reference])
+        gap = separation(values[arm], values[reference], trial.settings.analysis.confidence)
         gaps = {"separation": gap.estimate, "se": gap.se, "low": gap.low, "high": gap.high}
-        keys = replace(base, contrast=contrast_text(arm, reference), method="difference of means, Welch 95 % interval")
+        method = f"difference of means, Welch {trial.settings.analysis.level} interval"
+        keys = replace(base, contrast=contrast_text(arm, reference), method=method)
         rows += spread(keys, {name: (value, POINTS) for name, value in gaps.items()}, not_estimable(gap.problem))
     return rows
 
@@ -89,7 +90,8 @@ def _model(trial: TrialData, table: pd.DataFrame, base: Statistic) -> list[Stati
         }
     )
     arms = trial.settings.arms
-    fit = ancova(frame, "percent_change", arms, ["baseline_tlv"], ["region", "age_group"], weights)
+    level = trial.settings.analysis.confidence
+    fit = ancova(frame, "percent_change", arms, ["baseline_tlv"], ["region", "age_group"], weights, level)
     keys = replace(base, method=_method(fit, weights))
     return [
         *spread(replace(keys, term="model"), {"n": (fit.n, "patients")}),

@@ -11,8 +11,8 @@ import pandas as pd
 
 from nnunet_ms.analysis.cox import Cox, fit_cox
 from nnunet_ms.analysis.cox_firth import firth_cox
+from nnunet_ms.analysis.progression import group_curve
 from nnunet_ms.analysis.survival import (
-    kaplan_meier,
     logrank,
     mean_time_difference,
     median_time,
@@ -43,7 +43,12 @@ def strata_of(trial: TrialData, table: pd.DataFrame) -> np.ndarray | None:
 
 
 def hazard_ratio(
-    table: pd.DataFrame, arm: str, reference: str, ties: str, strata: np.ndarray | None = None
+    table: pd.DataFrame,
+    arm: str,
+    reference: str,
+    ties: str,
+    strata: np.ndarray | None = None,
+    confidence: float = 0.95,
 ) -> tuple[Cox, str]:
     """Compare two arms; with an arm without an event, by Firth's penalised likelihood.
 
@@ -58,11 +63,10 @@ def hazard_ratio(
     time, event = two["time_weeks"].to_numpy(float), two["event"].to_numpy(bool)
     lacking = [a for a in (arm, reference) if not (event & (two["arm"] == a).to_numpy()).any()]
     if len(lacking) == 1 and len(set(two["arm"])) == 2:
-        found = firth_cox(time, event, x, ["arm"], "arm", "breslow", within)
+        found = firth_cox(time, event, x, ["arm"], "arm", "breslow", within, confidence)
         return found, f"Firth's penalised likelihood, profile interval (no event in arm {lacking[0]})"
-    return fit_cox(time, event, x, ["arm"], ties, within).term(
-        "arm"
-    ), f"Cox regression, {ties.capitalize()} ties, Wald interval"
+    fit = fit_cox(time, event, x, ["arm"], ties, within).term("arm", confidence)
+    return fit, f"Cox regression, {ties.capitalize()} ties, Wald interval"
 
 
 def treatment_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) -> Iterator[Statistic]:
@@ -88,7 +92,7 @@ def curves_by_arm(trial: TrialData, audit: pd.DataFrame) -> pd.DataFrame:
     frames = []
     for arm in trial.settings.arms:
         of_arm = table[table["arm"] == arm]
-        curve = kaplan_meier(of_arm["time_weeks"], of_arm["event"], trial.settings.conventions.km_interval)
+        curve = group_curve(trial, of_arm)
         frames.append(curve.assign(arm=arm)[["arm", *curve.columns]])
     return pd.concat(frames, ignore_index=True)
 
@@ -97,13 +101,15 @@ def _curve_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Itera
     interval = trial.settings.conventions.km_interval
     for arm in trial.settings.arms:
         of_arm = table[table["arm"] == arm]
-        curve = kaplan_meier(of_arm["time_weeks"], of_arm["event"], interval)
-        keys = replace(base, arm=arm, method=f"Kaplan-Meier, {interval} 95 % interval")
+        curve = group_curve(trial, of_arm)
+        keys = replace(base, arm=arm, method=f"Kaplan-Meier, {interval} {trial.settings.analysis.level} interval")
         counts = {"n": (float(len(of_arm)), "patients"), "events": (float(of_arm["event"].sum()), "patients")}
         yield from spread(keys, counts)
-        flat = replace(keys, method="median time; flat step at one half: its middle")
+        step = trial.settings.conventions.median_of_flat_step
+        place = {"midpoint": "its middle", "first": "its first time"}[step]
+        flat = replace(keys, method=f"median time; flat step at one half: {place}")
         why = not_estimable("survival stays above one half")
-        yield from spread(flat, {"median": (median_time(curve), "weeks")}, why)
+        yield from spread(flat, {"median": (median_time(curve, step), "weeks")}, why)
         for week in (0.0, *(w for w in trial.settings.weeks if w > 0)):
             n_risk, survival, low, high = survival_at(curve, of_arm["time_weeks"], week)
             note = f"nobody was followed to week {week:g}" if n_risk == 0 else "no interval where survival is 0"
@@ -123,7 +129,8 @@ def _cox_rows(
 ) -> Iterator[Statistic]:
     reference = trial.settings.reference_arm
     for arm in trial.settings.compared_arms:
-        fit, method = hazard_ratio(table, arm, reference, trial.settings.conventions.ties, strata)
+        ties, level = trial.settings.conventions.ties, trial.settings.analysis.confidence
+        fit, method = hazard_ratio(table, arm, reference, ties, strata, level)
         keys = replace(base, contrast=contrast_text(arm, reference), method=method + note)
         yield from spread(keys, cox_stats(fit), not_estimable(fit.problem))
 
@@ -147,14 +154,15 @@ def _mean_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Iterat
     arms = {arm: table[table["arm"] == arm] for arm in trial.settings.arms}
     reached = min((float(t["time_weeks"].max()) if len(t) else 0.0) for t in arms.values())
     horizon = min(reached, trial.settings.weeks[-1])
-    method = f"restricted mean time up to week {horizon:g}, Wald 95 % interval"
-    found = {arm: restricted_mean(t["time_weeks"], t["event"], horizon) for arm, t in arms.items()}
+    level = trial.settings.analysis.confidence
+    method = f"restricted mean time up to week {horizon:g}, Wald {trial.settings.analysis.level} interval"
+    found = {arm: restricted_mean(t["time_weeks"], t["event"], horizon, level) for arm, t in arms.items()}
     for arm, mean in found.items():
         stats = {"mean_time": (mean.estimate, "weeks"), "low": (mean.low, "weeks"), "high": (mean.high, "weeks")}
         yield from spread(replace(base, arm=arm, method=method), stats, not_estimable(mean.problem))
     reference = trial.settings.reference_arm
     for arm in trial.settings.compared_arms:
-        gap = mean_time_difference(found[arm], found[reference])
+        gap = mean_time_difference(found[arm], found[reference], level)
         stats = {
             "difference": (gap.estimate, "weeks"), "low": (gap.low, "weeks"), "high": (gap.high, "weeks"),
             "p": (gap.p, ""),

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.analysis.adam_tables import adam_assessments, adam_patients, adam_times
 from nnunet_ms.analysis.disability import OUTCOMES, TIMED_COLUMN, measures_of
+from nnunet_ms.analysis.populations import split_population
 from nnunet_ms.analysis.tidy import week_text
 from nnunet_ms.analysis.trial_settings import TablePaths, TrialSettings
+from nnunet_ms.analysis.visit_windows import to_planned_weeks
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.tables import AGREEMENT, ASSESSMENTS, PATIENTS, REFERENCE, RELAPSES, VISITS, Table, read_table
 
@@ -31,7 +34,8 @@ class TrialData:
     """A trial in memory, checked.
 
     `volumes`: `patient_id, arm, rater, week, volume_ml`, the same patients and weeks for every rater, every patient
-    with a baseline. `exclusions`: `patient_id, arm, analysis, week, reason`.
+    with a baseline. `exclusions`: `patient_id, arm, analysis, week, reason`. `times`: per outcome, times taken from
+    ADTTE instead of derived ones. `listings`: further audit tables by file stem. `population`: whom it is about.
     """
 
     settings: TrialSettings
@@ -44,6 +48,14 @@ class TrialData:
     agreement: pd.DataFrame | None = None
     truth: pd.DataFrame | None = None
     counts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COUNT_COLUMNS))
+    times: dict[str, pd.DataFrame] = field(default_factory=dict)
+    listings: dict[str, pd.DataFrame] = field(default_factory=dict)
+    population: str = ""
+
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether there is a time to event: derived from assessments, or taken from ADTTE."""
+        return self.assessments is not None or bool(self.times)
 
     def groups(self, name: str) -> pd.Series:
         """Return a stratum or subgroup of every patient as text, indexed by patient_id.
@@ -71,36 +83,86 @@ def exclusion_table(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=EXCLUSION_COLUMNS).fillna("")
 
 
-def read_trial(settings: TrialSettings) -> TrialData:
+def read_trial(settings: TrialSettings, population: str | None = None) -> TrialData:
     """Read every table that the settings name.
+
+    Parameters
+    ----------
+    settings : TrialSettings
+        From `trial_settings.read_settings`.
+    population : str, optional
+        Instead of the main one of the settings.
 
     Raises
     ------
     TableError, SettingsError
         Naming the file, the row or column, what was expected, what was found and the next step.
     """
-    paths = settings.tables
-    patients = _read_patients(settings)
-    visits = _read_visits(settings)
+    paths, name = settings.tables, population or settings.populations.main
+    everybody = _read_patients(settings)
+    inside = settings.populations.defined[name] if name else None
+    patients, outside = split_population(everybody, inside, str(paths.patients))
+    _check_arms(patients, settings, f"population {name} of {paths.patients}" if name else f"{paths.patients}")
+    visits, counted, windows = _read_visits(settings, set(outside["patient_id"]))
     raters = _raters(visits)
     volumes, exclusions = _common_volumes(visits, patients, raters, settings)
-    counts, uncounted = _common_counts(settings, patients, raters)
-    assessments, unknown = _read_weekly(paths.assessments, ASSESSMENTS, patients, "assessments", settings.outcomes)
-    relapses, unknown_relapses = _read_weekly(paths.relapses, RELAPSES, patients, "relapses")
+    counts, uncounted = _common_counts(counted, settings, patients, raters)
+    assessments, unknown = _read_assessments(settings, everybody)
+    relapses, unknown_relapses = _read_weekly(paths.relapses, RELAPSES, everybody, "relapses")
     agreement = None if paths.agreement is None else read_table(paths.agreement, AGREEMENT)
     _check_figure(paths)
-    return TrialData(
+    listed = [_population_exclusions(outside), exclusions, _window_exclusions(windows, patients), uncounted]
+    trial = TrialData(
         settings=settings,
         patients=patients,
         volumes=volumes,
         raters=raters,
-        exclusions=pd.concat([exclusions, uncounted, unknown, unknown_relapses], ignore_index=True),
+        exclusions=pd.concat([*listed, unknown, unknown_relapses], ignore_index=True),
         assessments=assessments,
         relapses=relapses,
         agreement=agreement,
         truth=None if paths.truth is None else read_truth(paths.truth),
         counts=counts,
+        times=_read_times(settings, patients),
+        listings={k: v for k, v in {"populations": outside, "visit_windows": windows}.items() if len(v)},
+        population=name or "",
     )
+    for group in (*settings.analysis.strata, *settings.analysis.subgroups):
+        trial.groups(group)
+    return trial
+
+
+def _read_times(settings: TrialSettings, patients: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the times of ADTTE by outcome, where the settings take them."""
+    if settings.outcome_source != "adtte" or settings.adam is None or settings.tables.times is None:
+        return {}
+    return {name: adam_times(settings.tables.times, patients, name, settings.adam) for name in settings.outcomes}
+
+
+def _read_assessments(settings: TrialSettings, patients: pd.DataFrame) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+    path, adam = settings.tables.assessments, settings.adam
+    if adam is None or path is None:
+        return _read_weekly(path, ASSESSMENTS, patients, "assessments", settings.outcomes)
+    frame, left_out = adam_assessments(path, patients, adam, settings.tables.patients)
+    _check_assessments(frame, path, settings.outcomes if settings.outcome_source == "derive" else ())
+    arm_of = patients.set_index("patient_id")["arm"].to_dict()
+    rows = left_out.drop_duplicates().to_dict("records")
+    return frame, exclusion_table(
+        _exclusion(row["patient_id"], arm_of, "assessments", row["week"], row["reason"]) for row in rows
+    )
+
+
+def _population_exclusions(outside: pd.DataFrame) -> pd.DataFrame:
+    return exclusion_table(
+        {**{k: row[k] for k in ("patient_id", "arm", "reason")}, "analysis": f"population {row['population']}"}
+        for row in outside.to_dict("records")
+    )
+
+
+def _window_exclusions(listing: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
+    arm_of = patients.set_index("patient_id")["arm"].to_dict()
+    rows = listing[~listing["used"].astype(bool)].to_dict("records")
+    return exclusion_table(_exclusion(r["patient_id"], arm_of, "visit windows", r["week"], r["reason"]) for r in rows)
 
 
 def read_truth(path: Path) -> pd.DataFrame:
@@ -130,7 +192,10 @@ def read_truth(path: Path) -> pd.DataFrame:
 
 def _read_patients(settings: TrialSettings) -> pd.DataFrame:
     path = settings.tables.patients
-    frame = read_table(path, PATIENTS)
+    if settings.adam is None:
+        frame = read_table(path, PATIENTS)
+    else:
+        frame = adam_patients(path, settings.adam, settings.tables.assessments)
     bad = np.flatnonzero(~frame["arm"].isin(settings.arms))
     if bad.size:
         row = int(bad[0])
@@ -139,14 +204,19 @@ def _read_patients(settings: TrialSettings) -> pd.DataFrame:
             f"{frame['arm'].iloc[row]!r} ({bad.size} such rows). Name the arm in [arms] of {settings.path.name}, "
             "or leave these patients out of the table."
         )
-    for arm in settings.arms:
-        if not (frame["arm"] == arm).any():
-            raise TableError(
-                f"{path}: column arm: no patient is in arm {arm!r} that {settings.path.name} names; found "
-                f"{sorted(frame['arm'].unique())}. Correct [arms]."
-            )
     _check_edss(frame["edss_baseline"], path, "edss_baseline")
+    stopped = frame["discontinued_week"] if "discontinued_week" in frame else pd.Series(dtype=float)
+    _check_rows(frame, stopped < 0, path, "discontinued_week", "a week >= 0 (0: randomisation)", "Correct it.")
     return frame.sort_values("patient_id", kind="stable").reset_index(drop=True)
+
+
+def _check_arms(patients: pd.DataFrame, settings: TrialSettings, where: str) -> None:
+    for arm in settings.arms:
+        if not (patients["arm"] == arm).any():
+            raise TableError(
+                f"{where}: column arm: no patient is in arm {arm!r} that {settings.path.name} names; found "
+                f"{sorted(patients['arm'].unique())}. Correct [arms]."
+            )
 
 
 def _check_edss(values: pd.Series, path: Path, column: str) -> None:
@@ -159,11 +229,24 @@ def _check_edss(values: pd.Series, path: Path, column: str) -> None:
         )
 
 
-def _read_visits(settings: TrialSettings) -> pd.DataFrame:
+def _read_visits(settings: TrialSettings, without: set[str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return volumes of the lesion type, all lesion types with counts, and the listing of visit windows.
+
+    Patients `without` (outside the population) are left out; they are listed with the population.
+    """
     frames = [_read_visit_file(path, settings) for path in settings.tables.visits]
+    rows = _chosen_raters(pd.concat(frames, ignore_index=True), settings)
+    rows = rows[~rows["patient_id"].isin(without)]
+    planned, listing = to_planned_weeks(rows, settings.windows, (settings.baseline_week, *settings.weeks))
+    if planned.empty:
+        raise TableError(
+            f"{settings.tables.visits[0]}: no scan of a patient analysed lies in a visit window; found weeks "
+            f"{sorted(rows['week'].dropna().unique())[:12]}. Correct [visits] windows."
+        )
     columns = ["patient_id", "week", "rater", "volume_ml"]
+    of_type = planned[planned["lesion_type"] == settings.lesion_type]
     # two evaluations of one trial repeat the reference: the same row in two files is one row
-    visits = pd.concat(frames, ignore_index=True)[columns].drop_duplicates(ignore_index=True)
+    visits = of_type[columns].drop_duplicates(ignore_index=True)
     again = visits[visits.duplicated(["patient_id", "week", "rater"])]
     if len(again):
         row = again.iloc[0]
@@ -171,7 +254,18 @@ def _read_visits(settings: TrialSettings) -> pd.DataFrame:
             f"{', '.join(str(p) for p in settings.tables.visits)}: patient {row['patient_id']}, week "
             f"{row['week']:g}, rater {row['rater']} has different volumes in two files; expected one. Remove one."
         )
-    return visits
+    return visits, planned, listing
+
+
+def _chosen_raters(rows: pd.DataFrame, settings: TrialSettings) -> pd.DataFrame:
+    found = sorted(rows["rater"].unique())
+    for rater in settings.raters:
+        if rater not in found:
+            raise SettingsError(
+                f"{settings.path}: [lesions] raters: expected some of {found} (in "
+                f"{', '.join(path.name for path in settings.tables.visits)}), found {rater!r}. Correct the settings."
+            )
+    return rows[rows["rater"].isin(settings.raters or found)]
 
 
 def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
@@ -183,18 +277,18 @@ def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
             f"{path}: no row with lesion_type {settings.lesion_type!r} ([lesions] type of {settings.path.name}); "
             f"found {found}. Correct one of them."
         )
-    _check_rows(chosen, chosen["week"].isna(), path, "week", "a week after randomisation", "Fill it in.")
-    early = chosen["week"] < min(0.0, settings.baseline_week)
-    expected = f"a week >= {min(0.0, settings.baseline_week):g} (0: randomisation; baseline_week is the earliest)"
-    _check_rows(chosen, early, path, "week", expected, "Correct the week, or [visits] baseline_week.")
-    again = chosen.duplicated(["patient_id", "week", "rater"])
+    _check_rows(frame, frame["week"].isna(), path, "week", "a week after randomisation", "Fill it in.")
+    earliest = min([0.0, settings.baseline_week, *(window.low for window in settings.windows)])
+    expected = f"a week >= {earliest:g} (0: randomisation; baseline_week or its window is the earliest)"
+    _check_rows(frame, frame["week"] < earliest, path, "week", expected, "Correct the week, or [visits] baseline_week.")
+    again = frame.duplicated(["patient_id", "week", "rater", "lesion_type"])
     if again.any():
-        row = chosen[again].iloc[0]
+        row = frame[again].iloc[0]
         raise TableError(
-            f"{path}: row {chosen.index[again][0] + 1}: patient {row['patient_id']}, week {row['week']:g}, rater "
-            f"{row['rater']} stands twice; expected one visit each. Remove one of them."
+            f"{path}: row {frame.index[again][0] + 1}: patient {row['patient_id']}, week {row['week']:g}, rater "
+            f"{row['rater']}, {row['lesion_type']} stands twice; expected one visit each. Remove one of them."
         )
-    return chosen
+    return frame
 
 
 def _check_rows(frame: pd.DataFrame, bad: pd.Series, path: Path, column: str, expected: str, next_step: str) -> None:
@@ -239,11 +333,10 @@ def _common_volumes(
 
 
 def _common_counts(
-    settings: TrialSettings, patients: pd.DataFrame, raters: tuple[str, ...]
+    planned: pd.DataFrame, settings: TrialSettings, patients: pd.DataFrame, raters: tuple[str, ...]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return lesion counts of every type at (patient, week) that every rater read, and the visits left out."""
-    frames = [read_table(path, VISITS) for path in settings.tables.visits]
-    visits = pd.concat(frames, ignore_index=True).reindex(columns=["patient_id", *COUNT_COLUMNS[2:]])
+    visits = planned.reindex(columns=["patient_id", *COUNT_COLUMNS[2:]])
     visits = visits.drop_duplicates(["patient_id", "rater", "lesion_type", "week"])
     arm_of = patients.set_index("patient_id")["arm"].to_dict()
     weeks = (settings.baseline_week, *settings.weeks)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from nnunet_ms.analysis.adam_settings import AdamSettings, find_adam
+from nnunet_ms.analysis.adam_tables import adam_patients
 from nnunet_ms.analysis.disability import OUTCOMES, PRESETS
 from nnunet_ms.analysis.published import PUBLISHED
 from nnunet_ms.analysis.trial_settings import CONVENTIONS, ZERO_VOLUME
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.outputs import whole_file
-from nnunet_ms.tables import PATIENTS, VISITS, read_table
+from nnunet_ms.tables import PATIENTS, REFERENCE, VISITS, read_table
 
 REFERENCE_ARM_NAMES = ("placebo", "control", "comparator", "interferon", "ifn")
 OPTIONAL_TABLES = ("assessments", "relapses", "agreement", "size_bin_figure", "truth")
@@ -29,6 +31,7 @@ class Found:
     agreement: Path | None = None
     size_bin_figure: Path | None = None
     truth: Path | None = None
+    adam: Path | None = None  # a folder; then `patients` is its ADSL
 
 
 def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path, ...]) -> Found:
@@ -44,7 +47,10 @@ def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path,
         there = folder / f"{key}{suffix}"
         return named.get(key) or (there if there.is_file() else None)
 
-    patients, usual_visits = usual("patients"), folder / "visits.csv"
+    adam, usual_visits = named.get("adam"), folder / "visits.csv"
+    if adam is not None and (named.get("patients") or named.get("assessments")):
+        raise SettingsError(f"{adam}: --adam stands for --patients and --assessments. Name one or the other.")
+    patients = usual("patients") if adam is None else find_adam(adam)[0]
     if not visits and usual_visits.is_file():
         visits = (usual_visits,)
     if patients is None or not visits:
@@ -53,15 +59,16 @@ def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path,
     return Found(
         patients,
         visits,
-        assessments=usual("assessments"),
+        assessments=usual("assessments") if adam is None else None,
         relapses=usual("relapses"),
         agreement=usual("agreement"),
         size_bin_figure=named.get("size_bin_figure"),
         truth=usual("truth", ".json"),
+        adam=adam,
     )
 
 
-def write_settings(path: Path, found: Found, simulated: bool) -> None:
+def write_settings(path: Path, found: Found, simulated: bool, conventions: str = "r") -> None:
     """Write the settings file.
 
     Parameters
@@ -72,6 +79,8 @@ def write_settings(path: Path, found: Found, simulated: bool) -> None:
         From `find_tables`.
     simulated : bool
         Whether the report must say that data are simulated.
+    conventions : {"r", "sas"}, optional
+        The preset written into the file.
 
     Raises
     ------
@@ -82,7 +91,7 @@ def write_settings(path: Path, found: Found, simulated: bool) -> None:
     """
     if path.exists():
         raise SettingsError(f"{path}: exists, and would be overwritten. Remove it, or name another file.")
-    arms = sorted(read_table(found.patients, PATIENTS)["arm"].unique())
+    arms = sorted(_patients(found)["arm"].unique())
     if len(arms) < 2:
         raise SettingsError(f"{found.patients}: expected two or more arms, found {arms}. A comparison needs two.")
     visits = pd.concat([read_table(table, VISITS) for table in found.visits], ignore_index=True)
@@ -92,13 +101,36 @@ def write_settings(path: Path, found: Found, simulated: bool) -> None:
     weeks = sorted(visits["week"].dropna().unique())
     if len(weeks) < 2:
         raise SettingsError(f"{found.visits[0]}: expected a baseline and a later week, found {weeks}. Fill in week.")
-    text = _text(path.parent, found, simulated, arms, (chosen, lesion_types), weeks, _zeros(visits, weeks[0]))
+    raters = sorted(visits["rater"].unique(), key=lambda rater: (rater != REFERENCE, rater))
+    data = _Data(arms, chosen, lesion_types, weeks, int((visits["volume_ml"] <= 0).sum()), raters, _flags(found))
+    text = _text(path.parent, found, simulated, data, conventions)
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _zeros(visits: pd.DataFrame, baseline_week: float) -> int:
-    return int((visits.loc[visits["week"] == baseline_week, "volume_ml"] <= 0).sum())
+@dataclass(frozen=True)
+class _Data:
+    """What the tables hold: `zeros` is the number of volumes of 0 ml, `flags` the columns that may mark populations."""
+
+    arms: list[str]
+    lesion_type: str
+    lesion_types: list[str]
+    weeks: list[float]
+    zeros: int
+    raters: list[str]
+    flags: list[str]
+
+
+def _patients(found: Found) -> pd.DataFrame:
+    if found.adam is None:
+        return read_table(found.patients, PATIENTS)
+    return adam_patients(found.patients, AdamSettings(found.adam), find_adam(found.adam)[1])
+
+
+def _flags(found: Found) -> list[str]:
+    """Return columns of the patient table that hold nothing but Y and N, as ADaM's population flags do."""
+    table = _patients(found)
+    return [str(name) for name in table if set(table[name].dropna().astype(str)) in ({"Y"}, {"N", "Y"})]
 
 
 def _reference(arms: list[str]) -> str:
@@ -121,13 +153,12 @@ def _text(
     folder: Path,
     found: Found,
     simulated: bool,
-    arms: list[str],
-    lesions: tuple[str, list[str]],
-    weeks: list[float],
-    zeros: int,
+    data: _Data,
+    conventions: str,
 ) -> str:
-    reference = _reference(arms)
-    compared = [arm for arm in arms if arm != reference]
+    reference = _reference(data.arms)
+    compared = [arm for arm in data.arms if arm != reference]
+    weeks, flag = data.weeks, data.flags[0] if data.flags else "ITTFL"
     visits = [_file(path, folder) for path in found.visits]
     optional = {key: getattr(found, key) for key in OPTIONAL_TABLES}
     lines = [
@@ -139,43 +170,81 @@ def _text(
         f'# preset = "oratorio"  # shows published numbers beside yours; one of: {", ".join(PUBLISHED)}',
         "",
         "[tables]  # paths are relative to this file",
-        f"patients = {_file(found.patients, folder)}",
+        *([] if found.adam else [f"patients = {_file(found.patients, folder)}"]),
         f"visits = {visits[0] if len(visits) == 1 else '[' + ', '.join(visits) + ']'}",
         *(f"{key} = {_file(path, folder)}" if path else f"# {key} = ..." for key, path in optional.items()),
+        "",
+        *_adam_lines(found, folder),
         "",
         "[arms]",
         f"reference = {_quoted(reference)}  # differences are compared arm minus this arm",
         f"compared = [{', '.join(_quoted(arm) for arm in compared)}]",
         "",
+        "[populations]  # whom the analyses are about; nothing here: every patient of the table",
+        '# main = "itt"  # the report',
+        '# beside = ["per_protocol"]  # main results repeated, as a sensitivity analysis',
+        "# [populations.itt]",
+        f"# column = {_quoted(flag)}  # flags in the data: {', '.join(map(_quoted, data.flags)) or 'none'}",
+        '# values = ["Y"]',
+        "",
         "[lesions]",
-        f"type = {_quoted(lesions[0])}  # in the data: {', '.join(_quoted(kind) for kind in lesions[1])}",
-        f"# Before a logarithm, a baseline volume of 0 ml ({zeros} in the data) is one of: {', '.join(ZERO_VOLUME)}.",
-        'zero_volume = "exclude"',
+        f"type = {_quoted(data.lesion_type)}  # in the data: {', '.join(map(_quoted, data.lesion_types))}",
+        f"# raters = [{', '.join(map(_quoted, data.raters))}]  # which to analyse; all of these if not said",
+        f"# Before a logarithm, volumes of 0 ml ({data.zeros} in the data): add half the smallest positive volume of",
+        "# the rater to all volumes, set only the zeros to it, or leave them out. One of:",
+        f"# {', '.join(ZERO_VOLUME)}",
+        f"zero_volume = {_quoted(ZERO_VOLUME[0])}",
         "",
         "[visits]  # weeks after randomisation",
         f"baseline_week = {weeks[0]:g}",
         f"weeks = [{', '.join(f'{week:g}' for week in weeks[1:])}]",
+        "# [visits.windows]  # weeks that count as a week of the plan; of two scans in one window the closer is taken",
+        *(f'# "{week:g}" = [{_around(weeks, i)}]' for i, week in enumerate(weeks)),
         "",
         "[disability]",
         f'preset = "krishnan2023"  # what counts as progression; one of: {", ".join(PRESETS)}',
         f'outcomes = ["cdp24"]  # some of: {", ".join(OUTCOMES)}',
+        '# source = "derive"  # from assessments; "adtte": times as ADTTE of the [adam] folder has them',
         "# relapse_onset_weeks = 0  # an assessment so soon after a relapse starts no progression",
         "# relapse_confirmation_weeks = 0  # ... confirms none",
         "",
         "[conventions]",
-        f'preset = "r"  # one of: {", ".join(CONVENTIONS)}; single choices override it:',
+        f'preset = "{conventions}"  # one of: {", ".join(CONVENTIONS)}; single choices override it:',
         '# ties = "efron"  # or "breslow"',
         '# km_interval = "log"  # or "log-log", "plain"',
         '# ls_mean_weights = "equal"  # or "proportional"',
         '# nb_covariance = "expected"  # or "observed"',
+        '# median_of_flat_step = "midpoint"  # or "first"',
         "",
         "[analysis]",
         'strata = ["region"]  # of stratified tests; also sex, age_group, edss_stratum, or a column of the patients',
         'subgroups = ["sex", "region", "age_group", "edss_stratum"]',
         '# sequence = ["t2_volume_percent_change", "cdp24"]  # fixed-sequence test of these endpoints, in this order',
         "holm = false  # true: Holm's adjusted p values beside the others",
-        "alpha = 0.05",
+        "alpha = 0.05  # two-sided: of the tests in a sequence, and every interval covers 1 - alpha",
         "bootstrap_draws = 2000  # of the difference between raters' treatment effects; 0: left out",
         "seed = 20230313",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _adam_lines(found: Found, folder: Path) -> list[str]:
+    """Return the section of an ADaM folder, commented out where there is none."""
+    usual = AdamSettings(folder)
+    mark = "" if found.adam else "# "
+    first = _file(found.adam, folder) if found.adam else '"adam"'
+    codes = ", ".join(f'{name} = "{getattr(usual, name)}"' for name in ("edss", "t25fw", "nhpt"))
+    return [
+        f"{mark}[adam]  # instead of patients and assessments: ADSL, ADQS, ADTTE as .xpt, .sas7bdat or .csv",
+        f"{mark}folder = {first}",
+        f'# subject = "{usual.subject}"  # the variable of ADSL that the visits call patient_id',
+        f'# treatment = "{usual.treatment}"',
+        f'# PARAMCD of ADQS: {codes}; of ADTTE, in [adam.paramcd]: cdp24 = "CDP24"',
+    ]
+
+
+def _around(weeks: list[float], i: int) -> str:
+    """Return an example of a window: half way to the weeks beside it."""
+    low = weeks[i] - (weeks[i] - weeks[i - 1]) / 2 + 0.5 if i else weeks[i] - 4
+    high = weeks[i] + (weeks[i + 1] - weeks[i]) / 2 if i + 1 < len(weeks) else weeks[i] + 12
+    return f"{low:g}, {high:g}"

@@ -1,21 +1,26 @@
 """`trial.toml`: what a trial's tables are, what its arms and visits mean, and which conventions its numbers follow."""
 
-import difflib
-import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from nnunet_ms.analysis.adam_settings import AdamSettings, adam_settings, find_adam
 from nnunet_ms.analysis.disability import OUTCOMES, PRESETS, ProgressionRule
+from nnunet_ms.analysis.populations import Populations, population_settings
 from nnunet_ms.analysis.published import PUBLISHED
+from nnunet_ms.analysis.settings_section import Section, did_you_mean, read_sections
+from nnunet_ms.analysis.visit_windows import Window, window_settings
 from nnunet_ms.errors import SettingsError
 
-ZERO_VOLUME = ("exclude", "half_smallest_positive")
+# what is done before a logarithm where a volume is 0 ml: add to all volumes, set the zeros only, or leave them out
+ZERO_VOLUME = ("add_half_smallest_positive", "half_smallest_positive", "exclude")
+SOURCES = ("derive", "adtte")
+# endpoints with a main p value beside the outcomes of [disability]
+IMAGING_ENDPOINTS = ("t2_volume_percent_change", "enhancing_lesions", "new_t1_lesions", "new_t2_lesions")
 
 
 @dataclass(frozen=True)
 class TablePaths:
-    """The input files; None where the trial has none."""
+    """The input files; None where the trial has none. With ADaM, `patients` is ADSL and `assessments` ADQS."""
 
     patients: Path
     visits: tuple[Path, ...]
@@ -24,6 +29,7 @@ class TablePaths:
     agreement: Path | None = None
     size_bin_figure: Path | None = None
     truth: Path | None = None
+    times: Path | None = None  # ADTTE
 
     def named(self) -> dict[str, Path]:
         """Return the files that the settings name, by key."""
@@ -48,6 +54,9 @@ class Conventions:
         Levels of factors in least-squares means (SAS: default, or option OM).
     nb_covariance : {"expected", "observed"}
         Information behind negative binomial standard errors: R's `glm.nb`, or SAS GENMOD.
+    median_of_flat_step : {"midpoint", "first"}
+        The median where survival is exactly one half for a while: the middle of the step (`quantile.survfit` and PROC
+        LIFETEST agree), or its first time.
     """
 
     name: str
@@ -55,6 +64,16 @@ class Conventions:
     km_interval: str
     ls_mean_weights: str
     nb_covariance: str
+    median_of_flat_step: str = "midpoint"
+
+    def words(self) -> str:
+        """Return every choice in one sentence, as it stands under the tables."""
+        return (
+            f"Convention “{self.name}”: {self.ties.capitalize()} ties, {self.km_interval} Kaplan-Meier intervals, "
+            f"median of a flat step at its {self.median_of_flat_step.replace('first', 'first time')}, "
+            f"{self.ls_mean_weights} weights of least-squares means, {self.nb_covariance} information of negative "
+            "binomial models"
+        )
 
 
 CONVENTIONS = {
@@ -78,7 +97,7 @@ class Analysis:
     holm : bool
         Whether Holm's adjusted p values stand beside.
     alpha : float
-        Two-sided, in (0, 1).
+        Two-sided, in (0, 1): the level of every test in a sequence, and of every interval, which covers 1 - alpha.
     bootstrap_draws, seed : int
         Of the comparison of treatment effects between raters; 0 draws: left out.
     """
@@ -90,6 +109,16 @@ class Analysis:
     alpha: float = 0.05
     bootstrap_draws: int = 2000
     seed: int = 20230313
+
+    @property
+    def confidence(self) -> float:
+        """Level of every two-sided interval."""
+        return 1 - self.alpha
+
+    @property
+    def level(self) -> str:
+        """The level as text: "95 %"."""
+        return f"{100 * self.confidence:.6g} %"
 
 
 @dataclass(frozen=True)
@@ -111,6 +140,11 @@ class TrialSettings:
     rule: ProgressionRule | None
     conventions: Conventions
     analysis: Analysis = field(default_factory=Analysis)
+    raters: tuple[str, ...] = ()  # those analysed; empty: all in the data
+    windows: tuple[Window, ...] = ()  # empty: weeks must be exact
+    populations: Populations = field(default_factory=Populations)
+    adam: AdamSettings | None = None  # None: tables of our own
+    outcome_source: str = "derive"
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -118,18 +152,27 @@ class TrialSettings:
         return (self.reference_arm, *self.compared_arms)
 
 
-def read_settings(path: Path) -> TrialSettings:
+def read_settings(path: Path, conventions: str | None = None) -> TrialSettings:
     """Read and check a settings file; no table is opened.
+
+    Parameters
+    ----------
+    path : Path
+        `trial.toml`.
+    conventions : {"r", "sas"}, optional
+        Instead of [conventions] preset; single choices of the file still hold.
 
     Raises
     ------
     SettingsError
         Naming the file, the key, what was expected, what was found and the next step.
     """
-    sections = _sections(path)
+    sections = read_sections(path, SECTIONS)
     trial, arms, lesions = sections["trial"], sections["arms"], sections["lesions"]
     visits, disability = sections["visits"], sections["disability"]
-    tables = _table_paths(sections["tables"], path.parent)
+    adam = adam_settings(sections["adam"], path.parent)
+    tables = _table_paths(sections["tables"], path.parent, adam)
+    source = disability.choice("source", SOURCES) or "derive"
     settings = TrialSettings(
         path=path,
         name=trial.text("name"),
@@ -143,9 +186,14 @@ def read_settings(path: Path) -> TrialSettings:
         baseline_week=visits.numbers("baseline_week", single=True)[0],
         weeks=visits.numbers("weeks"),
         outcomes=disability.texts("outcomes", ("cdp24",)),
-        rule=_rule(disability, required=tables.assessments is not None),
-        conventions=_conventions(sections["conventions"]),
+        rule=_rule(disability, required=tables.assessments is not None and source == "derive"),
+        conventions=_conventions(sections["conventions"], conventions),
         analysis=_analysis(sections["analysis"]),
+        raters=lesions.texts("raters", ()),
+        windows=window_settings(visits),
+        populations=population_settings(sections["populations"]),
+        adam=adam,
+        outcome_source=source,
     )
     for section in sections.values():
         section.refuse_unknown()
@@ -153,111 +201,29 @@ def read_settings(path: Path) -> TrialSettings:
     return settings
 
 
-class _Section:
-    """One table of the file; remembers which keys were asked for, so that the others can be refused."""
-
-    def __init__(self, path: Path, name: str, values: object) -> None:
-        self.path, self.name = path, name
-        if not isinstance(values, dict):
-            raise SettingsError(
-                f"{path}: expected a section [{name}], found {values!r}. Write [{name}] on its own line."
-            )
-        self.values: Mapping[str, object] = values
-        self.known: list[str] = []
-
-    def get(self, key: str, expected: str, required: bool = True) -> object:
-        self.known.append(key)
-        if required and key not in self.values:
-            raise SettingsError(
-                f"{self.path}: [{self.name}] needs {key} ({expected}), found {list(self.values)}. Add it."
-            )
-        return self.values.get(key)
-
-    def text(self, key: str) -> str:
-        value = self.get(key, "text")
-        return str(self.check(key, value, "text in quotes", isinstance(value, str) and value != ""))
-
-    def optional_text(self, key: str) -> str | None:
-        return self.text(key) if self.get(key, "text", required=False) is not None else None
-
-    def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        value = self.get(key, "a list of texts", required=default is None)
-        if value is None:
-            return default or ()
-        values = [value] if isinstance(value, str) else value
-        good = isinstance(values, list) and bool(values) and all(isinstance(v, str) and v for v in values)
-        self.check(key, value, 'a list such as ["a", "b"]', good)
-        return tuple(values) if isinstance(values, list) else ()
-
-    def numbers(self, key: str, single: bool = False, default: float | None = None) -> tuple[float, ...]:
-        value = self.get(key, "weeks", required=default is None)
-        if value is None and default is not None:
-            return (default,)
-        values: list[object] = [value] if single else value if isinstance(value, list) else []
-        good = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-        expected = "a number" if single else "a list such as [24, 48, 96]"
-        self.check(key, value, expected, 0 < len(good) == len(values))
-        return tuple(good)
-
-    def flag(self, key: str) -> bool:
-        value = self.get(key, "true or false")
-        return bool(self.check(key, value, "true or false", isinstance(value, bool)))
-
-    def choice(self, key: str, among: Sequence[str], required: bool = False) -> str | None:
-        value = self.get(key, f"one of {list(among)}", required)
-        if value is None:
-            return None
-        return str(self.check(key, value, f"one of {list(among)}", value in among))
-
-    def check(self, key: str, value: object, expected: str, good: bool) -> object:
-        if not good:
-            raise SettingsError(
-                f"{self.path}: [{self.name}] {key}: expected {expected}, found {value!r}. Correct the settings."
-            )
-        return value
-
-    def refuse_unknown(self) -> None:
-        for key in self.values:
-            if key not in self.known:
-                raise SettingsError(
-                    f"{self.path}: [{self.name}] has an unknown key {key!r}; known are {self.known}."
-                    f"{_did_you_mean(key, self.known)}"
-                )
+SECTIONS = (
+    "trial", "tables", "adam", "arms", "populations", "lesions", "visits", "disability", "conventions", "analysis",
+)  # fmt: skip
 
 
-SECTIONS = ("trial", "tables", "arms", "lesions", "visits", "disability", "conventions", "analysis")
-
-
-def _sections(path: Path) -> dict[str, _Section]:
-    if not path.is_file():
-        raise SettingsError(f"{path}: no such settings file. Write one with: nnunet-ms-endpoints init {path.name}")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: expected a TOML file in UTF-8, cannot read it ({error}). Correct it.") from error
-    for name in content:
-        if name not in SECTIONS:
-            raise SettingsError(
-                f"{path}: unknown section [{name}]; known are {list(SECTIONS)}.{_did_you_mean(name, SECTIONS)}"
-            )
-    return {name: _Section(path, name, content.get(name, {})) for name in SECTIONS}
-
-
-def _did_you_mean(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" Did you mean {close[0]}?" if close else " Remove it."
-
-
-def _table_paths(section: _Section, folder: Path) -> TablePaths:
+def _table_paths(section: Section, folder: Path, adam: AdamSettings | None) -> TablePaths:
     optional = {
         key: None if (text := section.optional_text(key)) is None else folder / text
         for key in ("assessments", "relapses", "agreement", "size_bin_figure", "truth")
     }
     visits = tuple(folder / text for text in section.texts("visits"))
-    return TablePaths(patients=folder / section.text("patients"), visits=visits, **optional)
+    patients = section.optional_text("patients")
+    if adam is None:
+        return TablePaths(patients=folder / section.text("patients"), visits=visits, **optional)
+    if patients or optional["assessments"]:
+        raise SettingsError(
+            f"{section.path}: [tables] names patients or assessments, and [adam] a folder that holds them. Keep one."
+        )
+    adsl, adqs, adtte = find_adam(adam.folder)
+    return TablePaths(patients=adsl, visits=visits, times=adtte, **{**optional, "assessments": adqs})
 
 
-def _rule(section: _Section, required: bool) -> ProgressionRule | None:
+def _rule(section: Section, required: bool) -> ProgressionRule | None:
     name = section.choice("preset", tuple(PRESETS), required)
     if name is None:
         return None
@@ -269,22 +235,25 @@ def _rule(section: _Section, required: bool) -> ProgressionRule | None:
     return replace(rule, relapse_onset_weeks=onset, relapse_confirmation_weeks=confirmation)
 
 
-def _conventions(section: _Section) -> Conventions:
-    conventions = CONVENTIONS[str(section.choice("preset", tuple(CONVENTIONS), required=True))]
+def _conventions(section: Section, instead: str | None) -> Conventions:
+    named = section.choice("preset", tuple(CONVENTIONS), required=instead is None)
+    conventions = CONVENTIONS[instead or str(named)]
     ties = section.choice("ties", ("efron", "breslow"))
     interval = section.choice("km_interval", ("log", "log-log", "plain"))
     weights = section.choice("ls_mean_weights", ("equal", "proportional"))
     covariance = section.choice("nb_covariance", ("expected", "observed"))
+    median = section.choice("median_of_flat_step", ("midpoint", "first"))
     return replace(
         conventions,
         ties=ties or conventions.ties,
         km_interval=interval or conventions.km_interval,
         ls_mean_weights=weights or conventions.ls_mean_weights,
         nb_covariance=covariance or conventions.nb_covariance,
+        median_of_flat_step=median or conventions.median_of_flat_step,
     )
 
 
-def _analysis(section: _Section) -> Analysis:
+def _analysis(section: Section) -> Analysis:
     usual = Analysis()
     holm = section.get("holm", "true or false", required=False)
     section.check("holm", holm, "true or false", holm is None or isinstance(holm, bool))
@@ -318,8 +287,26 @@ def _check_sense(settings: TrialSettings) -> None:
         if name not in OUTCOMES:
             raise SettingsError(
                 f"{path}: [disability] outcomes: expected some of {list(OUTCOMES)}, found {name!r}."
-                f"{_did_you_mean(name, list(OUTCOMES))}"
+                f"{did_you_mean(name, list(OUTCOMES))}"
             )
+    known = (*IMAGING_ENDPOINTS, *settings.outcomes)
+    for name in settings.analysis.sequence:
+        if name not in known:
+            raise SettingsError(
+                f"{path}: [analysis] sequence: expected some of {list(known)}, found {name!r}."
+                f"{did_you_mean(name, known)}"
+            )
+    for window in settings.windows:
+        if window.target not in (settings.baseline_week, *weeks):
+            raise SettingsError(
+                f"{path}: [visits.windows] {window.target:g}: expected a week of [visits] "
+                f"{[f'{w:g}' for w in (settings.baseline_week, *weeks)]}. Correct one of them."
+            )
+    if settings.outcome_source == "adtte" and settings.tables.times is None:
+        raise SettingsError(
+            f"{path}: [disability] source is adtte, but there is no ADTTE; found "
+            f"{'an [adam] folder without it' if settings.adam else 'no [adam] section'}. Add the file, or derive."
+        )
     if settings.tables.truth and not settings.simulated:
         raise SettingsError(
             f"{path}: [tables] truth names the truth of a simulation, but [trial] simulated is false. Correct one."

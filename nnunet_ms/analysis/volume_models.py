@@ -9,7 +9,8 @@ from nnunet_ms.analysis.ancova import ranked_ancova
 from nnunet_ms.analysis.mmrm import Mmrm, fit_mmrm
 from nnunet_ms.analysis.t2_volume import ENDPOINT, POPULATION
 from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread, week_text
-from nnunet_ms.analysis.trial_data import TrialData
+from nnunet_ms.analysis.trial_data import TrialData, exclusion_table
+from nnunet_ms.analysis.zero_volumes import EXCLUDE, log_ratios, zero_note
 
 RANKED, MMRM = "ranked_ancova_locf", "mmrm"
 
@@ -17,8 +18,9 @@ RANKED, MMRM = "ranked_ancova_locf", "mmrm"
 def volume_model_statistics(trial: TrialData, table: pd.DataFrame) -> list[Statistic]:
     """Return rows of both models for every rater; `table` from `t2_volume.changes`."""
     rows = []
+    whole = with_covariates(trial, table)
     for rater in trial.raters:
-        frame = with_covariates(trial, table[table["rater"] == rater])
+        frame = whole[whole["rater"] == rater]
         base = Statistic(ENDPOINT, RANKED, population=POPULATION, rater=rater)
         rows += _ranked_rows(trial, frame, base)
         rows += _mmrm_rows(trial, frame, replace(base, analysis=MMRM))
@@ -26,9 +28,28 @@ def volume_model_statistics(trial: TrialData, table: pd.DataFrame) -> list[Stati
 
 
 def with_covariates(trial: TrialData, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with `region` and `age_group`."""
+    """Return the table with `region`, `age_group`, `log_baseline` and `log_ratio` (`zero_volumes.log_ratios`)."""
     groups = {name: table["patient_id"].map(trial.groups(name)) for name in ("region", "age_group")}
-    return table.assign(**groups)
+    return log_ratios(trial, table).assign(**groups)
+
+
+def volume_model_exclusions(trial: TrialData, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the visits that the mixed model leaves out: of 0 ml, by the settings, or at a week without an arm."""
+    first = trial.raters[0]
+    frame = with_covariates(trial, table)
+    frame = frame[frame["rater"] == first]
+    _, _, weeks = mmrm_design(trial, frame[frame["log_ratio"].notna()])
+    rows = []
+    for row in frame.to_dict("records"):
+        if np.isnan(row["log_ratio"]) and trial.settings.zero_volume == EXCLUDE:
+            reason = "volume 0 ml of a rater: no logarithm"
+        elif row["week"] not in weeks:
+            reason = "no two patients in every arm at this visit"
+        else:
+            continue
+        keys = {name: row[name] for name in ("patient_id", "arm")}
+        rows.append({**keys, "analysis": MMRM, "week": week_text(row["week"]), "reason": reason})
+    return exclusion_table(rows)
 
 
 def mmrm_design(trial: TrialData, frame: pd.DataFrame) -> tuple[np.ndarray, list[str], list[float]]:
@@ -42,7 +63,7 @@ def mmrm_design(trial: TrialData, frame: pd.DataFrame) -> tuple[np.ndarray, list
         for week in trial.settings.weeks
         if all(((frame["week"] == week) & (frame["arm"] == arm)).sum() > 1 for arm in arms)
     ]
-    log_baseline = np.log(frame["baseline_ml"].to_numpy(float))
+    log_baseline = frame["log_baseline"].to_numpy(float)
     columns, names = [], []
     for week in weeks:
         at = (frame["week"] == week).to_numpy(float)
@@ -57,15 +78,14 @@ def mmrm_design(trial: TrialData, frame: pd.DataFrame) -> tuple[np.ndarray, list
 
 
 def volume_mmrm(trial: TrialData, frame: pd.DataFrame) -> tuple[Mmrm, list[float]]:
-    """Fit the model of log(volume / baseline); volumes of 0 ml are left out (no logarithm)."""
-    usable = frame[frame["volume_ml"] > 0]
+    """Fit the model of log(volume / baseline); `frame` from `with_covariates`, of one rater."""
+    usable = frame[frame["log_ratio"].notna()]
     _, _, weeks = mmrm_design(trial, usable)
     usable = usable[usable["week"].isin(weeks)]
     if usable.empty:
         return Mmrm((), 0, 0, *(np.zeros(0),) * 3, problem="no visit with two patients in every arm"), []
     X, names, weeks = mmrm_design(trial, usable)
-    y = np.log(usable["volume_ml"].to_numpy(float) / usable["baseline_ml"].to_numpy(float))
-    return fit_mmrm(y, X, usable["patient_id"], usable["week"], names), weeks
+    return fit_mmrm(usable["log_ratio"], X, usable["patient_id"], usable["week"], names), weeks
 
 
 def _ranked_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[Statistic]:
@@ -85,11 +105,11 @@ def _ranked_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list
 
 def _mmrm_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[Statistic]:
     fit, weeks = volume_mmrm(trial, frame)
-    dropped = int((frame["volume_ml"] <= 0).sum())
+    zeros = zero_note(trial, trial.volumes[trial.volumes["week"].isin(trial.settings.weeks)])
     method = (
         "MMRM of log(TLV / baseline): arm x visit, log baseline x visit, region, age group; unstructured covariance, "
         "REML, Satterthwaite df"
-    ) + (f"; {dropped} visits of 0 ml left out" if dropped else "")
+    ) + (f"; {zeros}" if zeros else "")
     base = replace(base, term="arm", method=method)
     rows = spread(
         replace(base, term="model"), {"n": (float(fit.n_patients), "patients"), "rows": (float(fit.n_rows), "")}
@@ -100,7 +120,7 @@ def _mmrm_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[S
             point = np.array([float(n == name) for n in fit.names])
             keys = replace(base, contrast=contrast_text(arm, trial.settings.reference_arm), visit=week_text(week))
             problem = "" if week in weeks else "no two patients in every arm at this visit"
-            c = fit.contrast(point) if week in weeks else None
+            c = fit.contrast(point, trial.settings.analysis.confidence) if week in weeks else None
             stats = {
                 "geometric_mean_ratio": (np.exp(c.estimate) if c else np.nan, "ratio"),
                 "low": (np.exp(c.low) if c else np.nan, "ratio"),

@@ -1,0 +1,107 @@
+"""Read one ADaM data set: a SAS transport file, a SAS data set, or CSV. Dates become days, blanks become None."""
+
+import datetime
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from nnunet_ms.errors import TableError, one_line
+
+SAS_EPOCH = datetime.date(1960, 1, 1)
+
+
+def read_adam(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Return a data set with its upper-case names; text stripped, blank text None.
+
+    Raises
+    ------
+    TableError
+        If the file is damaged, needs the extra `sas`, or lacks a needed variable.
+    """
+    frame = _csv(path) if path.suffix.lower() == ".csv" else _sas(path)
+    frame.columns = pd.Index([str(name).upper() for name in frame.columns])
+    missing = [name for name in needed if name not in frame]
+    if missing:
+        raise TableError(f"{path}: expected variables {missing}, found {list(frame.columns)}. Add them, or see [adam].")
+    text = [name for name in frame if frame[name].dtype == object]
+    return frame.assign(**{str(name): frame[name].map(_stripped).astype(object) for name in text})
+
+
+def numbers(frame: pd.DataFrame, name: str, path: Path, blank: bool = True) -> pd.Series:
+    """Return a numeric variable as float.
+
+    Raises
+    ------
+    TableError
+        Naming the first row with another value, or with none where `blank` is False.
+    """
+    values = pd.to_numeric(frame[name], errors="coerce").astype(float)
+    bad = values.isna() & (frame[name].notna() | (not blank))
+    if bad.any():
+        found = frame.loc[bad, name].iloc[0]
+        raise TableError(
+            f"{path}: row {frame.index[bad][0] + 1}, column {name}: expected a number, found "
+            f"{'a blank' if found is None or pd.isna(found) else repr(found)} ({int(bad.sum())} such rows). "
+            "Correct the table."
+        )
+    return values
+
+
+def days(frame: pd.DataFrame, name: str, path: Path) -> pd.Series:
+    """Return a date variable as days since 1960, whether it is a date, a SAS number or text as 2021-12-31; NaN: blank.
+
+    Raises
+    ------
+    TableError
+        Naming the first row that holds none of these.
+    """
+    values = frame[name].map(_day)
+    bad = values.isna() & frame[name].notna()
+    if bad.any():
+        raise TableError(
+            f"{path}: row {frame.index[bad][0] + 1}, column {name}: expected a date as 2021-12-31, found "
+            f"{frame.loc[bad, name].iloc[0]!r} ({int(bad.sum())} such rows). Correct the table."
+        )
+    return values.astype(float)
+
+
+def _day(value: object) -> float:
+    if isinstance(value, str):
+        value = pd.to_datetime(value, format="ISO8601", errors="coerce")
+    if isinstance(value, datetime.datetime):
+        value = value.date()
+    if isinstance(value, datetime.date) and not pd.isna(value):
+        return float((value - SAS_EPOCH).days)
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise TableError(
+            f"{path}: expected a CSV table in UTF-8, cannot read it ({one_line(error)}). Save it as CSV UTF-8."
+        ) from error
+
+
+def _sas(path: Path) -> pd.DataFrame:
+    if find_spec("pyreadstat") is None:
+        raise TableError(
+            f'{path}: a SAS file needs pyreadstat, which is not installed. Run: pip install "nnunet-ms[sas]", or '
+            "save the data sets as CSV and remove the SAS files."
+        )
+    import pyreadstat
+
+    read = pyreadstat.read_xport if path.suffix.lower() == ".xpt" else pyreadstat.read_sas7bdat
+    try:
+        return pd.DataFrame(read(str(path))[0])
+    except (pyreadstat.ReadstatError, UnicodeDecodeError, ValueError) as error:
+        raise TableError(
+            f"{path}: expected a SAS file, cannot read it ({one_line(error)}). Export it again."
+        ) from error
+
+
+def _stripped(value: object) -> object:
+    return (value.strip() or None) if isinstance(value, str) else None if value is None or value is pd.NaT else value
