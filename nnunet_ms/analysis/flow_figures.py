@@ -49,6 +49,7 @@ def flow_figure(rows: pd.DataFrame, settings: TrialSettings, outcomes: Sequence[
     height = max(_column_height(column) for column in columns) + top + 2 * GAP_INCHES + 0.4
     with plain_text():
         figure = new_figure(width, height, settings)
+        figure.set_layout_engine("none")
         axes = figure.add_axes((0, 0, 1, 1))  # one unit is one inch, so that boxes and letters fit each other
         axes.set_axis_off()
         axes.set(xlim=(0, width), ylim=(height, 0))

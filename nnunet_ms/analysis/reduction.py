@@ -22,7 +22,7 @@ class Reduction:
 
 def of_ratio(ratio: float, low: float, high: float, problem: str = "") -> Reduction:
     """Turn a rate ratio with its limits into a percent reduction: the upper limit of the ratio is the lower one."""
-    return Reduction(*(100 * (1 - value) for value in (ratio, high, low)), problem=problem)
+    return Reduction(100 * (1 - ratio), 100 * (1 - high), 100 * (1 - low), problem)
 
 
 def crude_reduction(
