@@ -121,7 +121,7 @@ PUBLISHED = {
             "cdp24": "0.60 (0.43 to 0.84) (trial, OPERA I and II pooled)",
         },
         counts=_JOINT_T1_COUNTS,
-        lesions_per_scan={"enhancing_lesions": "0.02 vs 0.42 (trial)"},
+        lesions_per_scan={"enhancing_lesions": "0.02 vs 0.42, active vs control (trial)"},
     ),
     "oratorio": PublishedTrial(
         "ORATORIO",

@@ -67,7 +67,7 @@ def _pairs(trial: TrialData, table: pd.DataFrame, quantity: str) -> pd.DataFrame
 
 def _method(statistic: str) -> str:
     if statistic in ("pearson_r", "lin_ccc"):
-        return "intervals: published (visits independent), and resampling patients (patient_low, patient_high)"
+        return "intervals: formula (visits independent), and resampling patients (patient_low, patient_high)"
     if statistic == "icc_2_1":
         return "two-way random effects, absolute agreement, one rater; interval takes visits as independent"
     scale = "ratios, on logarithms; visits with a 0 left out" if statistic.endswith("_ratio") else "differences"

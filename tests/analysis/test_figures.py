@@ -68,8 +68,3 @@ def test_names_with_dollar_signs_are_no_formulas(tmp_path):
     masks = visits(table)
     for drawing in drawings(tmp_path, text, patients=table, visits=masks)[0]:
         save_figure(drawing.figure, tmp_path / "figures", drawing.stem)
-
-
-@pytest.mark.parametrize(("p", "text"), [(0.0004, "p < .001"), (0.0571, "p .057"), (0.5, "p .500"), (1.0, "p 1.000")])
-def test_p_values(p, text):
-    assert figures.p_text(p) == text
