@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from nnunet_ms.analysis import effect_agreement, lesion_counts, subgroups, treatment_effect
+from nnunet_ms.analysis import effect_agreement, lesion_counts, multivariable, subgroups, treatment_effect
 from nnunet_ms.analysis.disability import OUTCOMES
 from nnunet_ms.analysis.drawing import (
     GREY,
@@ -24,7 +24,7 @@ from nnunet_ms.analysis.drawing import (
 from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS
 from nnunet_ms.analysis.tidy import contrast_text, select, value_of, week_text
 from nnunet_ms.analysis.trial_settings import TrialSettings
-from nnunet_ms.analysis.wording import interval, p_text, term_text
+from nnunet_ms.analysis.wording import interval, over, p_text, term_text
 
 
 def km_by_arm_figure(rows: pd.DataFrame, curves: pd.DataFrame, settings: TrialSettings, outcome: str) -> Drawing:
@@ -156,7 +156,9 @@ def count_figure(
     return Drawing(f"{endpoint.name}_by_visit", figure, caption, f"Bars of mean {endpoint.phrase} by arm and week.")
 
 
-def along_figure(curves: pd.DataFrame, settings: TrialSettings, raters: Sequence[str], outcome: str) -> Drawing:
+def along_figure(
+    rows: pd.DataFrame, curves: pd.DataFrame, settings: TrialSettings, raters: Sequence[str], outcome: str
+) -> Drawing:
     """Draw the hazard ratio of each compared arm along baseline TLV, one line per rater."""
     with plain_text():
         figure = new_figure(7.0, 4.0, settings)
@@ -176,9 +178,16 @@ def along_figure(curves: pd.DataFrame, settings: TrialSettings, raters: Sequence
             axis.set_major_locator(LogLocator(subs=subs))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
-        axes.set_ylabel(f"hazard ratio of arm, {outcome.upper()}\n(log axis, 95 % band)")
+        arms = settings.compared_arms
+        ratio = over(contrast_text(arms[0], settings.reference_arm)) if len(arms) == 1 else "of arm"
+        axes.set_ylabel(f"hazard ratio {ratio},\n{outcome.upper()} (log axis, 95 % band)")
         axes.legend(fontsize=SMALL)
-    caption = "Hazard ratio of arm along baseline T2 lesion volume (5th to 95th percentile), multivariable Cox model."
+    keys = {"endpoint": outcome, "analysis": multivariable.MULTIVARIABLE, "term": "log_tlv", "rater": raters[0]}
+    n, events = (value_of(rows, stat_name=name, **keys) for name in ("n", "events"))
+    caption = (
+        "Hazard ratio of arm along baseline T2 lesion volume (5th to 95th percentile), multivariable Cox model. "
+        f"n = {n:.0f} patients, {events:.0f} with event."
+    )
     return Drawing(f"arm_along_tlv_{outcome}", figure, caption, f"Hazard ratio of arm for {outcome} by lesion volume.")
 
 
@@ -192,7 +201,7 @@ def agreement_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
         labels = []
         for position, key in enumerate(keys):
             gap, low, high, se = (value_of(found, **key, stat_name=s) for s in ("difference", "low", "high", "se"))
-            labels.append(f"{key['rater']}: {key['analysis'].replace('_', ' ')} {key['visit']}")
+            labels.append(f"{key['rater']}: {effect_agreement.effect_text(key, len(settings.compared_arms) > 1)}")
             if np.isfinite(se) and se > 0:
                 error = [[max(gap - low, 0) / se], [max(high - gap, 0) / se]]
                 axes.errorbar([gap / se], [position], xerr=error, color=COLOURS[0], marker=MARKERS[0], capsize=3)
@@ -208,7 +217,10 @@ def agreement_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
         axes.set_yticks(range(len(keys)), labels, fontsize=SMALL)
         axes.set_ylim(len(keys) - 0.4, -0.6)
         axes.set_xlabel("effect from the model's masks minus effect from the reference's, in bootstrap standard errors")
-    caption = "Model against reference: difference of the same treatment effect, 95 % paired bootstrap intervals."
+    caption = (
+        "Model against reference: difference of the same treatment effect, 95 % paired bootstrap intervals. "
+        f"n = {len(keys)} effects."
+    )
     return Drawing(
         effect_agreement.ENDPOINT, figure, caption, "Interval plot of differences of effects between raters."
     )

@@ -42,4 +42,4 @@ def _outcome_drawings(trial: TrialData, results: Results, outcome: str) -> Itera
         yield effect_figures.km_by_arm_figure(rows, by_arm, settings, outcome)
         yield from (effect_figures.forest_figure(rows, settings, outcome, arm) for arm in settings.compared_arms)
     if len(along):
-        yield effect_figures.along_figure(along, settings, raters, outcome)
+        yield effect_figures.along_figure(rows, along, settings, raters, outcome)

@@ -126,3 +126,58 @@ def test_exclusions_are_listed_with_reasons(tmp_path):
     found = page(tmp_path, patients=table)
     assert "in the patient table, but has no mask" in found.texts
     assert "P060" in found.texts
+
+
+def test_headings_step_down_one_level_at_a_time(found):
+    levels = [int(name[1]) for name, _ in found.tags if name in ("h1", "h2", "h3", "h4", "h5", "h6")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_contents_name_every_section_and_resolve(found):
+    ids = [attrs["id"] for _, attrs in found.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    links = [attrs["href"] for attrs in found.named("a")]
+    assert all(link.startswith("#") and link[1:] in ids for link in links)
+    assert {f"#{attrs['id']}" for attrs in found.named("section")} <= set(links)
+
+
+def test_tables_and_figures_are_described(found):
+    tags = [name for name, _ in found.tags]
+    assert tags.count("figure") == tags.count("figcaption") == tags.count("img")
+    assert all(attrs.get("scope") in ("col", "row", "rowgroup") for attrs in found.named("th"))
+    for image in found.named("img"):
+        assert len(image["alt"]) > 20
+        assert not image["alt"].startswith("data")
+    for name, attrs in found.tags:
+        assert not any(key.startswith("on") for key in attrs), name
+        assert name not in ("script", "svg", "iframe", "object", "embed", "link", "base", "form")
+
+
+def test_each_endpoint_says_what_it_asks_of_whom_and_how(found):
+    ids = [attrs["id"] for attrs in found.named("section")]
+    text = " ".join(found.texts)
+    for words, least in (("Estimand", 8), ("Population", 8), ("Main estimate", 6), ("Method and convention", 8)):
+        assert text.count(words) >= least, (words, ids)
+    assert text.count("Convention “r”") >= 6
+
+
+def test_every_table_is_there_as_csv_and_rtf(folder, found):
+    titles = [t for t in found.texts if t]
+    written = {path.stem for path in (folder / "tables").glob("*.rtf")}
+    assert {"baseline", "disposition", "visit_completeness", "concordance", "bland_altman", "cdp24_cox"} <= written
+    for stem in written:
+        rtf = (folder / "tables" / f"{stem}.rtf").read_text(encoding="ascii")
+        assert "SIMULATED DATA" in rtf
+        assert (folder / "tables" / f"{stem}.csv").is_file()
+    assert "Baseline by arm" in titles
+
+
+def test_without_the_extra_there_is_no_rtf_and_all_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_ms.analysis.report.rtf.available", lambda: False)
+    monkeypatch.setattr("nnunet_ms.analysis.endpoint_files._draw", lambda *_: {})
+    monkeypatch.setattr("nnunet_ms.analysis.endpoint_files.rtf.write_rtf", None)
+    page(tmp_path)
+    assert not list((tmp_path / "out").rglob("*.rtf"))
+    assert (tmp_path / "out" / "tables" / "baseline.csv").is_file()

@@ -11,45 +11,60 @@ TOKEN = re.compile(r"\\u(-?\d+)\?|\\([a-z]+)(-?\d+)? ?|\\([^a-z])|([{}])|\r?\n|(
 SKIPPED = {"fonttbl", "colortbl", "stylesheet", "info"}
 
 
-def parse(text):
-    """Return the rows of cells, the text outside tables and the text of the page header; braces must balance."""
-    rows, row, cell, outside, header = [], [], [], [], []
-    stack, position = [], 0
-    place, units = "body", []
-    for match in TOKEN.finditer(text):
-        assert match.start() == position, text[position : match.start()]
-        position = match.end()
-        unicode, word, _, symbol, brace, plain = match.groups()
+class Rtf:
+    """Reads rows of cells, the text outside tables and the text of the page header; braces must balance."""
+
+    def __init__(self, text):
+        self.rows, self.row, self.cell, self.outside, self.header = [], [], [], [], []
+        self.stack, self.place, self.units, position = [], "body", [], 0
+        for match in TOKEN.finditer(text):
+            assert match.start() == position, text[position : match.start()]
+            position = match.end()
+            self.take(*match.groups())
+        assert position == len(text)
+        assert self.stack == []
+
+    def take(self, unicode, word, _, symbol, brace, plain):
         if brace == "{":
-            stack.append(place)
+            self.stack.append(self.place)
         elif brace == "}":
-            place = stack.pop()
-        elif word in SKIPPED:
-            place = "skipped"
-        elif word == "header":
-            place = "header"
-        elif word == "cell":
-            row.append("".join(cell))
-            cell = []
+            self.place = self.stack.pop()
+        elif word in SKIPPED or word == "header":
+            self.place = "header" if word == "header" else "skipped"
+        elif word in ("cell", "row", "trowd"):
+            self.table(word)
+        else:
+            self.write(self.half(int(unicode)) if unicode else plain or symbol or ("\n" if word == "line" else ""))
+
+    def table(self, word):
+        if word == "cell":
+            self.row.append("".join(self.cell))
         elif word == "row":
-            rows.append(row)
-            row = []
-        elif word == "trowd":
-            outside, cell = [*outside, *cell], []
-        written = plain or symbol or ("\n" if word == "line" else "")
-        if unicode:
-            units.append(int(unicode) % 65536)
-            written = ""
-            if not 0xD800 <= units[-1] < 0xDC00:  # the second half of a pair follows
-                written = b"".join(u.to_bytes(2, "little") for u in units).decode("utf-16-le")
-                units = []
-        if place == "body" and word not in ("cell", "row"):
-            cell.append(written)
-        elif place == "header":
-            header.append(written)
-    assert position == len(text)
-    assert stack == []
-    return rows, "".join(outside), "".join(header)
+            self.rows.append(self.row)
+            self.row = []
+        else:
+            self.outside += self.cell
+        if word != "row":
+            self.cell = []
+
+    def half(self, number):
+        self.units.append(number % 65536)
+        if 0xD800 <= self.units[-1] < 0xDC00:  # the second half of a pair follows
+            return ""
+        text = b"".join(unit.to_bytes(2, "little") for unit in self.units).decode("utf-16-le")
+        self.units = []
+        return text
+
+    def write(self, text):
+        if self.place == "body":
+            self.cell.append(text)
+        elif self.place == "header":
+            self.header.append(text)
+
+
+def parse(text):
+    read = Rtf(text)
+    return read.rows, "".join(read.outside), "".join(read.header)
 
 
 NASTY = "50 {mg} \\par \\'41 <b> ± ≤ 𝛼 \\u8211?"
@@ -68,7 +83,7 @@ def block():
 @pytest.mark.parametrize("simulated", [True, False])
 def test_the_table_comes_back_as_it_went_in(tmp_path, simulated):
     path = tmp_path / "t.rtf"
-    write_rtf(table(), block(), NASTY, simulated, path)
+    write_rtf(table(), block(), NASTY, simulated=simulated, path=path)
     text = path.read_bytes().decode("ascii")  # nothing depends on a code page
     assert text.startswith("{\\rtf1")
     rows, outside, header = parse(text)
@@ -84,7 +99,7 @@ def test_the_table_comes_back_as_it_went_in(tmp_path, simulated):
 def test_long_tables_repeat_their_head(tmp_path):
     lines = [[f"row {i}", "1", "2"] for i in range(120)]
     path = tmp_path / "t.rtf"
-    write_rtf(table(lines=lines), block(), "trial", True, path)
+    write_rtf(table(lines=lines), block(), "trial", simulated=True, path=path)
     rows, _, _ = parse(path.read_text(encoding="ascii"))
     assert [row for row in rows if row[0].startswith("row ")] == lines
     assert sum(row == table().head for row in rows) > 1
@@ -92,7 +107,7 @@ def test_long_tables_repeat_their_head(tmp_path):
 
 def test_the_same_table_gives_the_same_bytes(tmp_path):
     for name in "ab":
-        write_rtf(table(), block(), "trial", True, tmp_path / f"{name}.rtf")
+        write_rtf(table(), block(), "trial", simulated=True, path=tmp_path / f"{name}.rtf")
     assert (tmp_path / "a.rtf").read_bytes() == (tmp_path / "b.rtf").read_bytes()
 
 

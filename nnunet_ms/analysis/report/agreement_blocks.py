@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis import effect_agreement, lesion_counts, rater_concordance
+from nnunet_ms.analysis import effect_agreement, rater_concordance
 from nnunet_ms.analysis.published import PUBLISHED
 from nnunet_ms.analysis.report.notes import convention_note
 from nnunet_ms.analysis.report.numbers import Numbers
@@ -25,11 +25,6 @@ METRICS = {
     "lfpr": "LFPR",
     "r_count": "r count",
 }
-EFFECTS = {
-    "t2_volume_separation": "T2 volume, separation",
-    "t2_volume_ancova": "T2 volume, ANCOVA difference",
-    **{e.name: f"{e.title}, log ratio" for e in lesion_counts.ENDPOINTS},
-}
 _COEFFICIENTS = {"pearson_r": "Pearson's r", "lin_ccc": "Lin's CCC", "icc_2_1": "ICC(2,1)"}
 _LIMITS = {
     "bias_difference": "bias",
@@ -48,7 +43,7 @@ def effect_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
     keys = ["rater", "analysis", "contrast", "visit", "term"]
     for found in rows[keys].drop_duplicates().to_dict("records"):
         numbers = Numbers(rows, **found)
-        label = f"{found['rater']}: {effect_text(found, len(trial.settings.compared_arms) > 1)}"
+        label = f"{found['rater']}: {effect_agreement.effect_text(found, len(trial.settings.compared_arms) > 1)}"
         effects = [number(numbers.get(name), 3) for name in ("effect_reference", "effect_rater")]
         lines.append([label, *effects, numbers.with_limits("difference", 3)])
         if found["analysis"] == "t2_volume_ancova":
@@ -70,14 +65,6 @@ def effect_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
             "Counts: logarithm of the ratio of lesions per scan. Outcomes: log hazard ratio per unit of log TLV.",
         ],
     )
-
-
-def effect_text(keys: dict[str, str], with_contrast: bool = False) -> str:
-    """Return an effect in words: what it is, at which week, and between which arms where there are several."""
-    text = EFFECTS.get(keys["analysis"], f"{keys['analysis'].upper()}, log hazard ratio of log TLV")
-    if keys["visit"] not in ("", lesion_counts.ALL_VISITS):
-        text += f", week {keys['visit']}"
-    return f"{text}, {minus(keys['contrast'])}" if with_contrast and keys["contrast"] else text
 
 
 def concordance_block(endpoints: pd.DataFrame, figures: Sequence[str]) -> Block:
