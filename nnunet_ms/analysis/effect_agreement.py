@@ -15,21 +15,15 @@ import pandas as pd
 
 from nnunet_ms.analysis.cox import maximise, risk_sets
 from nnunet_ms.analysis.design_matrix import arm_design
-from nnunet_ms.analysis.lesion_counts import ALL_VISITS, ENDPOINTS, available, patient_counts
+from nnunet_ms.analysis.lesion_counts import available, patient_counts
 from nnunet_ms.analysis.progression import ProgressionData
 from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread, week_text
 from nnunet_ms.analysis.trial_data import TrialData
 from nnunet_ms.analysis.volume_models import with_covariates
-from nnunet_ms.analysis.wording import minus
 from nnunet_ms.tables import REFERENCE
 
 Floats = npt.NDArray[np.float64]
 ENDPOINT = "effect_agreement"
-EFFECTS = {
-    "t2_volume_separation": "T2 volume, separation",
-    "t2_volume_ancova": "T2 volume, ANCOVA difference",
-    **{e.name: f"{e.title}, log ratio" for e in ENDPOINTS},
-}
 FEWEST_DRAWS = 0.9  # share of draws that must give an estimate
 
 
@@ -109,6 +103,8 @@ def log_ratio_of_means(
     """Return log(rate in `active` / rate in `reference`); NaN where one of them has no lesion."""
 
     def effect(weights: Floats) -> Floats:
+        if not active.any() or not reference.any():
+            return np.full(len(weights), np.nan)
         rates = [(weights[:, g] @ count[g]) / (weights[:, g] @ exposure[g]) for g in (active, reference)]
         positive = (rates[0] > 0) & (rates[1] > 0)
         return np.where(positive, np.log(np.where(positive, rates[0], 1.0) / np.where(positive, rates[1], 1.0)), np.nan)
@@ -231,11 +227,3 @@ def _rows(
         yield from spread(
             replace(base, method=method), {k: (v, unit) for k, v in stats.items()}, not_estimable(found.problem)
         )
-
-
-def effect_text(keys: Mapping[str, str], with_contrast: bool = False) -> str:
-    """Return an effect in words: what it is, at which week, and between which arms where there are several."""
-    text = EFFECTS.get(keys["analysis"], f"{keys['analysis'].upper()}, log hazard ratio of log TLV")
-    if keys["visit"] not in ("", ALL_VISITS):
-        text += f", week {keys['visit']}"
-    return f"{text}, {minus(keys['contrast'])}" if with_contrast and keys["contrast"] else text

@@ -21,6 +21,7 @@ from nnunet_ms.analysis.drawing import (
     plain_text,
     under_axis,
 )
+from nnunet_ms.analysis.effect_names import effect_text
 from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS
 from nnunet_ms.analysis.tidy import contrast_text, select, value_of, week_text
 from nnunet_ms.analysis.trial_settings import TrialSettings
@@ -201,7 +202,7 @@ def agreement_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
         labels = []
         for position, key in enumerate(keys):
             gap, low, high, se = (value_of(found, **key, stat_name=s) for s in ("difference", "low", "high", "se"))
-            labels.append(f"{key['rater']}: {effect_agreement.effect_text(key, len(settings.compared_arms) > 1)}")
+            labels.append(f"{key['rater']}: {effect_text(key, with_contrast=len(settings.compared_arms) > 1)}")
             if np.isfinite(se) and se > 0:
                 error = [[max(gap - low, 0) / se], [max(high - gap, 0) / se]]
                 axes.errorbar([gap / se], [position], xerr=error, color=COLOURS[0], marker=MARKERS[0], capsize=3)

@@ -15,7 +15,7 @@ from nnunet_ms.analysis.trial_data import TrialData
 def trial_drawings(trial: TrialData, results: Results) -> Iterator[Drawing]:
     """Yield every drawing of the report; what was not computed, or is not reported, is not drawn."""
     settings, raters, rows = trial.settings, trial.raters, results.endpoints
-    outcomes = settings.outcomes if trial.assessments is not None else ()
+    outcomes = [outcome for outcome in settings.outcomes if (rows["endpoint"] == outcome).any()]
     yield flow_figures.flow_figure(rows, settings, outcomes)
     yield flow_figures.completeness_figure(rows, settings)
     yield figures.volume_figure(rows, settings, raters)

@@ -1,3 +1,4 @@
+import itertools
 from html.parser import HTMLParser
 
 import pytest
@@ -132,7 +133,7 @@ def test_headings_step_down_one_level_at_a_time(found):
     levels = [int(name[1]) for name, _ in found.tags if name in ("h1", "h2", "h3", "h4", "h5", "h6")]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
 def test_contents_name_every_section_and_resolve(found):

@@ -3,10 +3,12 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nnunet_ms.analysis.disability import OUTCOMES, PRESETS
 from nnunet_ms.analysis.effect_figures import forest_figure
+from nnunet_ms.analysis.effect_names import effect_text
 from nnunet_ms.analysis.endpoints import compute_endpoints
 from nnunet_ms.analysis.published import PUBLISHED
 from nnunet_ms.analysis.rater_figures import effects_figure
@@ -172,3 +174,35 @@ def test_effects_of_both_raters_are_drawn_where_they_are(tmp_path):
 )
 def test_the_rule_is_said_in_words(outcome, words):
     assert words in rule_note(PRESETS["opera"], OUTCOMES[outcome])
+
+
+def test_effects_in_words():
+    keys = {"contrast": "active - placebo", "visit": "96", "term": ""}
+    assert effect_text({**keys, "analysis": "t2_volume_ancova"}) == "T2 volume, ANCOVA difference, week 96"
+    counts = {**keys, "analysis": "new_t2_lesions", "visit": "all"}
+    assert effect_text(counts, with_contrast=True) == "New or enlarging T2 lesions, log ratio, active − placebo"
+    cox = {"contrast": "", "visit": "", "term": "log_tlv", "analysis": "cdp24_multivariable"}
+    assert effect_text(cox) == "CDP24, multivariable, log hazard ratio of log TLV"
+
+
+def test_other_populations_repeat_the_main_effects(tmp_path):
+    trial, results = computed(tmp_path, SETTINGS)
+    main = results.endpoints[
+        results.endpoints["analysis"].isin(["ancova", "cox_by_arm"]) & (results.endpoints["term"] == "arm")
+    ]
+    beside = main.assign(endpoint="populations", analysis="per protocol", term=main["endpoint"])
+    sizes = main.iloc[:2].assign(
+        endpoint="populations", analysis="per protocol", term="patients", stat_name="n", stat=[20.0, 21.0], rater="",
+        contrast="", arm=["placebo", "active"],
+    )  # fmt: skip
+    rows = pd.concat([results.endpoints, sizes, beside], ignore_index=True)
+    blocks = {b.key: b for b in build_blocks(trial, rows, [])}
+    inside, effects = blocks["populations"].all_tables
+    assert inside.lines == [["per protocol", "20", "21"]]
+    by_rater = row(
+        by_stem(blocks["t2_volume_percent_change"], "t2_volume_ancova"), "active − placebo, percentage points"
+    )
+    label = "t2 volume percent change, ANCOVA difference, percentage points, active − placebo, model"
+    assert next(line for line in effects.lines if line[0] == label)[1] == by_rater["model"]
+    assert any(line[0].startswith("cdp24, hazard ratio, active / placebo") for line in effects.lines)
+    assert "populations" not in {b.key for b in build_blocks(trial, results.endpoints, [])}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis import effect_agreement, rater_concordance
+from nnunet_ms.analysis.effect_names import effect_text
 from nnunet_ms.analysis.published import PUBLISHED
 from nnunet_ms.analysis.report.notes import convention_note
 from nnunet_ms.analysis.report.numbers import Numbers
@@ -43,7 +44,7 @@ def effect_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
     keys = ["rater", "analysis", "contrast", "visit", "term"]
     for found in rows[keys].drop_duplicates().to_dict("records"):
         numbers = Numbers(rows, **found)
-        label = f"{found['rater']}: {effect_agreement.effect_text(found, len(trial.settings.compared_arms) > 1)}"
+        label = f"{found['rater']}: {effect_text(found, with_contrast=len(trial.settings.compared_arms) > 1)}"
         effects = [number(numbers.get(name), 3) for name in ("effect_reference", "effect_rater")]
         lines.append([label, *effects, numbers.with_limits("difference", 3)])
         if found["analysis"] == "t2_volume_ancova":
@@ -62,7 +63,7 @@ def effect_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
         figures=[s for s in figures if s in (effect_agreement.ENDPOINT, "effects_by_rater")],
         notes=[
             *Numbers(rows).methods()[:1],
-            "Counts: logarithm of the ratio of lesions per scan. Outcomes: log hazard ratio per unit of log TLV.",
+            "Log ratio of counts: of lesions per scan. Log hazard ratios: per unit of the term named (TLV in ml).",
         ],
     )
 

@@ -8,7 +8,7 @@ import pandas as pd
 from nnunet_ms.analysis import subgroups, treatment_effect
 from nnunet_ms.analysis.disability import OUTCOMES
 from nnunet_ms.analysis.published import PUBLISHED
-from nnunet_ms.analysis.report.notes import KM, TIES, convention_note, rule_note
+from nnunet_ms.analysis.report.notes import KM, TIES, convention_note, level, rule_note
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, TextTable, column_table, truth_cell
 from nnunet_ms.analysis.tidy import contrast_text, select, week_text
@@ -30,7 +30,7 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
         "All patients whose outcome could be derived; no mask is needed.",
         [
             column_table(
-                f"{outcome}_treatment_effect", "Treatment effect", ["", "estimate (95 % CI)", "p"],
+                f"{outcome}_treatment_effect", "Treatment effect", ["", f"estimate ({level(trial)} CI)", "p"],
                 {"": _effect_lines(trial, outcome, km, models, mean)}, convention_note(trial, TIES),
             ),
             TextTable(
@@ -126,7 +126,7 @@ def _subgroup_table(trial: TrialData, rows: pd.DataFrame, outcome: str) -> TextT
     return TextTable(
         f"{outcome}_subgroups",
         "Subgroups: hazard ratio of arm",
-        ["", "events / patients", "estimate (95 % CI)", "p"],
+        ["", "events / patients", f"estimate ({level(trial)} CI)", "p"],
         lines,
         f"Interaction: likelihood-ratio test of arm × subgroup. {convention_note(trial, TIES)}",
     )

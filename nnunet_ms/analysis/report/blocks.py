@@ -18,6 +18,7 @@ from nnunet_ms.analysis.report.multiplicity_block import multiplicity_block
 from nnunet_ms.analysis.report.notes import with_source
 from nnunet_ms.analysis.report.parts import Block
 from nnunet_ms.analysis.report.patients_blocks import baseline_block, disposition_block
+from nnunet_ms.analysis.report.populations_block import POPULATIONS, populations_block
 from nnunet_ms.analysis.report.volume_block import volume_block
 from nnunet_ms.analysis.trial_data import TrialData
 
@@ -61,20 +62,23 @@ def _counts(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -
             yield count_block(trial, endpoints, endpoint, figures)
 
 
-def _outcomes(trial: TrialData) -> Sequence[str]:
-    return trial.settings.outcomes if trial.assessments is not None else ()
+def _outcomes(trial: TrialData, endpoints: pd.DataFrame) -> Sequence[str]:
+    there = set(endpoints["endpoint"])
+    return [outcome for outcome in trial.settings.outcomes if outcome in there]
 
 
 def _arms(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> Iterator[Block]:
-    for outcome in _outcomes(trial):
+    for outcome in _outcomes(trial, endpoints):
         yield arm_block(trial, endpoints, outcome, figures)
+    if POPULATIONS in set(endpoints["endpoint"]):
+        yield populations_block(trial, endpoints)
     if "multiplicity" in set(endpoints["endpoint"]):
         yield multiplicity_block(trial, endpoints)
 
 
 def _lesions_and_agreement(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> Iterator[Block]:
     there = set(endpoints["endpoint"])
-    for outcome in _outcomes(trial):
+    for outcome in _outcomes(trial, endpoints):
         yield lesion_outcome_block(trial, endpoints, outcome, figures)
     if effect_agreement.ENDPOINT in there:
         yield effect_block(trial, endpoints, figures)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from nnunet_ms.analysis import lesion_counts
 from nnunet_ms.analysis.published import PUBLISHED, PublishedCounts
-from nnunet_ms.analysis.report.notes import COUNTS, WEIGHTS, convention_note
+from nnunet_ms.analysis.report.notes import COUNTS, WEIGHTS, convention_note, level
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, rater_table, truth_cell
 from nnunet_ms.analysis.tidy import NOT_ESTIMABLE, contrast_text, week_text
@@ -28,7 +28,7 @@ def count_block(
     )  # fmt: skip
     visits = [week_text(w) for w in trial.settings.weeks] + [lesion_counts.ALL_VISITS]
     parts = {_visit_title(visit): _visit_lines(trial, by_visit, endpoint.name, visit) for visit in visits}
-    name, first = endpoint.name, "estimate (95 % CI)"
+    name, first = endpoint.name, f"estimate ({level(trial)} CI)"
     return Block(
         name,
         endpoint.title,
@@ -94,12 +94,15 @@ def _visit_lines(trial: TrialData, numbers: Numbers, endpoint: str, visit: str) 
             cells.append(f"{number(lesions, 0)} / {number(scans, 0)} ({number(numbers.get('mean', **keys), 2)})")
         beside = (printed.reference if arm == trial.settings.reference_arm else printed.active) if printed else ""
         lines.append(Line(arm, cells, "", str(beside)))
+        if visit == lesion_counts.ALL_VISITS:
+            patients = [number(numbers.get("patients", rater=r, arm=arm, visit=visit), 0) for r in trial.raters]
+            lines.append(Line(f"patients, {arm}", patients))
     for arm in trial.settings.compared_arms:
         contrast = contrast_text(arm, trial.settings.reference_arm)
         keys = {"contrast": contrast, "visit": visit}
         cells = [numbers.with_limits("percent_reduction", rater=r, **keys) for r in trial.raters]
         beside = str(printed.reduction) if printed else ""
-        lines.append(Line(f"percent reduction, {over(contrast)} (95 % CI)", cells, "", beside))
+        lines.append(Line(f"percent reduction, {over(contrast)} ({level(trial)} CI)", cells, "", beside))
     return lines
 
 

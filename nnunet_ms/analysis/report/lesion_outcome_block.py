@@ -7,7 +7,7 @@ import pandas as pd
 from nnunet_ms.analysis import multivariable, progression
 from nnunet_ms.analysis.disability import OUTCOMES
 from nnunet_ms.analysis.published import PUBLISHED
-from nnunet_ms.analysis.report.notes import KM, TIES, convention_note, rule_note
+from nnunet_ms.analysis.report.notes import KM, TIES, convention_note, level, rule_note
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, TextTable, rater_table, truth_cell
 from nnunet_ms.analysis.tidy import select, week_text
@@ -30,7 +30,7 @@ def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str
         "for every rater.",
         [
             rater_table(
-                trial, f"{outcome}_cox", "Univariable Cox regression", "hazard ratio (95 % CI)",
+                trial, f"{outcome}_cox", "Univariable Cox regression", f"hazard ratio ({level(trial)} CI)",
                 _univariable(trial, cox, count, outcome), convention_note(trial, TIES),
             )
         ],
@@ -102,7 +102,7 @@ def _halves(trial: TrialData, numbers: Numbers, outcome: str) -> TextTable:
         lines.append(Line("log-rank", [numbers.p(rater=r, arm=arm, term=progression.LOGRANK) for r in raters]))
         parts[arm] = lines
     title = f"Free of {outcome.upper()} at week {week}, by half of baseline TLV"
-    return rater_table(trial, f"{outcome}_km", title, "% (95 % CI)", parts, convention_note(trial, KM))
+    return rater_table(trial, f"{outcome}_km", title, f"% ({level(trial)} CI)", parts, convention_note(trial, KM))
 
 
 def _multivariable(trial: TrialData, joint: Numbers, outcome: str) -> TextTable:
@@ -124,7 +124,7 @@ def _multivariable(trial: TrialData, joint: Numbers, outcome: str) -> TextTable:
         trial,
         f"{outcome}_multivariable",
         "Multivariable Cox regression",
-        "hazard ratio (95 % CI); p",
+        f"hazard ratio ({level(trial)} CI); p",
         {"": lines},
         note,
     )
@@ -149,8 +149,8 @@ def _along(trial: TrialData, along: Numbers, outcome: str) -> TextTable:
         ]
         lines.append(Line(f"{term.removeprefix('p')}th percentile, {over(contrast)}", cells))
     return rater_table(
-        trial, f"{outcome}_along_tlv", "Effect of arm along baseline TLV", "hazard ratio (95 % CI)", {"": lines},
-        convention_note(trial, TIES),
+        trial, f"{outcome}_along_tlv", "Effect of arm along baseline TLV", f"hazard ratio ({level(trial)} CI)",
+        {"": lines}, convention_note(trial, TIES),
     )  # fmt: skip
 
 

@@ -9,7 +9,13 @@ from nnunet_ms.analysis.report.parts import PUBLISHED_COLUMN, Block
 from nnunet_ms.analysis.trial_data import TrialData
 from nnunet_ms.analysis.wording import MINUS, joined
 
+LEVEL = 0.95
 TIES, KM, WEIGHTS, COUNTS = "ties", "km_interval", "ls_mean_weights", "nb_covariance"
+
+
+def level(trial: TrialData) -> str:  # noqa: ARG001 - the one place that a level set by the trial has to change
+    """Return the level of the report's intervals: "95 %"."""
+    return f"{100 * LEVEL:g} %"
 
 
 def convention_note(trial: TrialData, *parts: str) -> str:
@@ -22,7 +28,7 @@ def convention_note(trial: TrialData, *parts: str) -> str:
         COUNTS: f"{c.nb_covariance} information of negative binomial models",
     }
     named = f": {', '.join(words[part] for part in parts)}" if parts else ""
-    return f"Convention “{c.name}”{named}; 95 % intervals, p values two-sided and unadjusted."
+    return f"Convention “{c.name}”{named}; {level(trial)} intervals, p values two-sided and unadjusted."
 
 
 def with_source(block: Block, trial: TrialData, sources: Sequence[str]) -> Block:

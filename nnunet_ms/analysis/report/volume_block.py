@@ -6,7 +6,7 @@ import pandas as pd
 
 from nnunet_ms.analysis import t2_volume, volume_models
 from nnunet_ms.analysis.published import PUBLISHED
-from nnunet_ms.analysis.report.notes import WEIGHTS, convention_note
+from nnunet_ms.analysis.report.notes import WEIGHTS, convention_note, level
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, TextTable, rater_table, truth_cell
 from nnunet_ms.analysis.tidy import contrast_text, select, week_text
@@ -34,8 +34,8 @@ def volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
         f"Patients with a {t2_volume.POPULATION} at the visit; the same patients for every rater.",
         [
             rater_table(
-                trial, "t2_volume_ancova", f"ANCOVA at week {last}", "estimate (95 % CI)", _ancova_parts(trial, model),
-                convention_note(trial, WEIGHTS),
+                trial, "t2_volume_ancova", f"ANCOVA at week {last}", f"estimate ({level(trial)} CI)",
+                _ancova_parts(trial, model), convention_note(trial, WEIGHTS),
             ),
             rater_table(
                 trial, "t2_volume_by_visit", "Percent change from baseline, by arm and visit", "mean ± SE (n)", parts,
@@ -45,8 +45,8 @@ def volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
         main=_main(trial, model, last),
         beside=[
             rater_table(
-                trial, "t2_volume_sensitivity", "MMRM of log volume, and ranked ANCOVA", "estimate (95 % CI); p",
-                _sensitivity_parts(trial, mmrm, ranked), convention_note(trial),
+                trial, "t2_volume_sensitivity", "MMRM of log volume, and ranked ANCOVA",
+                f"estimate ({level(trial)} CI); p", _sensitivity_parts(trial, mmrm, ranked), convention_note(trial),
             ),
             _covariate_table(trial, model),
         ],
@@ -81,7 +81,7 @@ def _visit_lines(trial: TrialData, numbers: Numbers, week: str) -> Iterator[Line
         cells = [numbers.with_limits("separation", rater=r, contrast=contrast, visit=week) for r in trial.raters]
         truth = truth_cell(trial, {**keys, "stat_name": "separation", "contrast": contrast})
         beside = str(found.separation.get(week, "")) if found else ""
-        yield Line(f"separation, {minus(contrast)} (95 % CI)", cells, truth, beside)
+        yield Line(f"separation, {minus(contrast)} ({level(trial)} CI)", cells, truth, beside)
 
 
 def _mean_cell(numbers: Numbers, **keys: str) -> str:
