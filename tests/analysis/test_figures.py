@@ -33,7 +33,12 @@ def test_figures_show_the_tidy_numbers(tmp_path):
     ]
     assert f"{gap:+.1f}".replace("-", "−") in texts(volume.figure)
     placebo = volume.figure.axes[0].containers[0].lines[0]
-    means = rows[(rows["stat_name"] == "mean") & (rows["arm"] == "placebo") & (rows["rater"] == "reference")]["stat"]
+    means = rows[
+        (rows["stat_name"] == "mean")
+        & (rows["analysis"] == "by_visit")
+        & (rows["arm"] == "placebo")
+        & (rows["rater"] == "reference")
+    ]["stat"]
     assert placebo.get_ydata()[1:] == pytest.approx(means.to_numpy())
     assert "simulated truth" in texts(effect.figure) or effect.figure.legends
     assert len(km.figure.axes) == 4

@@ -42,6 +42,12 @@ def page(tmp_path, settings=SETTINGS, **changed):
     return Page((out / "index.html").read_text(encoding="utf-8"))
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """For tests that only read tables and text: drawing takes most of the time."""
+    monkeypatch.setattr("nnunet_ms.analysis.endpoint_files._draw", lambda *_: {})
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The synthetic trial, run once."""
@@ -90,6 +96,7 @@ def test_numbers_are_those_of_endpoints_csv(folder, found):
     assert "0.970" in found.texts  # r volume of agreement.csv
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_published_numbers_only_where_a_preset_names_the_trial(tmp_path):
     found = page(tmp_path, SETTINGS.replace('preset = "opera2"\n', ""))
     assert "published" not in " ".join(found.texts).lower()
@@ -105,6 +112,7 @@ def test_strings_from_the_data_are_escaped(tmp_path):
     assert evil in found.texts
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_formulas_in_names_do_not_run_in_a_spreadsheet(tmp_path):
     table = patients()
     table["arm"] = table["arm"].replace("active", "=1+1")
@@ -122,6 +130,7 @@ def test_figure_of_evaluate_is_embedded(tmp_path):
     assert [i["src"][:22] for i in found.named("img")].count("data:image/png;base64,") == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_exclusions_are_listed_with_reasons(tmp_path):
     table = patients(61)
     found = page(tmp_path, patients=table)
@@ -175,9 +184,9 @@ def test_every_table_is_there_as_csv_and_rtf(folder, found):
     assert "Baseline by arm" in titles
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_the_extra_there_is_no_rtf_and_all_the_rest(tmp_path, monkeypatch):
     monkeypatch.setattr("nnunet_ms.analysis.report.rtf.available", lambda: False)
-    monkeypatch.setattr("nnunet_ms.analysis.endpoint_files._draw", lambda *_: {})
     monkeypatch.setattr("nnunet_ms.analysis.endpoint_files.rtf.write_rtf", None)
     page(tmp_path)
     assert not list((tmp_path / "out").rglob("*.rtf"))
