@@ -197,7 +197,7 @@ def agreement_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
     found = select(rows, endpoint=effect_agreement.ENDPOINT)
     keys = found[["rater", "analysis", "contrast", "visit", "term"]].drop_duplicates().to_dict("records")
     with plain_text():
-        figure = new_figure(8.6, 1.3 + 0.32 * len(keys), settings)
+        figure = new_figure(8.6, 1.5 + 0.32 * len(keys), settings)
         axes = figure.subplots()
         labels = []
         for position, key in enumerate(keys):
@@ -217,7 +217,7 @@ def agreement_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
         axes.axvline(0, color=GREY, linewidth=0.8)
         axes.set_yticks(range(len(keys)), labels, fontsize=SMALL)
         axes.set_ylim(len(keys) - 0.4, -0.6)
-        axes.set_xlabel("effect from the model's masks minus effect from the reference's, in bootstrap standard errors")
+        axes.set_xlabel("effect from the model's masks minus that from the reference's\n(in bootstrap standard errors)")
     caption = (
         "Model against reference: difference of the same treatment effect, 95 % paired bootstrap intervals. "
         f"n = {len(keys)} effects."

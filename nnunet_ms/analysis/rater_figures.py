@@ -67,17 +67,20 @@ def effects_figure(rows: pd.DataFrame, settings: TrialSettings, raters: Sequence
         ("Lesion counts", "rate ratio", True, _count_effects),
         ("Outcomes", "hazard ratio of log TLV", True, _hazard_effects),
     )
+    several = len(models) > 1
+    found = [[e for model in models for e in find(rows, settings, model, several)] for *_, find in panels]
+    height = 4.4 + 0.2 * max(len(effects) for effects in found)  # the legends stand below
     with plain_text():
-        figure = new_figure(3.9 * len(panels), 5.2, settings)
-        for axes, (title, unit, is_ratio, find) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        figure = new_figure(3.9 * len(panels), height, settings)
+        axes_row = figure.subplots(1, len(panels))
+        for axes, (title, unit, is_ratio, _), effects in zip(axes_row, panels, found, strict=True):
             axes.set_title(title)
-            axes.set(xlabel=f"{REFERENCE}: {unit}", ylabel=f"{models[0] if len(models) == 1 else 'model'}: {unit}")
-            found = [effect for model in models for effect in find(rows, settings, model, len(models) > 1)]
-            _effects_panel(axes, found, is_ratio)
-    n = len(select(rows, endpoint=t2_volume.ENDPOINT, analysis=t2_volume.BY_VISIT, stat_name="separation"))
+            axes.set(xlabel=f"{REFERENCE}: {unit}", ylabel=f"{'model' if several else models[0]}: {unit}")
+            _effects_panel(axes, effects, is_ratio)
+        figure.draw_without_rendering()  # square panels move their legends: the layout needs a second pass
     caption = (
         "Treatment effects from the model's masks against the same effects from the reference's, 95 % intervals of "
-        f"each; dotted: the same effect. n = {n // max(len(raters), 1)} visits; every count and outcome."
+        f"each; dotted: the same effect. n = {sum(map(len, found))} effects; those without an interval are not drawn."
     )
     alt = f"Three scatter plots of treatment effects: {', '.join(models)} against {REFERENCE}, with intervals."
     return Drawing("effects_by_rater", figure, caption, alt)
