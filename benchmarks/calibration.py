@@ -191,10 +191,12 @@ def summary(estimates: pd.DataFrame) -> pd.DataFrame:
         of_target = dict(list(part.groupby("target", sort=False)))
         for target in targets(preset):
             truth = true_value(preset, target.truth, target.log)
-            size = abs(
-                true_value(preset, target.effect_of or target.truth, target.log or "cox" in str(target.effect_of))
+            of, log = (
+                target.effect_of or target.truth,
+                target.log or target.effect_of.get("stat_name") == "hazard_ratio",
             )
-            keys = {"preset": name, "scenario": scenario, "target": target.name}
+            size = abs(true_value(preset, of, log))
+            keys = {"preset": name, "scenario": scenario, "kind": kind_of(target), "target": target.name}
             rows.append(keys | _row(of_target[target.name], truth, size, target, scenario == "none"))
     return pd.DataFrame(rows)
 
@@ -283,6 +285,71 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+KINDS = {
+    "volume_separation": "T2 volume: separation by visit",
+    "volume_ancova": "T2 volume: ANCOVA",
+    "volume_ancova robust": "T2 volume: ANCOVA, HC2 errors",
+    "volume_ranked": "T2 volume: ranked ANCOVA",
+    "volume_mmrm": "T2 volume: MMRM by visit",
+    "negative_binomial": "lesion counts: negative binomial",
+    "count_test wilcoxon": "lesion counts: Wilcoxon",
+    "count_test exact Poisson": "lesion counts: exact Poisson (no overdispersion assumed)",
+    "cox arm": "progression: Cox, arm",
+    "cox log_tlv": "progression: Cox, log TLV",
+    "cox lesion_count": "progression: Cox, per lesion",
+    "cox_stratified": "progression: stratified Cox, arm",
+    "cox_joint": "progression: multivariable Cox",
+    "cox_subgroup": "progression: Cox in subgroups",
+    "logrank_test": "progression: log-rank",
+    "mean_time": "progression: restricted mean time",
+    "survival_of_group": "progression: Kaplan-Meier",
+    "ph_test": "progression: proportional hazards, GLOBAL",
+    "interaction_test": "progression: arm x region",
+    "agreement_of_volume": "raters: difference of volume effects, bootstrap",
+    "agreement_of_cox": "raters: difference of Cox effects, bootstrap",
+}
+
+
+def kind_of(target: Target) -> str:
+    """Name of the estimator, for the short table."""
+    call = target.estimate
+    if not isinstance(call, partial):
+        return KINDS[call.__name__]
+    extra = {"volume_ancova": "robust" * bool(call.keywords.get("robust")), "count_test": call.keywords.get("test")}
+    extra["cox"] = call.keywords.get("covariate")
+    return KINDS[f"{call.func.__name__} {extra.get(call.func.__name__) or ''}".strip()]
+
+
+def short_table(table: pd.DataFrame) -> str:
+    """One line per preset and estimator: how many targets, the range of each measure, the verdicts."""
+    lines = [
+        "| preset | estimator | rows | bias, % of effect | coverage, % | type I error, % "
+        "| met | inconclusive | missed |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (preset, kind), part in table.groupby(["preset", "kind"], sort=False):
+        verdict = part["verdict"].str.partition(":")[0].value_counts()
+        cells = [
+            str(preset),
+            str(kind),
+            str(len(part)),
+            _range(part["bias_percent"], "+.1f"),
+            _range(100 * part["coverage"], ".1f"),
+            _range(100 * part["type_1_error"], ".1f"),
+            *(str(verdict.get(name, 0)) for name in ("met", "inconclusive", "missed")),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _range(values: pd.Series, form: str) -> str:
+    known = values.dropna()
+    if known.empty:
+        return ""
+    low, high = format(known.min(), form), format(known.max(), form)
+    return low if low == high else f"{low} to {high}"
+
+
 def _text(value: float, form: str) -> str:
     return "" if np.isnan(value) else format(value, form)
 
@@ -323,6 +390,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.results.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(args.results, index=False, float_format="%.6g")
     print(markdown(table))
+    print(short_table(table))
     print(table["verdict"].str.partition(":")[0].value_counts().to_string())
     return int(bool(outcome.failures) or table["verdict"].str.startswith("missed").any())
 

@@ -20,6 +20,7 @@ from nnunet_ms.analysis.concordance import (
 )
 from nnunet_ms.analysis.figure_style import COLOURS, style
 
+MANY = 500  # points from which they go into a vector file as a picture, so that it stays small
 MINUS = "\N{MINUS SIGN}"
 FloatArray = npt.NDArray[np.float64]
 
@@ -85,7 +86,7 @@ def _identity(axes: Axes, x: FloatArray, y: FloatArray, labels: Labels) -> None:
         return
     top = 1.06 * max(float(x.max()), float(y.max()), 1e-9)
     axes.plot([0, top], [0, top], color="0.5", linestyle=":", linewidth=1)
-    axes.scatter(x, y, s=16, color=COLOURS[0], alpha=0.6, linewidths=0)
+    axes.scatter(x, y, s=16, color=COLOURS[0], alpha=0.6, linewidths=0, rasterized=x.size > MANY)
     axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
     coefficients = {
         "r": pearson_correlation(x, y),
@@ -106,7 +107,7 @@ def _difference(axes: Axes, x: FloatArray, y: FloatArray, labels: Labels) -> Non
     if x.size == 0:
         _nothing(axes)
         return
-    axes.scatter((x + y) / 2, y - x, s=16, color=COLOURS[0], alpha=0.6, linewidths=0)
+    axes.scatter((x + y) / 2, y - x, s=16, color=COLOURS[0], alpha=0.6, linewidths=0, rasterized=x.size > MANY)
     _draw_limits(axes, bland_altman(x, y), 0.0)
 
 
@@ -123,9 +124,19 @@ def _ratio(axes: Axes, x: FloatArray, y: FloatArray, labels: Labels) -> None:
         _nothing(axes)
         return
     axes.set(xscale="log", yscale="log")
-    axes.scatter(np.sqrt(x[both] * y[both]), y[both] / x[both], s=16, color=COLOURS[0], alpha=0.6, linewidths=0)
+    axes.scatter(
+        np.sqrt(x[both] * y[both]),
+        y[both] / x[both],
+        s=16,
+        color=COLOURS[0],
+        alpha=0.6,
+        linewidths=0,
+        rasterized=x.size > MANY,
+    )
     _draw_limits(axes, bland_altman_ratio(x, y), 1.0)
-    for axis, steps in ((axes.xaxis, (1.0,)), (axes.yaxis, (1.0, 2.0, 5.0))):
+    spread = float(np.ptp(np.log(y[both] / x[both])))
+    fine = (1.0, 2.0, 5.0) if spread > np.log(4) else (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0, 8.0, 9.0)
+    for axis, steps in ((axes.xaxis, (1.0,)), (axes.yaxis, fine)):
         axis.set_major_locator(LogLocator(subs=steps, numticks=9))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
@@ -150,6 +161,7 @@ def _draw_limits(axes: Axes, limits: Limits, agreement: float) -> None:
             ha="right",
             va="bottom",
             fontsize=8,
+            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.5},
         )
 
 

@@ -6,84 +6,95 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from nnunet_ms.analysis import effect_agreement, lesion_counts, subgroups, treatment_effect
+from nnunet_ms.analysis import effect_agreement, lesion_counts, multivariable, subgroups, treatment_effect
 from nnunet_ms.analysis.disability import OUTCOMES
-from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS
-from nnunet_ms.analysis.figures import (
+from nnunet_ms.analysis.drawing import (
     GREY,
     SMALL,
     Drawing,
-    _by_week,
-    _figure,
-    _km_line,
-    _plain_text,
-    _Row,
-    _under_axis,
-    p_text,
+    TableRow,
+    by_week,
+    km_line,
+    new_figure,
+    plain_text,
+    under_axis,
 )
+from nnunet_ms.analysis.effect_names import effect_text
+from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS
 from nnunet_ms.analysis.tidy import contrast_text, select, value_of, week_text
 from nnunet_ms.analysis.trial_settings import TrialSettings
+from nnunet_ms.analysis.wording import interval, over, p_text, term_text
 
 
 def km_by_arm_figure(rows: pd.DataFrame, curves: pd.DataFrame, settings: TrialSettings, outcome: str) -> Drawing:
     """Draw Kaplan-Meier curves of the arms with numbers at risk and the log-rank p."""
     of_outcome = select(rows, endpoint=outcome, analysis=treatment_effect.KM)
     weeks = [0.0, *(w for w in settings.weeks if w > 0)]
-    with _plain_text():
-        figure = _figure(7.6, 4.6, settings)
+    with plain_text():
+        figure = new_figure(7.6, 4.6, settings)
         axes = figure.subplots()
-        table = [_Row("patients at risk", [""] * len(weeks))]
+        table = [TableRow("patients at risk", [""] * len(weeks))]
         for i, arm in enumerate(settings.arms):
             of_arm = select(of_outcome, arm=arm)
             n, events = value_of(of_arm, stat_name="n"), value_of(of_arm, stat_name="events")
             label = f"{arm} (n = {n:.0f}, {events:.0f} events)"
-            _km_line(axes, select(curves, arm=arm), COLOURS[i % len(COLOURS)], LINES[i % len(LINES)], label)
-            at_risk = _by_week(of_arm, "n_risk", weeks)
-            table.append(_Row(arm, [f"{v:.0f}" for v in at_risk], COLOURS[i % len(COLOURS)]))
+            km_line(axes, select(curves, arm=arm), COLOURS[i % len(COLOURS)], LINES[i % len(LINES)], label)
+            at_risk = by_week(of_arm, "n_risk", weeks)
+            table.append(TableRow(arm, [f"{v:.0f}" for v in at_risk], COLOURS[i % len(COLOURS)]))
         axes.set(ylim=(0, 103), xlabel="week", ylabel=f"free of {outcome.upper()} (%)")
         axes.set_xlim(left=0)
         p = value_of(of_outcome, term=treatment_effect.LOGRANK, stat_name="p")
         test = "log-rank not estimable" if np.isnan(p) else f"log-rank {p_text(p)}"
         axes.legend(loc="lower left", fontsize=SMALL, title=test, title_fontsize=SMALL, alignment="left")
-        _under_axis(axes, weeks, table, show_labels=True)
+        under_axis(axes, weeks, table, show_labels=True)
     total = sum(value_of(select(of_outcome, arm=arm), stat_name="n") for arm in settings.arms)
     caption = f"Patients free of {outcome.upper()} by arm, Kaplan-Meier; vertical ticks: censored. n = {total:.0f}."
     alt = f"Kaplan-Meier curves of {outcome.upper()}, one per arm, with numbers at risk below."
     return Drawing(f"km_by_arm_{outcome}", figure, caption, alt)
 
 
-def forest_figure(rows: pd.DataFrame, settings: TrialSettings, outcome: str) -> Drawing:
-    """Draw the hazard ratio of the first compared arm in all patients and subgroups; square size by events."""
-    contrast = contrast_text(settings.compared_arms[0], settings.reference_arm)
+def forest_figure(rows: pd.DataFrame, settings: TrialSettings, outcome: str, arm: str) -> Drawing:
+    """Draw the hazard ratio of one compared arm in all patients and subgroups; square size by events."""
+    contrast = contrast_text(arm, settings.reference_arm)
     found = select(rows, endpoint=outcome, analysis=subgroups.ANALYSIS, contrast=contrast)
     terms = [t for t in found["term"].drop_duplicates() if not t.endswith(": interaction")]
     most = max([value_of(found, term=t, stat_name="events") for t in terms] + [1.0])
-    with _plain_text():
-        figure = _figure(8.6, 1.5 + 0.34 * len(terms), settings)
+    with plain_text():
+        figure = new_figure(9.4, 1.7 + 0.36 * len(terms), settings)
         axes = figure.subplots()
         for position, term in enumerate(terms):
             _forest_line(axes, found, term, position, most)
         axes.axvline(1, color=GREY, linewidth=0.8, zorder=0)
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks([0.125, 0.25, 0.5, 1, 2, 4, 8], ["0.125", "0.25", "0.5", "1", "2", "4", "8"])
         axes.set_xlim(0.1, 10)
-        axes.set_yticks(range(len(terms)), [t.replace("_", " ") for t in terms])
-        axes.set_ylim(len(terms) - 0.4, -0.6)
+        axes.set_yticks(range(len(terms)), [term_text(t) for t in terms])
+        axes.set_ylim(len(terms) - 0.4, -1.1)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
+        for place, text in zip(COLUMNS, ("events / n", "hazard ratio (95 % CI)", "interaction"), strict=True):
+            _side(axes, place, -0.8, text, weight="bold")
         better = "above" if OUTCOMES[outcome].improvement else "below"
-        arm = settings.compared_arms[0]
         axes.set_xlabel(f"hazard ratio of {outcome.upper()} (log axis, 95 % interval): {better} 1 favours {arm}")
     n = value_of(found, term=subgroups.ALL, stat_name="n")
+    number = settings.compared_arms.index(arm) + 1
     caption = (
         f"Hazard ratio of {contrast.replace(' - ', ' against ')} in subgroups; squares grow with events; arrows: the "
-        f"interval leaves the axis. n = {n:.0f} patients."
+        f"interval leaves the axis; interaction: likelihood-ratio test. n = {n:.0f} patients."
     )
-    return Drawing(f"forest_{outcome}", figure, caption, f"Forest plot of the hazard ratio of {outcome} by subgroup.")
+    alt = f"Forest plot of the hazard ratio of {outcome.upper()}, {contrast.replace(' - ', ' against ')}, by subgroup."
+    return Drawing(f"forest_{outcome}" + f"_{number}" * (number > 1), figure, caption, alt)
+
+
+COLUMNS = (10, 78, 190)  # points right of the axis
+
+
+def _side(axes: Axes, place: float, position: float, text: str, **look: Any) -> None:
+    where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+    axes.annotate(text, (1, position), (place, 0), annotation_clip=False, fontsize=SMALL, **where, **look)
 
 
 def _forest_line(axes: Axes, found: pd.DataFrame, term: str, position: int, most: float) -> None:
@@ -100,9 +111,17 @@ def _forest_line(axes: Axes, found: pd.DataFrame, term: str, position: int, most
                 axes.plot([edge], [position], marker, color=colour, markersize=5, clip_on=False)
         if 0.1 <= ratio <= 10:
             axes.scatter([ratio], [position], s=18 + 90 * events / most, marker="s", color=colour, zorder=3)
-        text = f"{ratio:.2f} ({low:.2f} to {high:.2f})"
-    side = f"{events:.0f} / {n:.0f}   {text}"
-    axes.annotate(side, (1.02, position), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL)
+        text = interval(ratio, low, high, 2)
+    _side(axes, COLUMNS[0], position, f"{events:.0f} / {n:.0f}")
+    _side(axes, COLUMNS[1], position, text)
+    p = value_of(found, term=f"{term.split(': ')[0]}: interaction", stat_name="p")
+    if np.isfinite(p) and _is_first_level(found, term):
+        _side(axes, COLUMNS[2], position, p_text(p))
+
+
+def _is_first_level(found: pd.DataFrame, term: str) -> bool:
+    factor = f"{term.split(': ')[0]}: "
+    return next((t for t in found["term"] if t.startswith(factor)), "") == term
 
 
 def count_figure(
@@ -111,14 +130,14 @@ def count_figure(
     """Draw mean lesions per visit by arm and week, one panel per rater."""
     found = select(rows, endpoint=endpoint.name, analysis=lesion_counts.BY_VISIT)
     weeks = list(settings.weeks)
-    with _plain_text():
-        figure = _figure(4.4 * len(raters) + 0.6, 3.9, settings)
+    with plain_text():
+        figure = new_figure(4.4 * len(raters) + 0.6, 3.9, settings)
         panels = figure.subplots(1, len(raters), sharey=True, squeeze=False)[0]
         width = 0.8 / len(settings.arms)
         for axes, rater in zip(panels, raters, strict=True):
             for i, arm in enumerate(settings.arms):
                 of_arm = select(found, rater=rater, arm=arm)
-                means = _by_week(of_arm, "mean", weeks)
+                means = by_week(of_arm, "mean", weeks)
                 x = np.arange(len(weeks)) + (i - (len(settings.arms) - 1) / 2) * width
                 hatch = ("", "//", "..", "xx")[i % 4]  # told apart in grey too
                 axes.bar(x, means, width, label=arm, color=COLOURS[i % len(COLOURS)], hatch=hatch, edgecolor="white")
@@ -138,10 +157,12 @@ def count_figure(
     return Drawing(f"{endpoint.name}_by_visit", figure, caption, f"Bars of mean {endpoint.phrase} by arm and week.")
 
 
-def along_figure(curves: pd.DataFrame, settings: TrialSettings, raters: Sequence[str], outcome: str) -> Drawing:
+def along_figure(
+    rows: pd.DataFrame, curves: pd.DataFrame, settings: TrialSettings, raters: Sequence[str], outcome: str
+) -> Drawing:
     """Draw the hazard ratio of each compared arm along baseline TLV, one line per rater."""
-    with _plain_text():
-        figure = _figure(7.0, 4.0, settings)
+    with plain_text():
+        figure = new_figure(7.0, 4.0, settings)
         axes = figure.subplots()
         for i, rater in enumerate(raters):
             for arm in settings.compared_arms:
@@ -158,9 +179,16 @@ def along_figure(curves: pd.DataFrame, settings: TrialSettings, raters: Sequence
             axis.set_major_locator(LogLocator(subs=subs))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
-        axes.set_ylabel(f"hazard ratio of arm, {outcome.upper()}\n(log axis, 95 % band)")
+        arms = settings.compared_arms
+        ratio = over(contrast_text(arms[0], settings.reference_arm)) if len(arms) == 1 else "of arm"
+        axes.set_ylabel(f"hazard ratio {ratio},\n{outcome.upper()} (log axis, 95 % band)")
         axes.legend(fontsize=SMALL)
-    caption = "Hazard ratio of arm along baseline T2 lesion volume (5th to 95th percentile), multivariable Cox model."
+    keys = {"endpoint": outcome, "analysis": multivariable.MULTIVARIABLE, "term": "log_tlv", "rater": raters[0]}
+    n, events = (value_of(rows, stat_name=name, **keys) for name in ("n", "events"))
+    caption = (
+        "Hazard ratio of arm along baseline T2 lesion volume (5th to 95th percentile), multivariable Cox model. "
+        f"n = {n:.0f} patients, {events:.0f} with event."
+    )
     return Drawing(f"arm_along_tlv_{outcome}", figure, caption, f"Hazard ratio of arm for {outcome} by lesion volume.")
 
 
@@ -168,13 +196,13 @@ def agreement_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
     """Draw the differences of effects between model and reference, in units of their bootstrap standard error."""
     found = select(rows, endpoint=effect_agreement.ENDPOINT)
     keys = found[["rater", "analysis", "contrast", "visit", "term"]].drop_duplicates().to_dict("records")
-    with _plain_text():
-        figure = _figure(8.6, 1.3 + 0.32 * len(keys), settings)
+    with plain_text():
+        figure = new_figure(8.6, 1.5 + 0.32 * len(keys), settings)
         axes = figure.subplots()
         labels = []
         for position, key in enumerate(keys):
             gap, low, high, se = (value_of(found, **key, stat_name=s) for s in ("difference", "low", "high", "se"))
-            labels.append(f"{key['rater']}: {key['analysis'].replace('_', ' ')} {key['visit']}")
+            labels.append(f"{key['rater']}: {effect_text(key, with_contrast=len(settings.compared_arms) > 1)}")
             if np.isfinite(se) and se > 0:
                 error = [[max(gap - low, 0) / se], [max(high - gap, 0) / se]]
                 axes.errorbar([gap / se], [position], xerr=error, color=COLOURS[0], marker=MARKERS[0], capsize=3)
@@ -189,8 +217,11 @@ def agreement_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
         axes.axvline(0, color=GREY, linewidth=0.8)
         axes.set_yticks(range(len(keys)), labels, fontsize=SMALL)
         axes.set_ylim(len(keys) - 0.4, -0.6)
-        axes.set_xlabel("effect from the model's masks minus effect from the reference's, in bootstrap standard errors")
-    caption = "Model against reference: difference of the same treatment effect, 95 % paired bootstrap intervals."
+        axes.set_xlabel("effect from the model's masks minus that from the reference's\n(in bootstrap standard errors)")
+    caption = (
+        "Model against reference: difference of the same treatment effect, 95 % paired bootstrap intervals. "
+        f"n = {len(keys)} effects."
+    )
     return Drawing(
         effect_agreement.ENDPOINT, figure, caption, "Interval plot of differences of effects between raters."
     )

@@ -4,8 +4,7 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from nnunet_ms.analysis import effect_agreement, effect_figures, figures
 from nnunet_ms.analysis.endpoints import Results, compute_endpoints
 from nnunet_ms.analysis.figure_style import save_figure
-from nnunet_ms.analysis.lesion_counts import available
+from nnunet_ms.analysis.report import rtf
 from nnunet_ms.analysis.report.blocks import build_blocks
-from nnunet_ms.analysis.report.effect_blocks import effect_blocks, sensitivity_notes, sensitivity_table
+from nnunet_ms.analysis.report.parts import Block
 from nnunet_ms.analysis.report.render import EmbeddedFigure, embed, render_page
 from nnunet_ms.analysis.trial_data import TrialData, read_trial
+from nnunet_ms.analysis.trial_figures import trial_drawings
 from nnunet_ms.analysis.trial_settings import TrialSettings, read_settings
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.outputs import whole_folder
@@ -28,7 +27,7 @@ from nnunet_ms.tables import write_table
 
 PROGRAM = "nnunet-ms-endpoints"
 PROVENANCE = "provenance.json"
-LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2")
+LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2", "rtflite")
 
 
 def run_trial(settings_path: Path, out: Path, conventions: str | None = None) -> Results:
@@ -86,19 +85,22 @@ def write_results(trial: TrialData, results: Results, folder: Path) -> None:
         write_table(frame, folder / "tables" / f"{name}.csv")
     embedded = _draw(trial, results, folder / "figures")
     blocks = build_blocks(trial, results.endpoints, list(embedded))
-    first = blocks[0]
-    beside = sensitivity_table(trial, results.endpoints)
-    notes = [*sensitivity_notes(results.endpoints), *first.notes]
-    blocks[0] = replace(first, tables=[*first.tables, beside], notes=notes)
-    blocks[1:1] = effect_blocks(trial, results.endpoints, list(embedded))
-    for block in blocks:
-        for table in block.tables:
-            write_table(table.frame(), folder / "tables" / f"{table.stem}.csv")
+    _write_tables(trial, blocks, folder / "tables")
     provenance = _provenance(trial, results)
     page = render_page(trial, blocks, embedded, results.exclusions, provenance)
     (folder / "index.html").write_text(page, encoding="utf-8", newline="\n")
     stamped = {**provenance, "created_utc": datetime.now(UTC).isoformat(timespec="seconds")}
     (folder / PROVENANCE).write_text(json.dumps(stamped, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_tables(trial: TrialData, blocks: Sequence[Block], folder: Path) -> None:
+    """Write every table of the report as CSV and, with the extra `rtf`, as RTF."""
+    settings, with_rtf = trial.settings, rtf.available()
+    for block in blocks:
+        for table in block.all_tables:
+            write_table(table.frame(), folder / f"{table.stem}.csv")
+            if with_rtf:
+                rtf.write_rtf(table, block, settings.name, settings.simulated, folder / f"{table.stem}.rtf")
 
 
 def _is_ours(path: Path) -> bool:
@@ -110,29 +112,11 @@ def _is_ours(path: Path) -> bool:
 
 
 def _draw(trial: TrialData, results: Results, folder: Path) -> dict[str, EmbeddedFigure]:
-    settings, raters, rows = trial.settings, trial.raters, results.endpoints
-    drawings = [
-        figures.volume_figure(rows, settings, raters),
-        figures.effect_figure(rows, settings, raters, trial.truth),
-    ]
-    for outcome in settings.outcomes:
-        curves = results.curves.get(f"km_curves_{outcome}")
-        if curves is not None:
-            drawings.append(figures.km_figure(rows, curves, settings, raters, outcome))
-        by_arm, along = (results.curves.get(f"{name}_{outcome}") for name in ("km_by_arm", "arm_along_tlv"))
-        if by_arm is not None:
-            drawings.append(effect_figures.km_by_arm_figure(rows, by_arm, settings, outcome))
-            drawings.append(effect_figures.forest_figure(rows, settings, outcome))
-        if along is not None and len(along):
-            drawings.append(effect_figures.along_figure(along, settings, raters, outcome))
-    drawings += [effect_figures.count_figure(rows, settings, raters, e) for e in available(trial)]
-    if (rows["endpoint"] == effect_agreement.ENDPOINT).any():
-        drawings.append(effect_figures.agreement_figure(rows, settings))
     embedded = {}
-    for drawing in drawings:
+    for drawing in trial_drawings(trial, results):
         svg, _ = save_figure(drawing.figure, folder, drawing.stem)
-        embedded[drawing.stem] = embed(svg, drawing.caption, drawing.alt)
-    return {**embedded, **_given_figure(settings, folder)}
+        embedded[drawing.stem] = embed(svg, drawing.caption, drawing.alt, drawing.figure.get_figwidth())
+    return {**embedded, **_given_figure(trial.settings, folder)}
 
 
 def _given_figure(settings: TrialSettings, folder: Path) -> dict[str, EmbeddedFigure]:

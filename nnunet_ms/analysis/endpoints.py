@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from nnunet_ms.analysis.baseline_table import baseline_statistics
 from nnunet_ms.analysis.disposition import disposition_statistics
 from nnunet_ms.analysis.effect_agreement import effect_agreement_statistics
 from nnunet_ms.analysis.lesion_counts import ENDPOINTS as COUNT_ENDPOINTS
@@ -17,6 +18,7 @@ from nnunet_ms.analysis.multiplicity import fixed_sequence
 from nnunet_ms.analysis.multivariable import along_curve, multivariable_statistics
 from nnunet_ms.analysis.population_effects import population_statistics
 from nnunet_ms.analysis.progression import ProgressionData, km_curves, progression_data, progression_statistics
+from nnunet_ms.analysis.rater_concordance import concordance_statistics, rater_pairs
 from nnunet_ms.analysis.subgroups import subgroup_statistics
 from nnunet_ms.analysis.t2_volume import changes, t2_volume_statistics
 from nnunet_ms.analysis.tidy import Statistic, not_estimable, select, spread, to_frame
@@ -79,7 +81,7 @@ def compute_endpoints(trial: TrialData) -> Results:
 
 
 def _disposition(trial: TrialData) -> Part:
-    return Part(disposition_statistics(trial))
+    return Part([*disposition_statistics(trial), *baseline_statistics(trial)])
 
 
 def _t2_volume(trial: TrialData) -> Part:
@@ -135,6 +137,11 @@ def _effect_agreement(trial: TrialData) -> Part:
     return Part(list(effect_agreement_statistics(trial, table, found)))
 
 
+def _concordance(trial: TrialData) -> Part:
+    pairs = rater_pairs(trial)
+    return Part(list(concordance_statistics(pairs)), {"rater_pairs": pairs} if len(pairs) else {})
+
+
 def _agreement(trial: TrialData) -> Part:
     """Agreement of raters as `nnunet-ms-evaluate` summarised it, so that the report has one source of numbers."""
     rows: list[Statistic] = []
@@ -157,6 +164,7 @@ RECIPE: tuple[Callable[[TrialData], Part], ...] = (
     _lesion_counts,
     _progression,
     _effect_agreement,
+    _concordance,
     _agreement,
 )
 

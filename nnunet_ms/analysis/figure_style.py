@@ -44,4 +44,5 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
     for path, metadata in zip(paths, ({"Date": None}, {"Software": None}), strict=True):
         with style(), whole_file(path) as partial:
             figure.savefig(partial, metadata=metadata)
+        figure.set_layout_engine("none")  # laid out once: it costs as much as drawing
     return paths

@@ -3,46 +3,33 @@
 Colours are safe for colour-blind readers and every line also has its own dash and marker, so that print in grey works.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nnunet_ms.analysis import progression, t2_volume
-from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS, style
+from nnunet_ms.analysis.drawing import (
+    GREY,
+    PANEL_INCHES,
+    SMALL,
+    Drawing,
+    TableRow,
+    by_week,
+    km_line,
+    new_figure,
+    plain_text,
+    under_axis,
+)
+from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS
 from nnunet_ms.analysis.tidy import contrast_text, select, value_of, week_text
 from nnunet_ms.analysis.trial_settings import TrialSettings
+from nnunet_ms.analysis.wording import joined, minus, number, p_text
 
-MINUS = "\N{MINUS SIGN}"
-PANEL_INCHES = 4.4
-SMALL = 8
-GREY = "0.35"
 HALVES = {progression.LOW: "TLV ≤ median", progression.HIGH: "TLV > median"}
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure with its file stem, a caption, and a text for those who cannot see it."""
-
-    stem: str
-    figure: Figure
-    caption: str
-    alt: str
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One line of the small table under an axis: a label, its colour, and one text per week."""
-
-    label: str
-    texts: list[str]
-    colour: str = "black"
 
 
 def volume_figure(endpoints: pd.DataFrame, settings: TrialSettings, raters: Sequence[str]) -> Drawing:
@@ -57,8 +44,8 @@ def volume_figure(endpoints: pd.DataFrame, settings: TrialSettings, raters: Sequ
     raters : sequence of str
         One panel each, in this order.
     """
-    with _plain_text():
-        figure = _figure(PANEL_INCHES * len(raters) + 0.6, 4.1 + 0.16 * len(settings.arms), settings)
+    with plain_text():
+        figure = new_figure(PANEL_INCHES * len(raters) + 0.6, 4.1 + 0.16 * len(settings.arms), settings)
         panels = figure.subplots(1, len(raters), sharey=True, squeeze=False)[0]
         for axes, rater in zip(panels, raters, strict=True):
             _volume_panel(axes, endpoints, settings, rater, is_first=axes is panels[0])
@@ -71,8 +58,8 @@ def volume_figure(endpoints: pd.DataFrame, settings: TrialSettings, raters: Sequ
         "patients per arm and the separation of arms (difference of means, percentage points). "
         f"At week {last}: n = {', '.join(counts)}."
     )
-    alt = f"Line plot of mean percent change of T2 lesion volume by week for {_joined(settings.arms)}, one panel each "
-    return Drawing("t2_volume_percent_change", figure, caption, alt + f"for {_joined(raters)}.")
+    alt = f"Line plot of mean percent change of T2 lesion volume by week for {joined(settings.arms)}, one panel each "
+    return Drawing("t2_volume_percent_change", figure, caption, alt + f"for {joined(raters)}.")
 
 
 def effect_figure(
@@ -81,8 +68,8 @@ def effect_figure(
     """Draw the ANCOVA difference of arms with its interval for every rater, and the simulated truth where known."""
     week = week_text(settings.weeks[-1])
     lines = [(arm, rater) for arm in settings.compared_arms for rater in raters]
-    with _plain_text():
-        figure = _figure(2 * PANEL_INCHES + 0.6, 1.4 + 0.42 * len(lines), settings)
+    with plain_text():
+        figure = new_figure(2 * PANEL_INCHES + 0.6, 1.4 + 0.42 * len(lines), settings)
         axes = figure.subplots()
         for position, (arm, rater) in enumerate(lines):
             contrast = contrast_text(arm, settings.reference_arm)
@@ -91,10 +78,7 @@ def effect_figure(
                 keys = {"endpoint": t2_volume.ENDPOINT, "analysis": t2_volume.ANCOVA, "stat_name": "difference"}
                 _truth_mark(axes, value_of(truth, contrast=contrast, visit=week, **keys), position)
         axes.axvline(0, color=GREY, linewidth=0.8)
-        labels = [
-            f"{rater}: {contrast_text(arm, settings.reference_arm).replace(' - ', f' {MINUS} ')}"
-            for arm, rater in lines
-        ]
+        labels = [f"{rater}: {minus(contrast_text(arm, settings.reference_arm))}" for arm, rater in lines]
         axes.set_yticks(range(len(lines)), labels)
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.spines["left"].set_visible(False)
@@ -105,7 +89,7 @@ def effect_figure(
     keys = {"endpoint": t2_volume.ENDPOINT, "analysis": t2_volume.ANCOVA, "term": "model", "stat_name": "n"}
     n = value_of(endpoints, rater=raters[0], **keys)
     caption = f"Treatment effect at week {week} from each rater's masks (ANCOVA), 95 % intervals; n = {n:.0f} patients."
-    alt = f"Interval plot of the ANCOVA difference of arms at week {week} for {_joined(raters)}."
+    alt = f"Interval plot of the ANCOVA difference of arms at week {week} for {joined(raters)}."
     return Drawing("t2_volume_effect_by_rater", figure, caption, alt)
 
 
@@ -127,9 +111,9 @@ def km_figure(
     outcome : str
         Such as "cdp24".
     """
-    with _plain_text():
+    with plain_text():
         columns = len(settings.arms)
-        figure = _figure(PANEL_INCHES * columns + 0.6, 3.5 * len(raters) + 0.4, settings)
+        figure = new_figure(PANEL_INCHES * columns + 0.6, 3.5 * len(raters) + 0.4, settings)
         panels = figure.subplots(len(raters), columns, sharey=True, squeeze=False)
         for row, rater in zip(panels, raters, strict=True):
             for axes, arm in zip(row, settings.arms, strict=True):
@@ -142,22 +126,8 @@ def km_figure(
         "lesion volume of all arms; vertical ticks: censored. Under each axis: patients at risk. "
         f"n = {n:.0f} patients, {events:.0f} events."
     )
-    alt = f"Kaplan-Meier curves for {_joined(settings.arms)} by half of baseline T2 volume, for {_joined(raters)}."
+    alt = f"Kaplan-Meier curves for {joined(settings.arms)} by half of baseline T2 volume, for {joined(raters)}."
     return Drawing(f"km_{outcome}_at_median_tlv", figure, caption, alt)
-
-
-@contextmanager
-def _plain_text() -> Iterator[None]:
-    """Draw in the house style, with names from the data as they are: "$" in an arm's name starts no formula."""
-    with style():
-        yield
-
-
-def _figure(width: float, height: float, settings: TrialSettings) -> Figure:
-    figure = Figure(figsize=(width, height))  # not pyplot's, which keeps every figure in memory and needs a display
-    if settings.simulated:
-        figure.suptitle("SIMULATED DATA", x=0.995, ha="right", fontsize=SMALL, fontweight="bold", color="#9A4A00")
-    return figure
 
 
 def _volume_panel(axes: Axes, endpoints: pd.DataFrame, settings: TrialSettings, rater: str, is_first: bool) -> None:
@@ -166,7 +136,7 @@ def _volume_panel(axes: Axes, endpoints: pd.DataFrame, settings: TrialSettings, 
     table = []
     for i, arm in enumerate(settings.arms):
         of_arm = select(rows, arm=arm, contrast="")
-        mean, se, n = (_by_week(of_arm, name, settings.weeks) for name in ("mean", "se", "n"))
+        mean, se, n = (by_week(of_arm, name, settings.weeks) for name in ("mean", "se", "n"))
         shift = (i - (len(settings.arms) - 1) / 2) * 0.012 * (weeks[-1] - weeks[0])  # so that error bars stay apart
         look: dict[str, Any] = {
             "color": COLOURS[i],
@@ -177,43 +147,17 @@ def _volume_panel(axes: Axes, endpoints: pd.DataFrame, settings: TrialSettings, 
         }
         x = np.array([weeks[0], *(np.array(weeks[1:]) + shift)])
         axes.errorbar(x, [0, *mean], yerr=[0, *np.nan_to_num(se)], label=arm, **look)
-        table.append(_Row(f"n {arm}", ["", *(f"{v:.0f}" for v in n)], COLOURS[i]))
+        table.append(TableRow(f"n {arm}", ["", *(f"{v:.0f}" for v in n)], COLOURS[i]))
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     if is_first:
         axes.legend(loc="best")
     axes.set_title(rater)
     axes.set_xlabel("week")
     for arm in settings.compared_arms:
-        gap = _by_week(select(rows, contrast=contrast_text(arm, settings.reference_arm)), "separation", settings.weeks)
+        gap = by_week(select(rows, contrast=contrast_text(arm, settings.reference_arm)), "separation", settings.weeks)
         label = "separation" if len(settings.compared_arms) == 1 else f"separation, {arm}"
-        table.append(_Row(label, ["", *(_signed(v) for v in gap)]))
-    _under_axis(axes, weeks, table, show_labels=is_first)
-
-
-def _by_week(rows: pd.DataFrame, name: str, weeks: Sequence[float]) -> list[float]:
-    return [value_of(rows, stat_name=name, visit=week_text(week)) for week in weeks]
-
-
-def _signed(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:+.1f}".replace("-", MINUS)
-
-
-def _under_axis(axes: Axes, weeks: Sequence[float], rows: Sequence[_Row], show_labels: bool) -> None:
-    """Write a table whose columns stand under their weeks (the axis's ticks become these weeks)."""
-    axes.set_xticks(list(weeks), [f"{week:g}" for week in weeks])
-    below = axes.get_xaxis_transform()
-    for line, row in enumerate(rows):
-        offset = (0, -34 - 11 * line)  # points: under tick labels and axis label, whatever the panel's size
-        for week, text in zip(weeks, row.texts, strict=True):
-            axes.annotate(
-                text, (week, 0), xycoords=below, xytext=offset, textcoords="offset points",
-                ha="center", va="top", fontsize=SMALL, color=row.colour, annotation_clip=False,
-            )  # fmt: skip
-        if show_labels:
-            axes.annotate(
-                row.label, (0, 0), xycoords="axes fraction", xytext=(-14, offset[1]), textcoords="offset points",
-                ha="right", va="top", fontsize=SMALL, color=row.colour, annotation_clip=False,
-            )  # fmt: skip
+        table.append(TableRow(label, ["", *(number(v, signed=True) for v in gap)]))
+    under_axis(axes, weeks, table, show_labels=is_first)
 
 
 def _effect_line(axes: Axes, endpoints: pd.DataFrame, position: int, rater: str, contrast: str, index: int) -> None:
@@ -226,7 +170,7 @@ def _effect_line(axes: Axes, endpoints: pd.DataFrame, position: int, rater: str,
         [estimate], [position], xerr=[[estimate - low], [high - estimate]],
         color=COLOURS[index % len(COLOURS)], marker=MARKERS[index % len(MARKERS)], markersize=6, capsize=4,
     )  # fmt: skip
-    text = f"{_signed(estimate)} ({_signed(low)} to {_signed(high)})"
+    text = f"{number(estimate, signed=True)} ({number(low, signed=True)} to {number(high, signed=True)})"
     axes.annotate(text, (1.03, position), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
 
 
@@ -247,15 +191,15 @@ def _km_panel(
     outcome, rater, arm = keys
     rows = select(endpoints, endpoint=outcome, analysis=progression.KM, rater=rater, arm=arm)
     weeks = [0.0, *(w for w in settings.weeks if w > 0)]
-    table = [_Row("patients at risk", [""] * len(weeks))]
+    table = [TableRow("patients at risk", [""] * len(weeks))]
     for i, (term, name) in enumerate(HALVES.items()):
         of_half = select(rows, term=term)
         n, events = value_of(of_half, stat_name="n"), value_of(of_half, stat_name="events")
         curve = select(curves, rater=rater, arm=arm, term=term)
         label = f"{name} (n = {n:.0f}, {events:.0f} event{'s' * (events != 1)})"
-        _km_line(axes, curve, COLOURS[i], LINES[i], label)
-        at_risk = _by_week(of_half, "n_risk", weeks)
-        table.append(_Row(name, [f"{v:.0f}" for v in at_risk], COLOURS[i]))
+        km_line(axes, curve, COLOURS[i], LINES[i], label)
+        at_risk = by_week(of_half, "n_risk", weeks)
+        table.append(TableRow(name, [f"{v:.0f}" for v in at_risk], COLOURS[i]))
     axes.set_ylim(0, 103)
     axes.set_xlim(left=0)
     axes.set_title(f"{rater}: {arm}")
@@ -264,22 +208,4 @@ def _km_panel(
     p = value_of(rows, term=progression.LOGRANK, stat_name="p")
     test = "log-rank not estimable" if np.isnan(p) else f"log-rank {p_text(p)}"
     axes.legend(loc="lower left", fontsize=SMALL, title=test, title_fontsize=SMALL, alignment="left")
-    _under_axis(axes, weeks, table, show_labels=is_first)
-
-
-def _km_line(axes: Axes, curve: pd.DataFrame, colour: str, line: str, label: str) -> None:
-    weeks = np.array([0.0, *curve["week"]])
-    percent = 100 * np.array([1.0, *curve["survival"]])
-    axes.step(weeks, percent, where="post", color=colour, linestyle=line, label=label)
-    leaving = -np.diff([*curve["n_risk"], 0])
-    censored = curve[leaving > curve["n_event"]] if len(curve) else curve
-    axes.plot(censored["week"], 100 * censored["survival"], "|", color=colour, markersize=5)
-
-
-def p_text(p: float) -> str:
-    """Return a p value as reports print it: "p < .001", "p .057"."""
-    return "p < .001" if p < 0.001 else f"p {p:.3f}".replace("0.", ".")
-
-
-def _joined(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    under_axis(axes, weeks, table, show_labels=is_first)

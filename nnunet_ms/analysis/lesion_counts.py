@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.counts import CountModel, count_model, exact_rate_ratio, rank_sum_p
+from nnunet_ms.analysis.reduction import Reduction, crude_reduction, of_ratio
 from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread, week_text
 from nnunet_ms.analysis.trial_data import TrialData
 
 BY_VISIT, NEGATIVE_BINOMIAL, POISSON, WILCOXON = "by_visit", "negative_binomial", "exact_poisson", "wilcoxon"
 POPULATION = "follow-up visits read by every rater"
 ALL_VISITS = "all"
+REDUCTION = "percent_reduction"  # term of the rate ratio said as a reduction
 
 
 @dataclass(frozen=True)
@@ -107,25 +109,33 @@ def _presence(trial: TrialData, endpoint: CountEndpoint, rater: str) -> pd.Serie
 
 
 def _visit_rows(trial: TrialData, endpoint: CountEndpoint, rows: pd.DataFrame, base: Statistic) -> Iterator[Statistic]:
-    means = {}
+    sums = {}
     for arm in trial.settings.arms:
-        values = rows.loc[rows["arm"] == arm, endpoint.column].to_numpy(float)
-        patients = rows.loc[rows["arm"] == arm, "patient_id"].nunique()
-        means[arm] = float(values.mean()) if len(values) else float("nan")
+        of_arm = rows[rows["arm"] == arm]
+        values = of_arm[endpoint.column].to_numpy(float)
+        grouped = of_arm.groupby("patient_id")[endpoint.column]
+        sums[arm] = (grouped.sum().to_numpy(float), grouped.size().to_numpy(float))
         stats = {
             "lesions": (float(values.sum()), "lesions"),
-            "patients": (float(patients), "patients"),
+            "patients": (float(len(sums[arm][0])), "patients"),
             "visits": (float(len(values)), "visits"),
-            "mean": (means[arm], "lesions per visit"),
+            "mean": (float(values.mean()) if len(values) else float("nan"), "lesions per visit"),
         }
         yield from spread(replace(base, arm=arm, method="observed visits"), stats, not_estimable("no visit"))
-    reference = trial.settings.reference_arm
     for arm in trial.settings.compared_arms:
-        known = means[reference] > 0
-        reduction = 100 * (1 - means[arm] / means[reference]) if known else float("nan")
-        keys = replace(base, contrast=contrast_text(arm, reference), method="1 - ratio of means")
-        why = not_estimable(f"no lesion or no visit in arm {reference}")
-        yield from spread(keys, {"percent_reduction": (reduction, "%")}, why)
+        reference = trial.settings.reference_arm
+        found = crude_reduction(*sums[arm], *sums[reference])
+        method = "1 - ratio of means, interval of the log ratio (delta method, variance between patients)"
+        keys = replace(base, contrast=contrast_text(arm, reference), method=method)
+        yield from spread(keys, _reduction_stats(found), not_estimable(found.problem))
+
+
+def _reduction_stats(found: Reduction) -> dict[str, tuple[float, str]]:
+    return {
+        "percent_reduction": (found.estimate, "%"),
+        "low": (found.low, "%"),
+        "high": (found.high, "%"),
+    }
 
 
 def _model_rows(trial: TrialData, fit: CountModel, endpoint: CountEndpoint, base: Statistic) -> Iterator[Statistic]:
@@ -142,7 +152,11 @@ def _model_rows(trial: TrialData, fit: CountModel, endpoint: CountEndpoint, base
         keys = replace(base, contrast=contrast_text(arm, trial.settings.reference_arm), term="arm", method=method)
         names = {"rate_ratio": "estimate", "low": "low", "high": "high", "p": "p", "se_log": "log_se"}
         stats = {key: (getattr(r, name) if r else np.nan, "") for key, name in names.items()}
-        yield from spread(keys, stats, not_estimable((r.problem if r else "") or fit.problem or "exact bounds only"))
+        why = not_estimable((r.problem if r else "") or fit.problem or "exact bounds only")
+        yield from spread(keys, stats, why)
+        found = of_ratio(r.estimate, r.low, r.high) if r else Reduction()
+        keys = replace(keys, term=REDUCTION, method=f"100 * (1 - rate ratio); {method}")
+        yield from spread(keys, _reduction_stats(found), why)
     rates = {r.arm: r for r in fit.rates}
     for arm in trial.settings.arms:
         rate = rates.get(arm)

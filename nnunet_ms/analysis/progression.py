@@ -1,6 +1,6 @@
 """Endpoint: confirmed progression, and how it goes with the lesion volume at baseline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from nnunet_ms.errors import SettingsError
 COX, KM = "cox_univariable", "km_at_median_tlv"
 POPULATION = "baseline mask of every rater"
 LOW, HIGH, LOGRANK = "tlv <= median", "tlv > median", "logrank"
+SHOWN, SHOWN_BELOW = "shown", 0.1  # the paper draws the halves only where the univariable p is below .1
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,25 @@ def baselines_with_log(trial: TrialData, analysis: str) -> tuple[pd.DataFrame, l
 
 
 def progression_statistics(trial: TrialData, data: ProgressionData) -> list[Statistic]:
-    """Return Cox, Kaplan-Meier and log-rank rows of one outcome for every rater."""
+    """Return Cox, Kaplan-Meier and log-rank rows of one outcome for every rater.
+
+    Curves and tests at the median are computed always, and reported (term "shown": 1) only where the univariable p of
+    some rater is below `SHOWN_BELOW`: for all raters, so that they stay comparable.
+    """
     rows = []
     for rater in trial.raters:
         base = Statistic(data.outcome, COX, population=POPULATION, rater=rater)
         rows += _cox_rows(trial, data, base)
         rows += _km_rows(trial, data, replace(base, analysis=KM))
-    return rows
+    return [*rows, *_shown_row(data.outcome, rows)]
+
+
+def _shown_row(outcome: str, rows: Sequence[Statistic]) -> list[Statistic]:
+    p = {row.rater: row.stat for row in rows if row.analysis == COX and row.stat_name == "p"}
+    shown = any(value < SHOWN_BELOW for value in p.values())
+    method = f"halves at the median TLV are reported where the univariable p of a rater is below {SHOWN_BELOW:g}"
+    base = Statistic(outcome, KM, population=POPULATION, term=SHOWN, method=method)
+    return spread(base, {"shown": (float(shown), "1 = yes")})
 
 
 def group_curve(trial: TrialData, group: pd.DataFrame) -> pd.DataFrame:

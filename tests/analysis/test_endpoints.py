@@ -133,7 +133,8 @@ def test_nothing_to_estimate_gives_reasons_not_nan_texts(tmp_path):
 
 def test_a_trial_without_assessments_has_no_progression(tmp_path):
     found = compute(tmp_path, SETTINGS.replace('assessments = "assessments.csv"\n', "")).endpoints
-    assert set(found["endpoint"]) == {"disposition", "t2_volume_percent_change", "agreement", "effect_agreement"}
+    masks = {"t2_volume_percent_change", "agreement", "effect_agreement", "concordance"}
+    assert set(found["endpoint"]) == {"disposition", "baseline"} | masks
 
 
 def test_three_arms_and_the_sas_convention(tmp_path):

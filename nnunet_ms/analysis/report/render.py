@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from nnunet_ms.analysis.report.blocks import Block
+from nnunet_ms.analysis.report.parts import Block
 from nnunet_ms.analysis.trial_data import TrialData
 
 TEMPLATE = "report.html.j2"
@@ -19,20 +19,24 @@ MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 @dataclass(frozen=True)
 class EmbeddedFigure:
-    """An image inside the page: a `data:` address, its caption, and its text for those who cannot see it."""
+    """An image inside the page: a `data:` address, its caption, and its text for those who cannot see it.
+
+    `inches`: its width as drawn, so that its letters are legible on every screen.
+    """
 
     source: str
     caption: str
     alt: str
+    inches: float = 8.6
 
 
-def embed(path: Path, caption: str, alt: str) -> EmbeddedFigure:
+def embed(path: Path, caption: str, alt: str, inches: float = 8.6) -> EmbeddedFigure:
     """Read an .svg or .png file into a `data:` address.
 
     An SVG goes in as an image, not as markup: identifiers of two inline SVGs would clash.
     """
     content = base64.b64encode(path.read_bytes()).decode("ascii")
-    return EmbeddedFigure(f"data:{MEDIA_TYPES[path.suffix.lower()]};base64,{content}", caption, alt)
+    return EmbeddedFigure(f"data:{MEDIA_TYPES[path.suffix.lower()]};base64,{content}", caption, alt, inches)
 
 
 def render_page(
