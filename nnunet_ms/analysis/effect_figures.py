@@ -75,10 +75,11 @@ def forest_figure(rows: pd.DataFrame, settings: TrialSettings, outcome: str, arm
         axes.set_ylim(len(terms) - 0.4, -1.1)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        for place, text in zip(COLUMNS, ("events / n", "hazard ratio (95 % CI)", "interaction"), strict=True):
+        level = settings.analysis.level
+        for place, text in zip(COLUMNS, ("events / n", f"hazard ratio ({level} CI)", "interaction"), strict=True):
             _side(axes, place, -0.8, text, weight="bold")
         better = "above" if OUTCOMES[outcome].improvement else "below"
-        axes.set_xlabel(f"hazard ratio of {outcome.upper()} (log axis, 95 % interval): {better} 1 favours {arm}")
+        axes.set_xlabel(f"hazard ratio of {outcome.upper()} (log axis, {level} interval): {better} 1 favours {arm}")
     n = value_of(found, term=subgroups.ALL, stat_name="n")
     number = settings.compared_arms.index(arm) + 1
     caption = (
@@ -181,7 +182,7 @@ def along_figure(
             axis.set_minor_formatter(NullFormatter())
         arms = settings.compared_arms
         ratio = over(contrast_text(arms[0], settings.reference_arm)) if len(arms) == 1 else "of arm"
-        axes.set_ylabel(f"hazard ratio {ratio},\n{outcome.upper()} (log axis, 95 % band)")
+        axes.set_ylabel(f"hazard ratio {ratio},\n{outcome.upper()} (log axis, {settings.analysis.level} band)")
         axes.legend(fontsize=SMALL)
     keys = {"endpoint": outcome, "analysis": multivariable.MULTIVARIABLE, "term": "log_tlv", "rater": raters[0]}
     n, events = (value_of(rows, stat_name=name, **keys) for name in ("n", "events"))
@@ -219,8 +220,8 @@ def agreement_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
         axes.set_ylim(len(keys) - 0.4, -0.6)
         axes.set_xlabel("effect from the model's masks minus that from the reference's\n(in bootstrap standard errors)")
     caption = (
-        "Model against reference: difference of the same treatment effect, 95 % paired bootstrap intervals. "
-        f"n = {len(keys)} effects."
+        f"Model against reference: difference of the same treatment effect, {settings.analysis.level} paired bootstrap "
+        f"intervals. n = {len(keys)} effects."
     )
     return Drawing(
         effect_agreement.ENDPOINT, figure, caption, "Interval plot of differences of effects between raters."

@@ -67,7 +67,7 @@ def effect_figure(
 ) -> Drawing:
     """Draw the ANCOVA difference of arms with its interval for every rater, and the simulated truth where known."""
     week = week_text(settings.weeks[-1])
-    lines = [(arm, rater) for arm in settings.compared_arms for rater in raters]
+    lines, level = [(arm, rater) for arm in settings.compared_arms for rater in raters], settings.analysis.level
     with plain_text():
         figure = new_figure(2 * PANEL_INCHES + 0.6, 1.4 + 0.42 * len(lines), settings)
         axes = figure.subplots()
@@ -83,12 +83,15 @@ def effect_figure(
         axes.set_ylim(len(lines) - 0.5, -0.5)
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(f"adjusted difference in percent change at week {week} (percentage points, 95 % interval)")
+        axes.set_xlabel(f"adjusted difference in percent change at week {week} (percentage points, {level} interval)")
         if axes.get_legend_handles_labels()[0]:
             figure.legend(loc="outside upper left", fontsize=SMALL)
     keys = {"endpoint": t2_volume.ENDPOINT, "analysis": t2_volume.ANCOVA, "term": "model", "stat_name": "n"}
     n = value_of(endpoints, rater=raters[0], **keys)
-    caption = f"Treatment effect at week {week} from each rater's masks (ANCOVA), 95 % intervals; n = {n:.0f} patients."
+    caption = (
+        f"Treatment effect at week {week} from each rater's masks (ANCOVA), {level} intervals; n = {n:.0f} patients."
+    what = f"Treatment effect at week {week} from each rater's masks (ANCOVA), {level} intervals"
+    caption = f"{what}; n = {n:.0f} patients."
     alt = f"Interval plot of the ANCOVA difference of arms at week {week} for {joined(raters)}."
     return Drawing("t2_volume_effect_by_rater", figure, caption, alt)
 

@@ -124,7 +124,7 @@ def _visit_rows(trial: TrialData, endpoint: CountEndpoint, rows: pd.DataFrame, b
         yield from spread(replace(base, arm=arm, method="observed visits"), stats, not_estimable("no visit"))
     for arm in trial.settings.compared_arms:
         reference = trial.settings.reference_arm
-        found = crude_reduction(*sums[arm], *sums[reference])
+        found = crude_reduction(*sums[arm], *sums[reference], trial.settings.analysis.confidence)
         method = "1 - ratio of means, interval of the log ratio (delta method, variance between patients)"
         keys = replace(base, contrast=contrast_text(arm, reference), method=method)
         yield from spread(keys, _reduction_stats(found), not_estimable(found.problem))
@@ -187,7 +187,8 @@ def _beside_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Iter
             "p": (ratio.p, ""),
         }
         level = trial.settings.analysis.level
-        method = f"exact conditional test of Poisson rates, Clopper-Pearson {level} interval"
+        method = f"exact conditional test of Poisson rates, Clopper-Pearson {level} interval; "
+        method += "assumes no overdispersion, so p is too small where patients differ in their rates"
         yield from spread(
             replace(keys, analysis=POISSON, method=method),
             stats,

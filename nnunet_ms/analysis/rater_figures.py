@@ -78,9 +78,11 @@ def effects_figure(rows: pd.DataFrame, settings: TrialSettings, raters: Sequence
             axes.set(xlabel=f"{REFERENCE}: {unit}", ylabel=f"{'model' if several else models[0]}: {unit}")
             _effects_panel(axes, effects, is_ratio)
         figure.draw_without_rendering()  # square panels move their legends: the layout needs a second pass
+    effects_drawn = sum(map(len, found))
     caption = (
-        "Treatment effects from the model's masks against the same effects from the reference's, 95 % intervals of "
-        f"each; dotted: the same effect. n = {sum(map(len, found))} effects; those without an interval are not drawn."
+        "Treatment effects from the model's masks against the same effects from the reference's, with "
+        f"{settings.analysis.level} intervals; dotted: the same effect. n = {effects_drawn} effects; those without an "
+        "interval are not drawn."
     )
     alt = f"Three scatter plots of treatment effects: {', '.join(models)} against {REFERENCE}, with intervals."
     return Drawing("effects_by_rater", figure, caption, alt)

@@ -8,7 +8,7 @@ import pandas as pd
 from nnunet_ms.analysis import effect_agreement, rater_concordance
 from nnunet_ms.analysis.effect_names import effect_text
 from nnunet_ms.analysis.published import PUBLISHED
-from nnunet_ms.analysis.report.notes import convention_note
+from nnunet_ms.analysis.report.notes import convention_note, level
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, TextTable
 from nnunet_ms.analysis.tidy import select
@@ -51,7 +51,7 @@ def effect_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
             main.append(f"{label}: difference {numbers.with_limits('difference', 2)} percentage points")
     table = TextTable(
         "effect_agreement", "The same effect from both raters' masks",
-        ["effect", REFERENCE, "model", "difference (95 % CI)"], lines, convention_note(trial),
+        ["effect", REFERENCE, "model", f"difference ({level(trial)} CI)"], lines, convention_note(trial),
     )  # fmt: skip
     return Block(
         effect_agreement.ENDPOINT,

@@ -47,7 +47,7 @@ def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str
         figures=[s for s in figures if s in (f"arm_along_tlv_{outcome}", f"km_{outcome}_at_median_tlv")],
         notes=[
             _shown_note(trial, cox, shown),
-            *([rule_note(rule, OUTCOMES[outcome])] if rule else []),
+            *([rule_note(rule, OUTCOMES[outcome])] if rule and trial.settings.outcome_source == "derive" else []),
             *(text for numbers in (cox, joint, zph) for text in numbers.methods()),
             *([m for m in km.methods() if not m.startswith("Halves")] if shown else []),
         ],

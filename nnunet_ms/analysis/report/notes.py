@@ -9,13 +9,12 @@ from nnunet_ms.analysis.report.parts import PUBLISHED_COLUMN, Block
 from nnunet_ms.analysis.trial_data import TrialData
 from nnunet_ms.analysis.wording import MINUS, joined
 
-LEVEL = 0.95
 TIES, KM, WEIGHTS, COUNTS = "ties", "km_interval", "ls_mean_weights", "nb_covariance"
 
 
-def level(trial: TrialData) -> str:  # noqa: ARG001 - the one place that a level set by the trial has to change
+def level(trial: TrialData) -> str:
     """Return the level of the report's intervals: "95 %"."""
-    return f"{100 * LEVEL:g} %"
+    return trial.settings.analysis.level
 
 
 def convention_note(trial: TrialData, *parts: str) -> str:
