@@ -90,8 +90,7 @@ def effect_figure(
     n = value_of(endpoints, rater=raters[0], **keys)
     caption = (
         f"Treatment effect at week {week} from each rater's masks (ANCOVA), {level} intervals; n = {n:.0f} patients."
-    what = f"Treatment effect at week {week} from each rater's masks (ANCOVA), {level} intervals"
-    caption = f"{what}; n = {n:.0f} patients."
+    )
     alt = f"Interval plot of the ANCOVA difference of arms at week {week} for {joined(raters)}."
     return Drawing("t2_volume_effect_by_rater", figure, caption, alt)
 

@@ -17,14 +17,14 @@ from nnunet_ms.analysis.wording import joined, minus, number, over, term_text
 def volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> Block:
     """Return the block of the percent change of T2 volume."""
     settings = trial.settings
-    by_visit, model, mmrm, ranked = (
+    by_visit, model, robust, mmrm, ranked = (
         Numbers(endpoints, endpoint=t2_volume.ENDPOINT, analysis=name)
-        for name in (t2_volume.BY_VISIT, t2_volume.ANCOVA, volume_models.MMRM, volume_models.RANKED)
+        for name in (t2_volume.BY_VISIT, t2_volume.ANCOVA, t2_volume.ROBUST, volume_models.MMRM, volume_models.RANKED)
     )
     parts = {f"Week {week_text(w)}": list(_visit_lines(trial, by_visit, week_text(w))) for w in settings.weeks}
     last = week_text(settings.weeks[-1])
     notes = ["A negative separation or difference favours the first-named arm: its lesion volume grew less."]
-    notes += [text for numbers in (by_visit, model, mmrm, ranked) for text in numbers.methods()]
+    notes += [text for numbers in (by_visit, model, robust, mmrm, ranked) for text in numbers.methods()]
     return Block(
         t2_volume.ENDPOINT,
         "Change of T2 lesion volume",
@@ -45,8 +45,9 @@ def volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
         main=_main(trial, model, last),
         beside=[
             rater_table(
-                trial, "t2_volume_sensitivity", "MMRM of log volume, and ranked ANCOVA",
-                f"estimate ({level(trial)} CI); p", _sensitivity_parts(trial, mmrm, ranked), convention_note(trial),
+                trial, "t2_volume_sensitivity", "ANCOVA with HC2 standard errors, MMRM, ranked ANCOVA",
+                f"estimate ({level(trial)} CI); p", _sensitivity_parts(trial, robust, mmrm, ranked),
+                convention_note(trial),
             ),
             _covariate_table(trial, model),
         ],
@@ -115,12 +116,15 @@ def _ancova_parts(trial: TrialData, numbers: Numbers) -> dict[str, list[Line]]:
     return {"": [patients], "Adjusted difference": effects, "Least-squares means, %": means}
 
 
-def _sensitivity_parts(trial: TrialData, mmrm: Numbers, ranked: Numbers) -> dict[str, list[Line]]:
+def _sensitivity_parts(trial: TrialData, robust: Numbers, mmrm: Numbers, ranked: Numbers) -> dict[str, list[Line]]:
     parts: dict[str, list[Line]] = {}
     preset = trial.settings.preset
     printed = PUBLISHED[preset].change if preset and len(trial.settings.compared_arms) == 1 else {}
     for arm in trial.settings.compared_arms:
         contrast = contrast_text(arm, trial.settings.reference_arm)
+        parts[f"ANCOVA, HC2: difference in percentage points, {minus(contrast)}"] = [
+            _robust_line(trial, robust, contrast)
+        ]
         lines = []
         for week in (week_text(w) for w in trial.settings.weeks):
             cells = []
@@ -132,6 +136,15 @@ def _sensitivity_parts(trial: TrialData, mmrm: Numbers, ranked: Numbers) -> dict
         p = [ranked.p(rater=r, contrast=contrast) for r in trial.raters]
         parts[f"Ranked ANCOVA, last observation carried forward, {over(contrast)}"] = [Line("p", p)]
     return parts
+
+
+def _robust_line(trial: TrialData, robust: Numbers, contrast: str) -> Line:
+    """Difference and p where arms may differ in variance."""
+    cells = []
+    for rater in trial.raters:
+        keys = {"rater": rater, "contrast": contrast, "term": "arm"}
+        cells.append(f"{robust.with_limits('difference', **keys)}; {robust.p(**keys)}")
+    return Line(f"week {week_text(trial.settings.weeks[-1])}", cells)
 
 
 def _covariate_table(trial: TrialData, numbers: Numbers) -> TextTable:
