@@ -218,7 +218,7 @@ def agreement_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
         axes.axvline(0, color=GREY, linewidth=0.8)
         axes.set_yticks(range(len(keys)), labels, fontsize=SMALL)
         axes.set_ylim(len(keys) - 0.4, -0.6)
-        axes.set_xlabel("effect from the model's masks minus that from the reference's\n(in bootstrap standard errors)")
+        axes.set_xlabel("effect by model minus effect by reference\n(in bootstrap standard errors)")
     caption = (
         f"Model against reference: difference of the same treatment effect, {settings.analysis.level} paired bootstrap "
         f"intervals. n = {len(keys)} effects."

@@ -76,30 +76,22 @@ def _median(km: Numbers, arm: str) -> str:
 
 def _effect_lines(trial: TrialData, outcome: str, km: Numbers, models: Sequence[Numbers], mean: Numbers) -> list[Line]:
     lines = []
-    keys = {"endpoint": outcome, "analysis": treatment_effect.COX, "stat_name": "hazard_ratio"}
     preset, single = trial.settings.preset, len(trial.settings.compared_arms) == 1
     published = PUBLISHED[preset].arm_hazard_ratio.get(outcome, "") if preset and single else ""
     for arm in trial.settings.compared_arms:
         contrast = contrast_text(arm, trial.settings.reference_arm)
-        truth = truth_cell(trial, {**keys, "contrast": contrast, "term": "arm"}, 2) or truth_cell(
-            trial, {**keys, "contrast": contrast}, 2
-        )
-        for label, model in zip(("hazard ratio", "hazard ratio, stratified"), models, strict=True):
+        for analysis, model in zip((treatment_effect.COX, treatment_effect.COX_STRATIFIED), models, strict=True):
             if len(model.frame):
-                cell = model.with_limits("hazard_ratio", 2, contrast=contrast)
-                known = (
-                    model is models[0]
-                )  # the truth and the papers' numbers are of the unstratified ratio, or say not
-                lines.append(
-                    Line(
-                        f"{label}, {over(contrast)}",
-                        [cell, model.p(contrast=contrast)],
-                        truth * known,
-                        published * known,
-                    )
-                )
-        gap = mean.with_limits("difference", 1, contrast=contrast)
-        lines.append(Line(f"restricted mean time, weeks, {minus(contrast)}", [gap, mean.p(contrast=contrast)]))
+                label = "hazard ratio" + ", stratified" * (model is not models[0])
+                keys = {"endpoint": outcome, "analysis": analysis, "term": "arm", "contrast": contrast}
+                truth = truth_cell(trial, {**keys, "stat_name": "hazard_ratio"}, 2)
+                cells = [model.with_limits("hazard_ratio", 2, contrast=contrast), model.p(contrast=contrast)]
+                # the papers' numbers are of the unstratified ratio, or do not say
+                lines.append(Line(f"{label}, {over(contrast)}", cells, truth, published * (model is models[0])))
+        keys = {"endpoint": outcome, "analysis": treatment_effect.RMST, "contrast": contrast}
+        truth = truth_cell(trial, {**keys, "stat_name": "difference"})
+        cells = [mean.with_limits("difference", 1, contrast=contrast), mean.p(contrast=contrast)]
+        lines.append(Line(f"restricted mean time, weeks, {minus(contrast)}", cells, truth))
     for term, label in (
         (treatment_effect.LOGRANK, "log-rank test"),
         (treatment_effect.LOGRANK_STRATIFIED, "stratified log-rank test"),

@@ -116,7 +116,8 @@ def _multivariable(trial: TrialData, joint: Numbers, outcome: str) -> TextTable:
         keys = {"term": term, "contrast": contrast}
         cells = [_with_p(joint, rater, keys) for rater in trial.raters]
         label = f"{term_text(term)}, {over(contrast)}" if contrast else term_text(term)
-        lines.append(Line(label, cells, "", printed.get(term, "")))
+        place = {"endpoint": outcome, "analysis": multivariable.MULTIVARIABLE, "stat_name": "hazard_ratio", **keys}
+        lines.append(Line(label, cells, truth_cell(trial, place, 2), printed.get(term, "")))
     concordance = [number(joint.get("concordance", rater=r, term="model"), 3) for r in trial.raters]
     lines.append(Line("concordance", concordance))
     note = f"The ratio of arm is at a TLV of 1 ml, where log TLV is 0. {convention_note(trial, TIES)}"

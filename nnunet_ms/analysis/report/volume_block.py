@@ -131,7 +131,9 @@ def _sensitivity_parts(trial: TrialData, robust: Numbers, mmrm: Numbers, ranked:
             for rater in trial.raters:
                 keys = {"rater": rater, "contrast": contrast, "visit": week}
                 cells.append(f"{mmrm.with_limits('geometric_mean_ratio', 3, 1.0, **keys)}; {mmrm.p(**keys)}")
-            lines.append(Line(f"week {week}", cells, "", printed.get(week, "")))
+            place = {"endpoint": t2_volume.ENDPOINT, "analysis": volume_models.MMRM, "visit": week, "term": "arm"}
+            truth = truth_cell(trial, {**place, "stat_name": "geometric_mean_ratio", "contrast": contrast}, 3)
+            lines.append(Line(f"week {week}", cells, truth, printed.get(week, "")))
         parts[f"MMRM, ratio of geometric means, {over(contrast)}"] = lines
         p = [ranked.p(rater=r, contrast=contrast) for r in trial.raters]
         parts[f"Ranked ANCOVA, last observation carried forward, {over(contrast)}"] = [Line("p", p)]
@@ -144,7 +146,9 @@ def _robust_line(trial: TrialData, robust: Numbers, contrast: str) -> Line:
     for rater in trial.raters:
         keys = {"rater": rater, "contrast": contrast, "term": "arm"}
         cells.append(f"{robust.with_limits('difference', **keys)}; {robust.p(**keys)}")
-    return Line(f"week {week_text(trial.settings.weeks[-1])}", cells)
+    place = {"endpoint": t2_volume.ENDPOINT, "analysis": t2_volume.ANCOVA, "stat_name": "difference", "term": "arm"}
+    truth = truth_cell(trial, {**place, "contrast": contrast})
+    return Line(f"week {week_text(trial.settings.weeks[-1])}", cells, truth)
 
 
 def _covariate_table(trial: TrialData, numbers: Numbers) -> TextTable:
