@@ -41,7 +41,7 @@ from nnunet_ms.simulation.truth_population import outcomes
 
 CHUNK = 25  # trials per file and process
 COVERAGE, TYPE_I, BIAS = (0.935, 0.965), (0.037, 0.064), 0.02
-PER_UNIT = {"lesion_count": 1e-6, "age_years": 1e-4}  # effects per lesion and per year are small numbers
+PER_UNIT = {"lesion_count": 1e-5, "age_years": 1e-4}  # effects per lesion and per year are small numbers
 RESULTS = Path(__file__).parent / "results" / "calibration.csv"
 COUNTS = ("enhancing_lesions", "new_t1_lesions", "new_t2_lesions")
 IN_DEPTH = "cdp24"  # analyses of one kind whatever the outcome are checked on this one
