@@ -68,18 +68,6 @@ def check_inside_brain(label: Volume, enhancing: int, brain_mask: Path) -> None:
         )
 
 
-def check_different(images: dict[str, npt.NDArray[np.generic]], paths: dict[str, Path]) -> None:
-    """Raise ImageError if two channels hold the same voxels: one file was put in the place of another."""
-    names = list(images)
-    for index, first in enumerate(names):
-        for second in names[index + 1 :]:
-            if images[first].any() and np.array_equal(images[first], images[second]):
-                raise ImageError(
-                    f"{paths[second]}: expected {second}, found the voxels of {first} ({paths[first]}). "
-                    "Put the right file in its place."
-                )
-
-
 def signed_change(
     change: npt.NDArray[np.uint8],
     baseline: npt.NDArray[np.float32],

@@ -295,7 +295,7 @@ def test_disk_full_while_writing_leaves_nothing(trial, raw, capsys, monkeypatch)
     def full(_source, target):
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(raw_dataset.shutil, "copyfile", full)
+    monkeypatch.setattr(raw_dataset, "copy_with_checksum", full)
     assert "No space left on device" in refused(trial, raw, capsys)
     assert list(raw.iterdir()) == []
 
