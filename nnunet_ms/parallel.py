@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tqdm import tqdm
 
-from nnunet_ms.errors import NnunetMsError, SettingsError, one_line
+from nnunet_ms.errors import NnunetMsError, SettingsError, one_line, visible
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -118,7 +118,7 @@ def map_cases(
 def report_failures(failures: Iterable[Failure], program: str) -> None:
     """Print one line per failed case to stderr, tracebacks of bugs after it."""
     for failure in failures:
-        print(f"{program}: case {failure.case}: {failure.reason}", file=sys.stderr)
+        print(f"{program}: case {visible(failure.case)}: {visible(failure.reason)}", file=sys.stderr)
         if failure.traceback:
             print(failure.traceback, file=sys.stderr)
 

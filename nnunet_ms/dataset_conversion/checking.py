@@ -108,6 +108,7 @@ def check_case(case: Case, options: CheckOptions = CheckOptions()) -> CheckedCas
     """
     if case.problem:
         raise ConversionError(case.problem)
+    _check_names(case)
     headers = {channel: check_header(path) for channel, path in case.images.items()}
     contents = {name: header.content for name, header in headers.items()}
     if not options.headers_only:
@@ -122,6 +123,14 @@ def check_case(case: Case, options: CheckOptions = CheckOptions()) -> CheckedCas
     size = sum(path.stat().st_size for path in case.files().values())
     remarks = [*(header.note for header in headers.values()), remark]
     return CheckedCase(case, resampled, recoded, size, "; ".join(filter(None, remarks)), contents)
+
+
+def _check_names(case: Case) -> None:
+    for path in case.files().values():
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise ConversionError(f"{path}: expected a file name in UTF-8, found other bytes. Rename it.") from error
 
 
 def _read(path: Path) -> Content:

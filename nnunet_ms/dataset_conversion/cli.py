@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
 from nnunet_ms.dataset_conversion import after_cli
 from nnunet_ms.dataset_conversion.steps_cli import add_step_options, steps_of
-from nnunet_ms.errors import ConversionError
+from nnunet_ms.errors import ConversionError, visible
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -165,7 +165,7 @@ def _announce(args: argparse.Namespace, outcome: "Outcome[CheckedCase]", number:
         if checked.resampled and not steps_of(args).any():
             print(f"{checked.case.case_id}: {', '.join(checked.resampled)} resampled onto {_grid_name(checked.case)}")
         if checked.remark:
-            print(f"{checked.case.case_id}: {checked.remark}")
+            print(f"{checked.case.case_id}: {visible(checked.remark)}")
     return outcome.failures
 
 

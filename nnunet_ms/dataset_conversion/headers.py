@@ -4,6 +4,8 @@ nnU-Net reads by SimpleITK, we by nibabel. Where a header gives two geometries t
 differently; where its axes are sheared, SimpleITK refuses to read it at all.
 """
 
+import gzip
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,15 @@ def check_header(path: Path) -> Header:
     """
     image = open_image(path)
     grid = grid_of(image, path)
-    _check_spacing(image, grid, path)
+    raw = _raw_header(image, path)
+    if int(raw["sizeof_hdr"]) != image.header.sizeof_hdr:
+        raise ImageError(
+            f"{path}: expected a header of {image.header.sizeof_hdr} bytes, found {int(raw['sizeof_hdr'])}. "
+            "Copy or download it again."
+        )
+    if np.isinf([float(raw["scl_slope"]), float(raw["scl_inter"])]).any():  # NaN is nibabel's way to write none
+        raise ImageError(f"{path}: expected finite scaling, found scl_slope or scl_inter infinite. Repair the header.")
+    _check_spacing(raw, grid, path)
     _check_axes(grid, path)
     _check_forms(image, grid, path)
     content = _content(path)
@@ -57,9 +67,15 @@ def check_header(path: Path) -> Header:
     return Header(grid, is_float, content, note)
 
 
-def _check_spacing(image: nib.Nifti1Image, grid: Grid, path: Path) -> None:
+def _raw_header(image: nib.Nifti1Image, path: Path) -> nib.Nifti1Header:
+    """Header as stored: nibabel repairs some faults in silence, SimpleITK does not, or differently."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        return type(image.header).from_fileobj(stream, check=False)
+
+
+def _check_spacing(raw: nib.Nifti1Header, grid: Grid, path: Path) -> None:
     low, high = SPACING_MM
-    stored = np.abs(np.asarray(image.header["pixdim"][1:4], dtype=np.float64))
+    stored = np.abs(np.asarray(raw["pixdim"][1:4], dtype=np.float64))
     for spacing in (np.array(grid.spacing), stored):
         if not ((spacing >= low) & (spacing <= high)).all():
             raise ImageError(
@@ -130,9 +146,6 @@ def _check_size(image: nib.Nifti1Image, path: Path, content: Content | None) -> 
 
 
 def _unpacked_bytes(path: Path) -> int:
-    import gzip
-    import zlib
-
     size = 0
     try:
         with gzip.open(path) as stream:
