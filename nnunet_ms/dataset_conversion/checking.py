@@ -43,7 +43,7 @@ class CheckedCase:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """How to check: `headers_only` believes the voxels of images unread; masks are always read.
+    """How to check: `headers_only` believes the voxels of whatever is copied, unread.
 
     `needs_brain` refuses cases without a brain mask, `uses_brain` checks those that there are.
     """
@@ -118,7 +118,7 @@ def check_case(case: Case, options: CheckOptions = CheckOptions()) -> CheckedCas
     resampled = tuple(
         name for name, header in headers.items() if name in case.transforms or not same_grid(grid, header.grid)
     )
-    recoded, remark = _check_label(case, grid)
+    recoded, remark = _check_label(case, grid, options)
     _check_brain(case, grid, options)
     size = sum(path.stat().st_size for path in case.files().values())
     remarks = [*(header.note for header in headers.values()), remark]
@@ -148,12 +148,17 @@ def _check_brain(case: Case, grid: Grid, options: CheckOptions) -> None:
         given_mask(case.brain_mask, grid, next(iter(case.images.values())))
 
 
-def _check_label(case: Case, grid: Grid) -> tuple[bool, str]:
+def _check_label(case: Case, grid: Grid, options: CheckOptions) -> tuple[bool, str]:
     if case.label is None:
         return False, ""
-    headers = [check_header(path) for path in case.label.files.values()]
+    image = str(case.reference or next(iter(case.images.values())))
+    headers = {path: check_header(path) for path in case.label.files.values()}
+    for path, header in headers.items():
+        check_same_grid(grid, header.grid, image, str(path))
+    recoded = not is_copied(case.label) or any(header.stored_as_float for header in headers.values())
+    if options.headers_only and not recoded:
+        return False, ""
     label, remark = read_label(case.label)
-    check_same_grid(grid, label, str(case.reference or next(iter(case.images.values()))), str(label.path))
     if case.brain_mask is not None and case.label.rule not in CHANGE_RULES and label.data.max(initial=0) >= ENHANCING:
         check_inside_brain(label, ENHANCING, case.brain_mask)
-    return not is_copied(case.label) or headers[0].stored_as_float, remark
+    return recoded, remark

@@ -68,7 +68,7 @@ def _add_source(result: argparse.ArgumentParser) -> None:
     result.add_argument(
         "--headers-only",
         action="store_true",
-        help="believe the voxels of images unread: fast, but NaN and damage inside a compressed file are not seen",
+        help="believe the voxels of copied files unread: fast, but NaN, odd labels, and damage inside are not seen",
     )
 
 

@@ -31,6 +31,8 @@ def read_label(mask: Mask) -> tuple[Volume, str]:
     """
     if mask.rule == "single":
         volume = read_mask(next(iter(mask.files.values())), labels=mask.values)
+        if is_copied(mask):
+            return volume, ""
         table = np.zeros(256, np.uint8)
         table[list(mask.values)] = list(mask.values.values())
         return Volume(table[volume.data], volume.grid, volume.path), ""

@@ -8,19 +8,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from nnunet_ms.dataset_conversion.cases import Case
-from nnunet_ms.outputs import whole_file
 
 
 def fingerprint(case: Case, options: Mapping[str, Any]) -> str:
     """Checksum of everything that the result of a case follows from."""
     files = [*case.files().values(), case.reference, case.brain_mask, *sum(case.transforms.values(), ())]
     stamps = [[str(path), *_stamp(path)] for path in files if path is not None]
-    told = [version("nnunet-ms"), asdict(case), stamps, dict(options)]
+    told = [_our_version(), asdict(case), stamps, dict(options)]
     return hashlib.sha256(json.dumps(told, default=str, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -33,9 +33,15 @@ def recall(note: Path, key: str) -> dict[str, Any] | None:
 
 
 def remember(note: Path, key: str, value: Mapping[str, Any]) -> None:
-    """Write a note, complete or not at all."""
-    with whole_file(note) as partial:
-        partial.write_text(json.dumps({"key": key, "value": value}), encoding="utf-8")
+    """Write a note, complete or not at all; a case is one worker's, so the name beside it is free."""
+    partial = note.with_suffix(".partial")
+    partial.write_text(json.dumps({"key": key, "value": value}), encoding="utf-8")
+    partial.replace(note)
+
+
+@cache
+def _our_version() -> str:
+    return version("nnunet-ms")
 
 
 def _stamp(path: Path) -> tuple[int, int]:

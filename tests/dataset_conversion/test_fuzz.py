@@ -93,7 +93,19 @@ def test_any_byte_of_a_header_changed_is_named_or_means_the_same_to_nnunets_read
 
 
 def test_damage_that_headers_show_is_named_without_reading_voxels(tmp_path, capsys):
-    kinds = ("cut-", "short-", "magic-", "shape-", "type-flair", "conflict-", "size-", "shear-", "swapped-0", "label-")
+    kinds = (
+        "cut-",
+        "short-",
+        "magic-",
+        "shape-",
+        "type-flair",
+        "conflict-",
+        "size-",
+        "shear-",
+        "swapped-0",
+        "grid-",
+        "label-float",
+    )
     damages = {n.replace("+", "p"): d for n, d in catalogue().items() if n.startswith(kinds)}
     assert convert(make(tmp_path / "study", damages, ["whole-1", "whole-2"]), tmp_path / "raw", "--headers-only") == 1
     assert {f"{name}_v" for name in damages} - set(lines_of(capsys.readouterr().err)) == set()
