@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 PIECE = 1 << 17  # bytes: stays in the cache between reading, checksum and writing; 1 MiB takes twice as long
-)  # bytes: stays in the processor's cache between reading, checksum and writing; 1 MiB takes twice as long
 
 
 def copy_with_checksum(source: Path, target: Path) -> str:
