@@ -179,10 +179,10 @@ def _connected(dask: Dask) -> "Iterator[Client]":
 
     if dask.address.startswith("local:"):
         number = int(dask.address.partition(":")[2])
-        # no dashboard: its port may be taken, and bokeh is not asked for
+        # any free port for the dashboard: the usual one may be taken
         # and no log of workers that take a while to leave: what matters comes back as a result or an error
         cluster = LocalCluster(
-            n_workers=number, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=number, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
         )
         with cluster, Client(cluster) as client:
             yield client

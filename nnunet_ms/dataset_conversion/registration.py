@@ -1,4 +1,4 @@
-"""Rigid and affine registration by mutual information, and N4; SimpleITK, the same result each time.
+"""Rigid and affine registration by mutual information, and N4; SimpleITK, the same result each time with one thread.
 
 Mattes mutual information over a pyramid of 4, 2 and 1 mm, regular samples, regular-step gradient descent. The start is
 the headers' position or the match of the centres of mass, whichever is better.
@@ -15,6 +15,7 @@ from nnunet_ms.errors import ImageError, one_line
 
 LEVELS_MM = (4.0, 2.0, 1.0)
 SAMPLES = 60_000  # per level: enough for 32 x 32 bins, little enough for seconds
+RIGID_STEP, AFFINE_STEP = 1.0, 0.1  # mm of the first step: affine starts from the rigid result
 FURTHEST_MM = 100.0  # that a registration may move the middle of the head
 N4_MM, N4_ITERATIONS = 4.0, (50, 50, 30)
 
@@ -43,10 +44,11 @@ def register(fixed: SimpleITK.Image, moving: SimpleITK.Image, kind: Literal["rig
         for level in LEVELS_MM:
             transform = _refine(_coarse(fixed, level), _coarse(moving, level), transform)
         small = _coarse(fixed, LEVELS_MM[1]), _coarse(moving, LEVELS_MM[1])
+        ways = [SimpleITK.Transform(3, SimpleITK.sitkIdentity), transform]
         if kind == "affine":
-            transform = _refine(*small, _as_affine(transform))
-        before = _information(*small, SimpleITK.Transform(3, SimpleITK.sitkIdentity))
-        after = _information(*small, transform)
+            ways.append(_refine(*small, _as_affine(transform), AFFINE_STEP))
+        values = [_information(*small, way) for way in ways]
+        transform = ways[int(np.argmax(values))]
     except RuntimeError as error:
         raise ImageError(
             f"registration: expected two images that overlap, SimpleITK says {one_line(error)[-120:]}. "
@@ -59,9 +61,7 @@ def register(fixed: SimpleITK.Image, moving: SimpleITK.Image, kind: Literal["rig
             f"registration: expected the head to move less than {FURTHEST_MM:g} mm, found {moved:.0f} mm. "
             "Check that both images show the same head."
         )
-    if after <= before:
-        return Registration(np.eye(4), before, before)
-    return Registration(to_matrix(transform), before, after)
+    return Registration(to_matrix(transform), values[0], max(values))
 
 
 def _as_affine(rigid: Any) -> SimpleITK.AffineTransform:
@@ -140,10 +140,12 @@ def _information(fixed: SimpleITK.Image, moving: SimpleITK.Image, transform: Sim
         return -np.inf
 
 
-def _refine(fixed: SimpleITK.Image, moving: SimpleITK.Image, transform: SimpleITK.Transform) -> SimpleITK.Transform:
+def _refine(
+    fixed: SimpleITK.Image, moving: SimpleITK.Image, transform: SimpleITK.Transform, step: float = RIGID_STEP
+) -> SimpleITK.Transform:
     method = _method(fixed)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=1.0,
+        learningRate=step,
         minStep=1e-3,
         numberOfIterations=100,
         relaxationFactor=0.6,
