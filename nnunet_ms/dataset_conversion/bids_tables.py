@@ -147,8 +147,6 @@ def _patients(
     rest = [name for name in participants if name not in taken and name not in table]
     table = table.join(participants[rest])
     missing = [c.name for c in PATIENTS.columns if c.required and c.name not in table]
-    notes = [f"participants.tsv has no {', '.join(missing)}: fill patients.csv in before nnunet-ms-endpoints"] * bool(
-        missing
-    )
+    notes = [f"participants.tsv has no {', '.join(missing)}: nnunet-ms-endpoints needs it in patients.csv"]
     sites = dict(zip(ids, table["site"], strict=True)) if "site" in table else {}
     return table, {patient: str(site) for patient, site in sites.items() if site is not None}, notes if missing else []

@@ -68,3 +68,13 @@ def test_help_is_fast():
     assert "example:" in done.stdout
     assert time.perf_counter() - start < 2  # 0.1 s on an idle machine; this one may be busy
     assert not any(name in done.stderr for name in ("numpy", "scipy", "pandas", "nilearn"))
+
+
+def test_a_cluster_makes_the_same_images(tmp_path):
+    for name, where in (("here", ()), ("there", ("--dask", "local:1"))):
+        assert cli.main(["phantom", "--patients", "1", *where, "-o", str(tmp_path / name)]) == 0
+    here, there = (
+        {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
+        for name in ("here", "there")
+    )
+    assert here == there
