@@ -7,8 +7,8 @@
 `copy`: the peer is `cp -r` of the same files followed by SHA-256 (hashlib, the faster of it and `sha256sum` here) of
 each; bar: 0.8 of its speed with `--headers-only`. What reading every voxel costs is shown beside a peer that also
 unpacks the files, which no reader of compressed voxels can do without. Processor seconds of this process and its
-children, best of the repeats, everything in the page cache. `cohort`: memory of the command and its workers, second
-half of the run against the second quarter. `kill`: the dataset after the next run must be the same, file by file, as
+children, best of the repeats, everything in the page cache. `cohort`: largest private memory of the command and its
+workers together; bar: not more than 1.1 of that with a quarter of the cases. `kill`: the dataset after the next run must be the same, file by file, as
 one that was never disturbed.
 """
 
@@ -131,26 +131,29 @@ def _convert(manifest: Path, target: Path, *more: str) -> None:
 
 
 def cohort(args: argparse.Namespace) -> pd.DataFrame:
-    """Memory over time of the command on a Dask cluster of two."""
-    with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        folder = Path(name)
-        write_study(folder / "study", args.cases // 5, 5, SMALL)
-        command = [sys.executable, "-m", "nnunet_ms.dataset_conversion.cli", "trial", "study/manifest.csv"]
-        command += ["--dataset-id", "5", "--raw", "raw", "--dask", "local:2"]
-        started = time.perf_counter()
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-        samples = []
-        while process.poll() is None:
-            samples.append(_memory(process.pid))
-            time.sleep(0.25)
-        wall = time.perf_counter() - started
-        done = len(list((folder / "raw").rglob("labelsTr/*.nii.gz")))
-    memory = np.array(samples) / 1e6
-    quarter = len(memory) // 4
-    early, late = memory[quarter : 2 * quarter].max(), memory[2 * quarter :].max()
-    row = {"cases": args.cases, "written": done, "exit": process.returncode, "wall_s": wall}
-    row |= {"early_peak_mb": early, "late_peak_mb": late, "late_over_early": late / early}
-    return pd.DataFrame([row])
+    """Largest memory of the command on a Dask cluster of two, with a quarter of the cases and with all."""
+    rows = []
+    for cases in (args.cases // 4, args.cases):
+        with tempfile.TemporaryDirectory(dir=args.folder) as name:
+            rows.append({"cases": cases, **_watched(Path(name), cases)})
+    table = pd.DataFrame(rows)
+    table["peak_over_quarter"] = table["peak_mb"] / table["peak_mb"].iloc[0]
+    return table
+
+
+def _watched(folder: Path, cases: int) -> dict[str, float]:
+    write_study(folder / "study", cases // 5, 5, SMALL)
+    command = [sys.executable, "-m", "nnunet_ms.dataset_conversion.cli", "trial", "study/manifest.csv"]
+    command += ["--dataset-id", "5", "--raw", "raw", "--dask", "local:2"]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    samples = []
+    while process.poll() is None:
+        samples.append(_memory(process.pid))
+        time.sleep(0.1)
+    done = len(list((folder / "raw").rglob("labelsTr/*.nii.gz")))
+    row = {"written": done, "exit": process.returncode, "wall_s": time.perf_counter() - started}
+    return row | {"peak_mb": max(samples) / 1e6, "median_mb": float(np.median(samples)) / 1e6}
 
 
 def _memory(pid: int) -> float:
@@ -229,7 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.what == "copy":
         is_met = table["speed_over_peer_processor"].iloc[1] >= BAR
     elif args.what == "cohort":
-        is_met = table["late_over_early"].iloc[0] <= MEMORY_BAR and table["written"].iloc[0] == args.cases
+        is_met = table["peak_over_quarter"].iloc[1] <= MEMORY_BAR and table["written"].iloc[1] == args.cases
     else:
         is_met = bool(table["identical"].all())
     print("bar met" if is_met else "bar MISSED")

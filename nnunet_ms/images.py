@@ -171,8 +171,10 @@ def open_image(path: Path) -> nib.Nifti1Image:
 
 def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
     """Geometry of an opened image; ImageError unless it is 3-D, with voxels and an invertible affine."""
-    if len(image.shape) != 3 or min(image.shape) < 1:
+    if len(image.shape) != 3:
         raise ImageError(f"{path}: expected a 3-D image, found shape {image.shape}. Split it into 3-D volumes.")
+    if min(image.shape) < 1:
+        raise ImageError(f"{path}: expected voxels, found an image of shape {image.shape}. Copy or download it again.")
     affine = np.asarray(image.affine, dtype=np.float64)
     with np.errstate(all="ignore"):
         is_bad = not np.isfinite(affine).all() or not 1e-9 < abs(np.linalg.det(affine[:3, :3])) < np.inf
