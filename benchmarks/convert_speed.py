@@ -8,8 +8,8 @@
 each; bar: 0.8 of its speed with `--headers-only`. What reading every voxel costs is shown beside a peer that also
 unpacks the files, which no reader of compressed voxels can do without. Processor seconds of this process and its
 children, best of the repeats, everything in the page cache. `cohort`: largest private memory of the command and its
-workers together; bar: not more than 1.1 of that with a quarter of the cases. `kill`: the dataset after the next run must
-be the same, file by file, as one that was never disturbed.
+workers together; bar: not more than 1.1 of that with a quarter of the cases. `kill`: the dataset after the next run
+must be the same, file by file, as one that was never disturbed.
 """
 
 import argparse

@@ -161,8 +161,9 @@ def _announce(args: argparse.Namespace, outcome: "Outcome[CheckedCase]", number:
     report_failures(outcome.failures, PROGRAM)
     if not outcome.results:
         raise ConversionError(f"{args.source}: none of {number} cases can be converted; nothing written.")
+    prepares = steps_of(args).any()  # then provenance/ says what was resampled
     for checked in outcome.results:
-        if checked.resampled and not steps_of(args).any():
+        if checked.resampled and not prepares:
             print(f"{checked.case.case_id}: {', '.join(checked.resampled)} resampled onto {_grid_name(checked.case)}")
         if checked.remark:
             print(f"{checked.case.case_id}: {visible(checked.remark)}")
