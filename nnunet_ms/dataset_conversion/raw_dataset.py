@@ -63,8 +63,10 @@ def write_raw_dataset(checked: Sequence[CheckedCase], work: Unfinished, options:
     _folds({c.case.case_id: c.case.patient_id for c in checked}, roles, options)  # too few patients: said now
     check_space(checked, work.folder)
     baselines = baselines_of(checked, options.steps)
-    write = partial(_write_or_recall, roles=roles, work=work, options=options, baselines=baselines)
-    outcome = map_cases(write, checked, lambda c: c.case.case_id, "write", options.workers)
+    # each job carries its own part only: on a cluster a table of all cases would travel with every one
+    jobs = [(c, roles[c.case.case_id], baselines.get(c.case.case_id)) for c in checked]
+    write = partial(_write_or_recall, work=work, options=options)
+    outcome = map_cases(write, jobs, lambda job: job[0].case.case_id, "write", options.workers)
     _raise_first(outcome.failures, work.folder)
     good = [written for written in outcome.results if "reason" not in written]
     patient_of = {written["row"]["case_id"]: written["row"]["patient_id"] for written in good}
@@ -130,18 +132,14 @@ def _raise_first(failures: Sequence[Failure], folder: Path) -> None:
 
 
 def _write_or_recall(
-    checked: CheckedCase,
-    roles: Mapping[str, str],
-    work: Unfinished,
-    options: WriteOptions,
-    baselines: Mapping[str, Case],
+    job: tuple[CheckedCase, str, Case | None], work: Unfinished, options: WriteOptions
 ) -> dict[str, Any]:
     """Write one case unless it is there; return its row of cases.csv and its files with their sizes.
 
     A case that cannot be prepared gives its name and the reason instead.
     """
-    case, role = checked.case, roles[checked.case.case_id]
-    baseline = baselines.get(case.case_id)
+    checked, role, baseline = job
+    case = checked.case
     how = {"role": role, "resampled": checked.resampled, "recoded": checked.recoded, "steps": asdict(options.steps)}
     if baseline is not None:
         how["baseline"] = fingerprint(baseline, {})
