@@ -61,7 +61,7 @@ def positive(text: str) -> int:
     return value
 
 
-def add_parallel_options(to: argparse.ArgumentParser) -> None:
+def add_parallel_options(to: argparse._ActionsContainer) -> None:
     """Add `--workers N` and `--dask ADDRESS`; both fill `args.workers`, which goes to `parallel.map_cases` as it is."""
     group = to.add_mutually_exclusive_group()
     group.add_argument("--workers", type=positive, default=1, help="processes (default: 1)")

@@ -28,3 +28,8 @@ class SettingsError(NnunetMsError):
 def one_line(error: BaseException) -> str:
     """Text of another library's error on one line, to stand inside a message of ours."""
     return " ".join(str(error).split())
+
+
+def visible(text: str) -> str:
+    """Text with line ends, terminal codes and bytes that are no text spelled out: names come from users' disks."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

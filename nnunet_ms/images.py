@@ -1,12 +1,15 @@
 """Read volumes and masks with their geometry. Axes are (X, Y, Z) as nibabel gives them, spacing in mm."""
 
 import gzip
+import logging
 import math
+import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import deflate
 import nibabel as nib
@@ -21,7 +24,20 @@ from nnunet_ms.outputs import whole_file
 GRID_TOLERANCE_MM = 1e-3  # headers store affines in float32; 1 micrometre is far below any scanner's accuracy
 _HEADER_BYTES = 348
 _LARGEST_RATIO = 1032  # deflate cannot compress further, so a larger size at the end of a gzip file is damage
-_NOT_PLAIN = (OSError, ValueError, deflate.DeflateError, HeaderDataError, WrapStructError)
+# what nibabel and the decompressors raise for files that are no image, or no whole one
+DAMAGE = (
+    nib.filebasedimages.ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    deflate.DeflateError,
+)
+logging.getLogger("nibabel.global").addFilter(lambda _: False)  # what is wrong with a header, we say ourselves
 
 
 @dataclass(frozen=True)
@@ -70,7 +86,7 @@ def read_grid(path: Path) -> Grid:
     ImageError
         If the file is missing, is no NIfTI file, or is not 3-D.
     """
-    return _grid_of(_open(path), path)
+    return grid_of(open_image(path), path)
 
 
 def read_volume(path: Path) -> Volume:
@@ -86,8 +102,8 @@ def read_volume(path: Path) -> Volume:
     ImageError
         If the file is missing, truncated, not 3-D, or holds NaN or infinite voxels.
     """
-    image = _open(path)
-    grid = _grid_of(image, path)
+    image = open_image(path)
+    grid = grid_of(image, path)
     data = _read_voxels(image, path)
     is_float = np.issubdtype(data.dtype, np.floating)  # whole numbers are finite; looking at them all takes time
     bad = int(data.size - np.count_nonzero(np.isfinite(data))) if is_float else 0
@@ -146,12 +162,20 @@ def write_volume(path: Path, data: npt.NDArray[np.generic], affine: npt.NDArray[
         nib.save(image, partial)
 
 
-def _open(path: Path) -> nib.Nifti1Image:
-    if not path.is_file():
+def open_image(path: Path) -> nib.Nifti1Image:
+    """Header of a NIfTI file; voxels are not read.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, unreadable, or no NIfTI file.
+    """
+    if not path.is_file():  # also for links in a circle
         raise ImageError(f"{path}: no such file. Check the path and the spelling.")
     try:
-        image = nib.load(path)
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+        with np.errstate(all="ignore"):  # absurd numbers in a header are named by `grid_of`
+            image = nib.load(path)
+    except DAMAGE as error:
         raise ImageError(
             f"{path}: expected a NIfTI file, cannot read it ({one_line(error)}). Copy or download it again."
         ) from error
@@ -160,11 +184,16 @@ def _open(path: Path) -> nib.Nifti1Image:
     return image
 
 
-def _grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
+def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
+    """Geometry of an opened image; ImageError unless it is 3-D, with voxels and an invertible affine."""
     if len(image.shape) != 3:
         raise ImageError(f"{path}: expected a 3-D image, found shape {image.shape}. Split it into 3-D volumes.")
+    if min(image.shape) < 1:
+        raise ImageError(f"{path}: expected voxels, found an image of shape {image.shape}. Copy or download it again.")
     affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    with np.errstate(all="ignore"):
+        is_bad = not np.isfinite(affine).all() or not 1e-9 < abs(np.linalg.det(affine[:3, :3])) < np.inf
+    if is_bad:
         raise ImageError(f"{path}: expected an invertible affine, found {affine.tolist()}. Repair the header.")
     return Grid(tuple(int(n) for n in image.shape), affine)
 
@@ -174,15 +203,23 @@ def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = _gunzip(content)  # to the end, so the checksum is verified too
-        promised = math.prod(image.shape) * image.header.get_data_dtype().itemsize
-        if promised > len(content):  # seen before memory for it is asked for
-            raise ValueError(f"the header promises {promised} bytes of voxels, the file holds {len(content)} in all")
-        data: npt.NDArray[np.generic] = np.asanyarray(type(image).from_bytes(content).dataobj)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+        if len(content) != (promised := promised_bytes(image)):  # seen before memory for it is asked for
+            raise ValueError(f"the header promises {promised} bytes, the file holds {len(content)}")
+        with np.errstate(all="ignore"):  # what overflows is infinite, and that is counted
+            data: npt.NDArray[np.generic] = np.asanyarray(type(image).from_bytes(content).dataobj)
+            data = data.astype(np.float32) if np.issubdtype(data.dtype, np.floating) else data
+    except DAMAGE as error:
         raise ImageError(f"{path}: truncated or damaged ({one_line(error)}). Copy or download it again.") from error
     if not np.issubdtype(data.dtype, np.number) or np.iscomplexobj(data):
         raise ImageError(f"{path}: expected real numbers, found voxels of type {data.dtype}. Split or convert it.")
-    return data.astype(np.float32) if np.issubdtype(data.dtype, np.floating) else data
+    return data
+
+
+def promised_bytes(image: nib.Nifti1Image) -> int:
+    """Size of the whole, uncompressed file, as its header has it."""
+    voxels = math.prod(int(n) for n in image.shape) * int(image.header.get_data_dtype().itemsize)
+    place: Any = image.dataobj  # nibabel types it as a plain array
+    return int(place.offset) + voxels
 
 
 def _gunzip(content: bytes) -> bytes:
@@ -211,10 +248,10 @@ def _read_plain(path: Path) -> Volume | None:
         header = nib.Nifti1Header(bytes(content[:_HEADER_BYTES]), check=False)
         shape, dtype, affine = header.get_data_shape(), header.get_data_dtype(), header.get_best_affine()
         scaling, start = header.get_slope_inter(), header.get_data_offset()
-    except _NOT_PLAIN:
+    except DAMAGE:
         return None
     is_sound = header["magic"] == b"n+1" and max(header["sform_code"], header["qform_code"]) <= 4
-    is_plain = len(shape) == 3 and dtype.kind in "iu" and scaling in ((None, None), (1.0, 0.0))
+    is_plain = len(shape) == 3 and min(shape) > 0 and dtype.kind in "iu" and scaling in ((None, None), (1.0, 0.0))
     is_whole = len(content) == start + math.prod(shape) * dtype.itemsize
     if not (is_sound and is_plain and is_whole and min(header["pixdim"][1:4]) > 0 and _has_inverse(affine)):
         return None

@@ -4,13 +4,25 @@ A rename within one folder is atomic on POSIX file systems, so a reader (or the 
 state or the new one, never half of it, whatever kills the process in between.
 """
 
+import glob
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_ms.errors import SettingsError
+
+try:
+    import fcntl
+
+    HAS_LOCKS = True
+except ImportError:  # Windows: two runs with one target are then not told apart
+    HAS_LOCKS = False
+
 PARTIAL_PREFIX = ".partial-"
+RESUME = "resume"
 
 
 def _partial_name(target: Path) -> str:
@@ -70,6 +82,60 @@ def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """A folder in the making, `folder`, and beside it a place for notes on what is done, `memory`."""
+
+    folder: Path
+    memory: Path
+
+
+@contextmanager
+def resumable_folder(target: Path, replace: bool = False) -> Iterator[Unfinished]:
+    """Like `whole_folder`, but what a killed run had written is there again for the next one.
+
+    An error removes everything, and folders above `target` that were made for it; a kill or an interrupt (Ctrl-C)
+    leaves it. The caller compares what is there again with the notes: a run may have been killed between the two.
+
+    Raises
+    ------
+    FileExistsError
+        If `target` exists and `replace` is false.
+    SettingsError
+        If another run is writing `target` at this moment.
+    """
+    if target.exists() and not replace:
+        raise FileExistsError(f"{target} exists")
+    made = [parent for parent in target.parents if not parent.exists()]
+    home = target.parent / f"{_partial_name(target)}{RESUME}"
+    work = Unfinished(home / target.name, home / "memory")
+    for path in (work.folder, work.memory):
+        path.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        _take(lock.fileno(), target)  # the system gives it back, however this process ends
+        try:
+            yield work
+            _swap(work.folder, target)
+            shutil.rmtree(home, ignore_errors=True)
+        except Exception:
+            shutil.rmtree(home, ignore_errors=True)
+            for parent in made:
+                if not any(parent.iterdir()):
+                    parent.rmdir()
+            raise
+
+
+def _take(lock: int, target: Path) -> None:
+    if not HAS_LOCKS:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SettingsError(f"{target}: another run is writing it at this moment. Wait for it, or end it.") from error
+    except OSError:  # a file system without locks
+        return
+
+
 def _swap(folder: Path, target: Path) -> None:
     if not target.exists():
         folder.replace(target)
@@ -81,6 +147,10 @@ def _swap(folder: Path, target: Path) -> None:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove what a killed run left beside `target`; call it only where no other run writes the same target."""
-    for leftover in target.parent.glob(f"{_partial_name(target)}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    """Remove what a killed run left beside `target`, but for what a `resumable_folder` goes on with.
+
+    Call it only where no other run writes the same target.
+    """
+    for leftover in target.parent.glob(f"{glob.escape(_partial_name(target))}*"):
+        if leftover.name != f"{_partial_name(target)}{RESUME}":
+            shutil.rmtree(leftover, ignore_errors=True)

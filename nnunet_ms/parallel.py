@@ -9,7 +9,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tqdm import tqdm
 
-from nnunet_ms.errors import NnunetMsError, SettingsError, one_line
+from nnunet_ms.errors import NnunetMsError, SettingsError, one_line, visible
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -115,10 +115,40 @@ def map_cases(
     return Outcome([done[i] for i in sorted(done)], [failed[i] for i in sorted(failed)])
 
 
+@contextmanager
+def executor(workers: Workers) -> Iterator[tuple[Executor | None, int]]:
+    """Yield a place to hand single jobs to while others are made, and how many it takes at once.
+
+    For work that comes one by one, such as cases that are predicted; `map_cases` is for a list that is there.
+
+    Parameters
+    ----------
+    workers : int or Dask
+        As in `map_cases`; with 1 there is no place (None, 0) and the caller does the work itself.
+
+    Raises
+    ------
+    SettingsError
+        If Dask is not installed or its scheduler does not answer.
+    """
+    if isinstance(workers, Dask):
+        with _connected(workers) as client, client.get_executor(pure=False) as cluster:
+            yield cluster, max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    elif workers > 1:
+        # spawn, because forking a process that runs torch threads can deadlock
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        try:
+            yield pool, workers
+        finally:
+            pool.shutdown(cancel_futures=True)
+    else:
+        yield None, 0
+
+
 def report_failures(failures: Iterable[Failure], program: str) -> None:
     """Print one line per failed case to stderr, tracebacks of bugs after it."""
     for failure in failures:
-        print(f"{program}: case {failure.case}: {failure.reason}", file=sys.stderr)
+        print(f"{program}: case {visible(failure.case)}: {visible(failure.reason)}", file=sys.stderr)
         if failure.traceback:
             print(failure.traceback, file=sys.stderr)
 
@@ -175,7 +205,10 @@ def _attempt(function: Callable[[Case], Result], case: Case) -> Result | Failure
 @contextmanager
 def _connected(dask: Dask) -> "Iterator[Client]":
     """Yield a client of the cluster; one that was started for this call ends with it."""
-    from distributed import Client, LocalCluster
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as missing:
+        raise SettingsError("--dask: Dask is not installed. Run: pip install 'nnunet-ms[cluster]'") from missing
 
     if dask.address.startswith("local:"):
         number = int(dask.address.partition(":")[2])

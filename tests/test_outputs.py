@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from nnunet_ms.outputs import remove_leftovers, whole_file, whole_folder
+from nnunet_ms.errors import SettingsError
+from nnunet_ms.outputs import remove_leftovers, resumable_folder, whole_file, whole_folder
 
 
 def names(folder):
@@ -65,3 +66,54 @@ with whole_folder(pathlib.Path({str(target)!r})) as p:
     assert len(names(tmp_path)) == 1
     remove_leftovers(target)
     assert names(tmp_path) == []
+
+
+def killed_while_writing(target):
+    code = f"""
+import time, pathlib
+from nnunet_ms.outputs import resumable_folder
+with resumable_folder(pathlib.Path({str(target)!r}), replace=True) as work:
+    (work.folder / "half").write_text("x")
+    (work.memory / "note").write_text("half is done")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().strip() == "writing"
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is a POSIX signal")
+def test_a_resumable_folder_goes_on_where_a_killed_run_ended_and_is_one_runs_at_a_time(tmp_path):
+    target = tmp_path / "deep" / "out"
+    process = killed_while_writing(target)
+    with pytest.raises(SettingsError, match="another run is writing it"), resumable_folder(target):
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not target.exists()
+    remove_leftovers(target)  # not this one
+    with resumable_folder(target) as work:
+        assert (work.folder / "half").read_text() == "x"
+        assert (work.memory / "note").is_file()
+    assert names(target.parent) == ["out"]
+    assert names(target) == ["half"]
+
+
+def interrupted(path):
+    path.write_text("x")
+    raise KeyboardInterrupt
+
+
+def test_an_error_removes_a_resumable_folder_and_an_interrupt_keeps_it(tmp_path):
+    target = tmp_path / "deep" / "er" / "out"
+    with pytest.raises(ZeroDivisionError), resumable_folder(target) as work:
+        (work.folder / "half").write_text(f"{1 / 0}")
+    assert names(tmp_path) == []
+    with pytest.raises(KeyboardInterrupt), resumable_folder(target) as work:
+        interrupted(work.folder / "half")
+    with resumable_folder(target) as work:
+        assert names(work.folder) == ["half"]
+    with pytest.raises(FileExistsError, match="exists"), resumable_folder(target):
+        pass

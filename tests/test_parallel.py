@@ -1,7 +1,7 @@
 import pytest
 
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.parallel import Dask, map_cases, report_failures
+from nnunet_ms.parallel import Dask, executor, map_cases, report_failures
 
 
 def square(x):
@@ -52,3 +52,19 @@ def test_scheduler_that_does_not_answer(monkeypatch):
 def test_bad_cases_on_a_cluster_leave_no_log(capfd):
     assert len(map_cases(square, [3, 5], workers=Dask("local:1")).failures) == 2
     assert "Compute Failed" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [2, Dask("local:1")], ids=str)
+def test_jobs_that_come_one_by_one(workers):
+    with executor(workers) as (pool, slots):
+        assert slots == (workers if isinstance(workers, int) else 1)
+        futures = [pool.submit(square, number) for number in (2, 3, 4)]
+        assert futures[0].result() == 4
+        with pytest.raises(ImageError, match="image 3: damaged"):
+            futures[1].result()
+        assert futures[2].result() == 16
+
+
+def test_one_worker_does_the_jobs_itself():
+    with executor(1) as (pool, slots):
+        assert (pool, slots) == (None, 0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ms.commands import COULD_NOT_RUN, OK, SOME_CASES_FAILED, parser, positive, run
-from nnunet_ms.errors import ConversionError
+from nnunet_ms.errors import ConversionError, visible
 
 PROGRAM = "nnunet-ms-convert"
 
@@ -78,7 +78,7 @@ def print_problems(rows: Sequence[dict[str, str]], number: int, *, as_json: bool
         print(json.dumps({"cases": number, "problems": ranked}, indent=2))
     else:
         for row in ranked:
-            print(f"{row['severity']:6} {row['case']}: {row['problem']}")
+            print(f"{row['severity']:6} {visible(row['case'])}: {visible(row['problem'])}")
         errors = sum(row["severity"] == "error" for row in ranked)
         print(f"{number} cases: {errors} with errors, {len(ranked) - errors} notes; nothing written")
     failed = {row["case"] for row in ranked if row["severity"] == "error"}

@@ -5,7 +5,7 @@ The tree is walked once without following links to folders, so a loop of links c
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -38,7 +38,13 @@ class Archive:
 
 
 def find_archive_cases(
-    source: Path, archive: Archive, channels: Sequence[str], target: str, rater: str = "", variant: str = ""
+    source: Path,
+    archive: Archive,
+    channels: Sequence[str],
+    target: str,
+    rater: str = "",
+    variant: str = "",
+    prefer: Callable[[str, list[str]], list[str]] = lambda _, paths: paths,
 ) -> list[Case]:
     """Find one case per visit (per visit and rater with `rater` = "all"); names only, nothing is read.
 
@@ -55,6 +61,8 @@ def find_archive_cases(
         `all` (a case per rater). Default: `consensus`.
     variant : str, optional
         A name of `archive.variants`; default: the first.
+    prefer : callable, optional
+        Called with a channel (or a rater) and its files of one visit; returns those to choose from.
 
     Raises
     ------
@@ -70,21 +78,38 @@ def find_archive_cases(
         raise ConversionError(f"{source}: --rater {rater}: expected one of {known}. Correct --rater.")
     if not source.is_dir():
         raise ConversionError(f"{source}: expected a folder ({archive.expected}), found none. Check the path.")
-    files = sorted(walk_files(source))
-    found = {name: group_files(files, images[name]) for name in channels}
-    masks = {name: group_files(files, expression) for name, expression in raters.items()}
+    files, closed = walk_files(source)
+    found = {name: _preferred(name, group_files(files, images[name]), prefer) for name in channels}
+    masks = {name: _preferred(name, group_files(files, expression), prefer) for name, expression in raters.items()}
     brains = group_files(files, archive.brain_mask) if archive.brain_mask else {}
     keys = sorted({key for table in (*found.values(), *masks.values()) for key in table})
     if not any(found.values()):
         raise ConversionError(f"{source}: expected {archive.expected}, found {files[:3]}. Is this the right folder?")
-    return [case for key in keys for case in _cases_of(key, source, found, masks, brains, archive, rater)]
+    cases = [case for key in keys for case in _cases_of(key, source, found, masks, brains, archive, rater)]
+    return [*cases, *(_closed_folder(folder) for folder in closed)]
 
 
-def walk_files(source: Path) -> Iterator[str]:
-    """Paths of all files below `source`, relative to it, with forward slashes."""
-    for folder, _, names in os.walk(source, followlinks=False):
-        for name in names:
-            yield (Path(folder) / name).relative_to(source).as_posix()
+def walk_files(source: Path) -> tuple[list[str], list[Path]]:
+    """Paths of all files below `source`, relative to it, with forward slashes; and folders that cannot be listed."""
+    errors: list[OSError] = []
+    files = [
+        (Path(folder) / name).relative_to(source).as_posix()
+        for folder, _, names in os.walk(source, followlinks=False, onerror=errors.append)
+        for name in names
+    ]
+    return sorted(files), sorted(Path(error.filename) for error in errors)
+
+
+def _closed_folder(folder: Path) -> Case:
+    """A case that only says so: what the folder holds cannot be known, and must not be missed in silence."""
+    problem = f"{folder}: cannot be listed. Change its permissions, or take it out of the source."
+    return Case(f"folder {folder.name}", "", None, {}, None, problem)
+
+
+def _preferred(
+    name: str, files: dict[Key, list[str]], prefer: Callable[[str, list[str]], list[str]]
+) -> dict[Key, list[str]]:
+    return {key: prefer(name, paths) if len(paths) > 1 else paths for key, paths in files.items()}
 
 
 def group_files(files: Iterable[str], expression: str) -> dict[Key, list[str]]:

@@ -6,10 +6,12 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from nnunet_ms.dataset_conversion.preprocess import back_to_source
 from nnunet_ms.errors import ConversionError
-from nnunet_ms.images import check_same_grid, read_grid, read_volume
+from nnunet_ms.images import check_same_grid, read_grid, read_mask, read_volume, write_volume
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.tables import CASES, read_table
 
@@ -17,7 +19,9 @@ _BIDS_NAME = re.compile(r"(sub-[0-9A-Za-z]+)(?:_(ses-[0-9A-Za-z]+))?_.*nii(?:\.g
 
 
 def write_back(dataset: Path, predictions: Path, out: Path, rater: str, *, overwrite: bool = False) -> int:
-    """Write every predicted mask under the name and folder of its source; voxels are copied.
+    """Write every predicted mask under the name and folder of its source, on the grid of its source.
+
+    Voxels are copied; where the images had been prepared (provenance/), the mask is brought back by nearest neighbour.
 
     Parameters
     ----------
@@ -59,10 +63,20 @@ def write_back(dataset: Path, predictions: Path, out: Path, rater: str, *, overw
     with whole_folder(out, replace=overwrite) as aside:
         for path, relative in plan.items():
             (aside / relative).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, aside / relative)
+            _write(path, aside / relative, dataset / "provenance" / f"{path.name.removesuffix('.nii.gz')}.json")
         if any(str(relative).startswith("sub-") for relative in plan.values()):
             _describe(aside / "dataset_description.json", content["name"])
     return len(plan)
+
+
+def _write(prediction: Path, target: Path, record: Path) -> None:
+    """Copy a mask, or bring it back through what `record` says was done to its images."""
+    if not record.is_file():
+        shutil.copyfile(prediction, target)
+        return
+    mask = read_mask(prediction, labels=range(256))
+    data, affine = back_to_source(mask.data.astype(np.uint8), json.loads(record.read_text(encoding="utf-8")))
+    write_volume(target, data, affine)
 
 
 def _found(cases: pd.DataFrame, predictions: Path) -> list[tuple[Path, "pd.Series"]]:

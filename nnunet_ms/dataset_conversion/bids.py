@@ -1,10 +1,15 @@
 """Source `bids`: a BIDS data set with lesion masks among its derivatives (https://bids-specification.readthedocs.io)."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from nnunet_ms.dataset_conversion.archives import NIFTI, Archive, find_archive_cases
+from nnunet_ms.dataset_conversion.bids_tables import read_clinical
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.errors import ConversionError
 
 # sub-01/ses-02/anat/sub-01_ses-02_acq-3d_FLAIR.nii.gz; entities between session and suffix may be any
 _STEM = r"sub-(?P<patient>[0-9A-Za-z]+)/(?:ses-(?P<visit>[0-9A-Za-z]+)/)?anat/sub-(?P=patient)(?:_ses-[0-9A-Za-z]+)?"
@@ -38,8 +43,85 @@ ARCHIVE = Archive(
 )
 INFO = ARCHIVE.info
 CHANNELS, TARGET = ARCHIVE.channels, ARCHIVE.target
+_LONG = {"acquisition": "acq", "reconstruction": "rec", "ceagent": "ce", "direction": "dir"}
 
 
-def find_cases(source: Path, channels: Sequence[str], target: str, rater: str = "", variant: str = "") -> list[Case]:
-    """Cases of a BIDS data set, one per session; see `find_archive_cases`."""
-    return find_archive_cases(source, ARCHIVE, channels, target, rater, variant)
+def find_cases(
+    source: Path, channels: Sequence[str], target: str, rater: str = "", variant: str = "", prefer: str = ""
+) -> list[Case]:
+    """Cases of a BIDS data set, one per session; see `find_archive_cases`.
+
+    Weeks come from sessions.tsv, sites from participants.tsv. `prefer` chooses where a session has several files of
+    one sequence: `run=last`, `run=1`, `acq=3d`, for one channel `flair.acq=3d`, several with commas, used in turn.
+
+    Raises
+    ------
+    ConversionError
+        As `find_archive_cases`, or if `prefer` cannot be understood.
+    TableError
+        If one of the two tables cannot be read.
+    """
+    rules = parse_preferences(prefer, source)
+    cases = find_archive_cases(source, ARCHIVE, channels, target, rater, variant, partial(preferred, rules=rules))
+    clinical = read_clinical(source)
+    return [
+        replace(
+            case,
+            week=clinical.week_of.get((case.patient_id, case.visit)),
+            site=clinical.site_of.get(case.patient_id, case.site),
+        )
+        for case in cases
+    ]
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Keep files whose `entity` has this `value` (or the `first` or `last` one); `channel` blank means every one."""
+
+    channel: str
+    entity: str
+    value: str
+
+
+def parse_preferences(text: str, source: Path) -> list[Preference]:
+    """Parse `run=last,flair.acq=3d`; ConversionError if it is something else."""
+    rules = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        match = re.fullmatch(r"(?:(?P<channel>[a-z0-9]+)\.)?(?P<entity>[a-z]+)=(?P<value>[0-9A-Za-z]+)", part)
+        if not match:
+            raise ConversionError(
+                f"{source}: --prefer {part}: expected entities like run=last or flair.acq=3d, with commas between. "
+                "Correct --prefer."
+            )
+        found = match.groupdict()
+        entity = _LONG.get(found["entity"], found["entity"])
+        rules.append(Preference(found["channel"] or "", entity, found["value"]))
+    return rules
+
+
+def preferred(channel: str, paths: list[str], rules: Sequence[Preference]) -> list[str]:
+    """Of several files of a session, those that the rules keep; a rule that fits none of them is passed over."""
+    for rule in rules:
+        if len(paths) < 2 or rule.channel not in ("", channel):
+            continue
+        values = {path: _entity(path, rule.entity) for path in paths}
+        if rule.value in ("first", "last"):
+            there = sorted({value for value in values.values() if value}, key=_order)
+            wanted = there[0 if rule.value == "first" else -1] if there else ""
+        else:
+            wanted = _plain(rule.value)
+        paths = [path for path in paths if values[path] and values[path] == wanted] or paths
+    return paths
+
+
+def _entity(path: str, entity: str) -> str:
+    match = re.search(rf"_{entity}-([0-9A-Za-z]+)", path.rpartition("/")[2])
+    return _plain(match[1]) if match else ""
+
+
+def _plain(value: str) -> str:
+    return str(int(value)) if value.isdecimal() else value.lower()  # run-01 and run-1 are one
+
+
+def _order(value: str) -> tuple[bool, int, str]:
+    return (not value.isdecimal(), int(value) if value.isdecimal() else 0, value)

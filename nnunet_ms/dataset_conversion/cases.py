@@ -52,7 +52,11 @@ class Case:
         joined = f"{self.patient_id}_{self.visit}" if self.visit else self.patient_id
         plain = re.sub(r"^[.]+", "-", re.sub(r"[^A-Za-z0-9._-]", "-", joined))  # a leading dot would hide the file
         # names in other scripts would all become dashes; a few digits of their checksum tell them apart
-        return plain if joined.isascii() else f"{plain}-{hashlib.sha256(joined.encode()).hexdigest()[:6]}"
+        return (
+            plain
+            if joined.isascii()
+            else f"{plain}-{hashlib.sha256(joined.encode(errors='surrogateescape')).hexdigest()[:6]}"
+        )
 
     def files(self) -> dict[str, Path]:
         """All source files by channel, the masks last: one under `LABEL`, several under `label_<name>`."""

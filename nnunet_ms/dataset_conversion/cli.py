@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,15 +10,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ms.commands import COULD_NOT_RUN, OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
 from nnunet_ms.dataset_conversion import after_cli
-from nnunet_ms.errors import ConversionError
+from nnunet_ms.dataset_conversion.steps_cli import add_step_options, steps_of
+from nnunet_ms.errors import ConversionError, visible
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from nnunet_ms.dataset_conversion.cases import Case
+    from nnunet_ms.dataset_conversion.checking import CheckedCase
     from nnunet_ms.dataset_conversion.raw_dataset import WriteOptions
+    from nnunet_ms.parallel import Failure, Outcome
 
 PROGRAM = "nnunet-ms-convert"
 ARCHIVES = ("isbi2015", "msseg2016", "msseg2_2021", "mslesseg", "shifts", "wmh2017", "open_ms_longitudinal", "bids")
@@ -44,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_parallel_options(result)
     result.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
     result.add_argument("--overwrite", action="store_true", help="replace the dataset of this number")
+    add_step_options(result)
     return result
 
 
@@ -54,6 +59,17 @@ def _add_source(result: argparse.ArgumentParser) -> None:
     result.add_argument("--target", help="reference mask to learn (default: the kind's)")
     result.add_argument("--rater", default="", help="archives: a rater, consensus (default), union or all")
     result.add_argument("--variant", default="", help="archives: preprocessed (default) or unprocessed")
+    result.add_argument(
+        "--prefer",
+        default="",
+        metavar="ENTITIES",
+        help="bids, where a session has several files of one sequence: run=last, acq=3d, flair.acq=3d,t1.run=1 ...",
+    )
+    result.add_argument(
+        "--headers-only",
+        action="store_true",
+        help="believe the voxels of copied files unread: fast, but NaN, odd labels, and damage inside are not seen",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,11 +100,11 @@ def check_parser() -> argparse.ArgumentParser:
 def check(args: argparse.Namespace) -> int:
     """Find and check; 0 no error, 1 some cases have errors, 2 all have."""
     from nnunet_ms.dataset_conversion.cases import check_case_ids
-    from nnunet_ms.dataset_conversion.raw_dataset import check_cases
+    from nnunet_ms.dataset_conversion.checking import CheckOptions, check_cases
 
     cases = find_cases(args)
     check_case_ids(cases, args.source)
-    outcome = check_cases(cases, args.workers)
+    outcome = check_cases(cases, args.workers, CheckOptions(headers_only=args.headers_only))
     rows = [{"severity": "error", "case": f.case, "problem": f.reason} for f in outcome.failures]
     for checked in outcome.results:
         notes = [checked.remark] if checked.remark else []
@@ -103,34 +119,71 @@ def check(args: argparse.Namespace) -> int:
 def convert(args: argparse.Namespace) -> int:
     """Find, check, write."""
     from nnunet_ms.dataset_conversion.cases import check_case_ids
-    from nnunet_ms.dataset_conversion.raw_dataset import assign_roles, check_cases, write_raw_dataset
-    from nnunet_ms.parallel import report_failures
+    from nnunet_ms.dataset_conversion.checking import CheckOptions, check_cases
+    from nnunet_ms.dataset_conversion.raw_dataset import assign_roles, check_writable, write_raw_dataset
+    from nnunet_ms.outputs import remove_leftovers, resumable_folder
 
     folder = dataset_folder(args)
     options = write_options(args)
+    reading = CheckOptions(args.headers_only, options.steps.brain_mask, options.steps.n4)
     cases = find_cases(args)
     check_case_ids(cases, args.source)
     assign_roles(cases, options.test_patients)
-    outcome = check_cases(cases, args.workers)
+    if args.dry_run:
+        outcome = check_cases(cases, args.workers, reading)
+        return _report(args, folder, outcome, _announce(args, outcome, len(cases)))
+    check_writable(folder)
+    remove_leftovers(folder)
+    with resumable_folder(folder, replace=args.overwrite) as work:
+        outcome = check_cases(cases, args.workers, reading, work.memory)
+        failures = _announce(args, outcome, len(cases))
+        failures = [*failures, *write_raw_dataset(outcome.results, work, options)]
+        if args.kind == "bids":
+            _write_clinical(args.source, work.folder)
+    return _report(args, folder, outcome, failures)
+
+
+def _write_clinical(source: Path, folder: Path) -> None:
+    """Write the clinical tables of a BIDS data set into the new dataset."""
+    from nnunet_ms.dataset_conversion.bids_tables import read_clinical, write_clinical
+
+    clinical = read_clinical(source)
+    for name in write_clinical(clinical, folder):
+        print(f"with {name} from the tables of {source.name}")
+    for note in clinical.notes:
+        print(note)
+
+
+def _announce(args: argparse.Namespace, outcome: "Outcome[CheckedCase]", number: int) -> "list[Failure]":
+    """Print what was found out; ConversionError if no case is left."""
+    from nnunet_ms.parallel import report_failures
+
     report_failures(outcome.failures, PROGRAM)
     if not outcome.results:
-        print(
-            f"{PROGRAM}: {args.source}: none of {len(cases)} cases can be converted; nothing written.", file=sys.stderr
-        )
-        return COULD_NOT_RUN
+        raise ConversionError(f"{args.source}: none of {number} cases can be converted; nothing written.")
+    prepares = steps_of(args).any()  # then provenance/ says what was resampled
     for checked in outcome.results:
-        if checked.resampled:
+        if checked.resampled and not prepares:
             print(f"{checked.case.case_id}: {', '.join(checked.resampled)} resampled onto {_grid_name(checked.case)}")
         if checked.remark:
-            print(f"{checked.case.case_id}: {checked.remark}")
-    if not args.dry_run:
-        write_raw_dataset(outcome.results, folder, options, overwrite=args.overwrite)
-    patients = len({checked.case.patient_id for checked in outcome.results})
+            print(f"{checked.case.case_id}: {visible(checked.remark)}")
+    return outcome.failures
+
+
+def _report(
+    args: argparse.Namespace, folder: Path, outcome: "Outcome[CheckedCase]", failures: "Sequence[Failure]"
+) -> int:
+    from nnunet_ms.parallel import report_failures
+
+    later = failures[len(outcome.failures) :]
+    report_failures(later, PROGRAM)
+    failed = {failure.case for failure in later}
+    good = [checked.case for checked in outcome.results if checked.case.case_id not in failed]
     print(
-        f"{'would write' if args.dry_run else 'wrote'} {folder}: {len(outcome.results)} cases of {patients} patients, "
-        f"{len(outcome.failures)} left out"
+        f"{'would write' if args.dry_run else 'wrote'} {folder}: {len(good)} cases of "
+        f"{len({case.patient_id for case in good})} patients, {len(failures)} left out"
     )
-    return SOME_CASES_FAILED if outcome.failures else OK
+    return SOME_CASES_FAILED if failures else OK
 
 
 def _grid_name(case: "Case") -> str:
@@ -179,6 +232,10 @@ def write_options(args: argparse.Namespace) -> "WriteOptions":
 
     module = source_module(args.kind)
     info = module.INFO if args.name is None else replace(module.INFO, name=args.name)
+    if not re.fullmatch("[A-Za-z0-9_-]+", info.name):  # it becomes a folder's name
+        raise ConversionError(
+            f"--name {info.name}: expected letters, digits, dash and underscore. Choose another name."
+        )
     return WriteOptions(
         info=info,
         channels=tuple(split_names(args.channels or module.CHANNELS)),
@@ -187,6 +244,8 @@ def write_options(args: argparse.Namespace) -> "WriteOptions":
         folds=args.folds,
         seed=args.seed,
         workers=args.workers,
+        steps=steps_of(args),
+        root=args.source if args.source.is_dir() else args.source.parent,
     )
 
 
@@ -205,6 +264,10 @@ def find_cases(args: argparse.Namespace) -> "list[Case]":
     """
     module = source_module(args.kind)
     channels, target = split_names(args.channels or module.CHANNELS), args.target or module.TARGET
+    if args.prefer and args.kind != "bids":
+        raise ConversionError(f"--prefer is for bids; remove it for {args.kind}.")
+    if args.kind == "bids":
+        return list(module.find_cases(args.source, channels, target, args.rater, args.variant, args.prefer))
     if args.kind in ARCHIVES:
         return list(module.find_cases(args.source, channels, target, args.rater, args.variant))
     if args.rater or args.variant:

@@ -8,7 +8,7 @@ from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
 
 # releases: Center_01/Patient_01/{Preprocessed_Data,Raw_Data,Masks}/FLAIR*.nii.gz, or 01016SACH/*.nii.gz in two archives
 _PATIENT = (
-    r"(?:.*?/)??(?:(?P<site>Cent(?:er|re)_\w+)/)?(?P<patient>Patient_\w+|\d{5}[A-Z]{4})"
+    r"(?:.*?/)??(?:(?P<site>Cent(?:er|re)_\w+)/)?(?P<patient>Patient_\w+|\d{5}[A-Z]{4}(?:_\d)?)"
     r"/(?:(?:Preprocessed_Data|Raw_Data|Masks)/)?"
 )
 _SEQUENCES = {"flair": "(?:3D)?FLAIR", "t2": "T2", "t1": "(?:3D)?T1", "t1post": "(?:(?:3D)?T1)?GADO", "pd": "DP"}

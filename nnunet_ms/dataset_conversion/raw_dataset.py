@@ -1,51 +1,31 @@
-"""Check cases, then write them as an nnU-Net raw dataset that appears only when it is complete."""
+"""Write checked cases as an nnU-Net raw dataset that appears only when it is complete, and goes on after a kill."""
 
-import gzip
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import LABEL, Case, DatasetInfo
-from nnunet_ms.dataset_conversion.labels import (
-    CHANGE_RULES,
-    check_different,
-    check_inside_brain,
-    is_copied,
-    label_of_change,
-    read_label,
-)
+from nnunet_ms.dataset_conversion.checking import CheckedCase
+from nnunet_ms.dataset_conversion.copying import checksum, copy_with_checksum
+from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
+from nnunet_ms.dataset_conversion.memory import fingerprint, recall, remember
+from nnunet_ms.dataset_conversion.preprocess import NO_STEPS, Steps, baselines_of, write_preprocessed
 from nnunet_ms.dataset_conversion.resample import resample_onto
 from nnunet_ms.dataset_conversion.splits import patient_folds
-from nnunet_ms.errors import ConversionError
-from nnunet_ms.images import Grid, check_same_grid, read_grid, read_volume, same_grid, write_volume
-from nnunet_ms.outputs import remove_leftovers, whole_folder
-from nnunet_ms.parallel import Failure, Outcome, Workers, map_cases
+from nnunet_ms.errors import ConversionError, ImageError
+from nnunet_ms.images import write_volume
+from nnunet_ms.outputs import Unfinished
+from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import CASES, write_table
 
 FILE_ENDING = ".nii.gz"
-ENHANCING = 2  # label of enhancing lesions in the joint T1 task
-
-
-@dataclass(frozen=True)
-class CheckedCase:
-    """A case whose files were read; `resampled` are channels not on the first channel's grid, `bytes` their sizes.
-
-    `recoded` says that the label is no copy of a file: the mask holds floating-point numbers, or the label is made
-    from several files. `remark` is for the user.
-    """
-
-    case: Case
-    resampled: tuple[str, ...]
-    recoded: bool
-    bytes: int
-    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,53 +39,20 @@ class WriteOptions:
     folds: int = 3
     seed: int = 0
     workers: Workers = 1
+    steps: Steps = NO_STEPS
+    root: Path = Path()  # folder of the source: cases.csv names files below it
 
 
-def check_cases(cases: Sequence[Case], workers: Workers = 1) -> Outcome[CheckedCase]:
-    """Read every file once: geometry, voxel type, NaN, label values. Bad cases become failures, the others go on."""
-    return map_cases(check_case, cases, name=lambda case: case.case_id, label="check", workers=workers)
+def write_raw_dataset(checked: Sequence[CheckedCase], work: Unfinished, options: WriteOptions) -> list[Failure]:
+    """Fill a folder with imagesTr, labelsTr, imagesTs, labelsTs, dataset.json, cases.csv and splits_final.json.
 
+    Images on the first channel's grid are copied byte for byte, others are resampled onto it; with `options.steps`
+    all are processed, and `provenance/` says how. Cases that an earlier, killed run had written are kept.
 
-def check_case(case: Case) -> CheckedCase:
-    """Check one case.
-
-    Raises
-    ------
-    ConversionError
-        If the converter already knew a problem with it.
-    ImageError
-        If a file is missing, damaged, not 3-D, holds NaN, the mask holds other values than 0 and 1, or lies on
-        another grid than the first channel.
-    """
-    if case.problem:
-        raise ConversionError(case.problem)
-    images = {channel: read_volume(path) for channel, path in case.images.items()}
-    check_different({channel: image.data for channel, image in images.items()}, case.images)
-    reference, *_ = images.values()
-    grid = reference.grid if case.reference is None else read_grid(case.reference)
-    resampled = tuple(
-        name for name, image in images.items() if name in case.transforms or not same_grid(grid, image.grid)
-    )
-    recoded, remark = _check_label(case, grid)
-    size = sum(path.stat().st_size for path in case.files().values())
-    return CheckedCase(case, resampled, recoded, size, remark)
-
-
-def _check_label(case: Case, grid: Grid) -> tuple[bool, str]:
-    if case.label is None:
-        return False, ""
-    label, remark = read_label(case.label)
-    check_same_grid(grid, label, str(case.reference or next(iter(case.images.values()))), str(label.path))
-    if case.brain_mask is not None and case.label.rule not in CHANGE_RULES and label.data.max(initial=0) >= ENHANCING:
-        check_inside_brain(label, ENHANCING, case.brain_mask)
-    return not is_copied(case.label) or _stored_as_float(label.path), remark
-
-
-def write_raw_dataset(checked: Sequence[CheckedCase], folder: Path, options: WriteOptions, *, overwrite: bool) -> None:
-    """Write `folder` with imagesTr, labelsTr, imagesTs, labelsTs, dataset.json, cases.csv and splits_final.json.
-
-    Images on the first channel's grid are copied byte for byte, others are resampled onto it. The folder appears when
-    everything is in it; a killed run leaves a hidden folder that the next run removes.
+    Returns
+    -------
+    list of Failure
+        Cases whose preparation failed (a registration, say); they are left out.
 
     Raises
     ------
@@ -113,19 +60,29 @@ def write_raw_dataset(checked: Sequence[CheckedCase], folder: Path, options: Wri
         If there are too few patients for the folds, unknown test patients, too little space, or a file fails to write.
     """
     roles = assign_roles([c.case for c in checked], options.test_patients)
-    patient_of = {c.case.case_id: c.case.patient_id for c in checked}
-    folds = patient_folds(
-        {case: patient for case, patient in patient_of.items() if roles[case] == "train"}, options.folds, options.seed
-    )
-    remove_leftovers(folder)
-    _check_space(checked, folder)
-    with whole_folder(folder, replace=overwrite) as aside:
-        write = partial(_write_case, roles=roles, folder=aside)
-        outcome = map_cases(write, checked, lambda c: c.case.case_id, "write", options.workers)
-        _raise_first(outcome.failures, folder)
-        write_table(_cases_table(outcome.results, options.channels), aside / "cases.csv")
-        _write_json(_dataset_json(patient_of, roles, options), aside / "dataset.json")
-        _write_json(folds, aside / "splits_final.json")
+    _folds({c.case.case_id: c.case.patient_id for c in checked}, roles, options)  # too few patients: said now
+    check_space(checked, work.folder)
+    baselines = baselines_of(checked, options.steps)
+    # each job carries its own part only: on a cluster a table of all cases would travel with every one
+    jobs = [(c, roles[c.case.case_id], baselines.get(c.case.case_id)) for c in checked]
+    write = partial(_write_or_recall, work=work, options=options)
+    outcome = map_cases(write, jobs, lambda job: job[0].case.case_id, "write", options.workers)
+    _raise_first(outcome.failures, work.folder)
+    good = [written for written in outcome.results if "reason" not in written]
+    patient_of = {written["row"]["case_id"]: written["row"]["patient_id"] for written in good}
+    folds = _folds(patient_of, roles, options)
+    _remove_others(work.folder, {name for written in good for name in written["files"]})
+    write_table(_cases_table([written["row"] for written in good], options.channels), work.folder / "cases.csv")
+    _write_json(_dataset_json(patient_of, roles, options), work.folder / "dataset.json")
+    _write_json(folds, work.folder / "splits_final.json")
+    return [Failure(written["case"], written["reason"]) for written in outcome.results if "reason" in written]
+
+
+def _folds(
+    patient_of: Mapping[str, str], roles: Mapping[str, str], options: WriteOptions
+) -> list[dict[str, list[str]]]:
+    trained = {case: patient for case, patient in patient_of.items() if roles[case] == "train"}
+    return patient_folds(trained, options.folds, options.seed)
 
 
 def assign_roles(cases: Sequence[Case], test_patients: Iterable[str]) -> dict[str, str]:
@@ -147,21 +104,17 @@ def assign_roles(cases: Sequence[Case], test_patients: Iterable[str]) -> dict[st
     return {c.case_id: "test" if c.patient_id in wanted or c.label is None else "train" for c in cases}
 
 
-def sha256(path: Path) -> str:
-    """Checksum of a file, as hexadecimal text."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def check_writable(folder: Path) -> None:
+    """Raise ConversionError if the first folder above `folder` that exists cannot be written."""
+    place = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not os.access(place, os.W_OK):
+        raise ConversionError(f"{place}: no permission to write. Choose another --raw or change its owner.")
 
 
-def _stored_as_float(path: Path) -> bool:
-    return read_volume(path).data.dtype.kind == "f"
-
-
-def _check_space(checked: Sequence[CheckedCase], folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder.parent, os.W_OK):
-        raise ConversionError(f"{folder.parent}: no permission to write. Choose another --raw or change its owner.")
-    needed, free = sum(c.bytes for c in checked), shutil.disk_usage(folder.parent).free
+def check_space(checked: Sequence[CheckedCase], folder: Path) -> None:
+    """Raise ConversionError if the disk has less room than the sources take, less what is written already."""
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    needed, free = sum(c.bytes for c in checked) - there, shutil.disk_usage(folder).free
     if needed > free:
         raise ConversionError(
             f"{folder.parent}: the dataset needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free. "
@@ -173,68 +126,115 @@ def _raise_first(failures: Sequence[Failure], folder: Path) -> None:
     if failures:
         first = failures[0]
         raise ConversionError(
-            f"{folder}: nothing written, because case {first.case} could not be: {first.reason}. "
+            f"{folder.name}: nothing written, because case {first.case} could not be: {first.reason}. "
             f"({len(failures)} such cases) {first.traceback}"
         )
 
 
-def _write_case(checked: CheckedCase, roles: dict[str, str], folder: Path) -> dict[str, object]:
-    """Write one case and return its row of cases.csv."""
+def _write_or_recall(
+    job: tuple[CheckedCase, str, Case | None], work: Unfinished, options: WriteOptions
+) -> dict[str, Any]:
+    """Write one case unless it is there; return its row of cases.csv and its files with their sizes.
+
+    A case that cannot be prepared gives its name and the reason instead.
+    """
+    checked, role, baseline = job
     case = checked.case
-    suffix = "Tr" if roles[case.case_id] == "train" else "Ts"
+    how = {"role": role, "resampled": checked.resampled, "recoded": checked.recoded, "steps": asdict(options.steps)}
+    if baseline is not None:
+        how["baseline"] = fingerprint(baseline, {})
+    note, key = work.memory / f"{case.case_id}.written.json", fingerprint(case, how)
+    found = recall(note, key)
+    if found is not None and all(_has_size(work.folder / name, size) for name, size in found["files"].items()):
+        return found
+    try:
+        row, paths = _write_case(checked, role, work.folder, options, baseline)
+    except ImageError as error:
+        if not options.steps.any():
+            raise  # a file that was good in the check: the source changes, or the disk fails
+        return {"case": case.case_id, "reason": str(error)}
+    written = {"row": row, "files": {path.relative_to(work.folder).as_posix(): path.stat().st_size for path in paths}}
+    remember(note, key, written)
+    return written
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _write_case(
+    checked: CheckedCase, role: str, folder: Path, options: WriteOptions, baseline: Case | None
+) -> tuple[dict[str, object], list[Path]]:
+    case = checked.case
+    images, labels = (folder / f"{name}{'Tr' if role == 'train' else 'Ts'}" for name in ("images", "labels"))
+    targets = {
+        channel: images / f"{case.case_id}_{index:04d}{FILE_ENDING}" for index, channel in enumerate(case.images)
+    }
+    label = labels / f"{case.case_id}{FILE_ENDING}"
+    for place in (images, *([labels] if case.label is not None else [])):
+        place.mkdir(exist_ok=True)
     row: dict[str, object] = {
         "case_id": case.case_id,
         "patient_id": case.patient_id,
         "visit": case.visit or "1",
         "week": case.week,
-        "role": roles[case.case_id],
-        "resampled": " ".join(checked.resampled) or None,
-        "site": case.site or None,
     }
-    reference = case.reference or next(iter(case.images.values()))
-    for index, (channel, path) in enumerate(case.images.items()):
-        target = _target(folder / f"images{suffix}", f"{case.case_id}_{index:04d}")
-        if channel in checked.resampled:
-            resample_onto(reference, path, target, case.transforms.get(channel, ()))
-        else:
-            _copy(path, target)
-    if case.label is not None:
-        _write_label(checked, _target(folder / f"labels{suffix}", case.case_id), folder / f"images{suffix}")
+    row |= {"role": role, "resampled": " ".join(checked.resampled) or None, "site": case.site or None}
+    paths = [*targets.values(), *([label] if case.label is not None else [])]
+    sums: dict[str, str] = {}
+    if options.steps.any():
+        record = folder / "provenance" / f"{case.case_id}.json"
+        names = write_preprocessed(case, targets, label, record, options.steps, baseline)
+        row |= {"resampled": None, "steps": " ".join(names)}
+        paths.append(record)
+    else:
+        sums = _write_images(checked, targets) | _write_label(checked, label, targets)
     for name, path in case.files().items():
-        row |= {f"source_{name}": _source_name(path), f"sha256_{name}": sha256(path)}
-    return row
+        row |= {f"source_{name}": _source_name(path, options.root), f"sha256_{name}": sums.get(name) or checksum(path)}
+    return row, paths
 
 
-def _target(folder: Path, stem: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    return folder / f"{stem}{FILE_ENDING}"
+def _write_images(checked: CheckedCase, targets: Mapping[str, Path]) -> dict[str, str]:
+    """Write the channels; return the checksums of the sources that were copied."""
+    case = checked.case
+    reference = case.reference or next(iter(case.images.values()))
+    sums = {}
+    for channel, path in case.images.items():
+        if channel in checked.resampled:
+            resample_onto(reference, path, targets[channel], case.transforms.get(channel, ()))
+        else:
+            sums[channel] = copy_with_checksum(path, targets[channel])
+    return sums
 
 
-def _write_label(checked: CheckedCase, target: Path, images: Path) -> None:
+def _write_label(checked: CheckedCase, target: Path, images: Mapping[str, Path]) -> dict[str, str]:
     case, mask = checked.case, checked.case.label
-    assert mask is not None
+    if mask is None:
+        return {}
     if not checked.recoded:
-        _copy(next(iter(mask.files.values())), target)
-    elif mask.rule in CHANGE_RULES:
-        baseline, followup = (images / f"{case.case_id}_{number:04d}{FILE_ENDING}" for number in (0, 1))
+        return {LABEL: copy_with_checksum(next(iter(mask.files.values())), target)}
+    if mask.rule in CHANGE_RULES:
+        baseline, followup = list(images.values())[:2]
         data, grid = label_of_change(mask, baseline, followup, case.brain_mask)
         write_volume(target, data, grid.affine)
     else:
         label, _ = read_label(mask)
         write_volume(target, label.data, label.grid.affine)
+    return {}
 
 
-def _source_name(path: Path) -> str:
-    """Return the last two parts: enough to find the file in its source, and no path of this machine."""
-    return "/".join(path.parts[-2:])
+def _source_name(path: Path, root: Path) -> str:
+    """Path below the source: enough to find the file in it, and no path of this machine."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else "/".join(path.parts[-2:])
 
 
-def _copy(source: Path, target: Path) -> None:
-    if source.name.endswith(".gz"):
-        shutil.copyfile(source, target)
-        return
-    with source.open("rb") as raw, target.open("wb") as stream, gzip.GzipFile("", "wb", 6, stream, mtime=0) as packed:
-        shutil.copyfileobj(raw, packed)
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove what an earlier run with other options had written."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_file() and path.relative_to(folder).as_posix() not in names:
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def _cases_table(rows: Sequence[dict[str, object]], channels: Sequence[str]) -> pd.DataFrame:
@@ -242,7 +242,8 @@ def _cases_table(rows: Sequence[dict[str, object]], channels: Sequence[str]) -> 
     masks = sorted(name.removeprefix("source_") for name in frame if name.startswith(f"source_{LABEL}"))
     pairs = [f"{kind}_{name}" for name in (*channels, *(masks or [LABEL])) for kind in ("source", "sha256")]
     site = ["site"] if frame["site"].notna().any() else []
-    return frame.reindex(columns=[*CASES.names, "resampled", *site, *pairs]).sort_values("case_id")
+    steps = ["steps"] if "steps" in frame else []
+    return frame.reindex(columns=[*CASES.names, "resampled", *steps, *site, *pairs]).sort_values("case_id")
 
 
 def _dataset_json(patient_of: dict[str, str], roles: dict[str, str], options: WriteOptions) -> dict[str, object]:
@@ -253,7 +254,7 @@ def _dataset_json(patient_of: dict[str, str], roles: dict[str, str], options: Wr
         "licence": options.info.licence,
         "channel_names": {str(i): name for i, name in enumerate(options.channels)},
         "labels": options.labels,
-        "numTraining": sum(role == "train" for role in roles.values()),
+        "numTraining": sum(roles[case] == "train" for case in patient_of),
         "file_ending": FILE_ENDING,
         "patients": dict(sorted(patient_of.items())),
     }

@@ -16,7 +16,7 @@ ARCHIVE = Archive(
             "Malinin A, Athanasopoulos A, Barakovic M, et al. Shifts 2.0: extending the dataset of real distributional "
             "shifts. arXiv:2206.15407, 2022."
         ),
-        licence="CC BY-NC-SA 4.0",
+        licence="CC BY-NC-SA 4.0; the parts from OFSEP under its data usage agreement",
         description="Shifts 2.0: denoised, skull-stripped, N4, 1 mm",
     ),
     images={name: rf"{_PART}/{stem}/(?P<patient>\d+)_{stem}_isovox{NIFTI}" for name, stem in _SEQUENCES.items()},

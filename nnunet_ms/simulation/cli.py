@@ -44,7 +44,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patients", type=commands.positive, help="number of patients (default: the preset's, or 1)")
     parser.add_argument("--grid", choices=sorted(GRIDS), help="voxel grid (default: the preset's, or demo)")
     parser.add_argument("--seed", type=_seed, default=0, help="whole number >= 0 (default: 0)")
-    parser.add_argument("--workers", type=commands.positive, default=1, help="processes for images (default: 1)")
+    commands.add_parallel_options(parser)
 
 
 def _seed(text: str) -> int:

@@ -14,7 +14,7 @@ from nnunet_ms import tables
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.images import write_volume
 from nnunet_ms.outputs import remove_leftovers, whole_file, whole_folder
-from nnunet_ms.parallel import Failure, map_cases
+from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.simulation.measured import PATIENT_TABLES, measure_patient, write_lesion_tables
 from nnunet_ms.simulation.phantom import acquire_visit, draw_patient
 from nnunet_ms.simulation.phantom_course import Course
@@ -37,7 +37,7 @@ class PhantomSettings:
     visits: int = 1
 
 
-def write_phantoms(settings: PhantomSettings, folder: Path, workers: int = 1) -> list[Failure]:
+def write_phantoms(settings: PhantomSettings, folder: Path, workers: Workers = 1) -> list[Failure]:
     """Write `settings.visits` scans of each of `settings.patients` brains, with masks and tables, or finish doing so.
 
     Returns

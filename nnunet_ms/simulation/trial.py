@@ -11,7 +11,7 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.outputs import whole_file
-from nnunet_ms.parallel import Failure, map_cases
+from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.simulation import cohort
 from nnunet_ms.simulation.adam import adam_tables, write_adam
 from nnunet_ms.simulation.dataset import claim_folder, manifest_row, patient_name, visit_name, write_patient
@@ -62,7 +62,7 @@ class SimulatedPatient:
         return patient_name(self.index)
 
 
-def write_trial(settings: TrialSettings, folder: Path, workers: int = 1) -> list[Failure]:
+def write_trial(settings: TrialSettings, folder: Path, workers: Workers = 1) -> list[Failure]:
     """Write a trial into `folder`, or finish one that was interrupted.
 
     Parameters
@@ -70,8 +70,8 @@ def write_trial(settings: TrialSettings, folder: Path, workers: int = 1) -> list
     settings : TrialSettings
     folder : Path
         New, empty, or holding a trial of the same settings.
-    workers : int, optional
-        Processes that make images; the result does not depend on it.
+    workers : int or Dask, optional
+        Processes, or a cluster, that make images; the result does not depend on it.
 
     Returns
     -------

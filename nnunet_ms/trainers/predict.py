@@ -27,10 +27,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ from nnunet_ms import tables
 from nnunet_ms.errors import ImageError, ModelError, NnunetMsError, SettingsError
 from nnunet_ms.images import Grid, read_grid
 from nnunet_ms.outputs import whole_file
-from nnunet_ms.parallel import Failure, Outcome, map_cases
+from nnunet_ms.parallel import Failure, Outcome, Workers, executor, map_cases
 from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.networks.dropout import MaskedDropout3d
 from nnunet_ms.trainers.predict_cases import ImageCase, check_images, find_image_cases
@@ -85,7 +84,7 @@ class PredictSettings:
     lesion_type: str = ""
     note: str = ""
     pictures: bool = True
-    workers: int = 1
+    workers: Workers = 1
     resume: bool = False
 
 
@@ -307,34 +306,26 @@ def _prepare(case: ImageCase, model: Model) -> _Prepared:
     return _Prepared(case, read_grid(case.files[0]), torch.from_numpy(np.ascontiguousarray(data)), properties)
 
 
-def _run(cases: Sequence[ImageCase], runner: TileRunner, export: ExportSettings, workers: int) -> list[Failure]:
+def _run(cases: Sequence[ImageCase], runner: TileRunner, export: ExportSettings, workers: Workers) -> list[Failure]:
     """Prepare the next case while one is predicted; export here, or in other processes while the next is predicted."""
     failures: list[Failure] = []
     pending: dict[Future[dict[str, float]], tuple[ImageCase, float]] = {}
-    pool = _export_pool(workers)
     try:
-        for case, prepared in tqdm(
-            _ahead(cases, runner.model), total=len(cases), desc="predict", disable=not sys.stderr.isatty()
-        ):
-            started = time.monotonic()
-            job = _predict_one(case, prepared, runner, export, pool)
-            if isinstance(job, Failure):
-                failures.append(job)
-                continue
-            pending[job] = (case, started)
-            # no more cases wait in files than workers are there to take them
-            failures += _finish(pending, keep=0 if pool is None else workers)
-        failures += _finish(pending, keep=0)
+        with executor(workers) as (pool, slots):
+            for case, prepared in tqdm(
+                _ahead(cases, runner.model), total=len(cases), desc="predict", disable=not sys.stderr.isatty()
+            ):
+                started = time.monotonic()
+                job = _predict_one(case, prepared, runner, export, pool)
+                if isinstance(job, Failure):
+                    failures.append(job)
+                    continue
+                pending[job] = (case, started)
+                failures += _finish(pending, keep=slots)  # no more wait in files than there are takers
+            failures += _finish(pending, keep=0)
     finally:
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
         shutil.rmtree(export.out / SPOOL, ignore_errors=True)
     return failures
-
-
-def _export_pool(workers: int) -> Executor | None:
-    # spawn, because forking a process that runs torch threads can deadlock; at 1 the main process exports
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else None
 
 
 def _ahead(cases: Sequence[ImageCase], model: Model) -> Iterator[tuple[ImageCase, Callable[[], _Prepared]]]:

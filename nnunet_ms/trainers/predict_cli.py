@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ms.commands import OK, SOME_CASES_FAILED, parser, positive, run
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
 
 PROGRAM = "nnunet-ms-predict"
 # dropout.SITES and predict_export.MAPS, spelled out because --help must not import torch; a test compares them
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     output.add_argument("--no-pictures", action="store_true", help="no quality-control pictures")
     work = command.add_argument_group("work")
     work.add_argument("-device", "--device", default="cuda", help="cuda, cuda:1, cpu or mps (%(default)s)")
-    work.add_argument("--workers", type=positive, default=1, help="processes that write finished cases (%(default)s)")
+    add_parallel_options(work)  # processes, or a cluster, that write finished cases
     work.add_argument(
         "--continue", dest="resume", action="store_true", help="go on with an earlier run in the same folder"
     )

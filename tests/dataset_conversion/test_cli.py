@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import nibabel as nib
@@ -118,21 +116,45 @@ def test_dry_run_checks_and_writes_nothing(trial, raw, capsys):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is a POSIX signal")
-@pytest.mark.slow
-def test_killed_at_any_moment_and_started_again_gives_the_same_dataset(trial, raw, tmp_path):
+def test_killed_at_any_moment_and_started_again_gives_the_same_dataset(trial, tmp_path):
+    save(
+        first_image(trial, "t1"), np.ones((20, 24, 6), np.float32) * np.arange(6), spacing=(1.0, 1.0, 4.0)
+    )  # resampled
+    save(first_image(trial, "mask"), np.eye(10, 12, dtype=np.float32)[..., None].repeat(6, 2))  # rewritten
     assert convert(trial, tmp_path / "undisturbed") == 0
-    command = [sys.executable, "-m", "nnunet_ms.dataset_conversion.cli", "trial", str(trial), "--dataset-id", "5"]
-    command += ["--raw", str(raw), "--overwrite"]
-    rng = np.random.default_rng(0)
-    for delay in rng.uniform(0.2, 1.6, 5):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if (raw / "Dataset005_Trial").exists():
-            assert tree(raw / "Dataset005_Trial") == tree(tmp_path / "undisturbed" / "Dataset005_Trial")
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert tree(raw) == tree(tmp_path / "undisturbed")
+    started = time.monotonic()
+    assert convert(trial, tmp_path / "timed") == 0
+    whole = time.monotonic() - started
+    states = set()
+    for number, moment in enumerate(np.random.default_rng(0).uniform(0, 1.2 * whole, 20)):
+        raw = tmp_path / f"raw{number}"
+        child = os.fork()  # everything is imported, so that the kill falls into the work
+        if child == 0:
+            convert(trial, raw)
+            os._exit(0)
+        time.sleep(moment)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        states.add(sorted(path.name for path in raw.iterdir())[0] if raw.exists() and any(raw.iterdir()) else "")
+        assert convert(trial, raw, "--overwrite") == 0
+        assert tree(raw) == tree(tmp_path / "undisturbed")
+    assert ".partial-Dataset005_Trial-resume" in states
+
+
+def test_what_changed_between_a_killed_run_and_the_next_is_done_again(trial, raw, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(raw_dataset, "_remove_others", stop)  # when all cases are written
+        with pytest.raises(KeyboardInterrupt):
+            convert(trial, raw, "--test-patients", "P3", "--folds", "2")
+    assert len(list(raw.rglob("*.written.json"))) == 6
+    save(first_image(trial), np.random.default_rng(9).integers(0, 900, SHAPE).astype(np.int16))
+    shutil.rmtree(trial.parent / "images" / "P2" / "w24")
+    assert convert(trial, raw, "--test-patients", "P2", "--folds", "2") == 1
+    assert convert(trial, tmp_path / "fresh", "--test-patients", "P2", "--folds", "2") == 1
+    assert tree(raw) == tree(tmp_path / "fresh")
 
 
 # bad input ------------------------------------------------------------------------------------------------------
@@ -295,9 +317,9 @@ def test_disk_full_while_writing_leaves_nothing(trial, raw, capsys, monkeypatch)
     def full(_source, target):
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(raw_dataset.shutil, "copyfile", full)
+    monkeypatch.setattr(raw_dataset, "copy_with_checksum", full)
     assert "No space left on device" in refused(trial, raw, capsys)
-    assert list(raw.iterdir()) == []
+    assert not raw.exists()
 
 
 def test_two_visits_with_one_file_name(trial, raw, capsys):

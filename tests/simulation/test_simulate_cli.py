@@ -90,3 +90,13 @@ def test_a_run_killed_at_several_moments_ends_with_the_same_bytes(tmp_path):
 
 def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_cluster_makes_the_same_images(tmp_path):
+    for name, where in (("here", ()), ("there", ("--dask", "local:1"))):
+        assert cli.main(["phantom", "--patients", "1", *where, "-o", str(tmp_path / name)]) == 0
+    here, there = (
+        {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
+        for name in ("here", "there")
+    )
+    assert here == there

@@ -103,9 +103,10 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(command, sampled, tmp_path
 
 
 @pytest.mark.slow
-def test_other_processes_write_the_same_files(command, sampled, tmp_path):
+@pytest.mark.parametrize("where", [("--workers", "2"), ("--dask", "local:1")], ids="=".join)
+def test_other_processes_write_the_same_files(command, sampled, tmp_path, where):
     maps = "entropy,mutual_information,variance,deterministic"
-    options = ("--mc-samples", "4", "--dropout", "0.3", "--maps", maps, "--rater", "net", "--workers", "2")
+    options = ("--mc-samples", "4", "--dropout", "0.3", "--maps", maps, "--rater", "net", *where)
     assert command(tmp_path / "out", *options) == 0
     for name in ("lesions.csv", "cases.csv", "a_1.nii.gz", "probability/a_1.nii.gz"):
         assert (tmp_path / "out" / name).read_bytes() == (sampled / name).read_bytes(), name

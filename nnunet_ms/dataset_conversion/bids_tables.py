@@ -1,0 +1,152 @@
+"""participants.tsv and sessions.tsv of a BIDS data set become `patients.csv` and `assessments.csv`.
+
+BIDS fixes few names: age (years), sex, group, acq_time. Other columns are taken over where their name says what they
+are (`COLUMNS`), and kept under their own name where it does not.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from nnunet_ms.errors import TableError, one_line
+from nnunet_ms.tables import ASSESSMENTS, PATIENTS, check_unique, write_table
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "arm": ("arm", "treatment_arm", "treatment", "group"),
+    "age_years": ("age_years", "age"),
+    "sex": ("sex", "gender"),
+    "region": ("region", "country"),
+    "edss_baseline": ("edss_baseline", "baseline_edss", "edss"),
+    "edss": ("edss",),
+    "t25fw_s": ("t25fw_s", "t25fw"),
+    "nhpt_s": ("nhpt_s", "9hpt", "nhpt"),
+    "site": ("site", "centre", "center"),
+}
+DAYS = {"week": 7.0, "weeks": 7.0, "day": 1.0, "days": 1.0, "days_from_baseline": 1.0, "month": 30.4375}
+DAYS |= {"months": 30.4375, "year": 365.25, "years": 365.25}
+SEXES = {"m": "M", "male": "M", "f": "F", "female": "F"}
+
+
+@dataclass(frozen=True)
+class Clinical:
+    """What the tables hold: our two tables (None: no such file), the week of a session, the site of a patient."""
+
+    patients: pd.DataFrame | None = None
+    assessments: pd.DataFrame | None = None
+    week_of: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    site_of: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read_clinical(source: Path) -> Clinical:
+    """Read participants.tsv and every sub-*/sub-*_sessions.tsv; without them all is empty.
+
+    Weeks count from a column that says so (`DAYS`), else from acq_time, with 0 at the patient's first session.
+
+    Raises
+    ------
+    TableError
+        If a file is no table, lacks its key column, or names a participant or session twice.
+    """
+    participants = _read(source / "participants.tsv", "participant_id")
+    sessions = [
+        table.assign(patient_id=path.parent.name.removeprefix("sub-"))
+        for path in sorted(source.glob("sub-*/sub-*_sessions.tsv"))
+        if (table := _read(path, "session_id")) is not None
+    ]
+    assessments, week_of = _assessments(sessions)
+    patients, site_of, notes = _patients(participants, assessments)
+    if assessments is not None and "edss" not in assessments:
+        assessments, notes = None, [*notes, "sessions.tsv has no EDSS: no assessments.csv"]
+    return Clinical(patients, assessments, week_of, site_of, tuple(notes))
+
+
+def write_clinical(clinical: Clinical, folder: Path) -> list[str]:
+    """Write the tables that there are; return the names of their files."""
+    tables = {"patients.csv": clinical.patients, "assessments.csv": clinical.assessments}
+    for name, table in tables.items():
+        if table is not None:
+            write_table(table, folder / name)
+    return [name for name, table in tables.items() if table is not None]
+
+
+def _read(path: Path, key: str) -> pd.DataFrame | None:
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, OSError) as error:
+        raise TableError(
+            f"{path}: expected a table with tabs, cannot read it ({one_line(error)}). Repair it."
+        ) from error
+    table = table.rename(columns=lambda name: str(name).strip())
+    if key not in table:
+        raise TableError(f"{path}: expected a column {key}, found {list(table.columns)[:5]}. Is it separated by tabs?")
+    check_unique(table, (key,), path)
+    return table.map(str.strip).replace({"n/a": None, "N/A": None, "": None})
+
+
+def _column(table: pd.DataFrame, names: Iterable[str]) -> str | None:
+    lower = {str(name).lower(): str(name) for name in table.columns}
+    return next((lower[name] for name in names if name in lower), None)
+
+
+def _assessments(sessions: list[pd.DataFrame]) -> tuple[pd.DataFrame | None, dict[tuple[str, str], float]]:
+    week_of: dict[tuple[str, str], float] = {}
+    parts = []
+    for table in sessions:
+        weeks = _weeks(table)
+        patient, names = table["patient_id"], table["session_id"].str.removeprefix("ses-")
+        week_of |= {
+            (p, s): float(w) for p, s, w in zip(patient, names, weeks, strict=True) if pd.notna(w) and s is not None
+        }
+        columns = {"patient_id": patient, "week": weeks}
+        for ours in ("edss", "t25fw_s", "nhpt_s"):
+            if (theirs := _column(table, COLUMNS[ours])) is not None:
+                columns[ours] = table[theirs]
+        parts.append(pd.DataFrame(columns))
+    if not parts:
+        return None, week_of
+    whole = pd.concat(parts, ignore_index=True)
+    known = [name for name in ASSESSMENTS.names if name in whole]
+    return whole.loc[whole["week"].notna(), known].reset_index(drop=True), week_of
+
+
+def _weeks(table: pd.DataFrame) -> pd.Series:
+    """Weeks since the first session, from the first column that tells; missing where none does."""
+    named = _column(table, DAYS)
+    if named is not None:
+        return pd.to_numeric(table[named], errors="coerce") * (DAYS[named.lower()] / 7.0)
+    timed = _column(table, ("acq_time",))
+    if timed is None:
+        return pd.Series(float("nan"), index=table.index)
+    times = pd.to_datetime(table[timed], errors="coerce", format="ISO8601")
+    return ((times - times.min()).dt.total_seconds() / 86400.0).round() / 7.0  # whole days: visits have no hours
+
+
+def _patients(
+    participants: pd.DataFrame | None, assessments: pd.DataFrame | None
+) -> tuple[pd.DataFrame | None, dict[str, str], list[str]]:
+    if participants is None:
+        return None, {}, []
+    ids = participants["participant_id"].str.removeprefix("sub-")
+    table = pd.DataFrame({"patient_id": ids})
+    taken = {"participant_id"}
+    for ours in ("arm", "age_years", "sex", "region", "edss_baseline", "site"):
+        theirs = _column(participants, COLUMNS[ours])
+        if theirs is not None:
+            table[ours] = participants[theirs]
+            taken.add(theirs)
+    if "sex" in table:
+        table["sex"] = table["sex"].map(lambda value: SEXES.get(str(value).lower(), value))
+    if "edss_baseline" not in table and assessments is not None and "edss" in assessments:
+        first = assessments.sort_values("week").drop_duplicates("patient_id").set_index("patient_id")["edss"]
+        table["edss_baseline"] = ids.map(first)
+    rest = [name for name in participants if name not in taken and name not in table]
+    table = table.join(participants[rest])
+    missing = [c.name for c in PATIENTS.columns if c.required and c.name not in table]
+    notes = [f"participants.tsv has no {', '.join(missing)}: nnunet-ms-endpoints needs it in patients.csv"]
+    sites = dict(zip(ids, table["site"], strict=True)) if "site" in table else {}
+    return table, {patient: str(site) for patient, site in sites.items() if site is not None}, notes if missing else []

@@ -1,0 +1,164 @@
+"""Read the files of every case before anything is written: geometry, voxels, labels, files in another's place."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+from nnunet_ms.dataset_conversion.brain import given_mask
+from nnunet_ms.dataset_conversion.cases import Case
+from nnunet_ms.dataset_conversion.headers import check_header
+from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, check_inside_brain, is_copied, read_label
+from nnunet_ms.dataset_conversion.memory import fingerprint, recall, remember
+from nnunet_ms.dataset_conversion.swapped import (
+    Content,
+    check_different,
+    check_grey_values,
+    content_of,
+    copies_between_patients,
+)
+from nnunet_ms.errors import ConversionError
+from nnunet_ms.images import Grid, check_same_grid, read_grid, read_volume, same_grid
+from nnunet_ms.parallel import Outcome, Workers, map_cases
+
+ENHANCING = 2  # label of enhancing lesions in the joint T1 task
+
+
+@dataclass(frozen=True)
+class CheckedCase:
+    """A case whose files were read; `resampled` are channels not on the first channel's grid, `bytes` their sizes.
+
+    `recoded` says that the label is no copy of a file: the mask holds floating-point numbers, or the label is made
+    from several files. `remark` is for the user. `contents` are checksums of the images, by channel.
+    """
+
+    case: Case
+    resampled: tuple[str, ...]
+    recoded: bool
+    bytes: int
+    remark: str = ""
+    contents: Mapping[str, Content | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """How to check: `headers_only` believes the voxels of whatever is copied, unread.
+
+    `needs_brain` refuses cases without a brain mask, `uses_brain` checks those that there are.
+    """
+
+    headers_only: bool = False
+    needs_brain: bool = False
+    uses_brain: bool = False
+
+
+def check_cases(
+    cases: Sequence[Case],
+    workers: Workers = 1,
+    options: CheckOptions = CheckOptions(),
+    memory: Path | None = None,
+) -> Outcome[CheckedCase]:
+    """Check every case; bad cases become failures, the others go on.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        What a source found.
+    workers : int or Dask, optional
+        See `parallel.map_cases`.
+    options : CheckOptions, optional
+        How much is read.
+    memory : Path, optional
+        Folder for notes, so that a run after a killed one need not read again what did not change.
+    """
+    check = partial(_recalled, options=options, memory=memory)
+    outcome = map_cases(check, cases, name=lambda case: case.case_id, label="check", workers=workers)
+    copies = copies_between_patients([(checked.case, checked.contents) for checked in outcome.results])
+    if not copies:
+        return outcome
+    good = [checked for checked in outcome.results if checked.case.case_id not in copies]
+    return Outcome(good, [*outcome.failures, *copies.values()])
+
+
+def _recalled(case: Case, options: CheckOptions, memory: Path | None) -> CheckedCase:
+    if memory is None or case.problem:
+        return check_case(case, options)
+    note, key = memory / f"{case.case_id}.checked.json", fingerprint(case, asdict(options))
+    found = recall(note, key)
+    if found is None:
+        checked = check_case(case, options)
+        values = {name: getattr(checked, name) for name in ("resampled", "recoded", "bytes", "remark", "contents")}
+        remember(note, key, json.loads(json.dumps(values)))
+        return checked
+    contents = {name: None if pair is None else (pair[0], pair[1]) for name, pair in found["contents"].items()}
+    return CheckedCase(case, tuple(found["resampled"]), found["recoded"], found["bytes"], found["remark"], contents)
+
+
+def check_case(case: Case, options: CheckOptions = CheckOptions()) -> CheckedCase:
+    """Check one case.
+
+    Raises
+    ------
+    ConversionError
+        If the converter already knew a problem with it.
+    ImageError
+        If a file is missing, damaged, not 3-D, holds NaN, is another's copy, its header is absurd, the mask holds
+        other values than it may, or lies on another grid than the first channel.
+    """
+    if case.problem:
+        raise ConversionError(case.problem)
+    _check_names(case)
+    headers = {channel: check_header(path) for channel, path in case.images.items()}
+    contents = {name: header.content for name, header in headers.items()}
+    if not options.headers_only:
+        contents = {channel: _read(path) for channel, path in case.images.items()}
+    check_different(contents, case.images)
+    grid = next(iter(headers.values())).grid if case.reference is None else read_grid(case.reference)
+    resampled = tuple(
+        name for name, header in headers.items() if name in case.transforms or not same_grid(grid, header.grid)
+    )
+    recoded, remark = _check_label(case, grid, options)
+    _check_brain(case, grid, options)
+    size = sum(path.stat().st_size for path in case.files().values())
+    remarks = [*(header.note for header in headers.values()), remark]
+    return CheckedCase(case, resampled, recoded, size, "; ".join(filter(None, remarks)), contents)
+
+
+def _check_names(case: Case) -> None:
+    for path in case.files().values():
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise ConversionError(f"{path}: expected a file name in UTF-8, found other bytes. Rename it.") from error
+
+
+def _read(path: Path) -> Content:
+    volume = read_volume(path)
+    check_grey_values(volume.data, path)
+    return content_of(volume.data)
+
+
+def _check_brain(case: Case, grid: Grid, options: CheckOptions) -> None:
+    if case.brain_mask is None and options.needs_brain:
+        raise ConversionError(
+            f"{case.case_id}: --apply-brain-mask: expected a brain mask, found none. Add it, or use --hd-bet."
+        )
+    if case.brain_mask is not None and (options.needs_brain or options.uses_brain):
+        given_mask(case.brain_mask, grid, next(iter(case.images.values())))
+
+
+def _check_label(case: Case, grid: Grid, options: CheckOptions) -> tuple[bool, str]:
+    if case.label is None:
+        return False, ""
+    image = str(case.reference or next(iter(case.images.values())))
+    headers = {path: check_header(path) for path in case.label.files.values()}
+    for path, header in headers.items():
+        check_same_grid(grid, header.grid, image, str(path))
+    recoded = not is_copied(case.label) or any(header.stored_as_float for header in headers.values())
+    if options.headers_only and not recoded:
+        return False, ""
+    label, remark = read_label(case.label)
+    if case.brain_mask is not None and case.label.rule not in CHANGE_RULES and label.data.max(initial=0) >= ENHANCING:
+        check_inside_brain(label, ENHANCING, case.brain_mask)
+    return recoded, remark

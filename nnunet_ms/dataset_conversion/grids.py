@@ -1,0 +1,41 @@
+"""Target grids: axes along the body's, other voxel sizes; outer edges stay where they are."""
+
+from typing import Literal
+
+import nibabel as nib
+import numpy as np
+
+from nnunet_ms.images import Grid
+
+Spacing = tuple[float, float, float] | Literal["isotropic"] | None
+
+
+def reoriented(grid: Grid) -> Grid:
+    """Return the same voxels with the axes nearest to right, anterior, superior (as `nibabel.as_closest_canonical`)."""
+    orientation = nib.io_orientation(grid.affine)
+    shape = [0, 0, 0]
+    for axis, (target, _) in enumerate(orientation):
+        shape[int(target)] = grid.shape[axis]
+    return Grid(tuple(shape), grid.affine @ nib.orientations.inv_ornt_aff(orientation, grid.shape))
+
+
+def orientation_of(grid: Grid) -> str:
+    """Anatomical directions of the axes, such as `RAS`."""
+    return "".join(nib.aff2axcodes(grid.affine))
+
+
+def respaced(grid: Grid, spacing: Spacing) -> Grid:
+    """Grid of other voxel edges (mm) over the same field of view, or a little more where it does not divide.
+
+    `isotropic` takes the finest edge of the grid for all three.
+    """
+    if spacing is None:
+        return grid
+    old = np.array(grid.spacing)
+    new = np.full(3, old.min()) if spacing == "isotropic" else np.array(spacing, dtype=float)
+    shape = np.maximum(np.ceil(np.array(grid.shape) * old / new - 1e-3), 1).astype(int)
+    affine = grid.affine.copy()
+    affine[:3, :3] = grid.affine[:3, :3] * (new / old)
+    # the outer corner of the first voxel keeps its place
+    affine[:3, 3] = (grid.affine @ [-0.5, -0.5, -0.5, 1.0])[:3] + affine[:3, :3] @ [0.5, 0.5, 0.5]
+    return Grid(tuple(int(n) for n in shape), affine)

@@ -1,0 +1,63 @@
+"""Between our volumes, (X, Y, Z) with an affine in RAS mm, and SimpleITK's images in LPS mm."""
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK
+
+from nnunet_ms.images import Grid
+
+FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS <-> LPS
+Matrix = npt.NDArray[np.float64]  # (4, 4)
+
+
+def to_itk(data: npt.NDArray[np.generic], grid: Grid) -> SimpleITK.Image:
+    """Image of (X, Y, Z) voxels on a grid."""
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(data.T))
+    affine = FLIP @ grid.affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    return image
+
+
+def voxels(image: SimpleITK.Image) -> npt.NDArray[np.generic]:
+    """Voxels of an image as (X, Y, Z)."""
+    return np.ascontiguousarray(SimpleITK.GetArrayViewFromImage(image).T)
+
+
+def to_transform(matrix: Matrix) -> SimpleITK.AffineTransform:
+    """SimpleITK's transform of a (4, 4) matrix between points in RAS mm."""
+    lps = FLIP @ matrix @ FLIP
+    transform = SimpleITK.AffineTransform(3)
+    transform.SetMatrix(lps[:3, :3].ravel().tolist())
+    transform.SetTranslation(lps[:3, 3].tolist())
+    return transform
+
+
+def to_matrix(transform: SimpleITK.Transform) -> Matrix:
+    """(4, 4) matrix in RAS mm of a linear transform of any kind."""
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    columns = [np.array(transform.TransformPoint(tuple(unit))) - origin for unit in np.eye(3).tolist()]
+    lps = np.eye(4)
+    lps[:3, :3], lps[:3, 3] = np.column_stack(columns), origin
+    return FLIP @ lps @ FLIP
+
+
+def resample(image: SimpleITK.Image, grid: Grid, matrix: Matrix, *, is_label: bool) -> SimpleITK.Image:
+    """Image on another grid, once; voxels outside are 0.
+
+    Parameters
+    ----------
+    image : SimpleITK.Image
+        Source.
+    grid : Grid
+        Wanted.
+    matrix : (4, 4) float array
+        From points of the wanted grid's space to points of the source's, RAS mm.
+    is_label : bool
+        Nearest neighbour, which keeps small lesions and makes no new labels; else linear.
+    """
+    reference = to_itk(np.zeros(grid.shape, np.uint8), grid)
+    interpolator = SimpleITK.sitkNearestNeighbor if is_label else SimpleITK.sitkLinear
+    return SimpleITK.Resample(image, reference, to_transform(matrix), interpolator, 0.0, image.GetPixelID())

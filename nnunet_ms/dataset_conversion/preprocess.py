@@ -1,0 +1,219 @@
+"""Optional preparation of the images, each step asked for by name and recorded per case.
+
+Whatever the steps, each image is resampled at most once: alignment of a sequence, alignment to the baseline visit, new
+orientation and new voxel size are joined into one transform. Masks take the nearest neighbour.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK
+
+from nnunet_ms.dataset_conversion.brain import given_mask, hd_bet_mask
+from nnunet_ms.dataset_conversion.cases import Case
+from nnunet_ms.dataset_conversion.checking import CheckedCase
+from nnunet_ms.dataset_conversion.grids import Spacing, orientation_of, reoriented, respaced
+from nnunet_ms.dataset_conversion.itk import Matrix, resample, to_itk, voxels
+from nnunet_ms.dataset_conversion.labels import read_label
+from nnunet_ms.dataset_conversion.registration import correct_bias, register
+from nnunet_ms.images import Grid, Volume, read_volume, same_grid, write_volume
+from nnunet_ms.outputs import whole_file
+
+FWHM_PER_SIGMA = 2.355
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is done to the images; the default is nothing, and then files are copied."""
+
+    reorient: bool = False
+    n4: bool = False
+    align: Literal["", "rigid", "affine"] = ""
+    to_baseline: bool = False
+    spacing: Spacing = None
+    brain_mask: bool = False
+    hd_bet: bool = False
+    threads: int = 1
+
+    def any(self) -> bool:
+        """Whether images change at all."""
+        return bool(self.reorient or self.n4 or self.align or self.to_baseline or self.spacing or self.strips)
+
+    @property
+    def strips(self) -> bool:
+        """Whether a brain mask is applied."""
+        return self.brain_mask or self.hd_bet
+
+
+NO_STEPS = Steps()
+
+
+def baselines_of(checked: Sequence[CheckedCase], steps: Steps) -> dict[str, Case]:
+    """Case id -> the patient's first visit (by week, else by name), for every later visit; empty without that step."""
+    if not steps.to_baseline:
+        return {}
+    first: dict[str, Case] = {}
+    cases = sorted((c.case for c in checked), key=lambda c: (c.week is None, c.week or 0.0, c.visit))
+    for case in cases:
+        first.setdefault(case.patient_id, case)
+    return {case.case_id: first[case.patient_id] for case in cases if first[case.patient_id] is not case}
+
+
+def write_preprocessed(
+    case: Case, targets: Mapping[str, Path], label: Path, record: Path, steps: Steps, baseline: Case | None
+) -> list[str]:
+    """Write the images and the mask of a case, and `record`: every step with its settings, the transforms, the grids.
+
+    Returns
+    -------
+    list of str
+        Names of the steps, in their order.
+
+    Raises
+    ------
+    ImageError
+        If a registration, the bias field or HD-BET fails.
+    """
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(steps.threads)
+    log: list[dict[str, Any]] = []
+    volumes = {channel: read_volume(path) for channel, path in case.images.items()}
+    grid = next(iter(volumes.values())).grid
+    images = {name: to_itk(volume.data.astype(np.float32), volume.grid) for name, volume in volumes.items()}
+    brain = _brain(case, next(iter(volumes.values())), steps, log)
+    if steps.n4:
+        images = _without_bias(images, volumes, grid, brain, log)
+    to_reference = _aligned(images, steps, log)
+    to_visit = _onto_baseline(next(iter(images.values())), baseline, steps, log)
+    target = _target_grid(grid if baseline is None else read_volume(_reference(baseline)).grid, steps, log)
+    inside = None if brain is None or not steps.strips else voxels(_moved(brain, grid, target, to_visit, is_label=True))
+    for channel, image in images.items():
+        moved = _moved(image, volumes[channel].grid, target, to_reference[channel] @ to_visit, is_label=False)
+        data = voxels(moved) if inside is None else voxels(moved) * (inside != 0)
+        write_volume(targets[channel], data.astype(np.float32), target.affine)
+    if case.label is not None:
+        mask, _ = read_label(case.label)
+        moved = _moved(to_itk(mask.data, mask.grid), mask.grid, target, to_visit, is_label=True)
+        write_volume(label, voxels(moved).astype(np.uint8), target.affine)
+    _write_record(record, case, grid, target, to_visit, baseline, log)
+    return [entry["step"] for entry in log]
+
+
+def back_to_source(data: npt.NDArray[np.uint8], record: Mapping[str, Any]) -> tuple[npt.NDArray[np.uint8], Matrix]:
+    """Bring a mask (X, Y, Z) from a prepared case's grid back to its source's; return voxels and affine."""
+    source, target = (
+        Grid(tuple(record[name]["shape"]), np.array(record[name]["affine"])) for name in ("source_grid", "grid")
+    )
+    matrix = np.linalg.inv(np.array(record["target_to_source"]))
+    moved = resample(to_itk(data, target), source, matrix, is_label=True)
+    return voxels(moved).astype(np.uint8), source.affine
+
+
+def _reference(case: Case) -> Path:
+    return next(iter(case.images.values()))
+
+
+def _brain(case: Case, reference: Volume, steps: Steps, log: list[dict[str, Any]]) -> SimpleITK.Image | None:
+    """Brain mask on the first channel's grid, for N4 and for stripping."""
+    if steps.hd_bet:
+        mask = hd_bet_mask(reference.data.astype(np.float32), reference.grid, reference.path)
+        log.append({"step": "hd_bet", "voxels": int(mask.sum())})
+    elif case.brain_mask is not None and (steps.brain_mask or steps.n4):
+        mask = given_mask(case.brain_mask, reference.grid, reference.path)
+    else:
+        return None
+    if steps.strips:
+        log.append({"step": "brain_mask", "outside": 0, "voxels": int(mask.sum())})
+    return to_itk(mask, reference.grid)
+
+
+def _without_bias(
+    images: dict[str, SimpleITK.Image],
+    volumes: Mapping[str, Volume],
+    grid: Grid,
+    brain: SimpleITK.Image | None,
+    log: list[dict[str, Any]],
+) -> dict[str, SimpleITK.Image]:
+    corrected = {}
+    for channel, image in images.items():
+        fits = brain is not None and same_grid(grid, volumes[channel].grid)
+        corrected[channel] = correct_bias(image, brain if fits else None)
+    log.append({"step": "n4", "channels": list(images), "mask": "otsu" if brain is None else "brain where on its grid"})
+    return corrected
+
+
+def _aligned(images: Mapping[str, SimpleITK.Image], steps: Steps, log: list[dict[str, Any]]) -> dict[str, Matrix]:
+    """Per channel the matrix from points of the first channel to points of this one."""
+    names = list(images)
+    matrices = {name: np.eye(4) for name in names}
+    if steps.align:
+        for name in names[1:]:
+            found = register(images[names[0]], images[name], steps.align)
+            matrices[name] = found.matrix
+            entry = {"step": f"align_{steps.align}", "channel": name, "onto": names[0]}
+            log.append(entry | {"matrix": found.matrix.tolist(), "information": [found.before, found.after]})
+    return matrices
+
+
+def _onto_baseline(image: SimpleITK.Image, baseline: Case | None, steps: Steps, log: list[dict[str, Any]]) -> Matrix:
+    """Matrix from points of the baseline visit to points of this one; always rigid."""
+    if baseline is None:
+        if steps.to_baseline:
+            log.append({"step": "baseline"})
+        return np.eye(4)
+    first = read_volume(_reference(baseline))
+    found = register(to_itk(first.data.astype(np.float32), first.grid), image, "rigid")
+    entry = {"step": "to_baseline", "baseline": baseline.case_id, "matrix": found.matrix.tolist()}
+    log.append(entry | {"information": [found.before, found.after]})
+    return found.matrix
+
+
+def _target_grid(grid: Grid, steps: Steps, log: list[dict[str, Any]]) -> Grid:
+    target = grid
+    if steps.reorient:
+        target = reoriented(grid)
+        log.append({"step": "reorient", "from": orientation_of(grid), "to": orientation_of(target)})
+    if steps.spacing is not None:
+        before, target = target.spacing, respaced(target, steps.spacing)
+        log.append({"step": "resample", "from_mm": list(before), "to_mm": list(target.spacing)})
+    return target
+
+
+def _moved(image: SimpleITK.Image, grid: Grid, target: Grid, matrix: Matrix, *, is_label: bool) -> SimpleITK.Image:
+    """Resample once, after smoothing along axes that become coarser; on the same grid nothing is touched."""
+    if same_grid(grid, target) and np.array_equal(matrix, np.eye(4)):
+        return image
+    return resample(image if is_label else _smoothed(image, grid, target), target, matrix, is_label=is_label)
+
+
+def _smoothed(image: SimpleITK.Image, grid: Grid, target: Grid) -> SimpleITK.Image:
+    """Blur to the coarser voxel's width, or lines thinner than it would come and go with its position."""
+    directions = grid.affine[:3, :3] / np.array(grid.spacing)
+    steps_mm = np.abs(directions.T @ (target.affine[:3, :3] / np.array(target.spacing))) @ np.array(target.spacing)
+    for axis, (old, new, size) in enumerate(zip(grid.spacing, steps_mm, grid.shape, strict=True)):
+        if new > 1.2 * old and size >= 4:
+            sigma = float(np.sqrt(new**2 - old**2)) / FWHM_PER_SIGMA
+            image = SimpleITK.RecursiveGaussian(image, sigma, direction=axis)
+    return image
+
+
+def _write_record(
+    path: Path, case: Case, grid: Grid, target: Grid, to_visit: Matrix, baseline: Case | None, log: list[dict[str, Any]]
+) -> None:
+    content = {
+        "case_id": case.case_id,
+        "steps": log,
+        "interpolation": {"images": "linear, once", "masks": "nearest neighbour"},
+        "source_grid": {"shape": list(grid.shape), "affine": grid.affine.tolist()},
+        "grid": {"shape": list(target.shape), "affine": target.affine.tolist()},
+        "baseline": None if baseline is None else baseline.case_id,
+        "target_to_source": to_visit.tolist(),  # points, RAS mm
+        "software": {"SimpleITK": SimpleITK.Version.VersionString(), "nnunet-ms": version("nnunet-ms")},
+    }
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,68 @@
+"""Files in another's place: one image as two sequences or two visits, a mask as an image."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nnunet_ms.dataset_conversion.cases import Case
+from nnunet_ms.errors import ImageError
+from nnunet_ms.parallel import Failure
+
+Content = tuple[int, int]
+
+
+def content_of(data: npt.NDArray[np.generic]) -> Content:
+    """Checksum and number of the voxels."""
+    return zlib.crc32(np.ascontiguousarray(data.T).data), data.size
+
+
+def check_different(contents: Mapping[str, Content | None], paths: Mapping[str, Path]) -> None:
+    """Raise ImageError if two channels hold the same: one file was put in the place of another."""
+    names = list(contents)
+    for index, first in enumerate(names):
+        for second in names[index + 1 :]:
+            if contents[first] is not None and contents[first] == contents[second]:
+                raise ImageError(
+                    f"{paths[second]}: expected {second}, found the voxels of {first} ({paths[first]}). "
+                    "Put the right file in its place."
+                )
+
+
+def check_grey_values(data: npt.NDArray[np.generic], path: Path) -> None:
+    """Raise ImageError for an image with one or two values: empty, or a mask in its place."""
+    low, high = data.min(), data.max()
+    if low == high:
+        raise ImageError(f"{path}: expected an image, found {low:g} in every voxel. Copy or download it again.")
+    for part in (data[::7, ::7], data):  # a look at some voxels is mostly enough
+        if ((part > low) & (part < high)).any():
+            return
+    raise ImageError(
+        f"{path}: expected an image, found only {low:g} and {high:g}: a mask? Put the right file in its place."
+    )
+
+
+def copies_between_patients(cases: Sequence[tuple[Case, Mapping[str, Content | None]]]) -> dict[str, Failure]:
+    """Case id -> failure, for images that different files of two visits or patients share.
+
+    One file named twice is meant so (a case per rater); the same voxels in two files are a copying error, and which of
+    the two is right cannot be known: both are listed.
+    """
+    seen: dict[Content, tuple[Case, Path]] = {}
+    failures: dict[str, Failure] = {}
+    for case, contents in cases:
+        for channel, content in contents.items():
+            path = case.images[channel]
+            if content is None:
+                continue
+            other, there = seen.setdefault(content, (case, path))
+            if other is not case and there != path:
+                for one, mine, another in ((case, path, there), (other, there, path)):
+                    reason = (
+                        f"{mine}: expected an image of its own, found the voxels of {another}. "
+                        "Put the right file in its place."
+                    )
+                    failures.setdefault(one.case_id, Failure(one.case_id, reason))
+    return failures

@@ -1,0 +1,133 @@
+"""participants.tsv and sessions.tsv become our tables; several files of a session are chosen between by entity."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nnunet_ms.dataset_conversion import bids
+from nnunet_ms.dataset_conversion.bids_tables import read_clinical
+from nnunet_ms.dataset_conversion.cli import main
+from nnunet_ms.errors import ConversionError, TableError
+from nnunet_ms.tables import ASSESSMENTS, CASES, PATIENTS, read_table
+from tests.dataset_conversion.conftest import SHAPE, save
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Three subjects, two sessions 24 weeks apart, participants at two sites."""
+    rng, root = np.random.default_rng(0), tmp_path / "bids"
+    for subject in ("01", "02", "03"):
+        for session in ("base", "w24"):
+            stem = f"sub-{subject}/ses-{session}/anat/sub-{subject}_ses-{session}"
+            save(root / f"{stem}_FLAIR.nii.gz", rng.integers(1, 900, SHAPE).astype(np.int16))
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[3:6, 4, 2] = 1
+            save(root / "derivatives" / "manual" / f"{stem}_label-lesion_mask.nii.gz", mask)
+        rows = ["session_id\tacq_time\tEDSS", "ses-base\t1925-03-01T09:30:00\t2.5", "ses-w24\t1925-08-16T15:00:00\tn/a"]
+        (root / f"sub-{subject}" / f"sub-{subject}_sessions.tsv").write_text("\n".join(rows) + "\n")
+    (root / "participants.tsv").write_text(
+        "participant_id\tage\tsex\tgroup\tcountry\tcentre\thandedness\n"
+        "sub-01\t34\tfemale\tplacebo\tIT\tA\tright\nsub-02\t41\tM\tactive\tIT\tB\tn/a\nsub-03\t29\tf\tactive\tSI\tA\tleft\n"
+    )
+    return root
+
+
+def convert(source, raw, *more):
+    arguments = ["bids", str(source), "--channels", "flair", "--dataset-id", "7", "--raw", str(raw)]
+    return main([*arguments, *more])
+
+
+def test_tables_are_written_as_the_endpoints_read_them_and_weeks_and_sites_reach_the_cases(source, tmp_path):
+    assert convert(source, tmp_path / "raw") == 0
+    folder = tmp_path / "raw" / "Dataset007_BIDS"
+    patients = read_table(folder / "patients.csv", PATIENTS).set_index("patient_id")
+    assert patients.loc["01", ["arm", "sex", "region"]].tolist() == ["placebo", "F", "IT"]
+    assert patients.loc["03", ["age_years", "edss_baseline"]].tolist() == [29.0, 2.5]
+    assert patients.loc["02", "handedness"] is None
+    assessments = read_table(folder / "assessments.csv", ASSESSMENTS)
+    assert assessments[["week", "edss"]].iloc[0].tolist() == [0.0, 2.5]
+    assert assessments["week"].tolist() == [0.0, 24.0] * 3  # 1 March to 16 August: 168 days
+    cases = read_table(folder / "cases.csv", CASES).set_index("case_id")
+    assert cases.loc["01_w24", "week"] == 24.0
+    assert cases["site"].tolist() == ["A", "A", "B", "B", "A", "A"]
+    assert main(["splits", str(folder), "--scheme", "site"]) == 0
+    assert len(json.loads((folder / "splits_final.json").read_text())) == 2
+
+
+def test_missing_columns_are_told_and_do_not_stop_the_conversion(source, tmp_path, capsys):
+    (source / "participants.tsv").write_text("participant_id\tage\nsub-01\t34\nsub-02\t41\nsub-03\t29\n")
+    assert convert(source, tmp_path / "raw") == 0
+    assert "participants.tsv has no arm, sex, region: nnunet-ms-endpoints needs it" in capsys.readouterr().out
+
+
+def test_a_data_set_without_tables_gives_none(tmp_path):
+    clinical = read_clinical(tmp_path)
+    assert clinical.patients is None
+    assert clinical.assessments is None
+    assert clinical.week_of == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "week"), [("week", "24", 24), ("days", "168", 24), ("months", "12", 52.18)]
+)
+def test_time_in_other_units(tmp_path, column, value, week):
+    (tmp_path / "sub-1").mkdir()
+    (tmp_path / "sub-1" / "sub-1_sessions.tsv").write_text(f"session_id\t{column}\nses-a\t0\nses-b\t{value}\n")
+    assert read_clinical(tmp_path).week_of["1", "b"] == pytest.approx(week, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,age\n1,2\n", "expected a column participant_id"),
+        (b"participant_id\tage\nsub-1\t2\nsub-1\t3\n", "stands twice"),
+        (b"\xff\xfe\x00p", "expected a table with tabs"),
+        (b"", "expected a table with tabs"),
+    ],
+)
+def test_tables_that_are_none(tmp_path, content, message):
+    (tmp_path / "participants.tsv").write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        read_clinical(tmp_path)
+
+
+RUNS = [f"a/sub-1_{rest}_FLAIR.nii.gz" for rest in ("acq-2d_run-01", "acq-3d_run-02", "acq-3d_run-10", "rec-x")]
+
+
+@pytest.mark.parametrize(
+    ("rules", "kept"),
+    [
+        ("", [0, 1, 2, 3]),
+        ("run=last", [2]),
+        ("run=first", [0]),
+        ("run=1", [0]),
+        ("acq=3d", [1, 2]),
+        ("acquisition=3D,run=first", [1]),
+        ("flair.rec=X", [3]),
+        ("t1.run=1", [0, 1, 2, 3]),
+        ("echo=1,run=2", [1]),
+    ],
+)
+def test_preferences_by_entity(tmp_path, rules, kept):
+    found = bids.preferred("flair", RUNS, bids.parse_preferences(rules, tmp_path))
+    assert found == [RUNS[k] for k in kept]
+
+
+@pytest.mark.parametrize("text", ["run", "run=", "=1", "run=1;acq=2", "a.b.c=1", "run=../x"])
+def test_preferences_that_cannot_be(tmp_path, text):
+    with pytest.raises(ConversionError, match="expected entities like run=last"):
+        bids.parse_preferences(text, tmp_path)
+
+
+def test_second_runs_are_listed_unless_one_is_preferred(source, tmp_path, capsys):
+    stem = source / "sub-01/ses-base/anat/sub-01_ses-base"
+    save(stem.with_name(f"{stem.name}_run-2_FLAIR.nii.gz"), np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE))
+    assert convert(source, tmp_path / "raw") == 1
+    assert "patient 01 visit base: expected one file, found" in capsys.readouterr().err
+    assert convert(source, tmp_path / "raw", "--prefer", "run=last", "--overwrite") == 0
+    cases = pd.read_csv(tmp_path / "raw" / "Dataset007_BIDS" / "cases.csv").set_index("case_id")
+    assert cases.loc["01_base", "source_flair"] == "sub-01/ses-base/anat/sub-01_ses-base_run-2_FLAIR.nii.gz"
+    assert main(["trial", "x.csv", "--dataset-id", "7", "--raw", str(tmp_path), "--prefer", "run=1"]) == 2
+    assert "--prefer is for bids" in capsys.readouterr().err
