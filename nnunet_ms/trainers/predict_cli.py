@@ -54,6 +54,14 @@ def build_parser() -> argparse.ArgumentParser:
     samples.add_argument("--step-size", type=float, default=0.5, help="between tiles, share of the patch (%(default)s)")
     output = command.add_argument_group("output")
     output.add_argument("--threshold", type=float, default=0.5, help="of the mean probability (%(default)s)")
+    output.add_argument(
+        "--fold-thresholds",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="T",
+        help="one per fold, fitted on its validation cases: LSU+ and PSU+ with them",
+    )
     output.add_argument("--maps", default="", help=f"comma-separated, further maps: {','.join(MAPS)}")
     output.add_argument(
         "--minimum-voxels", type=positive, default=3, help="smallest lesion in the tables (%(default)s)"
@@ -91,8 +99,9 @@ def _predict(arguments: argparse.Namespace) -> int:
     import torch  # and nnU-Net: seconds, which --help must not take
 
     from nnunet_ms.parallel import report_failures
-    from nnunet_ms.trainers.predict import PredictSettings, model_folder, predict
-    from nnunet_ms.trainers.predict_model import open_model
+    from nnunet_ms.trainers.predict import predict
+    from nnunet_ms.trainers.predict_model import model_folder, open_model
+    from nnunet_ms.trainers.predict_settings import PredictSettings
 
     device = _device(arguments.device, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
     folder = arguments.model_folder or model_folder(
@@ -109,6 +118,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         closed_form=arguments.closed_form,
         seed=arguments.seed,
         threshold=arguments.threshold,
+        fold_thresholds=tuple(arguments.fold_thresholds),
         tta=arguments.tta,
         step_size=arguments.step_size,
         maps=maps,

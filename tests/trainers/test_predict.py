@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,10 +13,11 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunet_ms.errors import ModelError, SettingsError
 from nnunet_ms.images import read_mask, read_volume, same_grid
 from nnunet_ms.tables import CASES, LESIONS, read_table
-from nnunet_ms.trainers import predict as recipe
-from nnunet_ms.trainers.predict import PredictSettings, predict
+from nnunet_ms.trainers import predict_model
+from nnunet_ms.trainers.predict import predict
 from nnunet_ms.trainers.predict_cli import main
 from nnunet_ms.trainers.predict_model import open_model
+from nnunet_ms.trainers.predict_settings import PredictSettings
 from tests.trainers.tiny_model import write_images
 
 CPU = torch.device("cpu")
@@ -112,11 +114,16 @@ def test_other_processes_write_the_same_files(command, sampled, tmp_path):
 
 
 def test_one_bad_case_is_listed_and_the_others_go_on(command, tmp_path, capsys):
-    images = write_images(tmp_path / "images", ("bad", "good"))
+    images = write_images(tmp_path / "images", ("bad", "few", "good", "void"))
     (images / "bad_0001.nii.gz").write_bytes(b"no image")
+    (images / "few_0001.nii.gz").unlink()
+    nib.save(nib.Nifti1Image(np.zeros((0, 4, 4), np.float32), np.eye(4)), images / "void_0002.nii.gz")
     assert command(tmp_path / "out", "--mc-samples", "0", images=images, folds=("0",)) == 1
-    assert "case bad: " in capsys.readouterr().err
-    assert list(pd.read_csv(tmp_path / "out" / "failures.csv")["case_id"]) == ["bad"]
+    error = capsys.readouterr().err
+    assert "case bad: " in error
+    assert "case few: expected channels 0000 (t1), 0001 (flair), 0002 (t2)" in error
+    assert "void_0002.nii.gz: expected voxels, found an image of shape (0, 4, 4)" in error
+    assert list(pd.read_csv(tmp_path / "out" / "failures.csv")["case_id"]) == ["bad", "few", "void"]
     assert list(pd.read_csv(tmp_path / "out" / "cases.csv")["case_id"]) == ["good"]
     assert (tmp_path / "out" / "good.nii.gz").is_file()
     assert not (tmp_path / "out" / "bad.nii.gz").exists()
@@ -127,6 +134,34 @@ def test_nothing_that_works_leaves_nothing(command, tmp_path, capsys):
     assert command(tmp_path / "out", "--mc-samples", "0", images=images, folds=("0",)) == 2
     assert "none of 1 cases could be predicted. c: expected channels" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-f", "0", "1", "2"), "expected checkpoint_final.pth of different folds ['0', '1', '2'], found folds"),
+        (("-tr", "nnUNetTrainer"), "expected a checkpoint of nnUNetTrainer, found one of nnUNetTrainerMSMultiArmTiny"),
+        (("--fold-thresholds", "0.4"), "--fold-thresholds: expected 2 numbers, one per fold"),
+    ],
+)
+def test_a_model_that_does_not_fit_writes_nothing(command, tmp_path, capsys, options, message):
+    assert command(tmp_path / "out", "--mc-samples", "0", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_thresholds_of_folds_give_lsu_plus(command, sampled, tmp_path):
+    # Oracle: with the mask's own threshold in every fold LSU+ is LSU; a low one changes it and nothing else
+    options = ("--mc-samples", "4", "--dropout", "0.3", "--rater", "net", "--fold-thresholds")
+    before = pd.read_csv(sampled / "lesions.csv")
+    for name, thresholds in {"same": ("0.5", "0.5"), "other": ("0.5", "0.2")}.items():
+        assert command(tmp_path / name, *options, *thresholds) == 0
+    same, other = (pd.read_csv(tmp_path / name / "lesions.csv") for name in ("same", "other"))
+    assert same["lsu_plus"].tolist() == same["uncertainty"].tolist() == before["uncertainty"].tolist()
+    assert other["uncertainty"].tolist() == before["uncertainty"].tolist()
+    assert (other["lsu_plus"] != other["uncertainty"]).any()
+    cases = pd.read_csv(tmp_path / "same" / "cases.csv")
+    assert cases["psu_plus"].tolist() == cases["psu"].tolist()
 
 
 def test_nothing_to_sample_is_refused_with_the_ways_out(model_folder, image_folder, tmp_path):
@@ -156,7 +191,7 @@ def test_models_are_found_below_nnunets_results(model_folder, monkeypatch):
 
     monkeypatch.setenv("nnUNet_results", str(model_folder.parents[1]))
     parts = model_folder.name.split("__")
-    find = recipe.model_folder
+    find = predict_model.model_folder
     assert find("1", *parts) == find("Dataset001_Test", *parts) == model_folder
     with pytest.raises(NnunetMsError, match=r"expected one folder Dataset007_\*, found 0"):
         find("7", *parts)
