@@ -5,7 +5,7 @@ Written into the output folder:
 ========================  =================================================================================
 `<case>.nii.gz`           mask: mean probability above the threshold
 `probability/`            mean probability per case (`<case>_<lesion type>` when there are several)
-`<measure>/`              on request, see `uncertainty.MEASURES`; `deterministic/` the probability without dropout
+`<measure>/`              on request, see `uncertainty.MEASURES` and `PARTS`; `deterministic/` that without dropout
 `qc/<case>.png`           slices with outline and uncertainty
 `lesions.csv`             `tables.LESIONS`, `uncertainty` = LSU, and the measures of each lesion
 `cases.csv`               `tables.CASES`, with patient-level uncertainty; one row per case and lesion type
@@ -85,7 +85,7 @@ def predict(model: Model, settings: PredictSettings, device: torch.device) -> Pr
     runner = TileRunner(model, sampling, device)
     check_sample_set(model, settings, sampling, runner.samples_per_fold() * len(model.folds))
     cases, failures = find_image_cases(settings.images, model, settings.cases)
-    export = export_settings(model, settings, sampling, runner.samples_per_fold())
+    export = export_settings(model, settings, runner)
     claim(settings, record_of(model, settings, sampling, runner.samples_per_fold() * len(model.folds)))
     todo = [case for case in cases if not is_done(case.case_id, export)]
     if len(todo) < len(cases):

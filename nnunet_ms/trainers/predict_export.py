@@ -23,7 +23,7 @@ from nnunet_ms.trainers.predict_cases import ImageCase
 from nnunet_ms.trainers.predict_grid import WayBack
 from nnunet_ms.trainers.predict_pictures import draw_mosaic
 from nnunet_ms.trainers.predict_tiles import Prediction
-from nnunet_ms.trainers.uncertainty import MEASURES, VoxelUncertainty, outside
+from nnunet_ms.trainers.uncertainty import MEASURES, PARTS, VarianceParts, VoxelUncertainty, outside
 from nnunet_ms.trainers.uncertainty_lesions import (
     LabelledLesions,
     label_lesions,
@@ -33,7 +33,7 @@ from nnunet_ms.trainers.uncertainty_lesions import (
 )
 
 PROBABILITY, DETERMINISTIC, QC, DONE = "probability", "deterministic", "qc", ".done"
-MAPS = (*MEASURES, DETERMINISTIC)
+MAPS = (*MEASURES, *PARTS, DETERMINISTIC)
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -56,6 +56,13 @@ class ExportSettings:
     note: str = ""
     samples_note: str = ""
     member_thresholds: tuple[float, ...] = ()  # one per sample, for LSU+ and PSU+
+    samples_per_fold: int = 1
+    flips: int = 1  # of one fold: sample k sees mirroring k modulo this
+
+    @property
+    def splits_variance(self) -> bool:
+        """Whether parts of the variance are asked for."""
+        return any(name in PARTS for name in self.maps)
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ def export_case(
     lesions, rows = [], []
     for number, (lesion_type, value) in enumerate(settings.classes):
         measures = {PROBABILITY: sampled.sums[number].mean(), **sampled.sums[number].measures()}
+        measures.update(sampled.variances[number].parts() if sampled.variances else {})
         table, row = _rows(
             label_lesions(labels == value, settings.minimum_voxels), value, measures, sampled, content, way, settings
         )
@@ -124,19 +132,34 @@ class _Sampled:
     """What is kept of the samples: sums per lesion type, label maps at the threshold, and at the members' own ones."""
 
     sums: list[VoxelUncertainty]
+    variances: list[VarianceParts]
     masks: list[npt.NDArray[np.uint8]]
     members: list[npt.NDArray[np.uint8]]
 
 
 def _accumulate(prediction: Prediction, way: WayBack, settings: ExportSettings) -> _Sampled:
-    kept = _Sampled([VoxelUncertainty(way.box_grid.shape) for _ in settings.classes], [], [])
+    shape, asked = way.box_grid.shape, settings.splits_variance
+    kept = _Sampled(
+        [VoxelUncertainty(shape) for _ in settings.classes],
+        [VarianceParts(shape) for _ in settings.classes if asked],
+        [],
+        [],
+    )
     for number, (log_odds, weight, is_function) in enumerate(_samples(prediction, way)):
-        p = [one.add(torch.from_numpy(z), weight).numpy() for one, z in zip(kept.sums, log_odds, strict=True)]
+        p = [one.add(torch.from_numpy(z), weight) for one, z in zip(kept.sums, log_odds, strict=True)]
         if is_function:
-            kept.masks.append(_labels(np.stack(p), settings, settings.threshold))
-        if is_function and settings.member_thresholds:
-            kept.members.append(_labels(np.stack(p), settings, settings.member_thresholds[number]))
+            _keep(kept, torch.stack(p), number, settings)
     return kept
+
+
+def _keep(kept: _Sampled, p: torch.Tensor, number: int, settings: ExportSettings) -> None:
+    """Keep what needs to know which sample it is: `p` (T, X, Y, Z) of sample `number`."""
+    fold, within = divmod(number, settings.samples_per_fold)
+    for one, here in zip(kept.variances, p, strict=False):
+        one.add(here, fold, within % settings.flips)
+    kept.masks.append(_labels(p.numpy(), settings, settings.threshold))
+    if settings.member_thresholds:
+        kept.members.append(_labels(p.numpy(), settings, settings.member_thresholds[number]))
 
 
 def _samples(prediction: Prediction, way: WayBack) -> Iterator[tuple[Float, float, bool]]:

@@ -101,9 +101,9 @@ def open_model(
     trainer = trainer or str(loaded[0]["trainer_name"])
     for path, one in zip(paths, loaded, strict=True):
         _check_trainer(path, one, trainer)
-    configuration_name = str(loaded[0]["init_args"]["configuration"])
     plans = PlansManager(plans_json)
-    configuration, labels = plans.get_configuration(configuration_name), plans.get_label_manager(dataset_json)
+    configuration = plans.get_configuration(str(loaded[0]["init_args"]["configuration"]))
+    labels = plans.get_label_manager(dataset_json)
     _check_supported(folder, plans_json, configuration, labels, dataset_json)
     network = _build(trainer, plans, configuration, labels, dataset_json)
     for path, one in zip(paths, loaded, strict=True):

@@ -8,7 +8,8 @@ from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.networks.dropout import MaskedDropout3d
 from nnunet_ms.trainers.predict_export import DETERMINISTIC, ExportSettings
 from nnunet_ms.trainers.predict_model import Model
-from nnunet_ms.trainers.predict_tiles import Sampling
+from nnunet_ms.trainers.predict_tiles import Sampling, TileRunner
+from nnunet_ms.trainers.uncertainty import PARTS
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,18 @@ def check_sample_set(model: Model, settings: PredictSettings, sampling: Sampling
         )
     if sampling.closed_form and not sampling.drops:
         raise SettingsError("--closed-form: expected a dropout probability above 0, found 0. Give --dropout 0.1.")
+    parts = [name for name in settings.maps if name in PARTS]
+    if sampling.closed_form and parts:
+        raise SettingsError(
+            f"--maps: expected no {','.join(parts)} with --closed-form, which has no samples. Leave out."
+        )
 
 
-def export_settings(model: Model, settings: PredictSettings, sampling: Sampling, per_fold: int) -> ExportSettings:
-    """What the export of every case needs to know, with `per_fold` samples of each fold."""
+def export_settings(model: Model, settings: PredictSettings, runner: TileRunner) -> ExportSettings:
+    """What the export of every case needs to know."""
+    per_fold = runner.samples_per_fold()
     names = [sequence_of(name) for name in model.dataset_json["channel_names"].values()]
-    samples = describe(model, sampling, per_fold * len(model.folds))
+    samples = describe(model, runner.sampling, per_fold * len(model.folds))
     return ExportSettings(
         out=settings.out,
         plans=model.plans.plans,
@@ -119,6 +126,8 @@ def export_settings(model: Model, settings: PredictSettings, sampling: Sampling,
         pictures=settings.pictures,
         background_channel=names.index("flair") if "flair" in names else 0,
         note=settings.note,
+        samples_per_fold=per_fold,
+        flips=len(runner.flips()),
         member_thresholds=tuple(one for one in settings.fold_thresholds for _ in range(per_fold)),
         samples_note=f"{model.trainer}, {samples}, threshold {settings.threshold:g}.",
     )

@@ -56,7 +56,8 @@ def trained(tmp_path_factory):
         extract_fingerprints([2], num_processes=1)
         plans = plan_experiments([2])
         preprocess([2], plans, configurations=("3d_fullres",), num_processes=(1,))
-        splits = [{"train": list(CASES[2:]), "val": list(CASES[:2])}, {"train": list(CASES[:2]), "val": list(CASES[2:])}]
+        halves = list(CASES[:2]), list(CASES[2:])
+        splits = [{"train": one, "val": other} for one, other in (halves, halves[::-1])]
         (root / "preprocessed" / NAME / "splits_final.json").write_text(json.dumps(splits))
         patch.setenv("nnUNet_n_proc_DA", "0")
         for fold in (0, 1):
@@ -68,8 +69,8 @@ def trained(tmp_path_factory):
 
 
 def fold_probability(model, images, fold, case):
-    """nnU-Net's own lesion probability (X, Y, Z) of one fold, without mirroring."""
-    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False, use_mirroring=False)
+    """nnU-Net's own lesion probability (X, Y, Z) of one fold, of the one tile that the volume fits into."""
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False, use_mirroring=False, use_gaussian=False)
     predictor.initialize_from_trained_model_folder(str(model), (fold,))
     files = [str(images / f"{case}_{channel:04d}.nii.gz") for channel in range(2)]
     data, properties = predictor.plans_manager.image_reader_writer_class().read_images(files)

@@ -150,9 +150,10 @@ def test_a_model_that_does_not_fit_writes_nothing(command, tmp_path, capsys, opt
     assert not (tmp_path / "out").exists()
 
 
-def test_thresholds_of_folds_give_lsu_plus(command, sampled, tmp_path):
+def test_thresholds_of_folds_give_lsu_plus_and_the_variance_is_split(command, sampled, tmp_path):
     # Oracle: with the mask's own threshold in every fold LSU+ is LSU; a low one changes it and nothing else
-    options = ("--mc-samples", "4", "--dropout", "0.3", "--rater", "net", "--fold-thresholds")
+    maps = ("--maps", "variance_folds,variance_flips,variance_masks")
+    options = ("--mc-samples", "4", "--dropout", "0.3", "--rater", "net", *maps, "--fold-thresholds")
     before = pd.read_csv(sampled / "lesions.csv")
     for name, thresholds in {"same": ("0.5", "0.5"), "other": ("0.5", "0.2")}.items():
         assert command(tmp_path / name, *options, *thresholds) == 0
@@ -162,6 +163,14 @@ def test_thresholds_of_folds_give_lsu_plus(command, sampled, tmp_path):
     assert (other["lsu_plus"] != other["uncertainty"]).any()
     cases = pd.read_csv(tmp_path / "same" / "cases.csv")
     assert cases["psu_plus"].tolist() == cases["psu"].tolist()
+    # the parts of the variance add up to it; without mirroring none of it comes from there
+    folds, flips, masks = (
+        read_volume(tmp_path / "same" / f"variance_{name}" / "a_1.nii.gz").data for name in ("folds", "flips", "masks")
+    )
+    total = read_volume(sampled / "variance" / "a_1.nii.gz").data
+    assert np.allclose(folds + flips + masks, total, atol=1e-5)
+    assert flips.max() < 1e-6
+    assert min(folds.max(), masks.max()) > 1e-3
 
 
 def test_nothing_to_sample_is_refused_with_the_ways_out(model_folder, image_folder, tmp_path):
