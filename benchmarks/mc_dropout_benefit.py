@@ -11,6 +11,7 @@ done are not repeated. The table has differences with 95 % intervals from a boot
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +42,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/mc_dropout_benefit"))
     parser.add_argument("--visits", type=int, default=0, help="visits per patient, from the first; 0: all")
+    parser.add_argument("--patients", type=int, default=0, help="of the unseen patients, the first ones; 0: all")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "mc_dropout_benefit.csv")
     args = parser.parse_args()
     work = args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    todo = [*stages(replace(FULL, trainer=TRAINER), seed=0)[:4], *further_stages(args.device, args.visits)]
+    todo = [*stages(replace(FULL, trainer=TRAINER), seed=0)[:4], *further_stages(args)]
     for number, stage in enumerate(todo, start=1):
         run_stage(stage, work, f"[{number}/{len(todo)}] {stage.name}")
     table = results(work)
@@ -56,29 +58,16 @@ def main() -> int:
     return int((table["holds"] == "no").any())
 
 
-def further_stages(device: str, visits: int) -> list[Stage]:
-    """Predict both ways and evaluate; the images of the chosen visits are linked into a folder first."""
-
-    def choose(work: Path) -> None:
-        choose_visits(work, visits)
-
-    where = ("-device", device)
+def further_stages(args: argparse.Namespace) -> list[Stage]:
+    """Predict both ways, tiles as in the demo, and evaluate; the images of the chosen visits are linked first."""
+    choose = partial(choose_visits, patients=args.patients, visits=args.visits)
+    where = ("-device", args.device)
     return [
         Stage(
             "predict without dropout",
             (
-                "nnUNetv2_predict",
-                "-i",
-                "images",
-                "-o",
-                "plain",
-                *MODEL,
-                *where,
-                "--disable_tta",
-                "-npp",
-                "1",
-                "-nps",
-                "1",
+                *("nnUNetv2_predict", "-i", "images", "-o", "plain", *MODEL, *where, "--disable_tta"),
+                *("-step_size", "0.8", "-npp", "1", "-nps", "1"),
             ),
             "plain/plans.json",
             choose,
@@ -87,8 +76,8 @@ def further_stages(device: str, visits: int) -> list[Stage]:
             "predict with dropout",
             (
                 *("nnunet-ms-predict", "-i", "images", "-o", "sampled", *MODEL, *where, "--no-tta", "--continue"),
-                *("--mc-samples", "10", "--maps", "deterministic", "--cases", "cases.csv", "--data-note", "simulated"),
-                "--no-pictures",
+                *("--step-size", "0.8", "--mc-samples", "10", "--maps", "deterministic", "--cases", "cases.csv"),
+                *("--data-note", "simulated", "--no-pictures"),
             ),
             "sampled/cases.csv",
         ),
@@ -104,10 +93,11 @@ def further_stages(device: str, visits: int) -> list[Stage]:
     ]
 
 
-def choose_visits(work: Path, visits: int) -> None:
-    """Link the images of the first visits of every unseen patient, and write their table of cases."""
+def choose_visits(work: Path, patients: int, visits: int) -> None:
+    """Link the images of the first visits of the first unseen patients, and write their table of cases."""
     cases = pd.read_csv(work / RAW / "cases.csv")
     cases = cases[cases["role"] == "test"].sort_values(["patient_id", "week"])
+    cases = cases[cases["patient_id"].isin(cases["patient_id"].unique()[: patients or None])]
     cases = cases.groupby("patient_id").head(visits) if visits else cases
     cases[["case_id", "patient_id", "visit", "week", "role"]].to_csv(work / "cases.csv", index=False)
     (work / "images").mkdir(exist_ok=True)
