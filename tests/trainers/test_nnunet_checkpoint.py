@@ -1,6 +1,7 @@
 """nnU-Net's own trainer, trained by nnU-Net: its folds are the samples. Oracle: nnU-Net's prediction with each fold."""
 
 import json
+import shutil
 import warnings
 
 import nibabel as nib
@@ -99,6 +100,10 @@ def test_folds_are_the_samples_and_their_mean_is_nnunets(trained, tmp_path):
 
 def test_mirrorings_are_samples_too(trained, tmp_path):
     model, images = trained
+    one = tmp_path / "images"
+    one.mkdir()
+    for path in images.glob("p0_*"):
+        shutil.copy(path, one)
     options = ["-m", str(model), "-device", "cpu", "--no-pictures"]
-    assert main(["-i", str(images), "-o", str(tmp_path / "out"), *options]) == 0
+    assert main(["-i", str(one), "-o", str(tmp_path / "out"), *options]) == 0
     assert set(pd.read_csv(tmp_path / "out" / "cases.csv")["n_samples"]) == {16}  # 2 folds x 8 mirrorings

@@ -10,10 +10,9 @@ import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunet_ms.errors import ModelError, SettingsError
+from nnunet_ms.errors import ModelError
 from nnunet_ms.images import read_mask, read_volume, same_grid
 from nnunet_ms.tables import CASES, LESIONS, read_table
-from nnunet_ms.trainers import predict_model
 from nnunet_ms.trainers.predict import predict
 from nnunet_ms.trainers.predict_cli import main
 from nnunet_ms.trainers.predict_model import open_model
@@ -178,32 +177,3 @@ def test_nothing_to_sample_is_refused_with_the_ways_out(model_folder, image_fold
     with pytest.raises(ModelError, match=r"trained with dropout probability 0.*--dropout 0\.1.*--mc-samples 0"):
         predict(model, PredictSettings(image_folder, tmp_path / "out"), CPU)
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("dropout", 1.0), ("threshold", 0.0), ("step_size", 2.0), ("samples", -1)]
-)
-def test_numbers_outside_their_range(model_folder, image_folder, tmp_path, field, value):
-    model = open_model(model_folder, ("0",))
-    with pytest.raises(SettingsError, match="expected"):
-        predict(model, PredictSettings(image_folder, tmp_path / "out", **{field: value}), CPU)
-
-
-def test_a_folder_with_other_files_is_refused(command, tmp_path, capsys):
-    (tmp_path / "letter.txt").touch()
-    assert command(tmp_path, "--mc-samples", "0") == 2
-    assert "expected an empty folder, found letter.txt" in capsys.readouterr().err
-
-
-def test_models_are_found_below_nnunets_results(model_folder, monkeypatch):
-    from nnunet_ms.errors import NnunetMsError
-
-    monkeypatch.setenv("nnUNet_results", str(model_folder.parents[1]))
-    parts = model_folder.name.split("__")
-    find = predict_model.model_folder
-    assert find("1", *parts) == find("Dataset001_Test", *parts) == model_folder
-    with pytest.raises(NnunetMsError, match=r"expected one folder Dataset007_\*, found 0"):
-        find("7", *parts)
-    monkeypatch.delenv("nnUNet_results")
-    with pytest.raises(SettingsError, match="nnUNet_results: expected nnU-Net's results folder"):
-        find("1", *parts)
