@@ -4,8 +4,9 @@
     python benchmarks/mc_dropout_cost.py --device cuda --repeats 20
 
 Measured alternately in the same run: the deterministic pass as `nnUNetv2_predict` runs it, our samples with the
-deterministic part cached, and the naive way for one site. Ratios are of medians. Seconds are of
-processor time on a CPU (all threads together), of wall time on a GPU; `peak_mib` is memory on a GPU only.
+deterministic part cached at every site, the closed form before the head, and the naive way of one pass per sample.
+Ratios are of medians. Seconds are of processor time on a CPU (all threads together), of wall time on a GPU; `peak_mib`
+is memory on a GPU only.
 """
 
 import argparse
@@ -18,12 +19,14 @@ from pathlib import Path
 
 import torch
 
-from nnunet_ms.trainers.networks.dropout import SITES, channels_of, draw_masks
+from nnunet_ms.trainers.networks.closed_form import head_moments
+from nnunet_ms.trainers.networks.dropout import SITES, channels_of, draw_masks, finest_head
 from nnunet_ms.trainers.networks.multi_arm_unet import Arm, MultiArmUNet
-from nnunet_ms.trainers.networks.sampling import SplitForward, naive_samples
+from nnunet_ms.trainers.networks.sampling import SplitForward, head_input, naive_samples
 
 ARMS = (Arm((0, 1, 2)), Arm((0,), 4), Arm((1,), 4))
 LIMITS = {"decoder": 5.0, "last": 2.5}
+PROBABILITY = 0.1
 
 
 def parse() -> argparse.Namespace:
@@ -57,15 +60,7 @@ def main() -> int:
     options = parse()
     torch.manual_seed(0)
     network = MultiArmUNet(ARMS, deep_supervision=False).eval().to(options.device)
-    x = torch.randn(1, 3, 32, 96, 96, device=options.device)
-    masks = {
-        site: draw_masks(channels_of(network, site), options.samples, 0.1, seed=0) for site in {*options.sites, "all"}
-    }
-    splits = {site: SplitForward(network, site) for site in options.sites}
-    ways: dict[str, Callable[[], object]] = {"deterministic": lambda: network(x)}
-    for site in options.sites:
-        ways[site] = lambda site=site: [s.shape for s in splits[site].samples(x, masks[site], options.at_once)]
-    ways["naive (all)"] = lambda: naive_samples(network, x, masks["all"])
+    ways = ways_of(network, torch.randn(1, 3, 32, 96, 96, device=options.device), options)
     runs: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     with torch.inference_mode(), torch.autocast("cuda", enabled=options.device != "cpu"):
         if options.device != "cpu":
@@ -74,6 +69,23 @@ def main() -> int:
             for way, call in ways.items():
                 runs[way].append(seconds(call, options.device))
     return report(runs, options)
+
+
+def ways_of(network: MultiArmUNet, x: torch.Tensor, options: argparse.Namespace) -> dict[str, Callable[[], object]]:
+    """What is measured, by name."""
+    masks = {
+        site: draw_masks(channels_of(network, site), options.samples, PROBABILITY, seed=0)
+        for site in {*options.sites, "all"}
+    }
+    splits = {site: SplitForward(network, site) for site in options.sites}
+    ways: dict[str, Callable[[], object]] = {"deterministic": lambda: network(x)}
+    head = finest_head(network)
+    if "head" in options.sites and head is not None:
+        ways["head (closed form)"] = lambda: head_moments(head, head_input(network, x), PROBABILITY)
+    for site in options.sites:
+        ways[site] = lambda site=site: [s.shape for s in splits[site].samples(x, masks[site], options.at_once)]
+    ways["naive (all)"] = lambda: naive_samples(network, x, masks["all"])
+    return ways
 
 
 def report(runs: dict[str, list[tuple[float, float]]], options: argparse.Namespace) -> int:
@@ -88,7 +100,7 @@ def report(runs: dict[str, list[tuple[float, float]]], options: argparse.Namespa
         code |= missed
         peak = max(p for _, p in runs[way])
         rows.append([way, options.samples, f"{time_s:.4f}", f"{ratio:.2f}", limit or "", f"{peak:.0f}", where])
-        print(f"{way:<15}{time_s:9.3f} s   ratio {ratio:6.2f}" + (f"   limit {limit}" if limit else ""))
+        print(f"{way:<20}{time_s:9.3f} s   ratio {ratio:6.2f}" + (f"   limit {limit}" if limit else ""))
     print(f"{options.samples} samples, {where}, torch {torch.__version__}, medians of {options.repeats}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with options.out.open("w", newline="", encoding="utf-8") as stream:

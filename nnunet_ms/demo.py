@@ -74,7 +74,7 @@ def demo(out: Path, size: Size, seed: int) -> int:
     started = time.monotonic()
     todo = stages(size, seed)
     for number, stage in enumerate(todo, start=1):
-        _run_stage(stage, out, f"[{number}/{len(todo)}] {stage.name}")
+        run_stage(stage, out, f"[{number}/{len(todo)}] {stage.name}")
     minutes = (time.monotonic() - started) / 60
     print(f"done in {minutes:.1f} min. Simulated data; open {out / 'report' / 'index.html'}")
     return OK
@@ -180,7 +180,14 @@ def _claim(out: Path, settings: str) -> None:
         aside.write_text(settings, encoding="utf-8")
 
 
-def _run_stage(stage: Stage, out: Path, title: str) -> None:
+def run_stage(stage: Stage, out: Path, title: str) -> None:
+    """Run a stage in the demo's folder unless it is done, and print how long it took.
+
+    Raises
+    ------
+    NnunetMsError
+        If the command fails or does not make its output; with the end of its log.
+    """
     marker = out / DONE / stage.name.replace(" ", "_")
     if marker.is_file():
         print(f"{title}: done before", flush=True)

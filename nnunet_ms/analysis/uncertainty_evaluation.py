@@ -34,7 +34,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.analysis.matching import match_masks
+from nnunet_ms.analysis.matching import Overlap, match_masks
 from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.analysis.uncertainty_curves import (
     BINS,
@@ -299,16 +299,13 @@ def _match_lesions(
         )
     overlap = match.overlap
     keys = [f"{case.case_id} {number}" for number in known["lesion_id"]]
-    union = overlap.voxels[overlap.row] + overlap.other_voxels[overlap.column] - overlap.shared
-    best = np.zeros(match.prediction.count)
-    np.maximum.at(best, overlap.column, overlap.shared / union)
     rows = pd.DataFrame(
         {
             "case_id": case.case_id,
             "key": keys,
             "uncertainty": known["uncertainty"].to_numpy(float),
             "true": match.prediction_found,
-            "iou": best,
+            "iou": _best_overlap(overlap, match.prediction.count),
         }
     )
     touched = [
@@ -316,6 +313,14 @@ def _match_lesions(
         for row, found in enumerate(match.reference_found)
     ]
     return rows, touched
+
+
+def _best_overlap(overlap: Overlap, predicted: int) -> Float:
+    """Greatest IoU of each predicted lesion with a reference lesion, (predicted,)."""
+    union = overlap.voxels[overlap.row] + overlap.other_voxels[overlap.column] - overlap.shared
+    best = np.zeros(predicted)
+    np.maximum.at(best, overlap.column, overlap.shared / union)
+    return best
 
 
 def _assemble(

@@ -3,6 +3,7 @@
 from nnunet_ms.trainers.multi_arm_t2 import (
     nnUNetTrainerMSMultiArm,
     nnUNetTrainerMSMultiArmSmall,
+    nnUNetTrainerMSMultiArmSmallDropout,
     nnUNetTrainerMSMultiArmTiny,
     nnUNetTrainerMSPlain,
     nnUNetTrainerMSSingleArm,
@@ -11,6 +12,7 @@ from nnunet_ms.trainers.multi_arm_t2 import (
 __all__ = [
     "nnUNetTrainerMSMultiArm",
     "nnUNetTrainerMSMultiArmSmall",
+    "nnUNetTrainerMSMultiArmSmallDropout",
     "nnUNetTrainerMSMultiArmTiny",
     "nnUNetTrainerMSPlain",
     "nnUNetTrainerMSSingleArm",

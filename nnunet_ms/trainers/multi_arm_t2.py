@@ -315,6 +315,12 @@ class nnUNetTrainerMSMultiArmSmall(nnUNetTrainerMSMultiArm):  # noqa: N801
     checkpoint_every = 5
 
 
+class nnUNetTrainerMSMultiArmSmallDropout(nnUNetTrainerMSMultiArmSmall):  # noqa: N801
+    """The small network trained with the dropout of the full one, so that samples of it are what it was trained for."""
+
+    dropout = nnUNetTrainerMSMultiArm.dropout
+
+
 class nnUNetTrainerMSMultiArmTiny(nnUNetTrainerMSMultiArmSmall):  # noqa: N801
     """Seconds instead of minutes: for tests of the whole way, not for results."""
 

@@ -4,15 +4,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
+
+if TYPE_CHECKING:
+    from nnunet_ms.trainers.predict_settings import PredictSettings
 
 PROGRAM = "nnunet-ms-predict"
 # dropout.SITES and predict_export.MAPS, spelled out because --help must not import torch; a test compares them
 SITES = ("head", "last", "decoder2", "decoder", "bottleneck", "all")
 MAPS = (
     *("entropy", "expected_entropy", "mutual_information", "epkl", "rmi", "variance", "negated_confidence"),
-    "deterministic",
+    *("variance_folds", "variance_flips", "variance_masks", "deterministic"),
 )
 
 
@@ -28,6 +32,14 @@ def build_parser() -> argparse.ArgumentParser:
         "-i", "--images", type=Path, required=True, help="folder of <case>_0000.nii.gz, <case>_0001..."
     )
     command.add_argument("-o", "--out", type=Path, required=True, help="folder to write, empty or new")
+    _add_model(command)
+    _add_samples(command)
+    _add_output(command)
+    _add_work(command)
+    return command
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
     model = command.add_argument_group("model")
     model.add_argument("-d", "--dataset", help="id or name of the dataset below nnUNet_results")
     model.add_argument("-tr", "--trainer", help="trainer that made the checkpoints")
@@ -40,6 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
         "-f", "--folds", nargs="+", metavar="FOLD", help="0 1 2 ... or all (all numbered ones that exist)"
     )
     model.add_argument("-chk", "--checkpoint", default="checkpoint_final.pth", help="file in each fold (%(default)s)")
+
+
+def _add_samples(command: argparse.ArgumentParser) -> None:
     samples = command.add_argument_group("samples")
     samples.add_argument("--mc-samples", type=int, default=10, help="per fold; 0: none, dropout off (%(default)s)")
     samples.add_argument(
@@ -52,8 +67,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--tta", action=argparse.BooleanOptionalAction, default=True, help="spread the samples over mirrored images"
     )
     samples.add_argument("--step-size", type=float, default=0.5, help="between tiles, share of the patch (%(default)s)")
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
     output = command.add_argument_group("output")
     output.add_argument("--threshold", type=float, default=0.5, help="of the mean probability (%(default)s)")
+    output.add_argument(
+        "--fold-thresholds",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="T",
+        help="one per fold, fitted on its validation cases: LSU+ and PSU+ with them",
+    )
     output.add_argument("--maps", default="", help=f"comma-separated, further maps: {','.join(MAPS)}")
     output.add_argument(
         "--minimum-voxels", type=positive, default=3, help="smallest lesion in the tables (%(default)s)"
@@ -63,13 +89,15 @@ def build_parser() -> argparse.ArgumentParser:
     output.add_argument("--lesion-type", default="", help="lesion type in all tables (default: from the label)")
     output.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
     output.add_argument("--no-pictures", action="store_true", help="no quality-control pictures")
+
+
+def _add_work(command: argparse.ArgumentParser) -> None:
     work = command.add_argument_group("work")
     work.add_argument("-device", "--device", default="cuda", help="cuda, cuda:1, cpu or mps (%(default)s)")
     add_parallel_options(work)  # processes, or a cluster, that write finished cases
     work.add_argument(
         "--continue", dest="resume", action="store_true", help="go on with an earlier run in the same folder"
     )
-    return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,27 +107,44 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from nnunet_ms.errors import SettingsError
-
-    maps = tuple(name.strip() for name in arguments.maps.split(",") if name.strip())
-    unknown = [name for name in maps if name not in MAPS]
-    if unknown:
-        raise SettingsError(f"--maps: expected names out of {','.join(MAPS)}, found {unknown}. Correct it.")
-    if not arguments.model_folder and not (arguments.dataset and arguments.trainer):
-        raise SettingsError("expected -d and -tr, or -m with the model's folder. Name the model.")
-
+    _check(arguments)
     import torch  # and nnU-Net: seconds, which --help must not take
 
     from nnunet_ms.parallel import report_failures
-    from nnunet_ms.trainers.predict import PredictSettings, model_folder, predict
-    from nnunet_ms.trainers.predict_model import open_model
+    from nnunet_ms.trainers.predict import predict
+    from nnunet_ms.trainers.predict_model import model_folder, open_model
 
     device = _device(arguments.device, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
     folder = arguments.model_folder or model_folder(
         arguments.dataset, arguments.trainer, arguments.plans, arguments.configuration
     )
     model = open_model(folder, arguments.folds, arguments.checkpoint, arguments.trainer or "")
-    settings = PredictSettings(
+    predicted = predict(model, _settings(arguments), torch.device(device))
+    for note in predicted.notes:
+        print(f"{PROGRAM}: {note}")
+    report_failures(predicted.failures, PROGRAM)
+    print(f"{predicted.cases['case_id'].nunique()} cases, {len(predicted.failures)} failed: {arguments.out}")
+    return SOME_CASES_FAILED if predicted.failures else OK
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from nnunet_ms.errors import SettingsError
+
+    unknown = [name for name in _maps(arguments) if name not in MAPS]
+    if unknown:
+        raise SettingsError(f"--maps: expected names out of {','.join(MAPS)}, found {unknown}. Correct it.")
+    if not arguments.model_folder and not (arguments.dataset and arguments.trainer):
+        raise SettingsError("expected -d and -tr, or -m with the model's folder. Name the model.")
+
+
+def _maps(arguments: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(name.strip() for name in arguments.maps.split(",") if name.strip())
+
+
+def _settings(arguments: argparse.Namespace) -> "PredictSettings":
+    from nnunet_ms.trainers.predict_settings import PredictSettings
+
+    return PredictSettings(
         images=arguments.images,
         out=arguments.out,
         cases=arguments.cases,
@@ -109,9 +154,10 @@ def _predict(arguments: argparse.Namespace) -> int:
         closed_form=arguments.closed_form,
         seed=arguments.seed,
         threshold=arguments.threshold,
+        fold_thresholds=tuple(arguments.fold_thresholds),
         tta=arguments.tta,
         step_size=arguments.step_size,
-        maps=maps,
+        maps=_maps(arguments),
         minimum_voxels=arguments.minimum_voxels,
         rater=arguments.rater,
         lesion_type=arguments.lesion_type,
@@ -120,12 +166,6 @@ def _predict(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         resume=arguments.resume,
     )
-    predicted = predict(model, settings, torch.device(device))
-    for note in predicted.notes:
-        print(f"{PROGRAM}: {note}")
-    report_failures(predicted.failures, PROGRAM)
-    print(f"{predicted.cases['case_id'].nunique()} cases, {len(predicted.failures)} failed: {arguments.out}")
-    return SOME_CASES_FAILED if predicted.failures else OK
 
 
 def _device(asked: str, *, cuda: bool, mps: bool) -> str:

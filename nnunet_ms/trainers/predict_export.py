@@ -14,20 +14,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_ms import tables
-from nnunet_ms.images import Grid, read_volume, write_volume
+from nnunet_ms.images import Grid, read_volume
 from nnunet_ms.outputs import whole_file, whole_folder
 from nnunet_ms.trainers.networks.closed_form import quadrature
 from nnunet_ms.trainers.predict_cases import ImageCase
+from nnunet_ms.trainers.predict_grid import WayBack
 from nnunet_ms.trainers.predict_pictures import draw_mosaic
 from nnunet_ms.trainers.predict_tiles import Prediction
-from nnunet_ms.trainers.uncertainty import MEASURES, VoxelUncertainty, outside
-from nnunet_ms.trainers.uncertainty_lesions import label_lesions, lesion_rows, patient_row
+from nnunet_ms.trainers.uncertainty import MEASURES, PARTS, VarianceParts, VoxelUncertainty, outside
+from nnunet_ms.trainers.uncertainty_lesions import (
+    LabelledLesions,
+    label_lesions,
+    lesion_rows,
+    patient_row,
+    structural_uncertainty,
+)
 
 PROBABILITY, DETERMINISTIC, QC, DONE = "probability", "deterministic", "qc", ".done"
-MAPS = (*MEASURES, DETERMINISTIC)
+MAPS = (*MEASURES, *PARTS, DETERMINISTIC)
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -49,6 +55,14 @@ class ExportSettings:
     background_channel: int = 0
     note: str = ""
     samples_note: str = ""
+    member_thresholds: tuple[float, ...] = ()  # one per sample, for LSU+ and PSU+
+    samples_per_fold: int = 1
+    flips: int = 1  # of one fold: sample k sees mirroring k modulo this
+
+    @property
+    def splits_variance(self) -> bool:
+        """Whether parts of the variance are asked for."""
+        return any(name in PARTS for name in self.maps)
 
 
 @dataclass(frozen=True)
@@ -89,106 +103,66 @@ def export_case(
     dict
         The first lesion type's numbers, see `uncertainty_lesions.patient_row`.
     """
-    way = _WayBack(settings, properties, grid)
-    sums, masks = _accumulate(prediction, way, settings)
-    mean = np.stack([one.mean() for one in sums])
-    labels = _labels(mean, settings)
+    way = WayBack(settings.plans, settings.configuration, properties, grid)
+    sampled = _accumulate(prediction, way, settings)
+    labels = _labels(np.stack([one.mean() for one in sampled.sums]), settings, settings.threshold)
     way.write_mask(labels, settings.out / f"{case.case_id}.nii.gz")
     images = [read_volume(path).data for path in case.files]
     content = np.logical_or.reduce([image[way.box] != 0 for image in images])
-    lesion_tables, rows = [], []
+    lesions, rows = [], []
     for number, (lesion_type, value) in enumerate(settings.classes):
-        measures = sums[number].measures()
-        own = [mask == value for mask in masks]
-        lesions = label_lesions(labels == value, settings.minimum_voxels)
-        lesion_tables.append(
-            lesion_rows(lesions, own, mean[number], measures, way.box_grid).assign(lesion_type=lesion_type)
+        measures = {PROBABILITY: sampled.sums[number].mean(), **sampled.sums[number].measures()}
+        measures.update(sampled.variances[number].parts() if sampled.variances else {})
+        table, row = _rows(
+            label_lesions(labels == value, settings.minimum_voxels), value, measures, sampled, content, way, settings
         )
-        row = patient_row(lesions, own, mean[number], measures, content, way.box_grid, settings.minimum_voxels)
-        rows.append({"lesion_type": lesion_type, "n_samples": float(len(own)), **row})
-        suffix = "" if len(settings.classes) == 1 else f"_{lesion_type}"
-        maps = {PROBABILITY: mean[number], **{name: measures[name] for name in settings.maps if name in measures}}
+        lesions.append(table.assign(lesion_type=lesion_type))
+        rows.append({"lesion_type": lesion_type, **row})
         if DETERMINISTIC in settings.maps and prediction.deterministic is not None:
-            maps[DETERMINISTIC] = way.mean_probability(prediction.deterministic[:, number])
-        for name, values in maps.items():
-            way.write_map(values, settings.out / name / f"{case.case_id}{suffix}.nii.gz", outside(name))
+            measures[DETERMINISTIC] = way.mean_probability(prediction.deterministic[:, number])
+        _write_maps(case, lesion_type, measures, way, settings)
     if settings.pictures:
-        # the total uncertainty of the mean prediction: the one measure that a single sample has as well
-        draw_mosaic(
-            settings.out / QC / f"{case.case_id}.png",
-            images[settings.background_channel][way.box],
-            labels,
-            sums[0].measures()["entropy"],
-            lesion_tables[0],
-            way.box_grid,
-            f"{case.case_id}: {settings.rater}" + (f", {settings.note} data" if settings.note else ""),
-            settings.samples_note,
-        )
-    _write_rows(case, pd.concat(lesion_tables), rows, settings)
+        _draw(case, images[settings.background_channel][way.box], labels, sampled, lesions[0], way, settings)
+    _write_rows(case, pd.concat(lesions), rows, settings)
     return {name: value for name, value in rows[0].items() if isinstance(value, float)}
 
 
-class _WayBack:
-    """From the preprocessed grid to the image: resampling, and where the crop lies in the file (X, Y, Z)."""
+@dataclass(frozen=True)
+class _Sampled:
+    """What is kept of the samples: sums per lesion type, label maps at the threshold, and at the members' own ones."""
 
-    def __init__(self, settings: ExportSettings, properties: dict[str, Any], grid: Grid) -> None:
-        self.plans = PlansManager(settings.plans)
-        self.configuration = self.plans.get_configuration(settings.configuration)
-        self.properties, self.grid = properties, grid
-        backward = self.plans.transpose_backward
-        self.order = [backward[axis] for axis in (2, 1, 0)]  # reader's (z, y, x), then the file's (x, y, z)
-        limits = [properties["bbox_used_for_cropping"][axis] for axis in self.order]
-        self.box = tuple(slice(int(low), int(high)) for low, high in limits)
-        affine = grid.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ np.array([part.start for part in self.box], dtype=float)
-        self.box_grid = Grid(tuple(part.stop - part.start for part in self.box), affine)
-
-    def resample(self, volumes: Float) -> Float:
-        """(T, z, y, x) on the preprocessed grid -> (T, X, Y, Z) in the box."""
-        spacing = [self.properties["spacing"][axis] for axis in self.plans.transpose_forward]
-        resampled = self.configuration.resampling_fn_probabilities(
-            volumes,
-            self.properties["shape_after_cropping_and_before_resampling"],
-            self.configuration.spacing,
-            spacing,
-        )
-        in_file_order = np.asarray(resampled, dtype=np.float32).transpose([0, *(1 + axis for axis in self.order)])
-        return np.ascontiguousarray(in_file_order)
-
-    def mean_probability(self, log_odds: Float) -> Float:
-        """(folds, z, y, x) -> mean probability (X, Y, Z) in the box."""
-        return np.mean(
-            [torch.sigmoid(torch.from_numpy(self.resample(one[None])[0])).numpy() for one in log_odds], axis=0
-        )
-
-    def write_map(self, values: Float, path: Path, around: float) -> None:
-        """Write a map of the box on the whole image's grid."""
-        whole = np.full(self.grid.shape, around, dtype=np.float32)
-        whole[self.box] = values
-        write_volume(path, whole, self.grid.affine)
-
-    def write_mask(self, labels: npt.NDArray[np.uint8], path: Path) -> None:
-        """Write the mask with nnU-Net's own writer."""
-        whole = np.zeros(self.grid.shape, dtype=np.uint8)
-        whole[self.box] = labels
-        with whole_file(path) as partial:
-            self.plans.image_reader_writer_class().write_seg(whole.transpose(2, 1, 0), str(partial), self.properties)
+    sums: list[VoxelUncertainty]
+    variances: list[VarianceParts]
+    masks: list[npt.NDArray[np.uint8]]
+    members: list[npt.NDArray[np.uint8]]
 
 
-def _accumulate(
-    prediction: Prediction, way: _WayBack, settings: ExportSettings
-) -> tuple[list[VoxelUncertainty], list[npt.NDArray[np.uint8]]]:
-    """Sums per lesion type, and the label map of every sample."""
-    sums = [VoxelUncertainty(way.box_grid.shape) for _ in settings.classes]
-    masks = []
-    for log_odds, weight, is_function in _samples(prediction, way):
-        p = [one.add(torch.from_numpy(z), weight) for one, z in zip(sums, log_odds, strict=True)]
+def _accumulate(prediction: Prediction, way: WayBack, settings: ExportSettings) -> _Sampled:
+    shape, asked = way.box_grid.shape, settings.splits_variance
+    kept = _Sampled(
+        [VoxelUncertainty(shape) for _ in settings.classes],
+        [VarianceParts(shape) for _ in settings.classes if asked],
+        [],
+        [],
+    )
+    for number, (log_odds, weight, is_function) in enumerate(_samples(prediction, way)):
+        p = [one.add(torch.from_numpy(z), weight) for one, z in zip(kept.sums, log_odds, strict=True)]
         if is_function:
-            masks.append(_labels(np.stack([one.numpy() for one in p]), settings))
-    return sums, masks
+            _keep(kept, torch.stack(p), number, settings)
+    return kept
 
 
-def _samples(prediction: Prediction, way: _WayBack) -> Iterator[tuple[Float, float, bool]]:
+def _keep(kept: _Sampled, p: torch.Tensor, number: int, settings: ExportSettings) -> None:
+    """Keep what needs to know which sample it is: `p` (T, X, Y, Z) of sample `number`."""
+    fold, within = divmod(number, settings.samples_per_fold)
+    for one, here in zip(kept.variances, p, strict=False):
+        one.add(here, fold, within % settings.flips)
+    kept.masks.append(_labels(p.numpy(), settings, settings.threshold))
+    if settings.member_thresholds:
+        kept.members.append(_labels(p.numpy(), settings, settings.member_thresholds[number]))
+
+
+def _samples(prediction: Prediction, way: WayBack) -> Iterator[tuple[Float, float, bool]]:
     """Log-odds (T, X, Y, Z) of each sample, its weight, and whether lesions of it mean something.
 
     In closed form only moments are known: nodes of a quadrature stand for the samples, and are none of them.
@@ -203,11 +177,62 @@ def _samples(prediction: Prediction, way: _WayBack) -> Iterator[tuple[Float, flo
             yield (here + node * spread).astype(np.float32), weight, False
 
 
-def _labels(probability: Float, settings: ExportSettings) -> npt.NDArray[np.uint8]:
+def _labels(probability: Float, settings: ExportSettings, threshold: float) -> npt.NDArray[np.uint8]:
     """Label map (X, Y, Z) of (T, X, Y, Z): the likeliest lesion type where it exceeds the threshold."""
     values = np.array([value for _, value in settings.classes], dtype=np.uint8)
     best = probability.argmax(axis=0)
-    return np.where(probability.max(axis=0) > settings.threshold, values[best], 0).astype(np.uint8)
+    return np.where(probability.max(axis=0) > threshold, values[best], 0).astype(np.uint8)
+
+
+def _rows(
+    lesions: LabelledLesions,
+    value: int,
+    maps: Mapping[str, Float],
+    sampled: _Sampled,
+    content: Bool,
+    way: WayBack,
+    settings: ExportSettings,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Table of the lesions of one type, and the case's row."""
+    measures = {name: maps[name] for name in MEASURES}
+    masks = [mask == value for mask in sampled.masks]
+    table = lesion_rows(lesions, masks, maps[PROBABILITY], measures, way.box_grid)
+    row = patient_row(lesions, masks, maps[PROBABILITY], measures, content, way.box_grid, settings.minimum_voxels)
+    if sampled.members:
+        members = [mask == value for mask in sampled.members]
+        table["lsu_plus"], row["psu_plus"] = structural_uncertainty(lesions, members, settings.minimum_voxels)
+    return table, {"n_samples": float(len(masks)), **row}
+
+
+def _write_maps(
+    case: ImageCase, lesion_type: str, maps: Mapping[str, Float], way: WayBack, settings: ExportSettings
+) -> None:
+    suffix = "" if len(settings.classes) == 1 else f"_{lesion_type}"
+    for name in (PROBABILITY, *settings.maps):
+        if name in maps:
+            way.write_map(maps[name], settings.out / name / f"{case.case_id}{suffix}.nii.gz", outside(name))
+
+
+def _draw(
+    case: ImageCase,
+    background: npt.NDArray[Any],
+    labels: npt.NDArray[np.uint8],
+    sampled: _Sampled,
+    lesions: pd.DataFrame,
+    way: WayBack,
+    settings: ExportSettings,
+) -> None:
+    draw_mosaic(
+        settings.out / QC / f"{case.case_id}.png",
+        background,
+        labels,
+        # the total uncertainty of the mean prediction: the one measure that a single sample has as well
+        sampled.sums[0].measures()["entropy"],
+        lesions,
+        way.box_grid,
+        f"{case.case_id}: {settings.rater}" + (f", {settings.note} data" if settings.note else ""),
+        settings.samples_note,
+    )
 
 
 def _write_rows(case: ImageCase, lesions: pd.DataFrame, rows: list[dict[str, Any]], settings: ExportSettings) -> None:
@@ -221,6 +246,7 @@ def _write_rows(case: ImageCase, lesions: pd.DataFrame, rows: list[dict[str, Any
         tables.write_table(of_case.assign(data_note=settings.note), folder / "cases.csv")
 
 
-def files_of(case_id: str, settings: ExportSettings) -> Mapping[str, Path]:
-    """The files that a finished case has, besides maps of several lesion types."""
-    return {"mask": settings.out / f"{case_id}.nii.gz", "rows": settings.out / DONE / case_id / "cases.csv"}
+def is_done(case_id: str, settings: ExportSettings) -> bool:
+    """Whether a case's files are all there: its rows are written last."""
+    files = (settings.out / f"{case_id}.nii.gz", settings.out / DONE / case_id / "cases.csv")
+    return all(path.exists() for path in files)

@@ -1,6 +1,7 @@
 """A trained model folder of nnU-Net, opened without running code that a checkpoint may carry."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
-from nnunet_ms.errors import ModelError, one_line
+from nnunet_ms.errors import ModelError, NnunetMsError, SettingsError, one_line
 from nnunet_ms.trainers.networks.blocks import LesionNetwork
 
 # what nnU-Net's own checkpoints hold besides tensors and plain values: logged numbers of numpy
@@ -100,9 +101,9 @@ def open_model(
     trainer = trainer or str(loaded[0]["trainer_name"])
     for path, one in zip(paths, loaded, strict=True):
         _check_trainer(path, one, trainer)
-    configuration_name = str(loaded[0]["init_args"]["configuration"])
     plans = PlansManager(plans_json)
-    configuration, labels = plans.get_configuration(configuration_name), plans.get_label_manager(dataset_json)
+    configuration = plans.get_configuration(str(loaded[0]["init_args"]["configuration"]))
+    labels = plans.get_label_manager(dataset_json)
     _check_supported(folder, plans_json, configuration, labels, dataset_json)
     network = _build(trainer, plans, configuration, labels, dataset_json)
     for path, one in zip(paths, loaded, strict=True):
@@ -232,3 +233,24 @@ def _check_weights(network: nn.Module, weights: dict[str, torch.Tensor], path: P
             f"{differing[0]}: expected {expected.get(differing[0])}, found {found.get(differing[0])}. "
             "Do the plans belong to this training?"
         )
+
+
+def model_folder(dataset: str, trainer: str, plans: str, configuration: str) -> Path:
+    """Folder of a model below nnU-Net's results.
+
+    Raises
+    ------
+    NnunetMsError
+        If `nnUNet_results` is not set, or no or several datasets have this id.
+    """
+    results = os.environ.get("nnUNet_results")  # noqa: SIM112 - nnU-Net's name
+    if not results:
+        raise SettingsError(
+            "nnUNet_results: expected nnU-Net's results folder in the environment, found none. Set it, or use -m."
+        )
+    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
+    found = sorted(path for path in Path(results).glob(pattern) if path.is_dir())
+    if len(found) != 1:
+        there = sorted(path.name for path in Path(results).glob("Dataset*"))
+        raise NnunetMsError(f"{results}: expected one folder {pattern}, found {len(found)} ({there}). Check -d.")
+    return found[0] / f"{trainer}__{plans}__{configuration}"

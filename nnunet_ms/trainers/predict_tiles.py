@@ -137,6 +137,11 @@ class TileRunner:
         )
         patch = tuple(int(n) for n in self.model.configuration.patch_size)
         padded, inside = pad_nd_image(data, patch, "constant", {"value": 0}, True, None)  # noqa: FBT003 - their order
+        total = self._mean_over_tiles(passes, padded, patch)[(slice(None), slice(None), *inside[1:])]
+        return (total[:-1], total[-1]) if self.sampling.deterministic else (total, total[-1])
+
+    def _mean_over_tiles(self, passes: "_Passes", padded: torch.Tensor, patch: tuple[int, ...]) -> torch.Tensor:
+        """Rows of all tiles, averaged with nnU-Net's weights: (n, T, Z, Y, X)."""
         shape = tuple(int(n) for n in padded.shape[1:])
         gaussian = compute_gaussian(patch, 1.0 / 8, 10, torch.float32, torch.device("cpu"))
         total: torch.Tensor | None = None
@@ -148,9 +153,7 @@ class TileRunner:
             total[(slice(None), slice(None), *where)] += values * gaussian
             weight[where] += gaussian
         assert total is not None
-        total /= weight
-        total = total[(slice(None), slice(None), *inside[1:])]
-        return (total[:-1], total[-1]) if self.sampling.deterministic else (total, total[-1])
+        return total.div_(weight)
 
     def _tile(self, passes: "_Passes", tile: torch.Tensor) -> torch.Tensor:
         while True:

@@ -33,6 +33,7 @@ MEASURES = (
     "variance",
     "negated_confidence",
 )
+PARTS = ("variance_folds", "variance_flips", "variance_masks")  # of the variance, see `VarianceParts`
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -96,6 +97,60 @@ class VoxelUncertainty:
             "negated_confidence": -torch.maximum(p, 1 - p),
         }
         return {name: value.numpy() for name, value in result.items()}
+
+
+class VarianceParts:
+    """Variance of equally weighted samples by where it comes from; the parts add up to `variance`.
+
+    `variance_folds` is that of the folds' means, `variance_flips` that of the mirrorings' means within folds, and
+    `variance_masks` what is left within one mirroring of one fold. With n samples per mirroring, `variance_flips` holds
+    one n-th of the variance that masks alone would give, since a mean of few samples varies too. Memory: 4 bytes per
+    voxel and mirroring, and 20.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of every sample.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.count = 0
+        self.fold = -1
+        self.flips: dict[int, tuple[int, torch.Tensor]] = {}
+        names = ("sum", "square", "of_flips", "of_folds")
+        self.sums = {name: torch.zeros(shape, dtype=torch.float32) for name in names}
+
+    def add(self, p: torch.Tensor, fold: int, flip: int) -> None:
+        """Add one sample's probabilities (`shape`); the samples of a fold come one after the other."""
+        if fold != self.fold:
+            self._close()
+            self.fold = fold
+        count, total = self.flips.get(flip, (0, torch.zeros_like(p)))
+        self.flips[flip] = (count + 1, total + p)
+        self.count += 1
+        self.sums["sum"] += p
+        self.sums["square"] += p * p
+
+    def parts(self) -> dict[str, FloatArray]:
+        """The `PARTS`, float32, >= 0."""
+        self._close()
+        mean = {name: total / self.count for name, total in self.sums.items()}
+        values = (
+            mean["of_folds"] - mean["sum"].square(),
+            mean["of_flips"] - mean["of_folds"],
+            mean["square"] - mean["of_flips"],
+        )
+        return {name: value.clamp(min=0).numpy() for name, value in zip(PARTS, values, strict=True)}
+
+    def _close(self) -> None:
+        """Add the squares of a finished fold's sums, each over its number of samples."""
+        if not self.flips:
+            return
+        for count, total in self.flips.values():
+            self.sums["of_flips"] += total.square() / count
+        of_fold = torch.stack([total for _, total in self.flips.values()]).sum(0)
+        self.sums["of_folds"] += of_fold.square() / sum(count for count, _ in self.flips.values())
+        self.flips = {}
 
 
 def binary_entropy(p: torch.Tensor) -> torch.Tensor:

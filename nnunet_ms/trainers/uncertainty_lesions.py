@@ -3,6 +3,7 @@
 - Lesion structural uncertainty, LSU = 1 - mean over samples of max over the sample's lesions of
   IoU(lesion, that) [1]_.
 - Patient structural uncertainty, PSU = 1 - mean over samples of IoU(mask, the sample's mask) [1]_.
+- LSU+ and PSU+: the same with a threshold for each member of the ensemble, here each fold, fitted elsewhere [1]_.
 - For each voxel measure: its mean over the lesion, the mean of its logarithm, and the sum of its logarithm [2]_. The
   sum grows with the lesion's size. Logarithms are of max(|value|, 1e-12).
 
@@ -79,6 +80,18 @@ def patient_structural_uncertainty(mask: BoolArray, samples: Sequence[BoolArray]
     if len(samples) < 2:
         return float("nan")
     return float(1 - np.mean([_iou(mask, sample) for sample in samples]))
+
+
+def structural_uncertainty(
+    lesions: LabelledLesions, samples: Sequence[BoolArray], minimum_voxels: int = MINIMUM_VOXELS
+) -> tuple[Array, float]:
+    """LSU of each lesion (L,), and PSU with every sample's mask under the size filter of the mask.
+
+    With samples binarised at thresholds of their own, these are LSU+ and PSU+ of [1]_.
+    """
+    sizeable = [label_lesions(sample, minimum_voxels).labels > 0 for sample in samples]
+    psu = patient_structural_uncertainty(lesions.labels > 0, sizeable)
+    return lesion_structural_uncertainty(lesions, samples), psu
 
 
 def lesion_rows(

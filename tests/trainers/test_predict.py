@@ -3,19 +3,20 @@
 import json
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunet_ms.errors import ModelError, SettingsError
+from nnunet_ms.errors import ModelError
 from nnunet_ms.images import read_mask, read_volume, same_grid
 from nnunet_ms.tables import CASES, LESIONS, read_table
-from nnunet_ms.trainers import predict as recipe
-from nnunet_ms.trainers.predict import PredictSettings, predict
+from nnunet_ms.trainers.predict import predict
 from nnunet_ms.trainers.predict_cli import main
 from nnunet_ms.trainers.predict_model import open_model
+from nnunet_ms.trainers.predict_settings import PredictSettings
 from tests.trainers.tiny_model import write_images
 
 CPU = torch.device("cpu")
@@ -113,11 +114,16 @@ def test_other_processes_write_the_same_files(command, sampled, tmp_path, where)
 
 
 def test_one_bad_case_is_listed_and_the_others_go_on(command, tmp_path, capsys):
-    images = write_images(tmp_path / "images", ("bad", "good"))
+    images = write_images(tmp_path / "images", ("bad", "few", "good", "void"))
     (images / "bad_0001.nii.gz").write_bytes(b"no image")
+    (images / "few_0001.nii.gz").unlink()
+    nib.save(nib.Nifti1Image(np.zeros((0, 4, 4), np.float32), np.eye(4)), images / "void_0002.nii.gz")
     assert command(tmp_path / "out", "--mc-samples", "0", images=images, folds=("0",)) == 1
-    assert "case bad: " in capsys.readouterr().err
-    assert list(pd.read_csv(tmp_path / "out" / "failures.csv")["case_id"]) == ["bad"]
+    error = capsys.readouterr().err
+    assert "case bad: " in error
+    assert "case few: expected channels 0000 (t1), 0001 (flair), 0002 (t2)" in error
+    assert "void_0002.nii.gz: expected voxels, found an image of shape (0, 4, 4)" in error
+    assert list(pd.read_csv(tmp_path / "out" / "failures.csv")["case_id"]) == ["bad", "few", "void"]
     assert list(pd.read_csv(tmp_path / "out" / "cases.csv")["case_id"]) == ["good"]
     assert (tmp_path / "out" / "good.nii.gz").is_file()
     assert not (tmp_path / "out" / "bad.nii.gz").exists()
@@ -130,37 +136,45 @@ def test_nothing_that_works_leaves_nothing(command, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-f", "0", "1", "2"), "expected checkpoint_final.pth of different folds ['0', '1', '2'], found folds"),
+        (("-tr", "nnUNetTrainer"), "expected a checkpoint of nnUNetTrainer, found one of nnUNetTrainerMSMultiArmTiny"),
+        (("--fold-thresholds", "0.4"), "--fold-thresholds: expected 2 numbers, one per fold"),
+    ],
+)
+def test_a_model_that_does_not_fit_writes_nothing(command, tmp_path, capsys, options, message):
+    assert command(tmp_path / "out", "--mc-samples", "0", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_thresholds_of_folds_give_lsu_plus_and_the_variance_is_split(command, sampled, tmp_path):
+    # Oracle: with the mask's own threshold in every fold LSU+ is LSU; a low one changes it and nothing else
+    maps = ("--maps", "variance_folds,variance_flips,variance_masks")
+    options = ("--mc-samples", "4", "--dropout", "0.3", "--rater", "net", *maps, "--fold-thresholds")
+    before = pd.read_csv(sampled / "lesions.csv")
+    for name, thresholds in {"same": ("0.5", "0.5"), "other": ("0.5", "0.2")}.items():
+        assert command(tmp_path / name, *options, *thresholds) == 0
+    same, other = (pd.read_csv(tmp_path / name / "lesions.csv") for name in ("same", "other"))
+    assert same["lsu_plus"].tolist() == same["uncertainty"].tolist() == before["uncertainty"].tolist()
+    assert other["uncertainty"].tolist() == before["uncertainty"].tolist()
+    assert (other["lsu_plus"] != other["uncertainty"]).any()
+    cases = pd.read_csv(tmp_path / "same" / "cases.csv")
+    assert cases["psu_plus"].tolist() == cases["psu"].tolist()
+    # the parts of the variance add up to it; without mirroring none of it comes from there
+    folds, flips, masks = (
+        read_volume(tmp_path / "same" / f"variance_{name}" / "a_1.nii.gz").data for name in ("folds", "flips", "masks")
+    )
+    total = read_volume(sampled / "variance" / "a_1.nii.gz").data
+    assert np.allclose(folds + flips + masks, total, atol=1e-5)
+    assert flips.max() < 1e-6
+    assert min(folds.max(), masks.max()) > 1e-3
+
+
 def test_nothing_to_sample_is_refused_with_the_ways_out(model_folder, image_folder, tmp_path):
     model = open_model(model_folder, ("0",))
     with pytest.raises(ModelError, match=r"trained with dropout probability 0.*--dropout 0\.1.*--mc-samples 0"):
         predict(model, PredictSettings(image_folder, tmp_path / "out"), CPU)
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("dropout", 1.0), ("threshold", 0.0), ("step_size", 2.0), ("samples", -1)]
-)
-def test_numbers_outside_their_range(model_folder, image_folder, tmp_path, field, value):
-    model = open_model(model_folder, ("0",))
-    with pytest.raises(SettingsError, match="expected"):
-        predict(model, PredictSettings(image_folder, tmp_path / "out", **{field: value}), CPU)
-
-
-def test_a_folder_with_other_files_is_refused(command, tmp_path, capsys):
-    (tmp_path / "letter.txt").touch()
-    assert command(tmp_path, "--mc-samples", "0") == 2
-    assert "expected an empty folder, found letter.txt" in capsys.readouterr().err
-
-
-def test_models_are_found_below_nnunets_results(model_folder, monkeypatch):
-    from nnunet_ms.errors import NnunetMsError
-
-    monkeypatch.setenv("nnUNet_results", str(model_folder.parents[1]))
-    parts = model_folder.name.split("__")
-    find = recipe.model_folder
-    assert find("1", *parts) == find("Dataset001_Test", *parts) == model_folder
-    with pytest.raises(NnunetMsError, match=r"expected one folder Dataset007_\*, found 0"):
-        find("7", *parts)
-    monkeypatch.delenv("nnUNet_results")
-    with pytest.raises(SettingsError, match="nnUNet_results: expected nnU-Net's results folder"):
-        find("1", *parts)

@@ -59,6 +59,7 @@ def test_folders_without_images(model, tmp_path):
         ((20, 26, 11), 0, "expected intensities, found 0 in every voxel"),
         ((20, 26, 12), 1, "expected the grid of"),
         ((20, 26, 11), np.nan, "expected finite voxels"),
+        ((20, 26, 11, 2), 1, "expected a 3-D image"),
     ],
 )
 def test_images_that_cannot_be_predicted(model, tmp_path, shape, value, message):

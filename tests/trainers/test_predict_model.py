@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from nnunet_ms.errors import ModelError
+from nnunet_ms.errors import ModelError, NnunetMsError, SettingsError
+from nnunet_ms.trainers import predict_model
 from nnunet_ms.trainers.predict_model import Model, load_checkpoint, open_model
 
 
@@ -99,3 +100,15 @@ def test_log_odds_of_a_softmax(heads):
     logits = torch.randn(3, heads, 2, 2, 2, dtype=torch.float64)
     p = torch.softmax(logits, 1)[:, 1:]
     assert torch.allclose(model.log_odds(logits), torch.log(p / (1 - p)))
+
+
+def test_models_are_found_below_nnunets_results(model_folder, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", str(model_folder.parents[1]))
+    parts = model_folder.name.split("__")
+    find = predict_model.model_folder
+    assert find("1", *parts) == find("Dataset001_Test", *parts) == model_folder
+    with pytest.raises(NnunetMsError, match=r"expected one folder Dataset007_\*, found 0"):
+        find("7", *parts)
+    monkeypatch.delenv("nnUNet_results")
+    with pytest.raises(SettingsError, match="nnUNet_results: expected nnU-Net's results folder"):
+        find("1", *parts)

@@ -105,6 +105,26 @@ def test_out_of_memory_gives_way_to_fewer_samples_and_then_to_the_cpu(model, mon
     assert runner.notes == [f"GPU memory too small: {n} samples at once from here on" for n in (4, 2)]
 
 
+def test_too_little_memory_for_two_samples_goes_on_on_the_cpu(model, monkeypatch, data):
+    one = replace(model, folds=("0",), weights=model.weights[:1])
+    runner = TileRunner(one, Sampling(samples=2, site="last", probability=0.3), CPU, at_once=2)
+    expected = runner.predict(data).log_odds
+    from nnunet_ms.trainers.networks.sampling import SplitForward
+
+    samples, calls = SplitForward.samples, []
+
+    def small_once(self, x, masks, at_once):
+        calls.append(at_once)
+        if len(calls) == 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return samples(self, x, masks, at_once)
+
+    monkeypatch.setattr(SplitForward, "samples", small_once)
+    assert torch.equal(torch.from_numpy(runner.predict(data).log_odds), torch.from_numpy(expected))
+    (note,) = runner.notes
+    assert note.endswith("on the CPU from here on (-device cpu)")
+
+
 def test_out_of_memory_on_the_cpu_says_what_to_do(model, monkeypatch, data):
     from nnunet_ms.trainers import predict_tiles
 

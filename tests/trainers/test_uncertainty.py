@@ -1,12 +1,20 @@
 """Oracles: the definitions with numpy in double precision, and inequalities of information theory."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunet_ms.trainers.uncertainty import MEASURES, VoxelUncertainty, binary_entropy, outside
+from nnunet_ms.trainers.uncertainty import (
+    MEASURES,
+    PARTS,
+    VarianceParts,
+    VoxelUncertainty,
+    binary_entropy,
+    outside,
+)
 
 DISAGREEMENT = ("mutual_information", "epkl", "rmi", "variance")
 
@@ -88,6 +96,25 @@ def test_weights_count_as_repetitions():
     repeated = uncertainty_of(z[[0, 1, 1, 2, 2, 2]]).measures()
     for name in MEASURES:
         assert np.allclose(weighted[name], repeated[name], atol=1e-6)
+
+
+def test_parts_of_the_variance_are_those_of_an_analysis_of_variance():
+    # Oracle: means of groups by pandas, on numbers of samples that are not equal; and the parts' sum is the variance.
+    z = logits(13, 40)
+    p = 1 / (1 + np.exp(-z.astype(np.float64)))
+    folds, flips = np.repeat([0, 1], [8, 5]), np.r_[np.arange(8) % 3, np.arange(5) % 3]
+    parts = VarianceParts((40,))
+    for sample, fold, flip in zip(p, folds, flips, strict=True):
+        parts.add(torch.from_numpy(sample.astype(np.float32)), int(fold), int(flip))
+    frame = pd.DataFrame(p)
+    of_folds = frame.groupby(folds).transform("mean").to_numpy()
+    of_flips = frame.groupby([folds, flips]).transform("mean").to_numpy()
+    expected = (of_folds.var(0), (of_flips - of_folds).var(0), (p - of_flips).var(0))
+    found = parts.parts()
+    assert list(found) == list(PARTS)
+    for name, value in zip(PARTS, expected, strict=True):
+        assert np.allclose(found[name], value, atol=1e-6), name
+    assert np.allclose(sum(found.values()), p.var(0), atol=1e-6)
 
 
 def test_confident_logits_stay_finite():

@@ -1,0 +1,107 @@
+"""The output folder of `nnunet-ms-predict`: whose it is, what it was made with, and the tables of all its cases."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nnunet_ms import tables
+from nnunet_ms.errors import SettingsError
+from nnunet_ms.outputs import whole_file
+from nnunet_ms.parallel import Failure
+from nnunet_ms.trainers.predict_cases import ImageCase
+from nnunet_ms.trainers.predict_export import DONE
+from nnunet_ms.trainers.predict_model import Model
+from nnunet_ms.trainers.predict_settings import PredictSettings, lesion_types
+from nnunet_ms.trainers.predict_tiles import Sampling
+
+RECORD, SPOOL = "prediction.json", ".spool"
+FAILURES = tables.Table("failures", (tables.Column("case_id"), tables.Column("reason")), key=("case_id",))
+
+
+def record_of(model: Model, settings: PredictSettings, sampling: Sampling, total: int) -> dict[str, Any]:
+    """Everything that the numbers depend on, for prediction.json."""
+    return {
+        "model": model.folder.name,
+        "dataset": model.folder.parent.name,
+        "trainer": model.trainer,
+        "folds": list(model.folds),
+        "sampling": asdict(sampling),
+        "samples": total,
+        "threshold": settings.threshold,
+        "fold_thresholds": list(settings.fold_thresholds),
+        "minimum_voxels": settings.minimum_voxels,
+        "maps": list(settings.maps),
+        "lesion_types": [name for name, _ in lesion_types(model, settings.lesion_type)],
+        "rater": settings.rater,
+        "data_note": settings.note,
+        "average": "probabilities over samples and folds; logits over tiles",
+        "versions": {name: version(name) for name in ("nnunet-ms", "nnunetv2", "torch")},
+    }
+
+
+def claim(settings: PredictSettings, record: dict[str, Any]) -> None:
+    """Make the folder ours, or find that it is, with the same settings.
+
+    Raises
+    ------
+    SettingsError
+        If it holds something else, or a prediction with other settings, or one that was not asked to go on.
+    """
+    out, path = settings.out, settings.out / RECORD
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out}: expected a folder or nothing, found a file. Choose another -o.")
+    there = sorted(item.name for item in out.iterdir()) if out.exists() else []
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if there and (not settings.resume or earlier is None):
+        raise SettingsError(
+            f"{out}: expected an empty folder, found {', '.join(there[:3])}. Choose another -o"
+            + (", or go on with --continue." if earlier else ".")
+        )
+    if earlier is not None:
+        _check_same_settings(path, earlier, record)
+    shutil.rmtree(out / SPOOL, ignore_errors=True)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _check_same_settings(path: Path, earlier: dict[str, Any], record: dict[str, Any]) -> None:
+    differing = sorted(key for key in record if earlier.get(key) != record[key])
+    if differing:
+        raise SettingsError(
+            f"{path}: --continue expects the settings of the earlier run, found other {', '.join(differing)}. "
+            "Repeat the earlier options, or choose another -o."
+        )
+
+
+def withdraw(out: Path) -> None:
+    """Leave nothing of a run in which no case worked."""
+    (out / RECORD).unlink(missing_ok=True)
+    shutil.rmtree(out / SPOOL, ignore_errors=True)
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()
+
+
+def collect(
+    finished: Sequence[ImageCase], failures: Sequence[Failure], settings: PredictSettings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put the tables of all finished cases together, write them, and return those of lesions and of cases."""
+    parts = {
+        name: [pd.read_csv(settings.out / DONE / case.case_id / f"{name}.csv", dtype=_TEXT) for case in finished]
+        for name in ("lesions", "cases")
+    }
+    # cases without lesions give empty tables, whose columns have no type of their own
+    lesions = pd.concat([part for part in parts["lesions"] if len(part)] or parts["lesions"][:1], ignore_index=True)
+    cases = pd.concat(parts["cases"], ignore_index=True)
+    bad = pd.DataFrame([(failure.case, failure.reason) for failure in failures], columns=FAILURES.names)
+    for name, frame in {"lesions": lesions, "cases": cases, "failures": bad}.items():
+        tables.write_table(frame, settings.out / f"{name}.csv")
+    return lesions, cases
+
+
+_TEXT = dict.fromkeys(("case_id", "patient_id", "visit", "rater", "lesion_type", "data_note"), str)
