@@ -148,7 +148,9 @@ def _lesion_auc(arguments: argparse.Namespace, scores: dict[str, Path]) -> int:
         who = row.rater if row.versus is None else f"{row.rater} - {row.versus}"
         limits = "" if math.isnan(row.low) else f"  ({row.low:.3f} to {row.high:.3f})"
         numbers = f"{row.n_lesions} lesions, {row.n_false} false"
-        print(f"  {row.lesion_type:<16}{row.size:<7}{who:<26}{row.stat_name:<15}{_number(row.stat):>7}{limits}  {numbers}")
+        print(
+            f"  {row.lesion_type:<16}{row.size:<7}{who:<26}{row.stat_name:<15}{_number(row.stat):>7}{limits}  {numbers}"
+        )
     report_failures(found.failures, PROGRAM)
     return SOME_CASES_FAILED if found.failures else OK
 

@@ -1,7 +1,7 @@
 """Lesion-level ROC curves by lesion type and size, and models compared: `nnunet-ms-evaluate --lesion-auc`.
 
-Sizes: up to 0.06 mL (`small`), above (`large`), and all; of a reference lesion its own volume, of a false candidate that
-of the component. 0.06 mL is the border that Krishnan et al., Radiology 2022, give for enhancing lesions. Written:
+Sizes: up to 0.06 mL (`small`), above (`large`), and all; of a reference lesion its own volume, of a false candidate
+that of the component. 0.06 mL is the border that Krishnan et al., Radiology 2022, give for enhancing lesions. Written:
 
 ========================  =================================================================================
 `lesion_candidates.csv`   every candidate with its score, see `lesion_candidates`

@@ -38,7 +38,7 @@ class AucDifference:
 
 
 def auc(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
-    """Probability that a positive scores higher than a negative, ties counting one half; NaN when one kind is absent."""
+    """Probability that a positive scores higher than a negative, ties one half; NaN when one kind is absent."""
     x, y = np.asarray(positive, float), np.asarray(negative, float)
     return float(_placements(x, y)[0].mean()) if x.size and y.size else NAN
 
@@ -136,9 +136,7 @@ def _wins_by_patient(scores: Scores) -> tuple[Floats, Floats, Floats]:
     return wins, counts[0], counts[1]
 
 
-def _interval(
-    wins: Floats, positives: Floats, negatives: Floats, replicates: int, seed: int
-) -> tuple[float, float]:
+def _interval(wins: Floats, positives: Floats, negatives: Floats, replicates: int, seed: int) -> tuple[float, float]:
     n = positives.size
     if n < MINIMUM_PATIENTS:
         return UNKNOWN

@@ -25,6 +25,7 @@ from nnunet_ms.analysis.report.blocks import (
     rater_table,
     truth_cell,
 )
+from nnunet_ms.analysis.report.t1_block import t1_volume_block
 from nnunet_ms.analysis.tidy import contrast_text, select, week_text
 from nnunet_ms.analysis.trial_data import TrialData
 from nnunet_ms.tables import REFERENCE
@@ -42,6 +43,7 @@ def effect_blocks(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[s
     blocks = [_count_block(trial, endpoints, e, figures) for e in lesion_counts.ENDPOINTS if e.name in there]
     if trial.assessments is not None:
         blocks += [_arm_block(trial, endpoints, outcome, figures) for outcome in trial.settings.outcomes]
+    blocks += t1_volume_block(trial, endpoints)
     if effect_agreement.ENDPOINT in there:
         blocks.append(_agreement_block(endpoints, figures))
     if "multiplicity" in there:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -42,8 +44,8 @@ def branch_by_hand(channels_in, f):
         return convolution(into, out, 9) + convolution(out, out, 27) + 4 * out + shortcut
 
     encoder = block(channels_in, f[0]) + sum(block(width, width) for width in f[1:])
-    downs = sum(convolution(a, b, 27) + 2 * b for a, b in zip(f, f[1:], strict=False))
-    ups = sum(convolution(b, a, 1) + 2 * a for a, b in zip(f, f[1:], strict=False))
+    downs = sum(convolution(a, b, 27) + 2 * b for a, b in pairwise(f))
+    ups = sum(convolution(b, a, 1) + 2 * a for a, b in pairwise(f))
     return encoder + downs + ups + sum(block(2 * width, width) for width in f[:-1]) + sum(w + 1 for w in f[:-1])
 
 
