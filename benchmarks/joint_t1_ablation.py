@@ -12,8 +12,10 @@ without mirroring and without dropout, the numbers from `nnunet-ms-evaluate` (ru
     python benchmarks/joint_t1_ablation.py --work runs/joint_t1
     python benchmarks/joint_t1_ablation.py --work runs/joint_t1_gpu --full --grid trial --device cuda   # longer
 
-Finished steps are not repeated, and an interrupted training goes on from its checkpoint. The tables go to stdout and
-to `--results`; with `--score-only` from what is finished.
+Finished steps are not repeated, and an interrupted training goes on from its checkpoint; `--score-only` makes tables
+of what is finished. Written: every number of every model with its bootstrap interval over patients
+(`joint_t1_ablation.csv`), differences of AUC with DeLong's test (`joint_t1_against_individual.csv`), and means over
+the seeds (`joint_t1_means.csv`). Candidates of the ROC curves are components of probability above 0.1.
 """
 
 import argparse
@@ -42,6 +44,9 @@ VARIANTS = {
 }
 METRICS = ("dice", "ltpr", "lfpr", "r_vol")
 RULE = "krishnan2023"
+STATISTICS = ("ltpr", "lfpr", "lesion_dice", "auc", "auc_common")  # by size
+NUMBERS = ("value", "low", "high")
+CANDIDATE = 0.1  # probability of candidates: at the masks' 0.5 there is hardly a false enhancing component
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, table in tables.items():
         args.results.mkdir(parents=True, exist_ok=True)
         table.to_csv(args.results / f"joint_t1_{name}.csv", index=False)
-        print(f"\n{name}\n{table.to_string(index=False, float_format='{:.3f}'.format)}")
+    print(tables["means"].to_string(index=False, float_format="{:.3f}".format))
     return 0
 
 
@@ -182,29 +187,44 @@ def predict(args: argparse.Namespace, seed: int, variant: str) -> None:
 
 
 def score(args: argparse.Namespace, models: Sequence[tuple[int, str]]) -> dict[str, pd.DataFrame]:
-    """Tables of the finished models: one row per model and lesion type, their means, and joint against individual."""
-    agreement, auc = [], []
+    """Tables of the finished models: every number per model, and every variant against individual training."""
+    values, differences = [], []
     for seed in sorted({seed for seed, _ in models}):
-        here = [variant for at, variant in models if at == seed]
-        out = args.work / "evaluation" / f"seed{seed}"
-        folders = [f"--predictions={variant}={masks(args, seed, variant)}" for variant in here]
-        scores = [f"--lesion-auc={variant}={masks(args, seed, variant) / 'probability'}" for variant in here]
-        cases = args.work / "raw" / dataset() / "cases.csv"
-        options = ("--references", args.work / "raw" / dataset() / "labelsTs", "--cases", cases, "--rules", RULE)
-        labels = ("--labels", "t1_unenhancing=1,t1_enhancing=2", "--data-note", "simulated", "-o", out)
-        call(args, script("nnunet-ms-evaluate", *folders, *scores, *options, *labels))
-        agreement.append(pd.read_csv(out / "agreement.csv").assign(seed=seed))
-        auc.append(pd.read_csv(out / "lesion_auc" / "lesion_auc.csv").assign(seed=seed))
-    every = pd.concat(agreement)
-    every = every[every["metric"].isin(METRICS)]
-    wide = every.pivot_table(index=["lesion_type", "rater", "seed"], columns="metric", values="mean").reset_index()
-    return {"ablation": wide.merge(_auc_columns(pd.concat(auc)), how="left"), "auc": pd.concat(auc)}
+        out = evaluate(args, seed, [variant for at, variant in models if at == seed])
+        agreement, auc = pd.read_csv(out / "agreement.csv"), pd.read_csv(out / "lesion_auc" / "lesion_auc.csv")
+        agreement = agreement[agreement["metric"].isin(METRICS)].rename(columns={"mean": "value"})
+        single = auc[auc["versus"].isna() & auc["stat_name"].isin(STATISTICS)]
+        single = single.assign(metric=single["stat_name"] + "_" + single["size"], value=single["stat"])
+        values.append(pd.concat([agreement, single])[["lesion_type", "rater", "metric", *NUMBERS]].assign(seed=seed))
+        differences.append(auc[auc["versus"] == "individual"].assign(seed=seed))
+    ablation = pd.concat(values).sort_values(["lesion_type", "metric", "seed"], kind="stable")
+    columns = [
+        "lesion_type",
+        "size",
+        "rater",
+        "versus",
+        "stat_name",
+        "stat",
+        "low",
+        "high",
+        "n_lesions",
+        "n_false",
+        "seed",
+    ]
+    against = pd.concat(differences)[columns] if differences else pd.DataFrame(columns=columns)
+    means = ablation.pivot_table(index=["lesion_type", "metric"], columns="rater", values="value").reset_index()
+    return {"ablation": ablation, "against_individual": against, "means": means}
 
 
-def _auc_columns(auc: pd.DataFrame) -> pd.DataFrame:
-    own = auc[auc["stat_name"] == "auc"]
-    wide = own.pivot_table(index=["lesion_type", "rater", "seed"], columns="size", values="stat").reset_index()
-    return wide.rename(columns={name: f"auc_{name}" for name in ("small", "large", "all")})
+def evaluate(args: argparse.Namespace, seed: int, variants: Sequence[str]) -> Path:
+    """Evaluate all models of one seed together."""
+    out, raw = args.work / "evaluation" / f"seed{seed}", args.work / "raw" / dataset()
+    folders = [f"--predictions={variant}={masks(args, seed, variant)}" for variant in variants]
+    folders += [f"--lesion-auc={variant}={masks(args, seed, variant) / 'probability'}" for variant in variants]
+    options = ("--references", raw / "labelsTs", "--cases", raw / "cases.csv", "--rules", RULE)
+    more = ("--labels", "t1_unenhancing=1,t1_enhancing=2", "--candidate-threshold", CANDIDATE, "-o", out)
+    call(args, script("nnunet-ms-evaluate", *folders, *options, *more, "--data-note", "simulated"))
+    return out
 
 
 def dataset() -> str:

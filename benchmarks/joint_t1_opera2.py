@@ -1,9 +1,9 @@
 """Do the joint model's masks tell the trial's story? Enhancing lesions of a simulated `opera2` trial with images.
 
-The preset `opera2` with images on the demo grid: the first 20 patients train a small joint T1 model, the other 100 are
-the trial. Percent reduction of enhancing lesions at each visit, and the negative binomial rate ratio, from the model's
-masks and from the true masks. Wanted: reductions within 10 points of the truth at each visit, and the same conclusion
-of the test. Simulated data: nothing about patients.
+The preset `opera2` with images on the demo grid: the first 20 patients train a small joint T1 model (or `--model`
+names one, such as the ablation's), the other 100 are the trial. Percent reduction of enhancing lesions at each visit,
+and the negative binomial rate ratio, from the model's masks and from the true masks. Wanted: reductions within 10
+points of the truth at each visit, and the same conclusion of the test. Simulated data: nothing about patients.
 
     python benchmarks/joint_t1_opera2.py --work runs/joint_t1_opera2
 
@@ -59,16 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--patients", type=int, default=100, help="of the trial, besides those that train (%(default)s)"
     )
+    parser.add_argument("--model", type=Path, help="trained model folder, fold `all`, instead of training one")
     parser.add_argument("--epochs", type=int, default=12, help="of 20 iterations (%(default)s)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--until", choices=("plan", "end"), default="end", help="stop after planning")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "joint_t1_opera2.csv")
     args = parser.parse_args(argv)
     args.work = args.work.resolve()
+    args.model = args.model.resolve() if args.model else model_folder(args.work)
     prepare(args)
     if args.until == "plan":
         return 0
-    if not (model_folder(args.work) / "fold_all" / "checkpoint_final.pth").exists():
+    if not (args.model / "fold_all" / "checkpoint_final.pth").exists():
         call(args.work, [sys.executable, __file__, "train", str(args.epochs), args.device])
     analyse(args)
     table = compare(args.work / "report" / "endpoints.csv")
@@ -88,7 +90,8 @@ def prepare(args: argparse.Namespace) -> None:
         tested = ",".join(names(args.patients))
         options = ("--channels", CHANNELS, "--target", TARGET, "--dataset-id", DATASET, "--name", NAME, "--folds", 2)
         call(work, script("nnunet-ms-convert", "trial", trial / "manifest.csv", *options, "--test-patients", tested))
-    if not (work / "preprocessed" / raw(work).name / f"{PLANS}.json").exists():
+    planned = work / "preprocessed" / raw(work).name / f"{PLANS}.json"
+    if args.model == model_folder(work) and not planned.exists():
         call(
             work, script("nnUNetv2_plan_and_preprocess", "-d", DATASET, "-pl", "nnUNetPlannerMS", "-npfp", 1, "-np", 1)
         )
@@ -113,7 +116,7 @@ def analyse(args: argparse.Namespace) -> None:
     work, cases = args.work, raw(args.work) / "cases.csv"
     if not (work / "masks" / "cases.csv").exists():
         options = ("--mc-samples", 0, "--no-tta", "--step-size", 0.75, "--no-pictures", "--rater", "joint_t1")
-        where = ("-m", model_folder(work), "-f", "all", "-i", raw(work) / "imagesTs", "-o", work / "masks")
+        where = ("-m", args.model, "-f", "all", "-i", raw(work) / "imagesTs", "-o", work / "masks")
         more = ("--cases", cases, "-device", args.device, "--continue", "--data-note", "simulated")
         call(work, script("nnunet-ms-predict", *where, *options, *more))
     if not (work / "evaluation" / "visits.csv").exists():

@@ -55,6 +55,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="probability maps of nnunet-ms-predict: ROC curves of lesions by type and size, models compared; "
         "repeat as NAME=DIR, one per model",
     )
+    command.add_argument(
+        "--candidate-threshold",
+        type=_probability,
+        metavar="P",
+        help="with --lesion-auc: candidates are components of probability > P instead of the masks'",
+    )
     _add_folders(command)
     command.add_argument(
         "--qc", type=positive, nargs="?", const=24, default=0, metavar="N", help="draw the N worst cases (%(const)s)"
@@ -141,6 +147,7 @@ def _lesion_auc(arguments: argparse.Namespace, scores: dict[str, Path]) -> int:
         rule=arguments.rules.split(",")[0].strip(),
         workers=arguments.workers,
         note=arguments.data_note,
+        threshold=arguments.candidate_threshold,
     )
     shown = found.statistics[found.statistics["stat_name"].isin(["auc", "auc_difference", "delong_p"])]
     print("ROC of lesions (small: up to 0.06 ml)")
@@ -175,6 +182,13 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
         print(f"  {row.metric:<42}{row.kind:<15}{row.region:<12}{_number(row.value):>7}   n = {row.n} {row.unit}")
     report_failures(evaluation.failures, PROGRAM)
     return SOME_CASES_FAILED if evaluation.failures else OK
+
+
+def _probability(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected 0 < P < 1, found {text}")
+    return value
 
 
 def _predictions(arguments: argparse.Namespace) -> dict[str, Path]:

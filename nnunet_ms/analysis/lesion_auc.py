@@ -4,9 +4,10 @@ Sizes: up to 0.06 mL (`small`), above (`large`), and all; of a reference lesion 
 that of the component. 0.06 mL is the border that Krishnan et al., Radiology 2022, give for enhancing lesions. Written:
 
 ========================  =================================================================================
-`lesion_candidates.csv`   every candidate with its score, see `lesion_candidates`
+`lesion_candidates.csv`   every candidate with its score, see `lesion_candidates`; `components` says of what: of the
+                          `masks`, or of voxels above a lower probability
 `lesion_auc.csv`          `LESION_AUC`: per model `ltpr`, `lfpr` (by the volume of the predicted component) and
-                          `lesion_dice` of all lesions together; `auc` on its own candidates (with DeLong's standard
+                          `lesion_dice` of all lesions of the masks; `auc` on its own candidates (with DeLong's standard
                           error, `auc_se`) and `auc_common` on the common ones; per pair of models `auc_difference` with
                           DeLong's `z` and `p` on the common ones; `low`, `high`: bootstrap over patients
 `roc.svg`, `roc.png`      the curves on own candidates
@@ -15,11 +16,12 @@ that of the component. 0.06 mL is the border that Krishnan et al., Radiology 202
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from nnunet_ms import tables
@@ -46,6 +48,7 @@ from nnunet_ms.tables import REFERENCE, Column, Table
 
 SMALL_ML = 0.06
 SIZES = {"all": (0.0, float("inf")), "small": (0.0, SMALL_ML), "large": (SMALL_ML, float("inf"))}  # (above, up to]
+MASKS = "masks"
 PLACE = ("case_id", "patient_id", "visit", "week", "lesion_type")
 
 LESION_AUC = Table(
@@ -81,18 +84,20 @@ def write_lesion_auc(
     rule: str = "krishnan2023",
     workers: int = 1,
     note: str = "",
+    threshold: float | None = None,
 ) -> LesionAuc:
     """Evaluate as `lesion_auc` does and write everything, complete or not at all; an earlier folder is replaced."""
     from nnunet_ms.analysis.figure_style import save_figure
     from nnunet_ms.analysis.roc_figures import roc_figure
 
-    found = lesion_auc(predictions, probabilities, references, labels, cases, rule, workers, note)
+    found = lesion_auc(predictions, probabilities, references, labels, cases, rule, workers, note, threshold)
     failures = pd.DataFrame([(one.case, one.reason) for one in found.failures], columns=["case_id", "reason"])
     with whole_folder(out, replace=True) as folder:
         tables.write_table(found.candidates, folder / "lesion_candidates.csv")
         tables.write_table(found.statistics, folder / "lesion_auc.csv")
         tables.write_table(failures, folder / "failures.csv")
-        save_figure(roc_figure(found.candidates, rules_by_name([rule])[0], note), folder, "roc")
+        scored = found.candidates[found.candidates["components"] == components_name(threshold)]
+        save_figure(roc_figure(scored, rules_by_name((rule,))[0], note), folder, "roc")
     return found
 
 
@@ -105,6 +110,7 @@ def lesion_auc(
     rule: str = "krishnan2023",
     workers: int = 1,
     note: str = "",
+    threshold: float | None = None,
 ) -> LesionAuc:
     """Score the candidates of every case and compare the models.
 
@@ -125,6 +131,10 @@ def lesion_auc(
         Local processes.
     note : str, optional
         What the data are.
+    threshold : float, optional
+        In (0, 1): ROC curves are of components of voxels with more than this probability, instead of the masks'
+        components. A lower one than the masks' gives more candidates: a model with hardly a false lesion has no ROC
+        curve otherwise.
 
     Raises
     ------
@@ -134,20 +144,33 @@ def lesion_auc(
         If not one case could be evaluated.
     """
     pairing = pair_masks(references, predictions, cases)
-    work = partial(_score_case, probabilities=probabilities, labels=labels, rule=rules_by_name([rule])[0])
+    work = partial(
+        _score_case, probabilities=probabilities, labels=labels, rule=rules_by_name((rule,))[0], threshold=threshold
+    )
     done = map_cases(work, pairing.pairs, lambda files: files.case_id, "score lesions", workers)
     failures = sorted([*pairing.failures, *done.failures], key=lambda failure: failure.case)
     if not done.results:
         listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures[:3])
         raise ImageError(f"none of {len(failures)} cases could be scored. {listed}")
     candidates = pd.concat(done.results, ignore_index=True).assign(rule=rule, data_note=note)
-    rows = [row for name in labels for row in _statistics(candidates, name, list(predictions))]
+    rows = [
+        row for name in labels for row in _statistics(candidates, name, list(predictions), components_name(threshold))
+    ]
     names = [column.name for column in LESION_AUC.columns]
     return LesionAuc(candidates, pd.DataFrame(rows).assign(rule=rule, data_note=note)[names], failures)
 
 
+def components_name(threshold: float | None) -> str:
+    """Name of the components that ROC curves are of."""
+    return MASKS if threshold is None else f"probability > {threshold:g}"
+
+
 def _score_case(
-    files: CaseFiles, probabilities: Mapping[str, Path], labels: Mapping[str, int], rule: Rule
+    files: CaseFiles,
+    probabilities: Mapping[str, Path],
+    labels: Mapping[str, int],
+    rule: Rule,
+    threshold: float | None,
 ) -> pd.DataFrame:
     masks = read_case(files, labels, Extras()).masks
     frames = []
@@ -157,8 +180,13 @@ def _score_case(
             rater: onto_grid(_read_probability(folder, files.case_id, lesion_type, len(labels) == 1), reference)
             for rater, folder in probabilities.items()
         }
-        predicted = {rater: masks[rater][lesion_type] for rater in probabilities}
-        frames.append(case_candidates(reference, predicted, maps, rule).assign(lesion_type=lesion_type))
+        predicted = {MASKS: {rater: masks[rater][lesion_type] for rater in probabilities}}
+        if threshold is not None:
+            above = {rater: replace(m, data=(m.data > threshold).astype(np.uint8)) for rater, m in maps.items()}
+            predicted[components_name(threshold)] = above
+        for components, of_models in predicted.items():
+            scored = case_candidates(reference, of_models, maps, rule)
+            frames.append(scored.assign(lesion_type=lesion_type, components=components))
     place = {"case_id": files.case_id, "patient_id": files.patient_id, "visit": files.visit, "week": files.week}
     every = pd.concat(frames, ignore_index=True).assign(**place)
     return every[[*PLACE, *(name for name in every if name not in PLACE)]]
@@ -175,13 +203,17 @@ def _read_probability(folder: Path, case_id: str, lesion_type: str, single: bool
     return volume
 
 
-def _statistics(candidates: pd.DataFrame, lesion_type: str, raters: Sequence[str]) -> Iterator[dict[str, object]]:
+def _statistics(
+    candidates: pd.DataFrame, lesion_type: str, raters: Sequence[str], components: str
+) -> Iterator[dict[str, object]]:
     of_type = candidates[candidates["lesion_type"] == lesion_type]
     for size, (above, up_to) in SIZES.items():
-        here = of_type[(of_type["volume_ml"] > above) & (of_type["volume_ml"] <= up_to)]
+        of_size = of_type[(of_type["volume_ml"] > above) & (of_type["volume_ml"] <= up_to)]
+        of_masks = of_size[of_size["components"] == MASKS]
+        here = of_size[of_size["components"] == components]
         base: dict[str, object] = {"lesion_type": lesion_type, "size": size}
         for rater in raters:
-            yield from _detection(here[here["rater"] == rater], {**base, "rater": rater, "versus": None})
+            yield from _detection(of_masks[of_masks["rater"] == rater], {**base, "rater": rater, "versus": None})
             for name, counted in (("auc", OWN), ("auc_common", COMMON)):
                 scores = scores_of(here, rater, counted)
                 low, high = auc_interval(scores) if scores.is_defined else (float("nan"),) * 2

@@ -24,7 +24,7 @@ from nnunet_ms.images import Volume
 
 LESION, FALSE, CONFIRMED = "lesion", "false", "confirmed"
 OWN, COMMON, BOTH, NOT_COUNTED = "own", "common", "own and common", "none"
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 
 
 def case_candidates(

@@ -185,17 +185,18 @@ class JointT1Loss(nn.Module):
 
     def __init__(self, patch_volume_mm3: float, exclusivity: float = 0.1) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(SmoothTruncatedLoss(patch_volume_mm3, label) for label in (1, 2))
+        self.unenhancing = SmoothTruncatedLoss(patch_volume_mm3, label=1)
+        self.enhancing = SmoothTruncatedLoss(patch_volume_mm3, label=2)
         self.exclusivity = exclusivity
 
     def set_epoch(self, epoch: int, epochs: int) -> None:
         """Move gamma of both parts, see `SmoothTruncatedLoss.set_epoch`."""
-        for part in self.parts:
+        for part in (self.unenhancing, self.enhancing):
             part.set_epoch(epoch, epochs)
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Scalar loss of (B, 3, Z, Y, X) logits; `target` as `SmoothTruncatedLoss.forward`, labels 0, 1, 2."""
-        loss: torch.Tensor = self.parts[0](output, target) + self.parts[1](output, target)
+        loss: torch.Tensor = self.unenhancing(output, target) + self.enhancing(output, target)
         if self.exclusivity == 0:
             return loss
         with torch.autocast(output.device.type, enabled=False):

@@ -123,8 +123,8 @@ def test_tables_and_figure_are_complete(written):
     assert {"roc.svg", "roc.png", "failures.csv"} <= {path.name for path in (written / "lesion_auc").iterdir()}
 
 
-def direct(study, maps, workers=1):
-    return lesion_auc({"joint": study / "joint"}, {"joint": maps}, study / "references", TYPES, workers=workers)
+def direct(study, maps, threshold=None):
+    return lesion_auc({"joint": study / "joint"}, {"joint": maps}, study / "references", TYPES, threshold=threshold)
 
 
 def test_one_model_is_compared_with_nobody(study):
@@ -140,6 +140,20 @@ def test_probabilities_of_other_models_are_refused(study, tmp_path, capsys):
     assert main(line) == 2
     assert not (tmp_path / "e").exists()
     assert "expected a folder of probabilities for each of ['individual', 'joint']" in capsys.readouterr().err
+
+
+def test_a_threshold_changes_the_candidates_and_not_the_detection(study):
+    # every component of these masks has one probability, so above 0.7 the less likely ones are gone
+    masks, above = (direct(study, study / "joint" / "probability", threshold) for threshold in (None, 0.7))
+    rows = above.candidates[above.candidates["components"] == "probability > 0.7"]
+    assert rows.loc[rows["score"] > 0, "score"].min() > 0.7
+    kept = masks.candidates[(masks.candidates["truth"] == "false") & (masks.candidates["score"] > 0.7)]
+    assert sorted(rows.loc[rows["truth"] == "false", "score"]) == pytest.approx(sorted(kept["score"]))
+    keys = ["lesion_type", "size", "stat_name"]
+    one, other = (found.statistics.set_index(keys)["stat"] for found in (masks, above))
+    for name in ("ltpr", "lfpr", "lesion_dice"):
+        assert one["t1_enhancing", "all", name] == other["t1_enhancing", "all", name]
+    assert one["t1_enhancing", "all", "auc"] != other["t1_enhancing", "all", "auc"]
 
 
 def test_a_map_that_is_no_probability_is_listed(study, tmp_path):

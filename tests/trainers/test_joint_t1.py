@@ -20,6 +20,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 import nnunet_ms.doors.trainers as door
 from nnunet_ms.errors import ModelError
 from tests.trainers.test_construction import construct, make_plans, nnunet_folders  # noqa: F401
+from tests.trainers.test_multi_arm_t2 import train
 
 TRAINERS = [getattr(door, name) for name in door.__all__ if "T1" in name]
 DATASET_JSON = {
@@ -191,6 +192,21 @@ def test_no_enhancing_lesion_in_training_trains_and_warns_what_it_means(nnunet_f
 def test_no_lesion_at_all_is_one_clear_error(nnunet_folders):  # noqa: F811
     with pytest.raises(ModelError, match="none of the 1 training cases of fold 0 has a lesion"):
         preprocessed(nnunet_folders, {"a": (), "b": (1,)}).get_tr_and_val_datasets()
+
+
+@pytest.mark.slow
+def test_resumed_training_equals_an_uninterrupted_one(nnunet_folders, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    monkeypatch.setattr(door.nnUNetTrainerMSJointT1Tiny, "epochs", 3)
+    whole = train(preprocessed(nnunet_folders, {"a": (1, 2), "b": (1,), "c": (1, 2)}), 3)
+    half, resumed = (make(door.nnUNetTrainerMSJointT1Tiny, shape=(12, 60, 60)) for _ in range(2))
+    train(half, 2)
+    half.current_epoch -= 1  # nnU-Net saves before it counts the epoch on
+    half.save_checkpoint(str(tmp_path / "half.pth"))
+    resumed.load_checkpoint(str(tmp_path / "half.pth"))
+    train(resumed, 3)
+    for key, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[key]), key
 
 
 # the whole way ---------------------------------------------------------------------------------------------------

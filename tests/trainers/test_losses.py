@@ -193,7 +193,7 @@ def test_exclusivity_pushes_both_probabilities_down_where_both_are_high():
 def test_joint_loss_moves_gamma_of_both_parts():
     loss = JointT1Loss(432.0)
     loss.set_epoch(29, 30)
-    assert [part.gamma.item() for part in loss.parts] == pytest.approx([0.15, 0.15])
+    assert [part.gamma.item() for part in (loss.unenhancing, loss.enhancing)] == pytest.approx([0.15, 0.15])
 
 
 def test_joint_loss_is_finite_for_extreme_logits_and_absent_types():

@@ -78,7 +78,5 @@ def test_an_image_in_the_place_of_another_is_refused(model, tmp_path):
     write_images(tmp_path, ("x",))
     (tmp_path / "x_0002.nii.gz").write_bytes((tmp_path / "x_0000.nii.gz").read_bytes())
     (case,), _ = find_image_cases(tmp_path, model)
-    with pytest.raises(
-        ImageError, match=r"x_0002.nii.gz: expected another sequence than .*x_0000.*before contrast agent"
-    ):
+    with pytest.raises(ImageError, match=r"x_0002.nii.gz: expected another sequence.*before contrast agent"):
         check_images(case)

@@ -7,7 +7,7 @@ starts from two independent networks.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -171,6 +171,7 @@ class JointUNet(LesionNetwork):
         cross_connections: CrossConnections = "both",
     ) -> None:
         super().__init__()
+        self.levels = len(filters)
         self.channels = {name: tuple(channels[name]) for name in BRANCHES}
         self.encoders = nn.ModuleDict(
             {
@@ -188,8 +189,8 @@ class JointUNet(LesionNetwork):
         """Compute the logits of a batch, see `LesionNetwork.forward`."""
         here = {name: channels_last(x[:, list(self.channels[name])]) for name in BRANCHES}
         skips: list[Features] = []
-        for level in range(len(self.encoders[BRANCHES[0]].blocks)):
-            here = {name: self.encoders[name].level(level, here[name]) for name in BRANCHES}
+        for level in range(self.levels):
+            here = {name: cast(BranchEncoder, self.encoders[name]).level(level, here[name]) for name in BRANCHES}
             if self.in_encoder is not None:
                 here = self.in_encoder[level](here)
             skips.append(here)
