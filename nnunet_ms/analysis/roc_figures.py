@@ -36,9 +36,9 @@ def roc_figure(candidates: pd.DataFrame, rule: Rule, note: str = "") -> Figure:
         of_data = f", {note} data" if note else ""
         figure.suptitle(f"ROC of lesions{of_data}", x=0.01, ha="left", fontsize=11, fontweight="bold")
         figure.supxlabel(
-            f"Rule {rule.name}: {rule.description}. Components: {candidates['components'].iloc[0]}. Score: mean "
-            f"probability of the component; a lesion that is not found scores 0.\nFalse candidates are each model's "
-            f"own. {candidates['case_id'].nunique()} cases, "
+            f"Rule {rule.name}: {rule.description}. Components: {candidates['components'].iloc[0]}.\n"
+            "Score: mean probability of the component; a lesion that is not found scores 0. "
+            f"False candidates are each model's own.\n{candidates['case_id'].nunique()} cases, "
             f"{candidates['patient_id'].nunique()} patients.",
             x=0.01,
             ha="left",
