@@ -217,8 +217,11 @@ def score(args: argparse.Namespace, models: Sequence[tuple[int, str]]) -> dict[s
 
 
 def evaluate(args: argparse.Namespace, seed: int, variants: Sequence[str]) -> Path:
-    """Evaluate all models of one seed together."""
+    """Evaluate all models of one seed together, if that is not done."""
     out, raw = args.work / "evaluation" / f"seed{seed}", args.work / "raw" / dataset()
+    done = out / "lesion_auc" / "lesion_auc.csv"
+    if done.exists() and set(pd.read_csv(done)["rater"]) == set(variants):
+        return out
     folders = [f"--predictions={variant}={masks(args, seed, variant)}" for variant in variants]
     folders += [f"--lesion-auc={variant}={masks(args, seed, variant) / 'probability'}" for variant in variants]
     options = ("--references", raw / "labelsTs", "--cases", raw / "cases.csv", "--rules", RULE)
