@@ -182,7 +182,10 @@ def _score_case(
         }
         predicted = {MASKS: {rater: masks[rater][lesion_type] for rater in probabilities}}
         if threshold is not None:
-            above = {rater: replace(m, data=(m.data > threshold).astype(np.uint8)) for rater, m in maps.items()}
+            above = {
+                rater: replace(m, data=(np.asarray(m.data, float) > threshold).astype(np.uint8))
+                for rater, m in maps.items()
+            }
             predicted[components_name(threshold)] = above
         for components, of_models in predicted.items():
             scored = case_candidates(reference, of_models, maps, rule)

@@ -264,7 +264,7 @@ def test_train_and_predict_through_the_commands(tmp_path):
     images = next((tmp_path / "raw").glob("Dataset007_*")) / "imagesTs"
     out = tmp_path / "predicted"
     run("nnUNetv2_predict", "-i", images, "-o", out, "-d", 7, "-c", "3d_fullres", "-f", 0, *model, "--disable_tta",
-        "-npp", 1, "-nps", 1)  # fmt: skip
+        "-npp", 0, "-nps", 0)  # fmt: skip
     mask = np.asarray(nib.load(next(out.glob("*.nii.gz"))).dataobj)
     assert mask.shape == (40, 48, 12)
     assert set(np.unique(mask)) <= {0, 1, 2}
