@@ -20,6 +20,7 @@ from nnunet_ms.analysis.population_effects import population_statistics
 from nnunet_ms.analysis.progression import ProgressionData, km_curves, progression_data, progression_statistics
 from nnunet_ms.analysis.rater_concordance import concordance_statistics, rater_pairs
 from nnunet_ms.analysis.subgroups import subgroup_statistics
+from nnunet_ms.analysis.t1_volume import unenhancing_statistics
 from nnunet_ms.analysis.t2_volume import changes, t2_volume_statistics
 from nnunet_ms.analysis.tidy import Statistic, not_estimable, select, spread, to_frame
 from nnunet_ms.analysis.treatment_effect import curves_by_arm, treatment_statistics
@@ -106,6 +107,7 @@ def _progression(trial: TrialData) -> Part:
                 subgroup_statistics(trial, data.outcome, data.audit),
                 progression_statistics(trial, data),
                 multivariable_statistics(trial, data),
+                unenhancing_statistics(trial, data),
             )
             for row in rows
         ],

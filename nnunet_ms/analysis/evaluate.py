@@ -87,7 +87,7 @@ _TABLES = {
     "failures.csv": FAILURES,
 }
 _COMPARISONS = {"comparison.csv": COMPARISON, "ranking.csv": RANKING}
-UNCERTAINTY_FOLDER = "uncertainty"  # what --uncertainty adds to an evaluation
+ADDED_FOLDERS = ("uncertainty", "lesion_auc")  # what --uncertainty and --lesion-auc add to an evaluation
 _FIGURES = ("size_bins_", "concordance_")
 _VISIT_EXTRAS = ["mask_volume_ml", *CHANGE_COUNTS[1:], *CHANGE_VOLUMES, "previous_visit", "previous_week"]
 _VISIT_COLUMNS = [*tables.VISITS.names, *_VISIT_EXTRAS, "change_note", "rule", "data_note"]
@@ -287,7 +287,7 @@ def _check_output(out: Path) -> None:
 
 def _is_ours(name: str) -> bool:
     figure = name.startswith(_FIGURES) and name.endswith((".svg", ".png"))
-    return name in _TABLES or name in _COMPARISONS or name in (QC_PAGE, QC_FOLDER, UNCERTAINTY_FOLDER) or figure
+    return name in _TABLES or name in _COMPARISONS or name in (QC_PAGE, QC_FOLDER, *ADDED_FOLDERS) or figure
 
 
 def _assemble(

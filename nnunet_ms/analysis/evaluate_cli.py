@@ -47,6 +47,20 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="output of nnunet-ms-predict: calibration and use of its uncertainty",
     )
+    command.add_argument(
+        "--lesion-auc",
+        action="append",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="probability maps of nnunet-ms-predict: ROC curves of lesions by type and size, models compared; "
+        "repeat as NAME=DIR, one per model",
+    )
+    command.add_argument(
+        "--candidate-threshold",
+        type=_probability,
+        metavar="P",
+        help="with --lesion-auc: candidates are components of probability > P instead of the masks'",
+    )
     _add_folders(command)
     command.add_argument(
         "--qc", type=positive, nargs="?", const=24, default=0, metavar="N", help="draw the N worst cases (%(const)s)"
@@ -88,6 +102,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from nnunet_ms.parallel import report_failures
 
     maps, regions = _named_folders(arguments.map, "--map"), _named_folders(arguments.region, "--region")
+    scores = _by_model(arguments.lesion_auc, arguments.rater, "--lesion-auc")
+    if scores and set(scores) != set(_predictions(arguments)):
+        raise SettingsError(
+            f"--lesion-auc: expected a folder of probabilities for each of {list(_predictions(arguments))}, found "
+            f"{list(scores)}. Give NAME=DIR for each model."
+        )
     evaluation = evaluate(
         _predictions(arguments),
         arguments.references,
@@ -104,9 +124,42 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     )
     print(_summary(evaluation))
     report_failures(evaluation.failures, PROGRAM)
+    codes = [SOME_CASES_FAILED if evaluation.failures else OK]
     if arguments.uncertainty:
-        return max(_uncertainty(arguments), SOME_CASES_FAILED if evaluation.failures else OK)
-    return SOME_CASES_FAILED if evaluation.failures else OK
+        codes.append(_uncertainty(arguments))
+    if scores:
+        codes.append(_lesion_auc(arguments, scores))
+    return max(codes)
+
+
+def _lesion_auc(arguments: argparse.Namespace, scores: dict[str, Path]) -> int:
+    """Write ROC curves of lesions into the folder `lesion_auc` of the output."""
+    from nnunet_ms.analysis.lesion_auc import write_lesion_auc
+    from nnunet_ms.parallel import report_failures
+
+    found = write_lesion_auc(
+        _predictions(arguments),
+        scores,
+        arguments.references,
+        arguments.out / "lesion_auc",
+        _labels(arguments.labels) if arguments.labels else {arguments.lesion_type: 1},
+        cases=arguments.cases,
+        rule=arguments.rules.split(",")[0].strip(),
+        workers=arguments.workers,
+        note=arguments.data_note,
+        threshold=arguments.candidate_threshold,
+    )
+    shown = found.statistics[found.statistics["stat_name"].isin(["auc", "auc_difference", "delong_p"])]
+    print("ROC of lesions (small: up to 0.06 ml)")
+    for row in shown.itertuples():
+        who = row.rater if row.versus is None else f"{row.rater} - {row.versus}"
+        limits = "" if math.isnan(row.low) else f"  ({row.low:.3f} to {row.high:.3f})"
+        numbers = f"{row.n_lesions} lesions, {row.n_false} false"
+        print(
+            f"  {row.lesion_type:<16}{row.size:<7}{who:<26}{row.stat_name:<15}{_number(row.stat):>7}{limits}  {numbers}"
+        )
+    report_failures(found.failures, PROGRAM)
+    return SOME_CASES_FAILED if found.failures else OK
 
 
 def _uncertainty(arguments: argparse.Namespace) -> int:
@@ -131,14 +184,24 @@ def _uncertainty(arguments: argparse.Namespace) -> int:
     return SOME_CASES_FAILED if evaluation.failures else OK
 
 
+def _probability(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected 0 < P < 1, found {text}")
+    return value
+
+
 def _predictions(arguments: argparse.Namespace) -> dict[str, Path]:
     """Models by name: one folder, or several as NAME=DIR."""
-    given: list[str] = arguments.predictions
+    return _by_model(arguments.predictions, arguments.rater, "--predictions")
+
+
+def _by_model(given: list[str], rater: str | None, option: str) -> dict[str, Path]:
     if len(given) == 1 and (Path(given[0]).is_dir() or "=" not in given[0]):
-        return {arguments.rater if arguments.rater is not None else "model": Path(given[0])}
-    if arguments.rater is not None:
-        raise SettingsError(f"--rater: expected no name beside NAME=DIR, found {arguments.rater!r}. Leave it out.")
-    return _named_folders(given, "--predictions")
+        return {rater if rater is not None else "model": Path(given[0])}
+    if rater is not None and given:
+        raise SettingsError(f"--rater: expected no name beside NAME=DIR, found {rater!r}. Leave it out.")
+    return _named_folders(given, option)
 
 
 def _named_folders(given: Sequence[str], option: str) -> dict[str, Path]:

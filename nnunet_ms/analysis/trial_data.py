@@ -23,7 +23,7 @@ from nnunet_ms.tables import AGREEMENT, ASSESSMENTS, PATIENTS, REFERENCE, RELAPS
 EXCLUSION_COLUMNS = ["patient_id", "arm", "analysis", "week", "reason"]
 DAYS_PER_WEEK = 7
 COLUMN_OF_MEASURE = {"edss": "edss", **{measure: columns[0] for measure, columns in TIMED_COLUMN.items()}}
-COUNT_COLUMNS = ["patient_id", "arm", "rater", "lesion_type", "week", "lesion_count", "new_lesion_count"]
+COUNT_COLUMNS = ["patient_id", "arm", "rater", "lesion_type", "week", "lesion_count", "new_lesion_count", "volume_ml"]
 AGE_LIMIT_YEARS = 45  # the published models' age groups: <= 45, > 45
 EDSS_STRATUM = 4.0  # the trials' strata: below 4, 4 and above
 TRUTH_KEYS = ("endpoint", "analysis", "arm", "contrast", "visit", "term", "stat_name")
@@ -348,7 +348,7 @@ def _common_counts(
         if row["lesion_type"] != settings.lesion_type  # those are listed with the volumes
     ]
     kept = visits[there == len(raters)].assign(arm=lambda frame: frame["patient_id"].map(arm_of))
-    for name in ("lesion_count", "new_lesion_count"):
+    for name in COUNT_COLUMNS[5:]:
         kept[name] = kept[name].astype(float)
     return kept[COUNT_COLUMNS].reset_index(drop=True), exclusion_table(excluded)
 

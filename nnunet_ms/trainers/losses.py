@@ -167,3 +167,38 @@ class SmoothTruncatedLoss(nn.Module):
         else:
             beta = self.weights.beta_of_progress(self.progress)
         return torch.where(lesion, alpha, beta)
+
+
+class JointT1Loss(nn.Module):
+    """Loss of the joint T1 network at one resolution: one loss per lesion type plus their exclusivity.
+
+    L = L_U + L_C + lambda mean(p_U p_C), because a voxel is unenhancing or enhancing, never both. The paper says that
+    the loss is combined; its form is ours. Each part is a `SmoothTruncatedLoss`.
+
+    Parameters
+    ----------
+    patch_volume_mm3 : float
+        Volume of a whole patch.
+    exclusivity : float
+        lambda, >= 0; 0 leaves the last term out.
+    """
+
+    def __init__(self, patch_volume_mm3: float, exclusivity: float = 0.1) -> None:
+        super().__init__()
+        self.unenhancing = SmoothTruncatedLoss(patch_volume_mm3, label=1)
+        self.enhancing = SmoothTruncatedLoss(patch_volume_mm3, label=2)
+        self.exclusivity = exclusivity
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        """Move gamma of both parts, see `SmoothTruncatedLoss.set_epoch`."""
+        for part in (self.unenhancing, self.enhancing):
+            part.set_epoch(epoch, epochs)
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Scalar loss of (B, 3, Z, Y, X) logits; `target` as `SmoothTruncatedLoss.forward`, labels 0, 1, 2."""
+        loss: torch.Tensor = self.unenhancing(output, target) + self.enhancing(output, target)
+        if self.exclusivity == 0:
+            return loss
+        with torch.autocast(output.device.type, enabled=False):
+            p = torch.sigmoid(output[:, 1:].float())
+            return loss + self.exclusivity * (p[:, 0] * p[:, 1]).mean()

@@ -57,6 +57,7 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
     mirror_axes: ClassVar[tuple[int, ...]] = ()  # in training and, as nnU-Net does, at inference
     seed: ClassVar[int | None] = None  # makes training repeatable, see `_seed`
     checkpoint_every = 50  # epochs
+    dataset: ClassVar[type[LesionVolumeDataset]] = LesionVolumeDataset
 
     def __init__(
         self,
@@ -147,12 +148,15 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
     # loss and optimiser ----------------------------------------------------------------------------------------
 
     def _build_loss(self) -> nn.Module:
-        patch = self.configuration_manager.patch_size
-        loss = SmoothTruncatedLoss(patch_volume_mm3=float(np.prod(patch)) * self._voxel_volume_mm3())
+        loss = self._loss(float(np.prod(self.configuration_manager.patch_size)) * self._voxel_volume_mm3())
         loss.to(self.device)
         if not self.enable_deep_supervision:
             return loss
         return DeepSupervisionWrapper(loss, (1.0,) * len(self._get_deep_supervision_scales()))
+
+    def _loss(self, patch_volume_mm3: float) -> nn.Module:
+        """Loss of one resolution, see `losses`."""
+        return SmoothTruncatedLoss(patch_volume_mm3)
 
     def _voxel_volume_mm3(self) -> float:
         return float(np.prod(self.configuration_manager.spacing))
@@ -218,7 +222,7 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
         return train, validation
 
     def get_tr_and_val_datasets(self) -> tuple[LesionVolumeDataset, LesionVolumeDataset]:
-        """Datasets with lesion-volume maps; training leaves out cases without any lesion.
+        """Datasets with lesion-volume maps; training leaves out cases that give no patches.
 
         Raises
         ------
@@ -227,13 +231,18 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
         """
         folder = Path(self.preprocessed_dataset_folder)
         train, validation = self.do_split()
-        with_lesions = [case for case in train if _has_lesion(folder, case)]
+        with_lesions = [case for case in train if lesion_labels(folder, case)]
         if not with_lesions:
             raise ModelError(f"{folder}: none of the {len(train)} training cases of fold {self.fold} has a lesion.")
+        chosen = self._training_cases(train, with_lesions)
+        write_volume_maps(folder, [*chosen, *validation], self._voxel_volume_mm3())
+        return self.dataset(str(folder), chosen), self.dataset(str(folder), list(validation))
+
+    def _training_cases(self, train: list[str], with_lesions: list[str]) -> list[str]:
+        """Cases that give patches: those with a lesion, on which every patch is centred."""
         if len(with_lesions) < len(train):
             self.print_to_log_file(f"{len(train) - len(with_lesions)} training cases without lesions give no patches.")
-        write_volume_maps(folder, [*with_lesions, *validation], self._voxel_volume_mm3())
-        return LesionVolumeDataset(str(folder), with_lesions), LesionVolumeDataset(str(folder), list(validation))
+        return with_lesions
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(  # noqa: N802 - nnU-Net's name
         self,
@@ -333,6 +342,7 @@ def _as_list(value: Any) -> list[torch.Tensor]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _has_lesion(preprocessed: Path, case: str) -> bool:
+def lesion_labels(preprocessed: Path, case: str) -> set[int]:
+    """Labels that a preprocessed case holds, without the background."""
     locations = load_pickle(str(preprocessed / f"{case}.pkl"))["class_locations"]
-    return any(len(found) > 0 for found in locations.values())
+    return {label for label, found in locations.items() if len(found) > 0}

@@ -2,8 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nnunet_ms import tables
 from nnunet_ms.errors import ImageError, SettingsError
@@ -77,7 +80,8 @@ def check_images(case: ImageCase) -> Grid:
     Raises
     ------
     ImageError
-        If a file cannot be read, holds no voxel or NaN, the channels lie on different grids, or every voxel is 0.
+        If a file cannot be read, holds no voxel or NaN, the channels lie on different grids, two of them are the same
+        image, or every voxel is 0.
     """
     grids = [read_grid(path) for path in case.files]
     for path, grid in zip(case.files, grids, strict=True):
@@ -85,6 +89,12 @@ def check_images(case: ImageCase) -> Grid:
             raise ImageError(f"{path}: expected voxels, found an image of shape {grid.shape}. Export it again.")
         check_same_grid(grids[0], grid, str(case.files[0]), str(path))
     volumes = [read_volume(path).data for path in case.files]  # all of them, each is checked
+    for (first, one), (second, other) in combinations(zip(case.files, volumes, strict=True), 2):
+        if one.any() and np.array_equal(one, other):
+            raise ImageError(
+                f"{second}: expected another sequence than {first}, found the same voxels. Was one file put in the "
+                "place of another, such as the image before contrast agent in the place of that after it?"
+            )
     if not any(data.any() for data in volumes):
         raise ImageError(
             f"{case.files[0]}: expected intensities, found 0 in every voxel of every channel. Export again."

@@ -135,7 +135,7 @@ def export_settings(model: Model, settings: PredictSettings, runner: TileRunner)
 
 
 def lesion_types(model: Model, asked: str) -> tuple[tuple[str, int], ...]:
-    """Names of the lesion types in all tables; a single label `lesion` is called t2_lesions, as in nnunet-ms-evaluate.
+    """Names of the lesion types in all tables: those of `tables.REFERENCE_MASKS` for the converter's label names.
 
     Raises
     ------
@@ -146,9 +146,12 @@ def lesion_types(model: Model, asked: str) -> tuple[tuple[str, int], ...]:
     if len(classes) > 1:
         if asked:
             raise SettingsError(f"--lesion-type: this model has {[name for name, _ in classes]}; leave the option out.")
-        return tuple(classes)
+        return tuple((_LESION_TYPES.get(name, name), value) for name, value in classes)
     name, value = classes[0]
-    return ((asked or ("t2_lesions" if name == "lesion" else name), value),)
+    return ((asked or _LESION_TYPES.get(name, name), value),)
+
+
+_LESION_TYPES = {"lesion": "t2_lesions", "unenhancing": "t1_unenhancing", "enhancing": "t1_enhancing"}
 
 
 def configuration_name(model: Model) -> str:

@@ -5,6 +5,7 @@ import torch
 from scipy.special import expit
 
 from nnunet_ms.trainers.losses import (
+    JointT1Loss,
     SmoothTruncatedLoss,
     VolumeWeights,
     gamma_at,
@@ -156,3 +157,48 @@ def test_beta_can_follow_the_epochs():
         loss.set_epoch(epoch, 30)
         background.append(loss._weight(target, target[:, 0] == 1)[target[:, 0] == 0].unique().item())
     assert background == pytest.approx([0.1, 1.0], abs=1e-6)
+
+
+def joint_case():
+    rng = torch.Generator().manual_seed(0)
+    output = torch.cat((torch.zeros(2, 1, 4, 6, 6), 2 * torch.randn(2, 2, 4, 6, 6, generator=rng)), dim=1)
+    labels = torch.randint(0, 3, (2, 1, 4, 6, 6), generator=rng).float()
+    return output, torch.cat((labels, 30 * (labels > 0)), dim=1)
+
+
+@pytest.mark.parametrize("exclusivity", [0.0, 0.1, 3.0])
+def test_joint_loss_is_the_sum_of_its_parts_by_definition(exclusivity):
+    # Oracle: each type's own loss on a target that holds that type only, plus the mean product written out.
+    output, target = joint_case()
+    expected = 0.0
+    for label in (1, 2):
+        alone = torch.stack((target[:, 0], target[:, 1]), dim=1)
+        alone[:, 0] = (target[:, 0] == label).float()
+        loss = SmoothTruncatedLoss(432.0)
+        expected += loss(torch.cat((output[:, :1], output[:, label : label + 1]), dim=1), alone).item()
+    p = expit(output[:, 1:].double().numpy())
+    expected += exclusivity * float((p[:, 0] * p[:, 1]).mean())
+    assert JointT1Loss(432.0, exclusivity)(output, target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_exclusivity_pushes_both_probabilities_down_where_both_are_high():
+    output, target = joint_case()
+    output = output.requires_grad_()
+    with_term, without = (torch.autograd.grad(JointT1Loss(432.0, x)(output, target), output)[0] for x in (1.0, 0.0))
+    p = torch.sigmoid(output[:, 1:].detach())
+    product = p[:, :1] * p[:, 1:]
+    assert torch.allclose((with_term - without)[:, 1:], product * (1 - p) / product.numel(), rtol=1e-3, atol=1e-6)
+
+
+def test_joint_loss_moves_gamma_of_both_parts():
+    loss = JointT1Loss(432.0)
+    loss.set_epoch(29, 30)
+    assert [part.gamma.item() for part in (loss.unenhancing, loss.enhancing)] == pytest.approx([0.15, 0.15])
+
+
+def test_joint_loss_is_finite_for_extreme_logits_and_absent_types():
+    output = torch.full((1, 3, 2, 4, 4), 80.0, requires_grad=True)
+    loss = JointT1Loss(96.0)(output, torch.zeros(1, 2, 2, 4, 4))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(output.grad).all()

@@ -72,3 +72,12 @@ def test_images_that_cannot_be_predicted(model, tmp_path, shape, value, message)
     (case,), _ = find_image_cases(images, model)
     with pytest.raises(ImageError, match=message):
         check_images(case)
+
+
+def test_an_image_in_the_place_of_another_is_refused(model, tmp_path):
+    # such as the image before contrast agent in the place of that after it
+    write_images(tmp_path, ("x",))
+    (tmp_path / "x_0002.nii.gz").write_bytes((tmp_path / "x_0000.nii.gz").read_bytes())
+    (case,), _ = find_image_cases(tmp_path, model)
+    with pytest.raises(ImageError, match=r"x_0002.nii.gz: expected another sequence.*before contrast agent"):
+        check_images(case)

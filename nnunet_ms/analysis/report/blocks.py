@@ -19,6 +19,7 @@ from nnunet_ms.analysis.report.notes import with_source
 from nnunet_ms.analysis.report.parts import Block
 from nnunet_ms.analysis.report.patients_blocks import baseline_block, disposition_block
 from nnunet_ms.analysis.report.populations_block import POPULATIONS, populations_block
+from nnunet_ms.analysis.report.t1_block import t1_volume_block
 from nnunet_ms.analysis.report.volume_block import volume_block
 from nnunet_ms.analysis.trial_data import TrialData
 
@@ -80,6 +81,7 @@ def _lesions_and_agreement(trial: TrialData, endpoints: pd.DataFrame, figures: S
     there = set(endpoints["endpoint"])
     for outcome in _outcomes(trial, endpoints):
         yield lesion_outcome_block(trial, endpoints, outcome, figures)
+    yield from t1_volume_block(trial, endpoints)
     if effect_agreement.ENDPOINT in there:
         yield effect_block(trial, endpoints, figures)
     if rater_concordance.ENDPOINT in there:

@@ -7,6 +7,8 @@ p / (1 - p) sum_c W_c^2 h_c^2, and is close to normal; measured against sampling
 import torch
 from torch import nn
 
+from nnunet_ms.trainers.networks.dropout import whole_weight
+
 NODES = 16  # Gauss-Hermite nodes: the mean of a sigmoid to 1e-4 for variances up to 10
 
 
@@ -27,8 +29,9 @@ def head_moments(head: nn.Conv3d, feature: torch.Tensor, probability: float) -> 
     mean, variance : (1, T, Z, Y, X) float tensors
         The variance is 0 at probability 0.
     """
-    variance = torch.conv3d(feature.square(), head.weight.square()) * (probability / (1 - probability))
-    return torch.conv3d(feature, head.weight, head.bias), variance
+    weight = whole_weight(head)
+    variance = torch.conv3d(feature.square(), weight.square()) * (probability / (1 - probability))
+    return torch.conv3d(feature, weight, head.bias), variance
 
 
 def mean_sigmoid(mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:

@@ -93,6 +93,13 @@ def finest_head(network: nn.Module) -> nn.Conv3d | None:
     return head if isinstance(head, nn.Conv3d) else None
 
 
+def whole_weight(head: nn.Conv3d) -> torch.Tensor:
+    """Weights of a 1x1x1 head as if it had no groups: (T, C, 1, 1, 1), 0 where a logit does not see a channel."""
+    if head.groups == 1:
+        return head.weight
+    return torch.block_diag(*head.weight[..., 0, 0, 0].chunk(head.groups))[..., None, None, None]
+
+
 def draw_masks(channels: Mapping[str, int], samples: int, probability: float, seed: int) -> dict[str, torch.Tensor]:
     """Draw the channel masks of a number of samples.
 

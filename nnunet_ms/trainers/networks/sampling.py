@@ -15,7 +15,15 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from nnunet_ms.trainers.networks.blocks import LesionNetwork, channels_last
-from nnunet_ms.trainers.networks.dropout import HEAD, Masks, dropout_layers, finest_head, fixed_masks, select
+from nnunet_ms.trainers.networks.dropout import (
+    HEAD,
+    Masks,
+    dropout_layers,
+    finest_head,
+    fixed_masks,
+    select,
+    whole_weight,
+)
 
 
 class _Repeating(TorchFunctionMode):
@@ -124,7 +132,7 @@ class SplitForward:
 
     def _with_head_logits(self, mask: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
         assert self.head is not None
-        weight = self.head.weight * mask.to(self.head.weight.dtype)[None, :, None, None, None]
+        weight = whole_weight(self.head) * mask.to(self.head.weight.dtype)[None, :, None, None, None]
         logits = torch.conv3d(feature, weight, self.head.bias)
         return with_zero_background(self.network, logits)
 

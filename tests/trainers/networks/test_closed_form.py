@@ -23,6 +23,18 @@ def test_moments_equal_those_of_many_samples():
     assert torch.allclose(torch.sigmoid(samples).mean(0), mean_sigmoid(mean, variance)[0], atol=0.01)
 
 
+def test_moments_of_a_grouped_head_are_those_of_its_groups():
+    torch.manual_seed(0)
+    head, feature = torch.nn.Conv3d(8, 2, 1, groups=2), torch.rand(1, 8, 2, 3, 3)
+    mean, variance = head_moments(head, feature, 0.3)
+    assert torch.allclose(mean, head(feature), atol=1e-6)
+    for group in range(2):
+        own = torch.nn.Conv3d(4, 1, 1)
+        own.weight.data, own.bias.data = head.weight.data[group : group + 1], head.bias.data[group : group + 1]
+        expected = head_moments(own, feature[:, 4 * group : 4 * group + 4], 0.3)[1]
+        assert torch.allclose(variance[:, group : group + 1], expected, atol=1e-6)
+
+
 def test_no_dropout_no_variance():
     head = torch.nn.Conv3d(4, 1, 1)
     mean, variance = head_moments(head, torch.rand(1, 4, 2, 2, 2), 0.0)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from nnunet_ms.trainers.networks.dropout import SITES, channels_of, draw_masks
+from nnunet_ms.trainers.networks.joint_unet import JointUNet
 from nnunet_ms.trainers.networks.multi_arm_unet import Arm, MultiArmUNet
 from nnunet_ms.trainers.networks.plain_unet import PlainUNet
 from nnunet_ms.trainers.networks.sampling import SplitForward, naive_samples, plain_logits
@@ -15,14 +16,21 @@ SMALL = (4, 8, 16, 32)
 def make(kind):
     torch.manual_seed(0)
     settings = {"filters": SMALL, "deep_supervision": False, "dropout": 0.3}
-    made = MultiArmUNet((Arm((0, 1, 2)), Arm((0,), 4), Arm((1,), 4)), **settings) if kind == "multi" else None
-    made = made or PlainUNet(3, **settings)
+    if kind == "multi":
+        made = MultiArmUNet((Arm((0, 1, 2)), Arm((0,), 4), Arm((1,), 4)), **settings)
+    elif kind == "joint":
+        made = JointUNet({"unenhancing": (0, 2), "enhancing": (0, 1, 2)}, **settings)
+        for name, parameter in made.named_parameters():
+            if name.endswith(".gate"):
+                nn.init.constant_(parameter, 0.5)
+    else:
+        made = PlainUNet(3, **settings)
     made.train()
     made(torch.randn(2, 3, 8, 16, 16))  # so that the running statistics are not 0 and 1
     return made.eval()
 
 
-@pytest.fixture(scope="module", params=["multi", "plain"])
+@pytest.fixture(scope="module", params=["multi", "plain", "joint"])
 def network(request):
     return make(request.param)
 
@@ -39,7 +47,7 @@ def test_cached_samples_equal_naive_passes(network, tile, site, at_once):
     with torch.inference_mode():
         cached = torch.cat(list(SplitForward(network, site).samples(tile, masks, at_once)))
         expected = naive_samples(network, tile, masks)
-    assert cached.shape == expected.shape == (7, 2, 8, 16, 16)
+    assert cached.shape == expected.shape == (7, 3 if isinstance(network, JointUNet) else 2, 8, 16, 16)
     scale = expected.abs().max()
     assert torch.allclose(cached / scale, expected / scale, atol=1e-5)
     assert (expected[1:] - expected[:1]).abs().max() > 1e-3  # the samples differ at all
