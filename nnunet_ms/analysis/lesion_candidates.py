@@ -90,10 +90,10 @@ def _false_voxels(match: Match) -> npt.NDArray[np.bool_]:
 def _common_false(matches: Mapping[str, Match], rule: Rule) -> Lesions:
     """Connected parts of the union of all models' false components; all of them, for their parts passed the filter."""
     grid = next(iter(matches.values())).reference.grid
-    union = np.zeros(grid.shape, dtype=np.uint8)
+    union = np.zeros(int(np.prod(grid.shape)), dtype=np.uint8)
     for match in matches.values():
-        union.ravel()[match.prediction.voxel_index[_false_voxels(match)]] = 1
-    return find_lesions(Volume(union, grid, Path()), rule.connectivity)
+        union[match.prediction.voxel_index[_false_voxels(match)]] = 1
+    return find_lesions(Volume(union.reshape(grid.shape, order="F"), grid, Path()), rule.connectivity)
 
 
 def _common_scores(match: Match, scores: Floats, common: Lesions) -> Floats:

@@ -15,12 +15,12 @@ from nnunet_ms.analysis.cox import Cox, cox_univariable
 from nnunet_ms.analysis.progression import ProgressionData
 from nnunet_ms.analysis.tidy import Statistic, not_estimable, spread
 from nnunet_ms.analysis.trial_data import TrialData
+from nnunet_ms.analysis.zero_volumes import EXCLUDE, WORDS, positive_baselines
 
 ANALYSIS, TERM = "cox_unenhancing", "log_unenhancing_tlv"
 LESION_TYPE = "t1_unenhancing"
 POPULATION = "baseline T1 mask of every rater"
 UNIT = "per unit of log(TLV in ml)"
-HALF, EXCLUDE = "half_smallest_positive", "exclude"
 
 
 def unenhancing_statistics(trial: TrialData, data: ProgressionData) -> list[Statistic]:
@@ -31,17 +31,17 @@ def unenhancing_statistics(trial: TrialData, data: ProgressionData) -> list[Stat
     volumes = baseline_volumes(trial)
     if volumes.empty or trial.settings.lesion_type == LESION_TYPE:  # then `progression` has it already
         return []
-    volumes, note, problem = _positive(volumes, trial.settings.zero_volume)
+    volumes, note, problem = _positive(trial, volumes)
     timed = data.audit[data.audit["time_weeks"].notna()].set_index("patient_id")
     together = timed.join(volumes, how="inner")
     rows: list[Statistic] = []
     for rater in trial.raters:
-        ties = trial.settings.conventions.ties
+        ties, confidence = trial.settings.conventions.ties, trial.settings.analysis.confidence
         fit = Cox(len(together), int(together["event"].sum()), problem=problem)
         if not problem:
             log_tlv = np.log(together[rater].to_numpy(float))
-            fit = cox_univariable(together["time_weeks"], together["event"], log_tlv, ties)
-        method = f"Cox regression, {ties.capitalize()} ties, Wald 95 % interval"
+            fit = cox_univariable(together["time_weeks"], together["event"], log_tlv, ties, confidence)
+        method = f"Cox regression, {ties.capitalize()} ties, Wald {trial.settings.analysis.level} interval"
         base = Statistic(data.outcome, ANALYSIS, population=POPULATION, rater=rater, term=TERM)
         rows += _rows(base, fit, "; ".join(filter(None, (method, note))))
     return rows
@@ -55,18 +55,17 @@ def baseline_volumes(trial: TrialData) -> pd.DataFrame:
     return wide.reindex(columns=list(trial.raters)).dropna()
 
 
-def _positive(volumes: pd.DataFrame, zero_volume: str | None) -> tuple[pd.DataFrame, str, str]:
+def _positive(trial: TrialData, volumes: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
     """Volumes without zeros, what was done (for `method`), and why nothing can be estimated."""
-    zero = volumes <= 0
-    patients = int(zero.any(axis=1).sum())
-    if patients == 0:
+    patients = int((volumes <= 0).any(axis=1).sum())
+    how = trial.settings.zero_volume
+    if not patients:
         return volumes, "", ""
-    if zero_volume == HALF and (~zero).any().all():
-        smallest = volumes[~zero].min()
-        return volumes.mask(zero, smallest / 2, axis=1), f"{patients} patients with 0 ml set to half the smallest", ""
-    if zero_volume == EXCLUDE:
-        return volumes[~zero.any(axis=1)], f"{patients} patients with 0 ml left out for every rater", ""
-    return volumes, "", f"{patients} patients have 0 ml, which has no logarithm: set [lesions] zero_volume"
+    if how is None:
+        return volumes, "", f"{patients} patients have 0 ml, which has no logarithm: set [lesions] zero_volume"
+    if how != EXCLUDE and not (volumes > 0).any().all():
+        return volumes, "", "a rater has no volume above 0 ml"
+    return positive_baselines(trial, volumes).dropna(), f"{patients} patients with 0 ml: {WORDS[how]}", ""
 
 
 def _rows(base: Statistic, fit: Cox, method: str) -> Iterable[Statistic]:

@@ -72,7 +72,10 @@ def test_zeros_without_a_setting_are_not_estimated_and_say_why(tmp_path):
     assert "2 patients have 0 ml, which has no logarithm: set [lesions] zero_volume" in rows["method"].item()
 
 
-@pytest.mark.parametrize(("how", "lost"), [("exclude", 2), ("half_smallest_positive", 0)])
+@pytest.mark.parametrize(
+    ("how", "lost"),
+    [("exclude", 2), ("half_smallest_positive", 0), ("add_half_smallest_positive", 0)],
+)
 def test_zeros_are_treated_as_the_settings_say(tmp_path, how, lost):
     (tmp_path / "whole").mkdir()
     (tmp_path / "zeros").mkdir()
@@ -82,10 +85,11 @@ def test_zeros_are_treated_as_the_settings_say(tmp_path, how, lost):
         for name, table in (("whole", whole), ("zeros", zeros))
     ]
     assert n[0] - n[1] == lost
-    if how == "half_smallest_positive":
+    if how != "exclude":
         trial, results = run(tmp_path / "zeros", zeros, with_setting(how))
         volumes = volumes_of(zeros, "model")
-        filled = volumes.where(volumes > 0, volumes[volumes > 0].min() / 2)
+        half = volumes[volumes > 0].min() / 2
+        filled = volumes.where(volumes > 0, half) if how == "half_smallest_positive" else volumes + half
         expected = by_statsmodels(results, filled, trial.settings.conventions.ties).params[0]
         found = value_of(results.endpoints, rater="model", stat_name="coefficient", **KEYS)
         assert found == pytest.approx(expected, rel=1e-4)
