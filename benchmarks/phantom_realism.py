@@ -1,4 +1,4 @@
-"""Phantom beside real scans: pictures for `docs/phantom.md`, and a table of lesions and of contrast-to-noise.
+"""Phantom beside real scans: pictures for `docs/simulation.md`, and a table of lesions and of contrast-to-noise.
 
 Real: 29 consensus masks and two patients' images of Lesjak et al., Neuroinformatics 2018 (CC-BY), skull-stripped.
 Simulated: phantoms of `nnunet-ms-simulate`, trial grid (1x1x3 mm). Real masks are averaged over three 1 mm slices and

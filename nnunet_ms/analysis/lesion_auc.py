@@ -43,7 +43,7 @@ from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images import Volume, read_volume
 from nnunet_ms.outputs import whole_folder
-from nnunet_ms.parallel import Failure, map_cases
+from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import REFERENCE, Column, Table
 
 SMALL_ML = 0.06
@@ -82,7 +82,7 @@ def write_lesion_auc(
     labels: Mapping[str, int],
     cases: Path | None = None,
     rule: str = "krishnan2023",
-    workers: int = 1,
+    workers: Workers = 1,
     note: str = "",
     threshold: float | None = None,
 ) -> LesionAuc:
@@ -108,7 +108,7 @@ def lesion_auc(
     labels: Mapping[str, int],
     cases: Path | None = None,
     rule: str = "krishnan2023",
-    workers: int = 1,
+    workers: Workers = 1,
     note: str = "",
     threshold: float | None = None,
 ) -> LesionAuc:
