@@ -126,8 +126,7 @@ def read_mask(path: Path, labels: Iterable[int] = (0, 1)) -> Volume:
     volume = _read_plain(path) or read_volume(path)
     allowed = sorted(labels)
     found = _values(volume.data)
-    strange = found[~np.isin(found, [0, *allowed])]
-    if strange.size:
+    if strange := [value for value in found.tolist() if value not in {0, *allowed}]:
         raise ImageError(
             f"{path}: expected a mask with values {allowed}, found {_few(strange)}. "
             "Is this the mask, and is it binarised?"
@@ -273,9 +272,9 @@ def _values(data: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return np.unique(small[small != 0]) if largest > 1 else np.arange(1, largest + 1)
 
 
-def _few(values: npt.NDArray[np.generic], n: int = 5) -> str:
+def _few(values: list[float], n: int = 5) -> str:
     text = ", ".join(f"{v:g}" for v in values[:n])
-    return text + (f", ... ({values.size} different values)" if values.size > n else "")
+    return text + (f", ... ({len(values)} different values)" if len(values) > n else "")
 
 
 def _describe(grid: Grid) -> str:

@@ -1,4 +1,4 @@
-"""What else is known about each lesion: distance to the other rater's lesions, means of maps, and where it lies.
+"""What else is known about each lesion: means of maps, and where it lies.
 
 Location classes follow the regions of the McDonald criteria, by distance to supplied region masks (as LST-AI does):
 infratentorial when at least half of the lesion lies in that region; else periventricular when it comes as near to the
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
-from nnunet_ms.analysis.components import BoolArray, coordinates, foreground
+from nnunet_ms.analysis.components import coordinates, foreground
 from nnunet_ms.analysis.lesions import FloatArray, Lesions
+from nnunet_ms.analysis.nearest_lesion import nearest_mm
 from nnunet_ms.images import Volume
 
 VENTRICLES, CORTEX, INFRATENTORIAL = REGIONS = ("ventricles", "cortex", "infratentorial")
@@ -38,39 +38,13 @@ def mean_of_map(lesions: Lesions, values: Volume) -> FloatArray:
     return np.bincount(lesions.lesion_of_voxel, weights=at_voxel, minlength=lesions.count) / lesions.voxels
 
 
-def distance_to_lesions(lesions: Lesions, others: Lesions, touching: npt.NDArray[np.bool_]) -> FloatArray:
-    """Distance from each lesion to the nearest lesion of the other mask, (L,), mm between voxel centres.
-
-    Parameters
-    ----------
-    lesions, others : Lesions
-        Of two masks on one grid.
-    touching : (L,) bool array
-        Which lesions share a voxel with `others`: their distance is 0.
-
-    Returns
-    -------
-    (L,) float array
-        NaN when the other mask has no lesion.
-    """
-    if others.count == 0:
-        return np.full(lesions.count, np.nan)
-    distance = np.zeros(lesions.count)
-    if not touching.all():
-        apart = ~touching[lesions.lesion_of_voxel] & _may_be_nearest(lesions)
-        distance[~touching] = np.inf
-        nearest = _nearest(others.position_mm(_may_be_nearest(others)), lesions.position_mm(apart))
-        np.minimum.at(distance, lesions.lesion_of_voxel[apart], nearest)
-    return distance
-
-
 def distance_to_region(lesions: Lesions, region: Volume) -> FloatArray:
     """Distance from each lesion to a region mask on the same grid, (L,), mm; 0 inside, NaN for an empty region."""
     positions = _positions(region)
     if not positions.size:
         return np.full(lesions.count, np.nan)
     distance = np.full(lesions.count, np.inf)
-    np.minimum.at(distance, lesions.lesion_of_voxel, _nearest(positions, lesions.position_mm()))
+    np.minimum.at(distance, lesions.lesion_of_voxel, nearest_mm(positions, lesions.position_mm()))
     return distance
 
 
@@ -104,16 +78,6 @@ def locate(lesions: Lesions, regions: Mapping[str, Volume]) -> dict[str, npt.NDA
     ]
     names = ["infratentorial", "periventricular", "juxtacortical"]
     return {"location": np.select(conditions, names, default="deep_white_matter").astype(object), **columns}
-
-
-def _may_be_nearest(lesions: Lesions) -> BoolArray:
-    """Which voxels can be the nearest to a place outside the mask: between orthogonal axes those of the surface."""
-    return lesions.is_surface if lesions.grid.is_orthogonal else np.ones(lesions.voxel_index.size, dtype=np.bool_)
-
-
-def _nearest(tree_mm: FloatArray, query_mm: FloatArray) -> FloatArray:
-    distance, _ = cKDTree(tree_mm, leafsize=64, balanced_tree=False, compact_nodes=False).query(query_mm)
-    return np.asarray(distance, dtype=np.float64)
 
 
 def _positions(mask: Volume) -> FloatArray:

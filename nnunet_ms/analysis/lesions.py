@@ -172,11 +172,12 @@ def lesion_table(lesions: Lesions) -> pd.DataFrame:
 def lesion_columns(lesions: Lesions) -> dict[str, npt.NDArray[np.generic]]:
     """Columns of a lesion table, each (L,): those of `lesion_table`, then the bounding box in voxel indices."""
     names = ("x", "y", "z")
+    centroid = lesions.centroid_mm
     return {
         "lesion_id": np.arange(1, lesions.count + 1),
         "voxels": lesions.voxels,
         "volume_ml": lesions.voxels * lesions.voxel_volume_ml,
-        **{f"{name}_mm": lesions.centroid_mm[:, axis] for axis, name in enumerate(names)},
+        **{f"{name}_mm": centroid[:, axis] for axis, name in enumerate(names)},
         **{f"{name}_first": lesions.first_voxel[:, axis] for axis, name in enumerate(names)},
         **{f"{name}_last": lesions.last_voxel[:, axis] for axis, name in enumerate(names)},
     }

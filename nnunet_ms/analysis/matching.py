@@ -49,7 +49,7 @@ class Overlap:
     def swapped(self) -> "Overlap":
         """The same table seen from the other mask."""
         order = np.lexsort((self.row, self.column))
-        return Overlap(
+        other = Overlap(
             self.column[order],
             self.row[order],
             self.shared[order],
@@ -57,6 +57,8 @@ class Overlap:
             self.voxels,
             self.voxel_volume_ml,
         )
+        other.__dict__["swapped"] = self  # there and back is no second sort
+        return other
 
     @cached_property
     def shared_voxels(self) -> IntArray:
@@ -232,7 +234,7 @@ def _table(reference: Lesions, prediction: Lesions, here: IntArray, there: IntAr
     pair = reference.lesion_of_voxel[here] * width + prediction.lesion_of_voxel[there]
     if reference.count * width <= _DENSE_TABLE:
         dense = np.bincount(pair, minlength=1)
-        pairs = np.flatnonzero(dense)
+        pairs = np.flatnonzero(dense != 0)  # of truth values in a tenth of the time
         shared = dense[pairs]
     else:
         pairs, shared = np.unique(pair, return_counts=True)
@@ -242,10 +244,11 @@ def _table(reference: Lesions, prediction: Lesions, here: IntArray, there: IntAr
 
 def _in_both(first: IntArray, second: IntArray) -> tuple[IntArray, IntArray]:
     """Positions of the common values of two ascending arrays without repeats, in both."""
-    place = np.searchsorted(second, first)
-    inside = place < second.size
-    inside[inside] = second[place[inside]] == first[inside]
-    return np.flatnonzero(inside), place[inside]
+    both = np.concatenate([first, second])
+    order = both.argsort(kind="stable")  # merges the two sorted halves
+    ordered = both[order]
+    twice = np.flatnonzero(ordered[1:] == ordered[:-1])
+    return order[twice], order[twice + 1] - first.size
 
 
 def lesion_dice(overlap: Overlap) -> npt.NDArray[np.float64]:

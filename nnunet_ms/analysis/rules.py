@@ -106,8 +106,9 @@ def _msseg_found(overlap: Overlap) -> BoolArray:
 
 def _value_at_row_start(row: npt.NDArray[np.int64], values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """For each entry of a table sorted by row, the value of its row's first entry."""
-    starts = np.flatnonzero(np.diff(row, prepend=-1))
-    return np.repeat(values[starts], np.diff(starts, append=row.size))
+    first = np.ones(row.size, dtype=np.bool_)
+    first[1:] = row[1:] != row[:-1]
+    return np.asarray(values[first][np.cumsum(first) - 1])
 
 
 def _panoptica_matched(overlap: Overlap) -> BoolArray:

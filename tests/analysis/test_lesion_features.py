@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.analysis.lesion_features import distance_to_lesions, distance_to_region, locate, mean_of_map
+from nnunet_ms.analysis.lesion_features import distance_to_region, locate, mean_of_map
 from nnunet_ms.analysis.lesions import find_lesions, lesion_columns
 from nnunet_ms.analysis.matching import count_overlap
+from nnunet_ms.analysis.nearest_lesion import distance_to_lesions
 from nnunet_ms.images import Volume, read_mask
 from tests.analysis.naive_matching import lesions_of, random_pair, volume
 

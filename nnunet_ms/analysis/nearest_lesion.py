@@ -1,0 +1,116 @@
+"""Distance from each lesion of one mask to the nearest lesion of another.
+
+Nearly every lesion that the other rater has not drawn lies within millimetres of one that he has. So the voxels around
+its surface are looked at in the order of their distance, first a few for all lesions, then more for those that are
+left. A k-d tree of the other mask, which costs more to build than to ask, is for what is far from everything.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+
+from nnunet_ms.analysis.components import BoolArray, IntArray, coordinates
+from nnunet_ms.analysis.lesions import FloatArray, Lesions
+
+_SHELLS = (64, 256, 1024, 4096, 16384)  # voxels within each reach, about
+_PLACES = 32  # from or to so few all distances are computed sooner than a tree is built
+_FEW = 2000  # voxels whose tree is built sooner than a shell is looked at
+_PER_VOXEL = 16  # so many looked at take as long as one put into a tree
+
+
+def distance_to_lesions(lesions: Lesions, others: Lesions, touching: BoolArray) -> FloatArray:
+    """Distance from each lesion to the nearest lesion of the other mask, (L,), mm between voxel centres.
+
+    Parameters
+    ----------
+    lesions, others : Lesions
+        Of two masks on one grid.
+    touching : (L,) bool array
+        Which lesions share a voxel with `others`: their distance is 0.
+
+    Returns
+    -------
+    (L,) float array
+        NaN when the other mask has no lesion.
+    """
+    if others.count == 0:
+        return np.full(lesions.count, np.nan)
+    distance = np.where(touching, 0.0, np.inf)
+    apart = np.flatnonzero(~touching[lesions.lesion_of_voxel] & may_be_nearest(lesions))
+    if apart.size and others.voxel_index.size > _FEW:
+        apart = _look_around(distance, lesions, others, apart)
+    if apart.size:
+        there = others.position_mm(may_be_nearest(others))
+        np.minimum.at(distance, lesions.lesion_of_voxel[apart], nearest_mm(there, lesions.position_mm(apart)))
+    return distance
+
+
+def may_be_nearest(lesions: Lesions) -> BoolArray:
+    """Which voxels can be the nearest to a place outside the mask: between orthogonal axes those of the surface."""
+    return lesions.is_surface if lesions.grid.is_orthogonal else np.ones(lesions.voxel_index.size, dtype=np.bool_)
+
+
+def nearest_mm(there_mm: FloatArray, from_mm: FloatArray) -> FloatArray:
+    """Distance from each of N places (N, 3) to the nearest of M others (M, 3), (N,), mm."""
+    if min(len(there_mm), len(from_mm)) <= _PLACES:
+        return np.asarray(cdist(from_mm, there_mm).min(axis=1), dtype=np.float64)
+    distance, _ = cKDTree(there_mm, leafsize=128, balanced_tree=False, compact_nodes=False).query(from_mm)
+    return np.asarray(distance, dtype=np.float64)
+
+
+def _look_around(distance: FloatArray, lesions: Lesions, others: Lesions, apart: IntArray) -> IntArray:
+    """Fill in the distances of lesions that have another near by; return the voxels of those that have none."""
+    around = _around(lesions.grid.affine[:3, :3].tobytes())
+    lesion = lesions.lesion_of_voxel[apart]
+    inside, place, strides = _box(lesions.voxel_index[apart], others.voxel_index, lesions.grid.shape, around.edge)
+    for start, end in pairwise((0, *around.ends)):
+        if (end - start) * max(place.size, _PER_VOXEL) > _PER_VOXEL * others.voxel_index.size:
+            break
+        hit = inside[place[:, None] + around.steps[start:end] @ strides]
+        first = hit.argmax(axis=1)
+        found = np.flatnonzero(hit[np.arange(place.size), first])
+        np.minimum.at(distance, lesion[found], around.mm[start + first[found]])
+        left = np.flatnonzero(np.isinf(distance[lesion]))  # what is found within a reach is the nearest
+        apart, lesion, place = apart[left], lesion[left], place[left]
+    return apart
+
+
+def _box(
+    here: IntArray, there: IntArray, shape: tuple[int, ...], margin: tuple[int, ...]
+) -> tuple[BoolArray, IntArray, IntArray]:
+    """Flat image of the voxels `there` with a margin around it, the places of `here` in it, and its strides."""
+    axes = [np.concatenate(both) for both in zip(*(coordinates(i, shape) for i in (here, there)), strict=True)]
+    starts = [int(axis.min()) - wide for axis, wide in zip(axes, margin, strict=True)]
+    sizes = [int(axis.max()) + wide + 1 - start for axis, wide, start in zip(axes, margin, starts, strict=True)]
+    x, y, z = (axis - start for axis, start in zip(axes, starts, strict=True))
+    place = x + sizes[0] * (y + sizes[1] * z)
+    inside = np.zeros(sizes[0] * sizes[1] * sizes[2], dtype=np.bool_)
+    inside[place[here.size :]] = True
+    return inside, place[: here.size], np.array([1, sizes[0], sizes[0] * sizes[1]])
+
+
+@dataclass(frozen=True)
+class _Around:
+    """Steps (N, 3) from a voxel to those around it by distance, mm (N,); where shells end; largest step by axis."""
+
+    steps: IntArray
+    mm: FloatArray
+    ends: tuple[int, ...]
+    edge: tuple[int, ...]
+
+
+@lru_cache(maxsize=16)
+def _around(axes: bytes) -> _Around:
+    """From the voxels' three axes in mm, (3, 3) float64."""
+    to_mm = np.frombuffer(axes).reshape(3, 3)
+    reach = np.cbrt(np.array(_SHELLS) * abs(np.linalg.det(to_mm)) * 3 / (4 * np.pi))  # radius of a ball of that volume
+    edge = tuple(int(reach[-1] * length) for length in np.linalg.norm(np.linalg.inv(to_mm), axis=1))
+    steps = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in edge), indexing="ij"), axis=-1).reshape(-1, 3)
+    mm = np.linalg.norm(steps @ to_mm.T, axis=1)
+    order = np.argsort(mm, kind="stable")[: np.count_nonzero(mm <= reach[-1])]
+    ends = np.searchsorted(mm[order], reach, side="right")
+    return _Around(steps[order], mm[order], tuple(int(end) for end in ends), edge)
