@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--patients", type=int, default=100, help="of the trial, besides those that train (%(default)s)"
     )
     parser.add_argument("--model", type=Path, help="trained model folder, fold `all`, instead of training one")
-    parser.add_argument("--epochs", type=int, default=12, help="of 20 iterations (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=200, help="of 20 iterations (%(default)s)")
+    parser.add_argument("--seed", type=int, default=3, help="of the trial; with --model another one is a new trial")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--until", choices=("plan", "end"), default="end", help="stop after planning")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "joint_t1_opera2.csv")
@@ -84,7 +85,7 @@ def prepare(args: argparse.Namespace) -> None:
     """Simulate, convert and plan."""
     work, trial = args.work, args.work / "trial"
     if not (trial / "manifest.csv").exists():
-        options = ("--preset", "opera2", "--grid", "demo", "--seed", 3, "--images", "-o", trial)
+        options = ("--preset", "opera2", "--grid", "demo", "--seed", args.seed, "--images", "-o", trial)
         call(work, script("nnunet-ms-simulate", "trial", *options, "--patients", TRAINED + args.patients))
     if not (raw(work) / "dataset.json").exists():
         tested = ",".join(names(args.patients))

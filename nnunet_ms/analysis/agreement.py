@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms.analysis.bootstrap import LEVEL, UNKNOWN, mean_interval, patient_interval, pearson_interval
@@ -123,13 +124,45 @@ def _isbi_score(parts: dict[str, Summary]) -> Summary:
     return Summary(value, np.nan, 0 if np.isnan(value) else cases, 0)
 
 
-def summarise_sizes(lesions: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+def count_sizes(
+    voxels: IntArray, found: npt.NDArray[np.bool_], lesion_dice: npt.NDArray[np.float64], rule: Rule
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Count some lesions of one rater by size, so that no lesion need be kept for `summarise_sizes`.
+
+    Parameters
+    ----------
+    voxels, found, lesion_dice : (L,) arrays
+        Size, whether the lesion is found, and its Dice.
+    rule : Rule
+        Its B size bins.
+
+    Returns
+    -------
+    dict
+        (B,) arrays: `size_bin` 0 .. B - 1, `lesions`, `found`, and the sums `lesion_dice` and `lesion_dice_found`.
+    """
+    bins = np.searchsorted(rule.size_bins, voxels, side="right") - 1
+    count = len(rule.size_bins)
+
+    def total(weights: npt.NDArray[np.generic] | None = None) -> npt.NDArray[np.generic]:
+        return np.bincount(bins, weights, minlength=count)
+
+    return {
+        "size_bin": np.arange(count),
+        "lesions": total(),
+        "found": total(found).astype(np.int64),
+        "lesion_dice": total(lesion_dice),
+        "lesion_dice_found": total(lesion_dice * found),
+    }
+
+
+def summarise_sizes(counts: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     """Summarise detection by lesion size, pooled over cases, with intervals that respect the clustering in patients.
 
     Parameters
     ----------
-    lesions : pandas.DataFrame
-        One row per lesion of either rater: `case_id`, `patient_id`, `rater`, `voxels`, `found` (bool), `lesion_dice`.
+    counts : pandas.DataFrame
+        `patient_id`, `rater` and the columns of `count_sizes`; any number of rows per patient, of either rater.
     rule : Rule
         Its size bins.
 
@@ -142,16 +175,17 @@ def summarise_sizes(lesions: pd.DataFrame, rule: Rule) -> pd.DataFrame:
         lesions of the bin, NaN without such a lesion. `lesion_dice` is the mean over the bin's reference lesions
         (0 when missed), `lesion_dice_found` over those found.
     """
-    is_reference = lesions["rater"] == REFERENCE
-    reference, predicted = lesions[is_reference], lesions[~is_reference]
+    is_reference = counts["rater"] == REFERENCE
+    reference, predicted = counts[is_reference], counts[~is_reference]
+    totals = int(reference["lesions"].sum()), int(predicted["lesions"].sum())
     limits = [*zip(rule.size_bins, [*(first - 1 for first in rule.size_bins[1:]), None], strict=True)]
     rows = [
-        _size_row(_within(reference, low, high), _within(predicted, low, high), len(reference), len(predicted))
+        _size_row(reference[reference["size_bin"] == number], predicted[predicted["size_bin"] == number], *totals)
         | {"size_bin": size_bin_name(low, high), "voxels_min": low, "voxels_max": high}
-        for low, high in limits
+        for number, (low, high) in enumerate(limits)
     ]
     whole = {"size_bin": ALL_SIZES, "voxels_min": rule.size_bins[0], "voxels_max": None}
-    rows.append(_size_row(reference, predicted, len(reference), len(predicted)) | whole)
+    rows.append(_size_row(reference, predicted, *totals) | whole)
     return pd.DataFrame(rows).astype({"voxels_max": "Int64"})
 
 
@@ -188,37 +222,35 @@ def clustered_interval(
     return patient_interval(sums, lambda resampled: resampled[:, 0] / resampled[:, 1], replicates, seed)
 
 
-def _within(lesions: pd.DataFrame, low: int, high: int | None) -> pd.DataFrame:
-    return lesions[(lesions["voxels"] >= low) & (lesions["voxels"] <= (np.inf if high is None else high))]
-
-
 def _size_row(reference: pd.DataFrame, predicted: pd.DataFrame, references: int, predictions: int) -> dict[str, object]:
-    found = reference["found"].astype(bool)
-    false = ~predicted["found"].astype(bool)
-    ltpr_low, ltpr_high = _interval(reference["patient_id"], found)
-    lfpr_low, lfpr_high = _interval(predicted["patient_id"], false)
+    lesions, found = int(reference["lesions"].sum()), int(reference["found"].sum())
+    others = int(predicted["lesions"].sum())
+    wrong = predicted["lesions"] - predicted["found"]
+    false = int(wrong.sum())
+    ltpr_low, ltpr_high = _interval(reference, reference["found"])
+    lfpr_low, lfpr_high = _interval(predicted, wrong)
     return {
-        "reference_lesions": len(reference),
-        "reference_share": ratio(len(reference), references),
-        "found_lesions": int(found.sum()),
-        "ltpr": ratio(found.sum(), len(reference)),
+        "reference_lesions": lesions,
+        "reference_share": ratio(lesions, references),
+        "found_lesions": found,
+        "ltpr": ratio(found, lesions),
         "ltpr_low": ltpr_low,
         "ltpr_high": ltpr_high,
-        "predicted_lesions": len(predicted),
-        "predicted_share": ratio(len(predicted), predictions),
-        "false_lesions": int(false.sum()),
-        "lfpr": ratio(false.sum(), len(predicted)),
+        "predicted_lesions": others,
+        "predicted_share": ratio(others, predictions),
+        "false_lesions": false,
+        "lfpr": ratio(false, others),
         "lfpr_low": lfpr_low,
         "lfpr_high": lfpr_high,
-        "lesion_dice": ratio(reference["lesion_dice"].sum(), len(reference)),
-        "lesion_dice_found": ratio(reference.loc[found, "lesion_dice"].sum(), found.sum()),
+        "lesion_dice": ratio(reference["lesion_dice"].sum(), lesions),
+        "lesion_dice_found": ratio(reference["lesion_dice_found"].sum(), found),
         "level": LEVEL,
     }
 
 
-def _interval(patients: pd.Series, property_of_lesion: pd.Series) -> tuple[float, float]:
-    by_patient = property_of_lesion.groupby(patients).agg(["sum", "count"])
-    return clustered_interval(by_patient["sum"].to_numpy(np.int64), by_patient["count"].to_numpy(np.int64))
+def _interval(counts: pd.DataFrame, events: pd.Series) -> tuple[float, float]:
+    by_patient = pd.DataFrame({"events": events, "lesions": counts["lesions"]}).groupby(counts["patient_id"]).sum()
+    return clustered_interval(by_patient["events"].to_numpy(np.int64), by_patient["lesions"].to_numpy(np.int64))
 
 
 COHORT_METRICS = {"r_vol": "volume_ml", "r_count": "lesion_count"}  # Pearson r between raters of this column

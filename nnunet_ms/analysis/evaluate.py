@@ -364,11 +364,11 @@ def _paired(totals: pd.DataFrame, rater: str, labels: Mapping[str, str], quantit
     return both.rename(columns={f"{quantity}_reference": "reference", f"{quantity}_prediction": "prediction"})
 
 
-def _size_bins(lesions: list[Block], totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def _size_bins(sizes: list[Block], totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     frames = []
     for rater, labels in _groups(settings):
         wanted = {"model": rater, "lesion_type": labels["lesion_type"], "rule": labels["rule"]}
-        here = stack([block for block in lesions if all(block[name] == value for name, value in wanted.items())], [])
+        here = stack([block for block in sizes if all(block[name] == value for name, value in wanted.items())], [])
         cases = _select(totals, {**labels, "rater": REFERENCE})
         counts = {f"n_{name}s": cases[f"{name}_id"].nunique() for name in ("case", "patient")}
         rows = summarise_sizes(here, rules_by_name((labels["rule"],))[0])

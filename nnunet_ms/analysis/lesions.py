@@ -75,7 +75,7 @@ class Lesions:
         """Upper corner of each lesion's bounding box, inside: its largest voxel index along each axis, (L, 3)."""
         return self._places.last
 
-    def position_mm(self, chosen: BoolArray | slice = slice(None)) -> FloatArray:
+    def position_mm(self, chosen: BoolArray | IntArray | slice = slice(None)) -> FloatArray:
         """World coordinates of the centres of chosen lesion voxels, all by default, (chosen, 3), mm."""
         return self.grid.to_world(np.stack(coordinates(self.voxel_index[chosen], self.grid.shape), axis=1))
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.analysis.agreement import count_sizes
 from nnunet_ms.analysis.case_masks import CaseMasks, Extras, read_case
 from nnunet_ms.analysis.case_metrics import case_metrics
 from nnunet_ms.analysis.lesion_change import change_columns, change_table, lesion_change
@@ -45,7 +46,7 @@ class Settings:
 
 @dataclass
 class PatientRows:
-    """Blocks of one patient; `sizes` holds every lesion under every rule and model, `lesions` those of the first."""
+    """Blocks of one patient; `sizes` counts the lesions under every rule and model, `lesions` are the first rule's."""
 
     lesions: list[Block] = field(default_factory=list)
     sizes: list[Block] = field(default_factory=list)
@@ -220,8 +221,8 @@ def _add_sizes(rows: PatientRows, match: Match, rule: Rule, labels: Block) -> No
         (labels["model"], match.prediction, match.overlap.swapped, match.prediction_found),
     ]
     for rater, lesions, overlap, found in sides:
-        block = {"rater": rater, "voxels": lesions.voxels, "found": found, "lesion_dice": lesion_dice(overlap)}
-        rows.sizes.append({**kept, **block})
+        counts = count_sizes(lesions.voxels, found, lesion_dice(overlap), rule)
+        rows.sizes.append({**kept, "rater": rater, **counts})
 
 
 def _add_lesions(

@@ -8,6 +8,7 @@ from scipy import stats
 from nnunet_ms.analysis.agreement import (
     clustered_interval,
     correlate_cases,
+    count_sizes,
     size_bin_name,
     summarise_cases,
     summarise_sizes,
@@ -131,10 +132,20 @@ def naive_records(seeds):
     return pd.DataFrame(rows, columns=["case_id", "patient_id", "rater", "voxels", "found", "lesion_dice"])
 
 
+def counted(records):
+    """One row per case, rater and bin, as a cohort gives them."""
+    columns = ["patient_id", "rater", *count_sizes(np.zeros(0, int), np.zeros(0, bool), np.zeros(0), RULE)]
+    frames = [pd.DataFrame(columns=columns)]
+    for (_, patient, rater), rows in records.groupby(["case_id", "patient_id", "rater"]):
+        arrays = (rows[name].to_numpy() for name in ("voxels", "found", "lesion_dice"))
+        frames.append(pd.DataFrame({"patient_id": patient, "rater": rater, **count_sizes(*arrays, RULE)}))
+    return pd.concat(frames[1:] or frames)
+
+
 def test_size_bins_against_plain_counting():
     # Oracle: counting in a loop over the naive records.
     records = naive_records(range(40))
-    table = summarise_sizes(records, RULE).set_index("size_bin")
+    table = summarise_sizes(counted(records), RULE).set_index("size_bin")
     assert list(table.index) == list(BINS)
     for name, (low, high) in BINS.items():
         rows = [row for row in records.itertuples() if low <= row.voxels <= high]
@@ -154,7 +165,7 @@ def test_size_bins_against_plain_counting():
 
 def test_size_bins_without_lesions():
     records = naive_records(range(1)).iloc[:0]
-    table = summarise_sizes(records, RULE)
+    table = summarise_sizes(counted(records), RULE)
     assert (table["reference_lesions"].sum(), table["predicted_lesions"].sum()) == (0, 0)
     assert table[["ltpr", "lfpr", "lesion_dice", "ltpr_low", "reference_share"]].isna().all(axis=None)
 

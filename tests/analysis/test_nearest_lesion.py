@@ -1,0 +1,58 @@
+"""Oracle: all pairs of voxels, on masks large enough that shells, single lesions and the tree all have their turn."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from nnunet_ms.analysis import nearest_lesion
+from nnunet_ms.analysis.lesions import find_lesions
+from nnunet_ms.analysis.matching import count_overlap
+from tests.analysis.naive_matching import volume
+
+SHAPE = (60, 50, 30)
+AFFINES = {
+    "anisotropic": np.diag([1.0, 1.0, 3.0, 1.0]),
+    "flipped": np.array([[-0.9, 0, 0, 5], [0, 1.1, 0, -3], [0, 0, 2.5, 1], [0, 0, 0, 1.0]]),
+    "oblique axes": np.array([[1.0, 0.3, 0, 0], [0, 1.0, 0.2, 0], [0.1, 0, 2.0, 0], [0, 0, 0, 1.0]]),
+}
+
+
+def masks(seed, far):
+    """A mask of 3 to 4 thousand voxels to one side, and small lesions near it, at the borders and, if `far`, remote."""
+    generator = np.random.default_rng(seed)
+    other = np.zeros(SHAPE, dtype=bool)
+    other[2:22, 5:40, 4:24] = generator.random((20, 35, 20)) < 0.3
+    here = np.zeros(SHAPE, dtype=bool)
+    corners = generator.integers(0, np.array([30, 48, 28]), size=(25, 3))
+    if far:
+        corners = np.vstack([corners, generator.integers([50, 0, 0], np.array(SHAPE) - 2, size=(far, 3))])
+    for x, y, z in corners:
+        here[x : x + 2, y : y + 2, z : z + 1] = True
+    return here, other
+
+
+@pytest.mark.parametrize("name", AFFINES)
+@pytest.mark.parametrize(("seed", "far"), [(0, 0), (1, 2), (2, 30)])
+def test_distance_to_the_nearest_lesion(name, seed, far):
+    first, second = (find_lesions(volume(mask, AFFINES[name]), 18, 3) for mask in masks(seed, far))
+    assert second.voxel_index.size > nearest_lesion._FEW
+    touching = count_overlap(first, second).shared_voxels > 0
+    distance = nearest_lesion.distance_to_lesions(first, second, touching)
+    there = second.position_mm()
+    expected = [cdist(first.position_mm(first.lesion_of_voxel == n), there).min() for n in range(first.count)]
+    np.testing.assert_allclose(distance, expected, rtol=1e-12)
+    assert (distance > 0).sum() >= 5
+
+
+def test_a_lesion_too_large_to_look_around_goes_to_the_tree():
+    here, other = np.zeros((80, 80, 30), dtype=bool), np.zeros((80, 80, 30), dtype=bool)
+    here[:20], other[60:] = True, True
+    first, second = (find_lesions(volume(mask)) for mask in (here, other))
+    assert nearest_lesion.distance_to_lesions(first, second, np.array([False])).tolist() == [41.0]
+
+
+def test_tree_and_all_pairs_agree():
+    there, here = (np.random.default_rng(n).normal(size=(size, 3)) for n, size in ((0, 300), (1, 200)))
+    expected = cdist(here, there).min(axis=1)
+    np.testing.assert_allclose(nearest_lesion.nearest_mm(there, here), expected)
+    np.testing.assert_allclose(nearest_lesion.nearest_mm(there, here[:9]), expected[:9])
