@@ -1,6 +1,9 @@
-"""Oracles: the definitions written as double loops, scipy's Mann-Whitney, resampling done by hand."""
+"""Oracles: R's pROC, the definitions written as double loops, scipy's Mann-Whitney, resampling done by hand."""
+
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 
@@ -48,6 +51,25 @@ def tied_pair(seed, m=23, n=31):
 def test_auc_is_mann_whitneys_u(seed):
     (x, y), _ = tied_pair(seed)
     assert auc(x, y) == pytest.approx(scipy.stats.mannwhitneyu(x, y).statistic / (len(x) * len(y)), abs=1e-12)
+
+
+def whole_number_scores(case, reader, count):
+    """The scores of delong.R."""
+    i = np.arange(2 * count)
+    value = ((i * i * (case + 3) + 7 * i) % 11 + (i * (reader + 2 * case + 1)) % 5 + 2 * (i < count)) / 10
+    return value[:count], value[count:]
+
+
+def test_delong_equals_proc():
+    # Oracle: R 4.2.2, pROC 1.18.0; script and versions in delong.R and delong_expected.csv beside this file.
+    expected = pd.read_csv(Path(__file__).with_name("delong_expected.csv"))
+    assert len(expected) == 6
+    for row in expected.itertuples():
+        first, second = (whole_number_scores(row.case, reader, row.size) for reader in (0, 1))
+        found = delong_test(scores(*first), scores(*second))
+        assert (auc(*first), auc(*second)) == pytest.approx((row.auc_first, row.auc_second), rel=1e-12)
+        assert auc_se(*first) == pytest.approx(row.se_first, rel=1e-9)
+        assert (found.z, found.p) == pytest.approx((row.z, row.p), rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
