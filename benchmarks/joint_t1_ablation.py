@@ -10,7 +10,8 @@ without mirroring and without dropout, the numbers from `nnunet-ms-evaluate` (ru
 `--lesion-auc`. Simulated data: the numbers say which variant is better on phantoms, and nothing about patients.
 
     python benchmarks/joint_t1_ablation.py --work runs/joint_t1
-    python benchmarks/joint_t1_ablation.py --work runs/joint_t1_gpu --full --grid trial --device cuda   # longer
+    python benchmarks/joint_t1_ablation.py --work runs/joint_t1_long --epochs 60 --variants individual joint
+    python benchmarks/joint_t1_ablation.py --work runs/joint_t1_gpu --full --grid trial --device cuda
 
 Finished steps are not repeated, and an interrupted training goes on from its checkpoint; `--score-only` makes tables
 of what is finished. Written: every number of every model with its bootstrap interval over patients
@@ -73,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--enhancing", type=float, default=8.0, help="mean number per brain (default: %(default)s)")
     parser.add_argument("--grid", choices=("coarse", "trial"), default="coarse", help="voxels (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, help="of 20 iterations, 12 by default; 250 iterations and 100 with --full")
     parser.add_argument("--full", action="store_true", help="full networks: GPU")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--score-only", action="store_true", help="tables of what is finished; train nothing")
@@ -141,7 +143,8 @@ def train_and_predict(args: argparse.Namespace, seed: int) -> None:
     """All variants of one seed, in a process of their own, because nnU-Net reads its folders when it is imported."""
     if all((masks(args, seed, variant) / "cases.csv").exists() for variant in args.variants):
         return
-    settings = {"work": str(args.work), "variants": args.variants, "full": args.full, "device": args.device}
+    settings = {name: getattr(args, name) for name in ("variants", "full", "device", "epochs")}
+    settings["work"] = str(args.work)
     call(args, [sys.executable, __file__, "seed", str(seed), json.dumps(settings)], seed)
 
 
@@ -167,7 +170,7 @@ def train(args: argparse.Namespace, seed: int, variant: str) -> None:
 
     budget, name = (FULL if args.full else SMALL), trainer(args, variant)
     cls = getattr(door, name)
-    cls.seed, cls.epochs, cls.iterations_per_epoch = seed, budget.epochs, budget.iterations
+    cls.seed, cls.epochs, cls.iterations_per_epoch = seed, args.epochs or budget.epochs, budget.iterations
     cls.max_patch_voxels, cls.max_batch_size, cls.checkpoint_every = budget.patch_voxels, budget.batch, 3
     run = get_trainer_from_args(str(DATASET), "3d_fullres", "all", name, PLANS, device=torch.device(args.device))
     maybe_load_checkpoint(run, True, False)  # noqa: FBT003 - nnU-Net's order: go on, and not for validation only
