@@ -74,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--enhancing", type=float, default=8.0, help="mean number per brain (default: %(default)s)")
     parser.add_argument("--grid", choices=("coarse", "trial"), default="coarse", help="voxels (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="of 20 iterations, 12 by default; 250 iterations and 100 with --full")
+    parser.add_argument(
+        "--epochs", type=int, help="of 20 iterations, 12 by default; 250 iterations and 100 with --full"
+    )
     parser.add_argument("--full", action="store_true", help="full networks: GPU")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--score-only", action="store_true", help="tables of what is finished; train nothing")

@@ -100,14 +100,21 @@ def _boxed(index: IntArray, shape: Sequence[int]) -> tuple[BoolArray, IntArray, 
     With the margin every neighbour of a voxel has a place. It also keeps cc3d from boxes one voxel thin, on which
     version 4.1.1 fails.
     """
-    axes = coordinates(index, shape)
-    starts = [int(axis.min()) - 1 for axis in axes]
-    sizes = [int(axis.max()) + 2 - start for axis, start in zip(axes, starts, strict=True)]
-    x, y, z = (axis - start for axis, start in zip(axes, starts, strict=True))
+    x, y, z = axes = coordinates(index, shape)
+    starts = [int(x.min()) - 1, int(y.min()) - 1, int(z[0]) - 1]  # z never falls
+    ends = [int(x.max()) + 2, int(y.max()) + 2, int(z[-1]) + 2]
+    sizes = [end - start for start, end in zip(starts, ends, strict=True)]
     inside = np.zeros(sizes, dtype=np.bool_, order="F")
-    place = x + sizes[0] * (y + sizes[1] * z)
+    place = flat_place(axes, starts, sizes)
     inside.ravel(order="F")[place] = True
-    return inside, place, z + sizes[2] * (y + sizes[1] * x)
+    return inside, place, flat_place(axes[::-1], starts[::-1], sizes[::-1])
+
+
+def flat_place(axes: Sequence[IntArray], starts: Sequence[int], sizes: Sequence[int]) -> IntArray:
+    """Flat indices, first axis fastest, of voxels in a box of `sizes` that begins at `starts`, (V,)."""
+    first, second, third = axes
+    a, b, c = starts
+    return np.asarray(first + sizes[0] * (second + sizes[1] * third) - (a + sizes[0] * (b + sizes[1] * c)))
 
 
 @cache

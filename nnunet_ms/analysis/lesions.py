@@ -5,7 +5,7 @@ not by image volume.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,31 +19,58 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class _Mask:
+    """All voxels of a mask: flat index, component and whether a neighbour by face is missing, each (M,)."""
+
+    index: IntArray
+    component: IntArray
+    is_surface: BoolArray
+
+
+@dataclass(frozen=True)
 class Lesions:
     """The L lesions of one mask, made of V voxels together; dropped components are not among them.
 
+    Made by `find_lesions` and `find_all_lesions`. Arrays over voxels are made when they are asked for: a rule that
+    only drops small lesions and counts the others never needs its own.
+
     Attributes
     ----------
-    voxel_index : (V,) int64 array
-        Ascending flat index (x fastest, as NIfTI stores voxels) of each lesion voxel on the mask's grid.
-    lesion_of_voxel : (V,) int64 array
-        The lesion, 0 .. L - 1, that each of these voxels belongs to.
-    is_surface : (V,) bool array
-        Whether a neighbour of the voxel by face is not in the mask.
     voxels : (L,) int64 array
         Size of each lesion in voxels.
     grid : Grid
         Of the mask.
-    mask_voxels : int
-        Voxels of the whole mask, dropped components included.
     """
 
-    voxel_index: IntArray
-    lesion_of_voxel: IntArray
-    is_surface: BoolArray
+    _mask: _Mask
+    _kept: BoolArray  # (components,)
     voxels: IntArray
     grid: Grid
-    mask_voxels: int
+
+    @cached_property
+    def voxel_index(self) -> IntArray:
+        """Ascending flat index (x fastest, as NIfTI stores voxels) of each lesion voxel on the mask's grid, (V,)."""
+        return self._mask.index[self._kept_voxels]
+
+    @cached_property
+    def lesion_of_voxel(self) -> IntArray:
+        """The lesion, 0 .. L - 1, that each of these voxels belongs to, (V,)."""
+        component = self._mask.component[self._kept_voxels]
+        return component if self._kept.all() else new_numbers(self._kept)[component]
+
+    @cached_property
+    def is_surface(self) -> BoolArray:
+        """Whether a neighbour of each voxel by face is not in the mask, (V,)."""
+        return self._mask.is_surface[self._kept_voxels]
+
+    @property
+    def mask_voxels(self) -> int:
+        """Voxels of the whole mask, dropped components included."""
+        return int(self._mask.index.size)
+
+    @cached_property
+    def _kept_voxels(self) -> BoolArray | slice:
+        return slice(None) if self._kept.all() else self._kept[self._mask.component]
 
     @property
     def count(self) -> int:
@@ -77,7 +104,12 @@ class Lesions:
 
     def position_mm(self, chosen: BoolArray | IntArray | slice = slice(None)) -> FloatArray:
         """World coordinates of the centres of chosen lesion voxels, all by default, (chosen, 3), mm."""
-        return self.grid.to_world(np.stack(coordinates(self.voxel_index[chosen], self.grid.shape), axis=1))
+        return self.grid.to_world(np.stack([axis[chosen] for axis in self.voxel_axes], axis=1))
+
+    @cached_property
+    def voxel_axes(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Voxel indices of the lesion voxels along x, y and z, (V,) each."""
+        return coordinates(self.voxel_index, self.grid.shape)
 
     @cached_property
     def _places(self) -> "_Places":
@@ -87,9 +119,9 @@ class Lesions:
         short = self.lesion_of_voxel.astype(np.uint16) if self.count <= _SHORT else self.lesion_of_voxel
         order = np.argsort(short, kind="stable")  # of 16-bit numbers in linear time
         starts = np.cumsum(self.voxels) - self.voxels
-        axes = coordinates(self.voxel_index[order], self.grid.shape)
-        reduced = (np.stack([how.reduceat(axis, starts) for axis in axes], axis=1) for how in _REDUCTIONS)
-        return _Places(*reduced)
+        axes = [axis[order] for axis in self.voxel_axes]
+        first, last, sums = ([how.reduceat(axis, starts) for axis in axes] for how in _REDUCTIONS)
+        return _Places(*(np.stack(part, axis=1) for part in (first, last, sums)))
 
 
 @dataclass(frozen=True)
@@ -130,17 +162,12 @@ def find_all_lesions(mask: Volume, connectivities: Sequence[Connectivity]) -> di
     """Label a mask by several connectivities as `find_lesions` does, in one pass over the image; no size filter."""
     index = foreground(mask.data)
     components, surface = label_voxels(index, mask.grid.shape, connectivities)
-    return {
-        connectivity: Lesions(
-            voxel_index=index,
-            lesion_of_voxel=lesion,
-            is_surface=surface,
-            voxels=np.bincount(lesion).astype(np.int64),
-            grid=mask.grid,
-            mask_voxels=index.size,
-        )
-        for connectivity, lesion in components.items()
-    }
+    lesions = {}
+    for connectivity, component in components.items():
+        voxels = np.bincount(component).astype(np.int64)
+        kept = np.ones(voxels.size, dtype=np.bool_)
+        lesions[connectivity] = Lesions(_Mask(index, component, surface), kept, voxels, mask.grid)
+    return lesions
 
 
 def without_small(lesions: Lesions, minimum_voxels: int) -> Lesions:
@@ -148,15 +175,9 @@ def without_small(lesions: Lesions, minimum_voxels: int) -> Lesions:
     large = lesions.voxels >= minimum_voxels
     if large.all():
         return lesions
-    kept = large[lesions.lesion_of_voxel]
-    return Lesions(
-        voxel_index=lesions.voxel_index[kept],
-        lesion_of_voxel=new_numbers(large)[lesions.lesion_of_voxel[kept]],
-        is_surface=lesions.is_surface[kept],
-        voxels=lesions.voxels[large],
-        grid=lesions.grid,
-        mask_voxels=lesions.mask_voxels,
-    )
+    kept = lesions._kept.copy()
+    kept[kept] = large
+    return replace(lesions, _kept=kept, voxels=lesions.voxels[large])
 
 
 def new_numbers(kept: npt.NDArray[np.bool_]) -> IntArray:

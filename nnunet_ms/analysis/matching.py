@@ -5,6 +5,7 @@ labelled masks (`Overlap`). Both masks are labelled once per connectivity; rules
 criterion share that labelling and that table.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -196,7 +197,7 @@ def _apply(rule: Rule, reference: Lesions, prediction: Lesions, overlap: Overlap
     first, second = without_small(reference, minimum), without_small(prediction, minimum)
     filtered = overlap_without_small(overlap, minimum)
     counted = filtered if rule.filters_voxels else overlap
-    image = int(np.prod(reference.grid.shape))
+    image = math.prod(reference.grid.shape)
     voxels = Voxels(
         shared=int(counted.shared.sum()),
         reference=int(counted.voxels.sum()),

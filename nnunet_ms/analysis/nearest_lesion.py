@@ -5,6 +5,7 @@ its surface are looked at in the order of their distance, first a few for all le
 left. A k-d tree of the other mask, which costs more to build than to ask, is for what is far from everything.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -13,7 +14,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from nnunet_ms.analysis.components import BoolArray, IntArray, coordinates
+from nnunet_ms.analysis.components import BoolArray, IntArray, flat_place
 from nnunet_ms.analysis.lesions import FloatArray, Lesions
 
 _SHELLS = (64, 256, 1024, 4096, 16384)  # voxels within each reach, about
@@ -66,7 +67,7 @@ def _look_around(distance: FloatArray, lesions: Lesions, others: Lesions, apart:
     """Fill in the distances of lesions that have another near by; return the voxels of those that have none."""
     around = _around(lesions.grid.affine[:3, :3].tobytes())
     lesion = lesions.lesion_of_voxel[apart]
-    inside, place, strides = _box(lesions.voxel_index[apart], others.voxel_index, lesions.grid.shape, around.edge)
+    inside, place, strides = _box(lesions, apart, others, around.edge)
     for start, end in pairwise((0, *around.ends)):
         if (end - start) * max(place.size, _PER_VOXEL) > _PER_VOXEL * others.voxel_index.size:
             break
@@ -80,17 +81,17 @@ def _look_around(distance: FloatArray, lesions: Lesions, others: Lesions, apart:
 
 
 def _box(
-    here: IntArray, there: IntArray, shape: tuple[int, ...], margin: tuple[int, ...]
+    lesions: Lesions, chosen: IntArray, others: Lesions, margin: tuple[int, ...]
 ) -> tuple[BoolArray, IntArray, IntArray]:
-    """Flat image of the voxels `there` with a margin around it, the places of `here` in it, and its strides."""
-    axes = [np.concatenate(both) for both in zip(*(coordinates(i, shape) for i in (here, there)), strict=True)]
-    starts = [int(axis.min()) - wide for axis, wide in zip(axes, margin, strict=True)]
-    sizes = [int(axis.max()) + wide + 1 - start for axis, wide, start in zip(axes, margin, starts, strict=True)]
-    x, y, z = (axis - start for axis, start in zip(axes, starts, strict=True))
-    place = x + sizes[0] * (y + sizes[1] * z)
-    inside = np.zeros(sizes[0] * sizes[1] * sizes[2], dtype=np.bool_)
-    inside[place[here.size :]] = True
-    return inside, place[: here.size], np.array([1, sizes[0], sizes[0] * sizes[1]])
+    """Flat image of the others' voxels with a margin around all, places of chosen lesion voxels in it, its strides."""
+    both = (lesions, others)
+    starts = (np.min([mask.first_voxel.min(axis=0) for mask in both], axis=0) - margin).tolist()
+    ends = (np.max([mask.last_voxel.max(axis=0) for mask in both], axis=0) + margin + 1).tolist()
+    sizes = [end - start for start, end in zip(starts, ends, strict=True)]
+    inside = np.zeros(math.prod(sizes), dtype=np.bool_)
+    inside[flat_place(others.voxel_axes, starts, sizes)] = True
+    place = flat_place([axis[chosen] for axis in lesions.voxel_axes], starts, sizes)
+    return inside, place, np.array([1, sizes[0], sizes[0] * sizes[1]])
 
 
 @dataclass(frozen=True)
