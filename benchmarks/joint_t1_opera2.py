@@ -6,7 +6,9 @@ and the negative binomial rate ratio, from the model's masks and from the true m
 points of the truth at each visit, and the same conclusion of the test. Simulated data: nothing about patients.
 
     python benchmarks/joint_t1_opera2.py --work runs/joint_t1_opera2
+    python benchmarks/joint_t1_opera2.py --work runs/second_trial --seed 4 --model MODEL --results second_trial.csv
 
+The second line is another trial for the model of the first (MODEL: its folder TRAINER__PLANS__3d_fullres).
 Finished steps are not repeated.
 """
 

@@ -1,6 +1,6 @@
 """Two real patients through a joint T1 model: open_ms 07 and 26 (T1, T1 post contrast, T2, FLAIR; no T1 truth).
 
-Converts, predicts with a model of `joint_t1_ablation.py` (trained on simulated scans only) and draws one picture: T1
+Converts, predicts with a model of `joint_t1_opera2.py` (trained on simulated scans only) and draws one picture: T1
 before and after contrast agent and FLAIR, in the slices with most of each predicted type, cropped to the brain, with
 outlines. A look, not a measurement: nobody has marked T1 lesions in these scans.
 

@@ -34,7 +34,7 @@ def mean_of_map(lesions: Lesions, values: Volume) -> FloatArray:
     values : Volume
         Map (X, Y, Z), such as probability or uncertainty.
     """
-    at_voxel = values.data[coordinates(lesions.voxel_index, lesions.grid.shape)].astype(np.float64)
+    at_voxel = values.data[lesions.voxel_axes].astype(np.float64)
     return np.bincount(lesions.lesion_of_voxel, weights=at_voxel, minlength=lesions.count) / lesions.voxels
 
 
