@@ -32,7 +32,7 @@ import pandas as pd
 import psutil
 
 from nnunet_ms.dataset_conversion.cli import main as convert
-from nnunet_ms.images import read_volume
+from nnunet_ms.images.volumes import read_volume
 
 RESULTS = Path(__file__).parent / "results"
 LARGE, SMALL = (182, 218, 182), (24, 28, 12)

@@ -26,7 +26,7 @@ from nnunet_ms.analysis.uncertainty_evaluation import (
     evaluate_case_uncertainty,
 )
 from nnunet_ms.demo import FULL, Stage, run_stage, stages
-from nnunet_ms.images import read_mask, read_volume
+from nnunet_ms.images.volumes import read_mask, read_volume
 from nnunet_ms.tables import LESIONS, read_table
 
 TRAINER = "nnUNetTrainerMSMultiArmSmallDropout"

@@ -183,7 +183,7 @@ def _case_rows(names: tuple[str, str], repeats: int, peer: dict[str, Any]) -> li
     from nnunet_ms.analysis.pairing import CaseFiles
     from nnunet_ms.analysis.patient_rows import PatientRows, Settings, add_case, evaluate_patient
     from nnunet_ms.analysis.rules import rules_by_name
-    from nnunet_ms.images import Volume, read_mask
+    from nnunet_ms.images.volumes import Volume, read_mask
 
     files = CaseFiles("case", Path(names[0]), {"model": Path(names[1])}, "patient")
     settings, rules = Settings(rules=RULES), rules_by_name(RULES)
@@ -217,7 +217,7 @@ def _as_panoptica(names: tuple[str, str]) -> dict[str, int]:
     """Counts of instances by our rule, in panoptica's names."""
     from nnunet_ms.analysis.matching import match_masks
     from nnunet_ms.analysis.rules import RULES as ALL
-    from nnunet_ms.images import read_mask
+    from nnunet_ms.images.volumes import read_mask
 
     reference, prediction = (read_mask(Path(name)) for name in names)
     match = match_masks(reference, prediction, ALL["panoptica_ms"])

@@ -156,7 +156,7 @@ def select_patients(out: Path, patients: Sequence[str]) -> None:
 
 def remove_damaged_predictions(out: Path) -> None:
     """Remove masks that a kill left half-written; nnU-Net would take them for finished ones."""
-    from nnunet_ms.images import read_mask
+    from nnunet_ms.images.volumes import read_mask
 
     for path in sorted((out / "predictions").glob("*.nii.gz")):
         try:

@@ -10,7 +10,7 @@ import pytest
 from nnunet_ms import demo
 from nnunet_ms.demo import FULL, QUICK, Stage
 from nnunet_ms.errors import NnunetMsError, SettingsError
-from nnunet_ms.images import write_volume
+from nnunet_ms.images.volumes import write_volume
 
 
 def python(code):

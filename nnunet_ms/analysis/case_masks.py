@@ -9,7 +9,7 @@ import numpy as np
 
 from nnunet_ms.analysis.pairing import SUFFIX, CaseFiles
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import Grid, Volume, check_same_grid, read_mask, read_volume, same_grid
+from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_mask, read_volume, same_grid
 from nnunet_ms.tables import REFERENCE
 
 

@@ -41,7 +41,7 @@ from nnunet_ms.analysis.pairing import SUFFIX, CaseFiles, pair_masks
 from nnunet_ms.analysis.roc import Scores, auc, auc_interval, auc_se, delong_test, difference_interval
 from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import Volume, read_volume
+from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import REFERENCE, Column, Table

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nnunet_ms.analysis.components import coordinates, foreground
 from nnunet_ms.analysis.lesions import FloatArray, Lesions
 from nnunet_ms.analysis.nearest_lesion import nearest_mm
-from nnunet_ms.images import Volume
+from nnunet_ms.images.volumes import Volume
 
 VENTRICLES, CORTEX, INFRATENTORIAL = REGIONS = ("ventricles", "cortex", "infratentorial")
 PERIVENTRICULAR_MM = 3.0

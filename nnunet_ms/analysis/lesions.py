@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms.analysis.components import BoolArray, Connectivity, IntArray, coordinates, foreground, label_voxels
-from nnunet_ms.images import Grid, Volume
+from nnunet_ms.images.volumes import Grid, Volume
 
 FloatArray = npt.NDArray[np.float64]
 

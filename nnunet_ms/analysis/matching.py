@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nnunet_ms.analysis.components import BoolArray, Connectivity, IntArray
 from nnunet_ms.analysis.lesions import Lesions, find_all_lesions, new_numbers, without_small
-from nnunet_ms.images import Volume
+from nnunet_ms.images.volumes import Volume
 
 _DENSE_TABLE = 1 << 18  # cells up to which counting in a dense table is faster than sorting the pairs
 

@@ -21,7 +21,7 @@ from nnunet_ms.analysis.patient_rows import Settings
 from nnunet_ms.analysis.qc_pictures import MOST_SLICES, contact_sheet, mosaic, slices_of_case
 from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import Volume, read_volume
+from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Workers, map_cases
 from nnunet_ms.tables import REFERENCE

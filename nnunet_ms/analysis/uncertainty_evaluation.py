@@ -50,7 +50,7 @@ from nnunet_ms.analysis.uncertainty_curves import (
     removal_curves,
 )
 from nnunet_ms.errors import SettingsError, TableError
-from nnunet_ms.images import Volume, check_same_grid, read_mask, read_volume
+from nnunet_ms.images.volumes import Volume, check_same_grid, read_mask, read_volume
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import Column, Table

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.brain import given_mask
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.headers import check_header
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, check_inside_brain, is_copied, read_label
@@ -19,7 +18,8 @@ from nnunet_ms.dataset_conversion.swapped import (
     copies_between_patients,
 )
 from nnunet_ms.errors import ConversionError
-from nnunet_ms.images import Grid, check_same_grid, read_grid, read_volume, same_grid
+from nnunet_ms.images.brain_mask import given_mask
+from nnunet_ms.images.volumes import Grid, check_same_grid, read_grid, read_volume, same_grid
 from nnunet_ms.parallel import Outcome, Workers, map_cases
 
 ENHANCING = 2  # label of enhancing lesions in the joint T1 task

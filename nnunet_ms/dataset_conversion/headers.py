@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import Grid, grid_of, open_image, promised_bytes
+from nnunet_ms.images.volumes import Grid, grid_of, open_image, promised_bytes
 
 CONFLICT_MM = 0.1  # headers that mean one geometry differ by micrometres; half a voxel of 0.2 mm is seen
 SPACING_MM = (0.05, 25.0)  # from ex-vivo scans to the thickest slices with gaps

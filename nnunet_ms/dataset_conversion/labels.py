@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from nnunet_ms.dataset_conversion.cases import Mask
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import Grid, Volume, check_same_grid, read_mask, read_volume
+from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_mask, read_volume
 
 CHANGE_RULES = ("brighter", "darker", "signed")
 MINIMUM_RAW_MASK_OVERLAP = 0.5  # of an enhancing mask that must lie inside the brain

@@ -17,10 +17,10 @@ from nnunet_ms.dataset_conversion.copying import checksum, copy_with_checksum
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
 from nnunet_ms.dataset_conversion.memory import fingerprint, recall, remember
 from nnunet_ms.dataset_conversion.preprocess import NO_STEPS, Steps, baselines_of, write_preprocessed
-from nnunet_ms.dataset_conversion.resample import resample_onto
 from nnunet_ms.dataset_conversion.splits import patient_folds
 from nnunet_ms.errors import ConversionError, ImageError
-from nnunet_ms.images import write_volume
+from nnunet_ms.images.resample import resample_onto
+from nnunet_ms.images.volumes import write_volume
 from nnunet_ms.outputs import Unfinished
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import CASES, write_table

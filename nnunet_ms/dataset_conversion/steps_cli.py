@@ -54,8 +54,8 @@ def steps_of(args: argparse.Namespace) -> "Steps":
     ConversionError
         If two steps exclude each other, hd-bet is not installed, or the kind comes aligned already.
     """
-    from nnunet_ms.dataset_conversion.brain import check_hd_bet
     from nnunet_ms.dataset_conversion.preprocess import Steps
+    from nnunet_ms.images.brain_mask import check_hd_bet
 
     if args.hd_bet and args.apply_brain_mask:
         raise ConversionError("--hd-bet and --apply-brain-mask: expected one brain mask, found two. Leave one out.")

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nnunet_ms.images import Grid
+from nnunet_ms.images.volumes import Grid
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.images import write_volume
+from nnunet_ms.images.volumes import write_volume
 from nnunet_ms.outputs import remove_leftovers, whole_file, whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.simulation.measured import PATIENT_TABLES, measure_patient, write_lesion_tables

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.images import Grid
+from nnunet_ms.images.volumes import Grid
 from nnunet_ms.simulation.lesion_shapes import NEVER
 from nnunet_ms.simulation.phantom import Patient, VisitMasks, visit_masks
 from nnunet_ms.simulation.reader import Reader, read_again

@@ -35,7 +35,7 @@ import torch
 from tqdm import tqdm
 
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import Grid, read_grid
+from nnunet_ms.images.volumes import Grid, read_grid
 from nnunet_ms.parallel import Failure, Outcome, Workers, executor, map_cases
 from nnunet_ms.trainers.predict_cases import ImageCase, check_images, find_image_cases
 from nnunet_ms.trainers.predict_export import (

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnunet_ms import tables
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.images import Grid, check_same_grid, read_grid, read_volume
+from nnunet_ms.images.volumes import Grid, check_same_grid, read_grid, read_volume
 from nnunet_ms.parallel import Failure
 from nnunet_ms.trainers.predict_model import Model
 

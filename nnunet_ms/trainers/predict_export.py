@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from nnunet_ms import tables
-from nnunet_ms.images import Grid, read_volume
+from nnunet_ms.images.volumes import Grid, read_volume
 from nnunet_ms.outputs import whole_file, whole_folder
 from nnunet_ms.trainers.networks.closed_form import quadrature
 from nnunet_ms.trainers.predict_cases import ImageCase

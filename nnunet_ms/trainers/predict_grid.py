@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_ms.images import Grid, write_volume
+from nnunet_ms.images.volumes import Grid, write_volume
 from nnunet_ms.outputs import whole_file
 
 Float = npt.NDArray[np.float32]

@@ -17,7 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from nnunet_ms.images import Grid
+from nnunet_ms.images.volumes import Grid
 from nnunet_ms.outputs import whole_file
 
 SLICES = 5

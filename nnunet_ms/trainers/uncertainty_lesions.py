@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.images import Grid
+from nnunet_ms.images.volumes import Grid
 
 CONNECTIVITY, MINIMUM_VOXELS = 18, 3  # the lesions of rule krishnan2023, so that lesion_id means the same there
 SMALLEST = 1e-12

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from nnunet_ms.images import Grid, Volume
+from nnunet_ms.images.volumes import Grid, Volume
 
 EIGHTEEN = ndimage.generate_binary_structure(3, 2)
 

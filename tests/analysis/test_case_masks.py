@@ -5,7 +5,7 @@ import pytest
 from nnunet_ms.analysis.case_masks import Extras, onto_grid, read_case
 from nnunet_ms.analysis.pairing import CaseFiles
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import read_mask, read_volume
+from nnunet_ms.images.volumes import read_mask, read_volume
 
 AFFINE = np.array([[-1.0, 0, 0, 9], [0, 1, 0, -4], [0, 0, 3, 2], [0, 0, 0, 1]])
 

@@ -6,7 +6,7 @@ import pytest
 
 from nnunet_ms.analysis.evaluate_cli import main
 from nnunet_ms.analysis.lesion_auc import LESION_AUC, lesion_auc
-from nnunet_ms.images import write_volume
+from nnunet_ms.images.volumes import write_volume
 from nnunet_ms.tables import read_table
 
 SHAPE = (40, 30, 6)

@@ -7,7 +7,7 @@ import pytest
 
 from nnunet_ms.analysis.lesion_candidates import BOTH, COMMON, NOT_COUNTED, OWN, case_candidates
 from nnunet_ms.analysis.rules import rules_by_name
-from nnunet_ms.images import Grid, Volume
+from nnunet_ms.images.volumes import Grid, Volume
 
 SHAPE = (30, 10, 4)
 GRID = Grid(SHAPE, np.eye(4))

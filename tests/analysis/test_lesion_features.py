@@ -5,7 +5,7 @@ from nnunet_ms.analysis.lesion_features import distance_to_region, locate, mean_
 from nnunet_ms.analysis.lesions import find_lesions, lesion_columns
 from nnunet_ms.analysis.matching import count_overlap
 from nnunet_ms.analysis.nearest_lesion import distance_to_lesions
-from nnunet_ms.images import Volume, read_mask
+from nnunet_ms.images.volumes import Volume, read_mask
 from tests.analysis.naive_matching import lesions_of, random_pair, volume
 
 AFFINE = np.array([[-0.9, 0, 0, 5], [0, 1.1, 0, -3], [0, 0, 3, 1], [0, 0, 0, 1.0]])

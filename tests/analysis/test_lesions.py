@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.analysis.lesions import find_lesions, lesion_table
-from nnunet_ms.images import read_mask
+from nnunet_ms.images.volumes import read_mask
 from tests.analysis.naive_matching import lesions_of, random_pair, volume
 
 

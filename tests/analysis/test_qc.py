@@ -9,7 +9,7 @@ from nnunet_ms.analysis.matching import match_masks
 from nnunet_ms.analysis.qc_pictures import BLUE, PURPLE, RED, overlay, slices_of_case
 from nnunet_ms.analysis.rules import RULES
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import Volume, write_volume
+from nnunet_ms.images.volumes import Volume, write_volume
 from tests.analysis.naive_matching import volume
 
 RULE = RULES["krishnan2023"]

@@ -11,7 +11,7 @@ from nnunet_ms.analysis.case_metrics import case_metrics
 from nnunet_ms.analysis.matching import match_by_rules, match_masks
 from nnunet_ms.analysis.rules import RULES, rules_by_name
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.images import Grid, Volume, read_mask
+from nnunet_ms.images.volumes import Grid, Volume, read_mask
 from tests.analysis import naive_rules
 from tests.analysis.naive_matching import random_pair, volume
 

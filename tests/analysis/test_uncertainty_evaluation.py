@@ -7,7 +7,7 @@ import pytest
 from nnunet_ms.analysis.evaluate_cli import main
 from nnunet_ms.analysis.uncertainty_evaluation import evaluate_uncertainty, write_uncertainty
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.images import write_volume
+from nnunet_ms.images.volumes import write_volume
 
 SHAPE = (12, 12, 6)
 TRUE, FALSE, MISSED = (slice(1, 4), 2, 2), (slice(7, 10), 8, 2), (slice(1, 4), 9, 4)

@@ -9,7 +9,7 @@ import pytest
 from nnunet_ms.dataset_conversion import isbi2015, msseg2_2021, msseg2016, wmh2017
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.errors import ConversionError
-from nnunet_ms.images import read_mask, read_volume
+from nnunet_ms.images.volumes import read_mask, read_volume
 from tests.dataset_conversion.conftest import SHAPE, save
 
 RATERS = {1: (2, 3, 4), 2: (3, 4, 5), 3: (3, 4, 9)}  # rows that a rater marks; two of three agree on 3 and 4

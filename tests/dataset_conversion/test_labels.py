@@ -8,7 +8,7 @@ import pytest
 
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.labels import signed_change
-from nnunet_ms.images import read_mask
+from nnunet_ms.images.volumes import read_mask
 from tests.dataset_conversion.conftest import SHAPE, save
 
 JOINT = "t1_unenhancing,t1_enhancing"

@@ -13,14 +13,14 @@ import SimpleITK
 from nilearn.datasets import load_mni152_template
 from scipy import ndimage
 
-from nnunet_ms.dataset_conversion import registration
 from nnunet_ms.dataset_conversion.cli import main
-from nnunet_ms.dataset_conversion.grids import reoriented, respaced
-from nnunet_ms.dataset_conversion.itk import resample, to_itk, to_matrix, to_transform, voxels
-from nnunet_ms.dataset_conversion.registration import correct_bias, register
 from nnunet_ms.dataset_conversion.steps_cli import spacing
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import Grid, read_mask, read_volume
+from nnunet_ms.images import registration
+from nnunet_ms.images.grids import reoriented, respaced
+from nnunet_ms.images.itk import resample, to_itk, to_matrix, to_transform, voxels
+from nnunet_ms.images.registration import correct_bias, register
+from nnunet_ms.images.volumes import Grid, read_mask, read_volume
 
 SHAPE, AFFINE = (48, 58, 32), np.diag([3.5, 3.5, 5.0, 1.0])
 AFFINE[:3, 3] = -82, -117, -68

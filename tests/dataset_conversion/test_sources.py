@@ -8,7 +8,7 @@ import pytest
 from nnunet_ms.dataset_conversion import ms3seg, open_ms
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.errors import ConversionError
-from nnunet_ms.images import read_mask
+from nnunet_ms.images.volumes import read_mask
 
 
 def convert(kind, source, raw, *more):

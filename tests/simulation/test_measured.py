@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 
 from nnunet_ms import tables
-from nnunet_ms.images import read_mask, read_volume
+from nnunet_ms.images.volumes import read_mask, read_volume
 from nnunet_ms.simulation.dataset import PhantomSettings, phantom_course, write_phantoms
 from nnunet_ms.simulation.measured import read_visit
 from nnunet_ms.simulation.phantom import draw_patient, visit_masks

@@ -10,7 +10,7 @@ import pytest
 
 from nnunet_ms import tables
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.images import read_mask, read_volume
+from nnunet_ms.images.volumes import read_mask, read_volume
 from nnunet_ms.simulation.dataset import PhantomSettings, write_phantoms
 from nnunet_ms.simulation.trial import TrialSettings, simulate_patients, write_trial
 from nnunet_ms.simulation.trial_presets import DEMO

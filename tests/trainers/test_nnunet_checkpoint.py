@@ -13,7 +13,7 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerp
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
 
-from nnunet_ms.images import read_mask, read_volume
+from nnunet_ms.images.volumes import read_mask, read_volume
 from nnunet_ms.trainers.predict_cli import main
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_ms.errors import ModelError
-from nnunet_ms.images import read_mask, read_volume, same_grid
+from nnunet_ms.images.volumes import read_mask, read_volume, same_grid
 from nnunet_ms.tables import CASES, LESIONS, read_table
 from nnunet_ms.trainers.predict import predict
 from nnunet_ms.trainers.predict_cli import main

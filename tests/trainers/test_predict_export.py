@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunet_ms.images import read_grid, read_volume
+from nnunet_ms.images.volumes import read_grid, read_volume
 from nnunet_ms.trainers.networks.closed_form import mean_sigmoid
 from nnunet_ms.trainers.predict_cases import ImageCase
 from nnunet_ms.trainers.predict_export import ExportSettings, Spooled, export_case, export_spooled, spool

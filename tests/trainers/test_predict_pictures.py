@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.images import Grid
+from nnunet_ms.images.volumes import Grid
 from nnunet_ms.trainers.predict_pictures import choose_slices, draw_mosaic
 
 SHAPE = (16, 20, 9)

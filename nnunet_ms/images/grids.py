@@ -5,7 +5,7 @@ from typing import Literal
 import nibabel as nib
 import numpy as np
 
-from nnunet_ms.images import Grid
+from nnunet_ms.images.volumes import Grid
 
 Spacing = tuple[float, float, float] | Literal["isotropic"] | None
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_ms.errors import ConversionError, ImageError
-from nnunet_ms.images import Grid, check_same_grid, read_mask, write_volume
+from nnunet_ms.images.volumes import Grid, check_same_grid, read_mask, write_volume
 
 HD_BET = "hd-bet"
 OPTIONS = ("-device", "cpu", "--disable_tta", "--save_bet_mask", "--no_bet_image")  # of version 2

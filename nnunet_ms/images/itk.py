@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
-from nnunet_ms.images import Grid
+from nnunet_ms.images.volumes import Grid
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS <-> LPS
 Matrix = npt.NDArray[np.float64]  # (4, 4)

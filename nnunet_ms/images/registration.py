@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import SimpleITK
 
-from nnunet_ms.dataset_conversion.itk import Matrix, to_matrix
 from nnunet_ms.errors import ImageError, one_line
+from nnunet_ms.images.itk import Matrix, to_matrix
 
 LEVELS_MM = (4.0, 2.0, 1.0)
 SAMPLES = 60_000  # per level: enough for 32 x 32 bins, little enough for seconds

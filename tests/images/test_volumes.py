@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import Grid, check_same_grid, read_grid, read_mask, read_volume, same_grid, write_volume
+from nnunet_ms.images.volumes import Grid, check_same_grid, read_grid, read_mask, read_volume, same_grid, write_volume
 
 MASK = np.zeros((4, 5, 6), np.uint8)
 MASK[1:3, 1:3, 1:3] = 1
