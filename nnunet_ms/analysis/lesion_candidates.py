@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.lesion_features import mean_of_map
-from nnunet_ms.analysis.lesions import Lesions, find_lesions
 from nnunet_ms.analysis.matching import Match, Overlap, Rule, lesion_dice, match_by_rules
 from nnunet_ms.images.volumes import Volume
+from nnunet_ms.lesions.features import mean_of_map
+from nnunet_ms.lesions.labelling import Lesions, find_lesions
 
 LESION, FALSE, CONFIRMED = "lesion", "false", "confirmed"
 OWN, COMMON, BOTH, NOT_COUNTED = "own", "common", "own and common", "none"

@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.analysis.components import BoolArray, Connectivity, IntArray
-from nnunet_ms.analysis.lesions import Lesions, find_all_lesions, new_numbers, without_small
 from nnunet_ms.images.volumes import Volume
+from nnunet_ms.lesions.components import BoolArray, Connectivity, IntArray
+from nnunet_ms.lesions.labelling import Lesions, find_all_lesions, new_numbers, without_small
 
 _DENSE_TABLE = 1 << 18  # cells up to which counting in a dense table is faster than sorting the pairs
 

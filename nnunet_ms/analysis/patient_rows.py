@@ -15,15 +15,15 @@ import pandas as pd
 from nnunet_ms.analysis.agreement import count_sizes
 from nnunet_ms.analysis.case_masks import CaseMasks, Extras, read_case
 from nnunet_ms.analysis.case_metrics import case_metrics
-from nnunet_ms.analysis.lesion_change import change_columns, change_table, lesion_change
-from nnunet_ms.analysis.lesion_features import locate, mean_of_map
-from nnunet_ms.analysis.lesions import Lesions, find_all_lesions, lesion_columns
 from nnunet_ms.analysis.matching import Match, Overlap, Rule, lesion_dice, match_lesions
-from nnunet_ms.analysis.nearest_lesion import distance_to_lesions
 from nnunet_ms.analysis.pairing import CaseFiles
 from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.analysis.table_pieces import Piece, write_pieces
 from nnunet_ms.errors import NnunetMsError
+from nnunet_ms.lesions.change import change_columns, change_table, lesion_change
+from nnunet_ms.lesions.distance import distance_to_lesions
+from nnunet_ms.lesions.features import locate, mean_of_map
+from nnunet_ms.lesions.labelling import Lesions, find_all_lesions, lesion_columns
 from nnunet_ms.parallel import Failure
 from nnunet_ms.tables import REFERENCE
 

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from nnunet_ms.analysis.lesions import Lesions
 from nnunet_ms.analysis.matching import Match
 from nnunet_ms.images.volumes import Volume
+from nnunet_ms.lesions.labelling import Lesions
 
 RED, BLUE, PURPLE = (0.90, 0.10, 0.10), (0.15, 0.35, 1.00), (0.62, 0.15, 0.75)
 MISSED, FALSE = "#FFD700", "#00E5FF"

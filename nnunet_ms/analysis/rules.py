@@ -12,9 +12,9 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.analysis.components import BoolArray
 from nnunet_ms.analysis.matching import Overlap, Rule
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.lesions.components import BoolArray
 
 ALL_SIZES = (1, 3, 11, 51, 151)  # krishnan2023's bins, and one for what that rule drops
 SHIFTS = "shifts2022"

@@ -16,7 +16,7 @@ from nnunet_ms.analysis.agreement import (
 from nnunet_ms.analysis.case_metrics import CASE_METRICS, case_metrics
 from nnunet_ms.analysis.matching import match_masks
 from nnunet_ms.analysis.rules import RULES
-from tests.analysis.naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, scores, volume
+from tests.lesions.naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, scores, volume
 
 RULE = RULES["krishnan2023"]
 NAMES = [name for name in RULE.metrics if name in CASE_METRICS]

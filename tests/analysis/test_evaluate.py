@@ -15,7 +15,7 @@ from nnunet_ms.analysis.comparison import COMPARISON, RANKING
 from nnunet_ms.analysis.evaluate import CHANGES, CONCORDANCE, FAILURES, evaluate
 from nnunet_ms.analysis.evaluate_cli import main
 from nnunet_ms.errors import ImageError, SettingsError, TableError
-from tests.analysis.naive_matching import lesions_of, random_pair, scores
+from tests.lesions.naive_matching import lesions_of, random_pair, scores
 
 WRITTEN = {
     "lesions.csv": tables.LESIONS,
@@ -294,8 +294,8 @@ def test_unknown_rule_is_one_line(folders, capsys):
 @pytest.mark.usefixtures("no_figures")
 def test_change_between_visits_fills_the_visits_table(folders, tmp_path):
     # Oracle: lesion_change (tested against a naive loop) on the two masks of a patient; week 0 has no visit before.
-    from nnunet_ms.analysis.lesion_change import change_columns, lesion_change
-    from tests.analysis.naive_matching import volume
+    from nnunet_ms.lesions.change import change_columns, lesion_change
+    from tests.lesions.naive_matching import volume
 
     cases = cases_table(tmp_path / "cases.csv", [f"c{seed}" for seed in SEEDS])
     evaluation = evaluate(*folders, cases=cases)

@@ -4,7 +4,7 @@ import pytest
 from nnunet_ms.analysis.matching import lesion_dice, match_masks
 from nnunet_ms.analysis.rules import RULES, rules_by_name
 from nnunet_ms.errors import SettingsError
-from tests.analysis.naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, volume
+from tests.lesions.naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, volume
 
 RULE = RULES["krishnan2023"]
 SHAPE = (14, 13, 12)

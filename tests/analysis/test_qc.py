@@ -10,7 +10,7 @@ from nnunet_ms.analysis.qc_pictures import BLUE, PURPLE, RED, overlay, slices_of
 from nnunet_ms.analysis.rules import RULES
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Volume, write_volume
-from tests.analysis.naive_matching import volume
+from tests.lesions.naive_matching import volume
 
 RULE = RULES["krishnan2023"]
 AFFINE = np.diag([-1.0, 1.0, 3.0, 1.0])

@@ -13,7 +13,7 @@ from nnunet_ms.analysis.rules import RULES, rules_by_name
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.images.volumes import Grid, Volume, read_mask
 from tests.analysis import naive_rules
-from tests.analysis.naive_matching import random_pair, volume
+from tests.lesions.naive_matching import random_pair, volume
 
 NAMES = sorted(RULES)
 MASKS = arrays(np.bool_, (4, 5, 6))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunet_ms.analysis.lesions import find_lesions, lesion_table
 from nnunet_ms.images.volumes import Grid, Volume
+from nnunet_ms.lesions.labelling import find_lesions, lesion_table
 from nnunet_ms.trainers.uncertainty_lesions import (
     best_overlap,
     label_lesions,

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.components import BoolArray, Connectivity, IntArray, coordinates, foreground, label_voxels
 from nnunet_ms.images.volumes import Grid, Volume
+from nnunet_ms.lesions.components import BoolArray, Connectivity, IntArray, coordinates, foreground, label_voxels
 
 FloatArray = npt.NDArray[np.float64]
 

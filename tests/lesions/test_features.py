@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.analysis.lesion_features import distance_to_region, locate, mean_of_map
-from nnunet_ms.analysis.lesions import find_lesions, lesion_columns
 from nnunet_ms.analysis.matching import count_overlap
-from nnunet_ms.analysis.nearest_lesion import distance_to_lesions
 from nnunet_ms.images.volumes import Volume, read_mask
-from tests.analysis.naive_matching import lesions_of, random_pair, volume
+from nnunet_ms.lesions.distance import distance_to_lesions
+from nnunet_ms.lesions.features import distance_to_region, locate, mean_of_map
+from nnunet_ms.lesions.labelling import find_lesions, lesion_columns
+from tests.lesions.naive_matching import lesions_of, random_pair, volume
 
 AFFINE = np.array([[-0.9, 0, 0, 5], [0, 1.1, 0, -3], [0, 0, 3, 1], [0, 0, 0, 1.0]])
 

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from nnunet_ms.analysis.components import BoolArray, IntArray, flat_place
-from nnunet_ms.analysis.lesions import FloatArray, Lesions
+from nnunet_ms.lesions.components import BoolArray, IntArray, flat_place
+from nnunet_ms.lesions.labelling import FloatArray, Lesions
 
 _SHELLS = (64, 256, 1024, 4096, 16384)  # voxels within each reach, about
 _PLACES = 32  # from or to so few all distances are computed sooner than a tree is built

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunet_ms.analysis.lesion_change import ChangeRule, change_columns, change_table, classify, lesion_change
 from nnunet_ms.errors import ImageError
-from tests.analysis.naive_matching import random_pair, volume
+from nnunet_ms.lesions.change import ChangeRule, change_columns, change_table, classify, lesion_change
+from tests.lesions.naive_matching import random_pair, volume
 
 
 def naive(here, other, voxel_mm3, mirrored):

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.components import BoolArray, Connectivity, IntArray, foreground, label_voxels
 from nnunet_ms.images.volumes import Volume, check_same_grid
+from nnunet_ms.lesions.components import BoolArray, Connectivity, IntArray, foreground, label_voxels
 
 Mask = Literal["followup", "baseline"]
 FOLLOWUP_CHANGES = ("existing", "new", "enlarging", "small")

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.analysis.components import coordinates, foreground
-from nnunet_ms.analysis.lesions import FloatArray, Lesions
-from nnunet_ms.analysis.nearest_lesion import nearest_mm
 from nnunet_ms.images.volumes import Volume
+from nnunet_ms.lesions.components import coordinates, foreground
+from nnunet_ms.lesions.distance import nearest_mm
+from nnunet_ms.lesions.labelling import FloatArray, Lesions
 
 VENTRICLES, CORTEX, INFRATENTORIAL = REGIONS = ("ventricles", "cortex", "infratentorial")
 PERIVENTRICULAR_MM = 3.0

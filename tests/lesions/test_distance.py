@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from nnunet_ms.analysis import nearest_lesion
-from nnunet_ms.analysis.lesions import find_lesions
 from nnunet_ms.analysis.matching import count_overlap
-from tests.analysis.naive_matching import volume
+from nnunet_ms.lesions import distance
+from nnunet_ms.lesions.labelling import find_lesions
+from tests.lesions.naive_matching import volume
 
 SHAPE = (60, 50, 30)
 AFFINES = {
@@ -35,24 +35,24 @@ def masks(seed, far):
 @pytest.mark.parametrize(("seed", "far"), [(0, 0), (1, 2), (2, 30)])
 def test_distance_to_the_nearest_lesion(name, seed, far):
     first, second = (find_lesions(volume(mask, AFFINES[name]), 18, 3) for mask in masks(seed, far))
-    assert second.voxel_index.size > nearest_lesion._FEW
+    assert second.voxel_index.size > distance._FEW
     touching = count_overlap(first, second).shared_voxels > 0
-    distance = nearest_lesion.distance_to_lesions(first, second, touching)
+    found_mm = distance.distance_to_lesions(first, second, touching)
     there = second.position_mm()
     expected = [cdist(first.position_mm(first.lesion_of_voxel == n), there).min() for n in range(first.count)]
-    np.testing.assert_allclose(distance, expected, rtol=1e-12)
-    assert (distance > 0).sum() >= 5
+    np.testing.assert_allclose(found_mm, expected, rtol=1e-12)
+    assert (found_mm > 0).sum() >= 5
 
 
 def test_a_lesion_too_large_to_look_around_goes_to_the_tree():
     here, other = np.zeros((80, 80, 30), dtype=bool), np.zeros((80, 80, 30), dtype=bool)
     here[:20], other[60:] = True, True
     first, second = (find_lesions(volume(mask)) for mask in (here, other))
-    assert nearest_lesion.distance_to_lesions(first, second, np.array([False])).tolist() == [41.0]
+    assert distance.distance_to_lesions(first, second, np.array([False])).tolist() == [41.0]
 
 
 def test_tree_and_all_pairs_agree():
     there, here = (np.random.default_rng(n).normal(size=(size, 3)) for n, size in ((0, 300), (1, 200)))
     expected = cdist(here, there).min(axis=1)
-    np.testing.assert_allclose(nearest_lesion.nearest_mm(there, here), expected)
-    np.testing.assert_allclose(nearest_lesion.nearest_mm(there, here[:9]), expected[:9])
+    np.testing.assert_allclose(distance.nearest_mm(there, here), expected)
+    np.testing.assert_allclose(distance.nearest_mm(there, here[:9]), expected[:9])

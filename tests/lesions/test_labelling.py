@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.analysis.lesions import find_lesions, lesion_table
 from nnunet_ms.images.volumes import read_mask
-from tests.analysis.naive_matching import lesions_of, random_pair, volume
+from nnunet_ms.lesions.labelling import find_lesions, lesion_table
+from tests.lesions.naive_matching import lesions_of, random_pair, volume
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunet_ms.analysis.components import coordinates, foreground, label_voxels
+from nnunet_ms.lesions.components import coordinates, foreground, label_voxels
 
 CONNECTIVITIES = {6: 1, 18: 2, 26: 3}
 SHAPES = [(9, 8, 7), (1, 1, 3), (1, 7, 5), (6, 1, 1), (1, 1, 1), (2, 13, 3)]
