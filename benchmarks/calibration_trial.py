@@ -11,10 +11,6 @@ from functools import cache, cached_property
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.ancova import ancova, ranked_ancova
-from nnunet_ms.analysis.counts import count_model, exact_rate_ratio, rank_sum_p
-from nnunet_ms.analysis.cox import Cox, CoxModel, cox_univariable, fit_cox
-from nnunet_ms.analysis.cox_zph import proportional_hazards_test
 from nnunet_ms.analysis.effect_agreement import (
     draw_weights,
     linear_effect,
@@ -22,9 +18,6 @@ from nnunet_ms.analysis.effect_agreement import (
     log_ratio_of_means,
     paired_effect,
 )
-from nnunet_ms.analysis.mmrm import fit_mmrm
-from nnunet_ms.analysis.survival import kaplan_meier, logrank, mean_time_difference, restricted_mean, survival_at
-from nnunet_ms.analysis.volume_change import separation
 from nnunet_ms.simulation import cohort, tables_reader
 from nnunet_ms.simulation.expected_cox import Expected, limits_of_cox, moments
 from nnunet_ms.simulation.presets import Hazard, TrialPreset
@@ -35,6 +28,13 @@ from nnunet_ms.simulation.truth_progression import (
     SUBGROUPS,
     multivariable_covariates,
 )
+from nnunet_ms.statistics.ancova import ancova, ranked_ancova
+from nnunet_ms.statistics.change_from_baseline import separation
+from nnunet_ms.statistics.count_model import count_model, exact_rate_ratio, rank_sum_p
+from nnunet_ms.statistics.cox import Cox, CoxModel, cox_univariable, fit_cox
+from nnunet_ms.statistics.mmrm import fit_mmrm
+from nnunet_ms.statistics.proportional_hazards import proportional_hazards_test
+from nnunet_ms.statistics.survival import kaplan_meier, logrank, mean_time_difference, restricted_mean, survival_at
 
 REFERENCE, READER = "reference", tables_reader.RATER
 TIES = "efron"

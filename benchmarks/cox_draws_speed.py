@@ -15,8 +15,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nnunet_ms.analysis.bootstrap_cox import cox_draws
-from nnunet_ms.analysis.cox import maximise, risk_sets
+from nnunet_ms.statistics.bootstrap_cox import cox_draws
+from nnunet_ms.statistics.cox import maximise, risk_sets
 
 
 def main() -> None:

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.bootstrap import patient_interval
 from nnunet_ms.analysis.uncertainty_curves import calibration_errors
 from nnunet_ms.analysis.uncertainty_evaluation import (
     CaseUncertainty,
@@ -27,6 +26,7 @@ from nnunet_ms.analysis.uncertainty_evaluation import (
 )
 from nnunet_ms.demo import FULL, Stage, run_stage, stages
 from nnunet_ms.images.volumes import read_mask, read_volume
+from nnunet_ms.statistics.bootstrap_interval import patient_interval
 from nnunet_ms.tables import LESIONS, read_table
 
 TRAINER = "nnUNetTrainerMSMultiArmSmallDropout"

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.bootstrap import LEVEL, UNKNOWN, mean_interval, patient_interval, pearson_interval
 from nnunet_ms.analysis.case_metrics import ratio
 from nnunet_ms.analysis.matching import Rule
 from nnunet_ms.lesions.components import IntArray
+from nnunet_ms.statistics.bootstrap_interval import LEVEL, UNKNOWN, mean_interval, patient_interval, pearson_interval
 from nnunet_ms.tables import REFERENCE, Column, Table
 
 MINIMUM_CASES = 3  # two cases always correlate perfectly

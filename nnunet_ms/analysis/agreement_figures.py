@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnunet_ms.analysis.agreement import ALL_SIZES
-from nnunet_ms.analysis.bootstrap import LEVEL, MINIMUM_PATIENTS
 from nnunet_ms.analysis.figure_style import COLOURS, MARKERS, style
 from nnunet_ms.analysis.matching import Rule
+from nnunet_ms.statistics.bootstrap_interval import LEVEL, MINIMUM_PATIENTS
 from nnunet_ms.tables import REFERENCE
 
 

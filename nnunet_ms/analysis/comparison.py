@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from nnunet_ms.analysis.bootstrap import LEVEL, mean_interval
+from nnunet_ms.statistics.bootstrap_interval import LEVEL, mean_interval
 from nnunet_ms.tables import Column, Table
 
 LOWER_IS_BETTER = {"lfpr", "lfpr_complement", "avd", "tested_lesions", "tested_volume_mm3"}

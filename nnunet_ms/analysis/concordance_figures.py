@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from nnunet_ms.analysis.concordance import (
+from nnunet_ms.analysis.figure_style import COLOURS, style
+from nnunet_ms.statistics.concordance import (
     Coefficient,
     Limits,
     Values,
@@ -18,7 +19,6 @@ from nnunet_ms.analysis.concordance import (
     intraclass_correlation,
     pearson_correlation,
 )
-from nnunet_ms.analysis.figure_style import COLOURS, style
 
 MANY = 500  # points from which they go into a vector file as a picture, so that it stays small
 MINUS = "\N{MINUS SIGN}"

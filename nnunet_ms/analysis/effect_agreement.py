@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.bootstrap_cox import cox_draws
-from nnunet_ms.analysis.counts import levels_with_events
-from nnunet_ms.analysis.cox import maximise, risk_sets
-from nnunet_ms.analysis.design_matrix import arm_design
 from nnunet_ms.analysis.lesion_counts import CountEndpoint, available, count_factors, patient_counts
 from nnunet_ms.analysis.multivariable import joint_model
-from nnunet_ms.analysis.negative_binomial import fit_negative_binomial
-from nnunet_ms.analysis.normal_equations import mixed_model_effect, rate_effect, sums_effect
 from nnunet_ms.analysis.progression import ProgressionData
 from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread, week_text
 from nnunet_ms.analysis.trial_data import TrialData
 from nnunet_ms.analysis.volume_models import mmrm_design, volume_mmrm, with_covariates
+from nnunet_ms.statistics.bootstrap_cox import cox_draws
+from nnunet_ms.statistics.bootstrap_estimates import mixed_model_effect, rate_effect, sums_effect
+from nnunet_ms.statistics.count_model import levels_with_events
+from nnunet_ms.statistics.cox import maximise, risk_sets
+from nnunet_ms.statistics.design_matrix import arm_design
+from nnunet_ms.statistics.negative_binomial import fit_negative_binomial
 from nnunet_ms.tables import REFERENCE
 
 Floats = npt.NDArray[np.float64]

@@ -14,7 +14,6 @@ from nnunet_ms.analysis.disposition import disposition_statistics
 from nnunet_ms.analysis.effect_agreement import effect_agreement_statistics
 from nnunet_ms.analysis.lesion_counts import ENDPOINTS as COUNT_ENDPOINTS
 from nnunet_ms.analysis.lesion_counts import available, lesion_count_statistics
-from nnunet_ms.analysis.multiplicity import fixed_sequence
 from nnunet_ms.analysis.multivariable import along_curve, multivariable_statistics
 from nnunet_ms.analysis.population_effects import population_statistics
 from nnunet_ms.analysis.progression import ProgressionData, km_curves, progression_data, progression_statistics
@@ -27,6 +26,7 @@ from nnunet_ms.analysis.treatment_effect import curves_by_arm, treatment_statist
 from nnunet_ms.analysis.trial_data import TrialData
 from nnunet_ms.analysis.volume_models import volume_model_exclusions, volume_model_statistics
 from nnunet_ms.analysis.zero_volumes import zero_listing
+from nnunet_ms.statistics.multiplicity import fixed_sequence
 from nnunet_ms.tables import REFERENCE
 
 

@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.analysis.bootstrap import mean_interval
 from nnunet_ms.analysis.case_masks import Extras, onto_grid, read_case
 from nnunet_ms.analysis.lesion_candidates import (
     BOTH,
@@ -38,12 +37,13 @@ from nnunet_ms.analysis.lesion_candidates import (
 )
 from nnunet_ms.analysis.matching import Rule
 from nnunet_ms.analysis.pairing import SUFFIX, CaseFiles, pair_masks
-from nnunet_ms.analysis.roc import Scores, auc, auc_interval, auc_se, delong_test, difference_interval
 from nnunet_ms.analysis.rules import rules_by_name
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
+from nnunet_ms.statistics.bootstrap_interval import mean_interval
+from nnunet_ms.statistics.roc import Scores, auc, auc_interval, auc_se, delong_test, difference_interval
 from nnunet_ms.tables import REFERENCE, Column, Table
 
 SMALL_ML = 0.06

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.counts import CountModel, count_model, exact_rate_ratio, rank_sum_p
-from nnunet_ms.analysis.reduction import Reduction, crude_reduction, of_ratio
 from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread, week_text
 from nnunet_ms.analysis.trial_data import TrialData
+from nnunet_ms.statistics.count_model import CountModel, count_model, exact_rate_ratio, rank_sum_p
+from nnunet_ms.statistics.percent_reduction import Reduction, crude_reduction, of_ratio
 
 BY_VISIT, NEGATIVE_BINOMIAL, POISSON, WILCOXON = "by_visit", "negative_binomial", "exact_poisson", "wilcoxon"
 POPULATION = "follow-up visits read by every rater"

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.cox import CoxModel, cox_univariable, fit_cox
-from nnunet_ms.analysis.cox_zph import proportional_hazards_test
 from nnunet_ms.analysis.progression import POPULATION, ProgressionData
 from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread
 from nnunet_ms.analysis.treatment_effect import cox_stats
 from nnunet_ms.analysis.trial_data import EDSS_STRATUM, TrialData
+from nnunet_ms.statistics.cox import CoxModel, cox_univariable, fit_cox
+from nnunet_ms.statistics.proportional_hazards import proportional_hazards_test
 
 COUNT, MULTIVARIABLE, ZPH, ALONG = "cox_univariable_count", "cox_multivariable", "cox_zph", "arm_along_tlv"
 PERCENTILES = (10, 25, 50, 75, 90)

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.composite import derive_outcome
-from nnunet_ms.analysis.cox import cox_univariable
 from nnunet_ms.analysis.disability import OUTCOMES
-from nnunet_ms.analysis.survival import above_median, kaplan_meier, logrank, survival_at
 from nnunet_ms.analysis.tidy import Statistic, not_estimable, spread, week_text
 from nnunet_ms.analysis.trial_data import TrialData, exclusion_table
 from nnunet_ms.analysis.zero_volumes import positive_baselines, zero_note
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.statistics.cox import cox_univariable
+from nnunet_ms.statistics.survival import above_median, kaplan_meier, logrank, survival_at
 
 COX, KM = "cox_univariable", "km_at_median_tlv"
 POPULATION = "baseline mask of every rater"

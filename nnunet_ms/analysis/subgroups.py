@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from nnunet_ms.analysis.cox import fit_cox
 from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread
 from nnunet_ms.analysis.treatment_effect import POPULATION, cox_stats, usable
 from nnunet_ms.analysis.trial_data import TrialData
+from nnunet_ms.statistics.cox import fit_cox
 
 ANALYSIS = "subgroup"
 ALL = "all patients"

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.cox import Cox, cox_univariable
 from nnunet_ms.analysis.progression import ProgressionData
 from nnunet_ms.analysis.tidy import Statistic, not_estimable, spread
 from nnunet_ms.analysis.trial_data import TrialData
 from nnunet_ms.analysis.zero_volumes import EXCLUDE, WORDS, positive_baselines
+from nnunet_ms.statistics.cox import Cox, cox_univariable
 
 ANALYSIS, TERM = "cox_unenhancing", "log_unenhancing_tlv"
 LESION_TYPE = "t1_unenhancing"

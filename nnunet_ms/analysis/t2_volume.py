@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pandas as pd
 
-from nnunet_ms.analysis.ancova import Ancova, ancova
 from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread, week_text
 from nnunet_ms.analysis.trial_data import TrialData, exclusion_table
-from nnunet_ms.analysis.volume_change import mean_change, percent_change, separation
+from nnunet_ms.statistics.ancova import Ancova, ancova
+from nnunet_ms.statistics.change_from_baseline import mean_change, percent_change, separation
 
 ENDPOINT = "t2_volume_percent_change"
 BY_VISIT, ANCOVA, ROBUST = "by_visit", "ancova", "ancova_hc2"

@@ -9,18 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.cox import Cox, fit_cox
-from nnunet_ms.analysis.cox_firth import firth_cox
 from nnunet_ms.analysis.progression import group_curve
-from nnunet_ms.analysis.survival import (
+from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread, week_text
+from nnunet_ms.analysis.trial_data import TrialData
+from nnunet_ms.statistics.cox import Cox, fit_cox
+from nnunet_ms.statistics.cox_firth import firth_cox
+from nnunet_ms.statistics.survival import (
     logrank,
     mean_time_difference,
     median_time,
     restricted_mean,
     survival_at,
 )
-from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread, week_text
-from nnunet_ms.analysis.trial_data import TrialData
 
 COX, COX_STRATIFIED = "cox_by_arm", "cox_by_arm_stratified"
 KM, RMST = "km_by_arm", "rmst"

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.bootstrap import LEVEL, UNKNOWN, concordance_interval, pearson_interval
-from nnunet_ms.analysis.concordance import (
+from nnunet_ms.statistics.bootstrap_interval import LEVEL, UNKNOWN, concordance_interval, pearson_interval
+from nnunet_ms.statistics.concordance import (
     Coefficient,
     Limits,
     bland_altman,

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.ancova import ranked_ancova
-from nnunet_ms.analysis.mmrm import Mmrm, fit_mmrm
 from nnunet_ms.analysis.t2_volume import ENDPOINT, POPULATION
 from nnunet_ms.analysis.tidy import Statistic, contrast_text, not_estimable, spread, week_text
 from nnunet_ms.analysis.trial_data import TrialData, exclusion_table
 from nnunet_ms.analysis.zero_volumes import EXCLUDE, log_ratios, zero_note
+from nnunet_ms.statistics.ancova import ranked_ancova
+from nnunet_ms.statistics.mmrm import Mmrm, fit_mmrm
 
 RANKED, MMRM = "ranked_ancova_locf", "mmrm"
 

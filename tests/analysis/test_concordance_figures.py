@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.analysis.concordance import bland_altman, bland_altman_ratio
 from nnunet_ms.analysis.concordance_figures import Labels, concordance_figure
 from nnunet_ms.analysis.figure_style import save_figure
+from nnunet_ms.statistics.concordance import bland_altman, bland_altman_ratio
 
 LABELS = Labels("T2 lesion volume", "ml", "net", data="simulated")
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.analysis.concordance import bland_altman, bland_altman_ratio, concordance_correlation
 from nnunet_ms.analysis.rater_concordance import concordance_statistics, rater_pairs
 from nnunet_ms.analysis.rater_figures import concordance_drawings
 from nnunet_ms.analysis.tidy import to_frame, value_of
 from nnunet_ms.analysis.trial_data import read_trial
 from nnunet_ms.analysis.trial_settings import read_settings
+from nnunet_ms.statistics.concordance import bland_altman, bland_altman_ratio, concordance_correlation
 from tests.analysis.synthetic_trial import SETTINGS, patients, visits, write_trial
 
 

@@ -4,16 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.analysis.ancova import ancova
-from nnunet_ms.analysis.cox import fit_cox
 from nnunet_ms.analysis.effect_agreement import draw_weights, linear_effect, log_hazard_ratio, paired_effect
 from nnunet_ms.analysis.endpoint_files import run_trial
 from nnunet_ms.analysis.endpoints import compute_endpoints
-from nnunet_ms.analysis.multiplicity import fixed_sequence, holm
 from nnunet_ms.analysis.tidy import select, value_of
 from nnunet_ms.analysis.trial_data import read_trial
 from nnunet_ms.analysis.trial_settings import read_settings
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.statistics.ancova import ancova
+from nnunet_ms.statistics.cox import fit_cox
+from nnunet_ms.statistics.multiplicity import fixed_sequence, holm
 from tests.analysis.synthetic_trial import SETTINGS, all_lesion_types, patients, timed_assessments, visits, write_trial
 from tests.analysis.test_report import Page
 

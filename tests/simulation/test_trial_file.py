@@ -28,7 +28,7 @@ def test_endpoints_run_on_a_fresh_trial(tmp_path):
 
 def test_oratorio_separates_the_arms_as_its_truth_says_for_both_raters(tmp_path):
     # Oracle: truth.json (closed form), within the trial's own standard error; the sign and order are the paper's.
-    from nnunet_ms.analysis.volume_change import percent_change, separation
+    from nnunet_ms.statistics.change_from_baseline import percent_change, separation
 
     write_trial(TrialSettings(ORATORIO, 714, 1, "trial", images=False), tmp_path)
     visits = pd.read_csv(tmp_path / "visits.csv")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
-from nnunet_ms.analysis.cox import event_terms, maximise, risk_sets
+from nnunet_ms.statistics.cox import event_terms, maximise, risk_sets
 
 Floats = npt.NDArray[np.float64]
 TRANSFORMS = ("km", "rank", "identity")

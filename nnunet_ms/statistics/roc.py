@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
-from nnunet_ms.analysis.bootstrap import LEVEL, MINIMUM_PATIENTS, REPLICATES, UNKNOWN
+from nnunet_ms.statistics.bootstrap_interval import LEVEL, MINIMUM_PATIENTS, REPLICATES, UNKNOWN
 
 Floats = npt.NDArray[np.float64]
 NAN = float("nan")

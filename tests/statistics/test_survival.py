@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.analysis.survival import (
+from nnunet_ms.statistics.survival import (
     above_median,
     kaplan_meier,
     logrank,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from nnunet_ms.analysis.roc import Scores, auc, auc_interval, auc_se, delong_test, difference_interval
+from nnunet_ms.statistics.roc import Scores, auc, auc_interval, auc_se, delong_test, difference_interval
 
 
 def psi(x, y):

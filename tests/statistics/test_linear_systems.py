@@ -1,6 +1,6 @@
 import numpy as np
 
-from nnunet_ms.analysis.linear_systems import inverse_or_nan, solve_or_none
+from nnunet_ms.statistics.linear_systems import inverse_or_nan, solve_or_none
 
 
 def test_by_definition():

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.analysis.cox import cox_univariable, fit_cox, maximise, risk_sets
-from nnunet_ms.analysis.cox_firth import firth_cox, penalised_log_likelihood
-from nnunet_ms.analysis.cox_zph import proportional_hazards_test
+from nnunet_ms.statistics.cox import cox_univariable, fit_cox, maximise, risk_sets
+from nnunet_ms.statistics.cox_firth import firth_cox, penalised_log_likelihood
+from nnunet_ms.statistics.proportional_hazards import proportional_hazards_test
 
 
 def cohort(seed=4, n=150):

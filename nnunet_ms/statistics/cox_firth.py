@@ -7,7 +7,7 @@ import numpy.typing as npt
 import scipy.optimize
 import scipy.stats
 
-from nnunet_ms.analysis.cox import Cox, RiskSets, derivatives, risk_sets
+from nnunet_ms.statistics.cox import Cox, RiskSets, derivatives, risk_sets
 
 Floats = npt.NDArray[np.float64]
 NAN = float("nan")

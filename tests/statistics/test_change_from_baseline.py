@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from nnunet_ms.analysis.volume_change import mean_change, percent_change, separation
+from nnunet_ms.statistics.change_from_baseline import mean_change, percent_change, separation
 
 
 def test_percent_change_by_hand():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.analysis.bootstrap_cox import cox_draws
-from nnunet_ms.analysis.cox import fit_cox, maximise, risk_sets
+from nnunet_ms.statistics.bootstrap_cox import cox_draws
+from nnunet_ms.statistics.cox import fit_cox, maximise, risk_sets
 
 
 def sample(n=90, every=12.0, seed=3):
@@ -33,7 +33,7 @@ def test_chunks_do_not_matter(monkeypatch):
     weeks, event, X = sample()
     weights = np.random.default_rng(1).multinomial(90, np.full(90, 1 / 90), 7).astype(float)
     whole = cox_draws(weeks, event, X, "efron", weights, np.zeros(3))
-    monkeypatch.setattr("nnunet_ms.analysis.bootstrap_cox.CELLS", 1)
+    monkeypatch.setattr("nnunet_ms.statistics.bootstrap_cox.CELLS", 1)
     np.testing.assert_allclose(cox_draws(weeks, event, X, "efron", weights, np.zeros(3)), whole, rtol=1e-9)
 
 

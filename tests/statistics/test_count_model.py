@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from nnunet_ms.analysis.counts import count_model, exact_rate_bound, exact_rate_ratio, rank_sum_p
-from nnunet_ms.analysis.negative_binomial import fit_negative_binomial, fit_poisson
+from nnunet_ms.statistics.count_model import count_model, exact_rate_bound, exact_rate_ratio, rank_sum_p
+from nnunet_ms.statistics.negative_binomial import fit_negative_binomial, fit_poisson
 
 ARMS = ["placebo", "active"]
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.analysis.ancova import ancova, ranked_ancova
-from nnunet_ms.analysis.counts import count_model
-from nnunet_ms.analysis.cox import TIES, cox_univariable, fit_cox
-from nnunet_ms.analysis.cox_zph import TRANSFORMS, proportional_hazards_test
-from nnunet_ms.analysis.mmrm import fit_mmrm
-from nnunet_ms.analysis.survival import INTERVALS, above_median, kaplan_meier, logrank, survival_at
+from nnunet_ms.statistics.ancova import ancova, ranked_ancova
+from nnunet_ms.statistics.count_model import count_model
+from nnunet_ms.statistics.cox import TIES, cox_univariable, fit_cox
+from nnunet_ms.statistics.mmrm import fit_mmrm
+from nnunet_ms.statistics.proportional_hazards import TRANSFORMS, proportional_hazards_test
+from nnunet_ms.statistics.survival import INTERVALS, above_median, kaplan_meier, logrank, survival_at
 
 ARMS = ["control", "active"]
 EXACT, RESTRICTED = 1e-6, 1e-4  # relative: where the algorithm is the same; of restricted likelihoods

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import statsmodels.api
 
-from nnunet_ms.analysis.ancova import ancova
+from nnunet_ms.statistics.ancova import ancova
 
 
 @pytest.fixture

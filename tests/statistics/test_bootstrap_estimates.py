@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from nnunet_ms.analysis.mmrm import fit_mmrm
-from nnunet_ms.analysis.negative_binomial import fit_negative_binomial
-from nnunet_ms.analysis.normal_equations import mixed_model_effect, rate_effect, solve_each
+from nnunet_ms.statistics.bootstrap_estimates import mixed_model_effect, rate_effect, solve_each
+from nnunet_ms.statistics.mmrm import fit_mmrm
+from nnunet_ms.statistics.negative_binomial import fit_negative_binomial
 
 
 def draws(n, count, seed=2):

@@ -9,8 +9,8 @@ import pandas as pd
 import scipy.stats
 import statsmodels.regression.linear_model
 
-from nnunet_ms.analysis.design_matrix import Design, arm_design, few_in_an_arm
-from nnunet_ms.analysis.robust_covariance import RobustEstimate, RobustFit, robust_fit
+from nnunet_ms.statistics.design_matrix import Design, arm_design, few_in_an_arm
+from nnunet_ms.statistics.robust_covariance import RobustEstimate, RobustFit, robust_fit
 
 Floats = npt.NDArray[np.float64]
 

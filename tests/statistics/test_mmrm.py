@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from nnunet_ms.analysis.ancova import ancova
-from nnunet_ms.analysis.mmrm import fit_mmrm
+from nnunet_ms.statistics.ancova import ancova
+from nnunet_ms.statistics.mmrm import fit_mmrm
 
 
 def repeated(n=60, m=3, missing=0.2, seed=1):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nnunet_ms.analysis.concordance import (
+from nnunet_ms.statistics.concordance import (
     bland_altman,
     bland_altman_ratio,
     concordance_correlation,

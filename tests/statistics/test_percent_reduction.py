@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 import statsmodels.api as sm
 
-from nnunet_ms.analysis.reduction import crude_reduction, of_ratio
+from nnunet_ms.statistics.percent_reduction import crude_reduction, of_ratio
 
 
 def drawn(n, mean, seed):

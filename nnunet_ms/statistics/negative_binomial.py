@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln, polygamma, psi
 
-from nnunet_ms.analysis.linear_systems import inverse_or_nan, solve_or_none
+from nnunet_ms.statistics.linear_systems import inverse_or_nan, solve_or_none
 
 Floats = npt.NDArray[np.float64]
 
