@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnunet_ms.analysis.figure_style import COLOURS, style
+from nnunet_ms.plotting.style import COLOURS, style
 
 CASES = ("patient07", "patient26")
 SHOWN = {"T1": 0, "T1 after contrast agent": 1, "FLAIR": 2}  # title -> channel

@@ -19,10 +19,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from nnunet_ms.analysis.figure_style import style
 from nnunet_ms.images.volumes import read_volume
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import map_cases
+from nnunet_ms.plotting.style import style
 from nnunet_ms.simulation.dataset import PhantomSettings, phantom_course
 from nnunet_ms.simulation.phantom import VisitImages, acquire_visit, draw_patient
 from nnunet_ms.simulation.presets import GRIDS

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "nnunet_ms"
-CORRIDOR = {"statistics", "lesions", "commands", "errors", "images", "outputs", "parallel", "tables"}
+CORRIDOR = {"plotting", "statistics", "lesions", "commands", "errors", "images", "outputs", "parallel", "tables"}
 ROOMS = {"analysis", "classification", "dataset_conversion", "simulation", "trainers"}
 # pure mathematics and pure torch: callable with two small tensors, without nnU-Net and without files
 PURE = ["trainers/networks/*.py", "trainers/losses.py"]

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnunet_ms.analysis.agreement import ALL_SIZES
-from nnunet_ms.analysis.figure_style import COLOURS, MARKERS, style
 from nnunet_ms.analysis.matching import Rule
+from nnunet_ms.plotting.style import COLOURS, MARKERS, style
 from nnunet_ms.statistics.bootstrap_interval import LEVEL, MINIMUM_PATIENTS
 from nnunet_ms.tables import REFERENCE
 

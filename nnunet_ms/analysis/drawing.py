@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnunet_ms.analysis.figure_style import style
 from nnunet_ms.analysis.tidy import value_of, week_text
 from nnunet_ms.analysis.trial_settings import TrialSettings
+from nnunet_ms.plotting.style import style
 
 PANEL_INCHES = 4.4
 SMALL = 8

@@ -22,10 +22,10 @@ from nnunet_ms.analysis.drawing import (
     under_axis,
 )
 from nnunet_ms.analysis.effect_names import effect_text
-from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS
 from nnunet_ms.analysis.tidy import contrast_text, select, value_of, week_text
 from nnunet_ms.analysis.trial_settings import TrialSettings
 from nnunet_ms.analysis.wording import interval, over, p_text, term_text
+from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS
 
 
 def km_by_arm_figure(rows: pd.DataFrame, curves: pd.DataFrame, settings: TrialSettings, outcome: str) -> Drawing:

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import Results, compute_endpoints
-from nnunet_ms.analysis.figure_style import save_figure
 from nnunet_ms.analysis.report import rtf
 from nnunet_ms.analysis.report.blocks import build_blocks
 from nnunet_ms.analysis.report.parts import Block
@@ -23,6 +22,7 @@ from nnunet_ms.analysis.trial_figures import trial_drawings
 from nnunet_ms.analysis.trial_settings import TrialSettings, read_settings
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.outputs import whole_folder
+from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.tables import write_table
 
 PROGRAM = "nnunet-ms-endpoints"

@@ -44,8 +44,6 @@ from nnunet_ms.analysis.agreement import SIZE_BINS, summarise_cohort, summarise_
 from nnunet_ms.analysis.agreement_figures import size_bin_figure
 from nnunet_ms.analysis.case_masks import Extras
 from nnunet_ms.analysis.comparison import COMPARISON, RANKING, compare_models, rank_models
-from nnunet_ms.analysis.concordance_figures import Labels, concordance_figure
-from nnunet_ms.analysis.figure_style import save_figure
 from nnunet_ms.analysis.pairing import CaseFiles, Pairing, by_patient, pair_masks, some
 from nnunet_ms.analysis.patient_rows import Block, PatientSummary, Settings, stack, summarise_patient
 from nnunet_ms.analysis.qc import QC_FOLDER, QC_PAGE, write_qc
@@ -57,6 +55,8 @@ from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.features import REGIONS
 from nnunet_ms.outputs import remove_leftovers, whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
+from nnunet_ms.plotting.concordance import Labels, concordance_figure
+from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.tables import REFERENCE, Column, Table
 
 FAILURES = Table("failures", (Column("case_id"), Column("reason")), key=("case_id",))

@@ -24,10 +24,10 @@ from nnunet_ms.analysis.drawing import (
     plain_text,
     under_axis,
 )
-from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS
 from nnunet_ms.analysis.tidy import contrast_text, select, value_of, week_text
 from nnunet_ms.analysis.trial_settings import TrialSettings
 from nnunet_ms.analysis.wording import joined, minus, number, p_text
+from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS
 
 HALVES = {progression.LOW: "TLV ≤ median", progression.HIGH: "TLV > median"}
 

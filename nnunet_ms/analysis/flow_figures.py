@@ -11,10 +11,10 @@ from matplotlib.patches import Rectangle
 
 from nnunet_ms.analysis import disposition, t2_volume, treatment_effect
 from nnunet_ms.analysis.drawing import SMALL, Drawing, new_figure, plain_text
-from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS
 from nnunet_ms.analysis.tidy import select, value_of, week_text
 from nnunet_ms.analysis.trial_settings import TrialSettings
 from nnunet_ms.analysis.wording import joined
+from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS
 
 ARM_INCHES = 4.7
 MAIN_INCHES, SIDE_INCHES = 2.5, 1.85  # widths of the boxes of a column: followed, and left out beside it

@@ -87,8 +87,8 @@ def write_lesion_auc(
     threshold: float | None = None,
 ) -> LesionAuc:
     """Evaluate as `lesion_auc` does and write everything, complete or not at all; an earlier folder is replaced."""
-    from nnunet_ms.analysis.figure_style import save_figure
     from nnunet_ms.analysis.roc_figures import roc_figure
+    from nnunet_ms.plotting.style import save_figure
 
     found = lesion_auc(predictions, probabilities, references, labels, cases, rule, workers, note, threshold)
     failures = pd.DataFrame([(one.case, one.reason) for one in found.failures], columns=["case_id", "reason"])

@@ -14,7 +14,6 @@ import pandas as pd
 from jinja2 import Environment
 
 from nnunet_ms.analysis.case_masks import read_case
-from nnunet_ms.analysis.figure_style import style
 from nnunet_ms.analysis.matching import match_masks
 from nnunet_ms.analysis.pairing import SUFFIX, CaseFiles
 from nnunet_ms.analysis.patient_rows import Settings
@@ -24,6 +23,7 @@ from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Workers, map_cases
+from nnunet_ms.plotting.style import style
 from nnunet_ms.tables import REFERENCE
 
 QC_PAGE, QC_FOLDER = "qc.html", "qc"

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from nnunet_ms.analysis import lesion_counts, progression, rater_concordance, t2_volume
-from nnunet_ms.analysis.concordance_figures import Labels, concordance_figure
 from nnunet_ms.analysis.drawing import GREY, SMALL, Drawing, new_figure, plain_text
-from nnunet_ms.analysis.figure_style import COLOURS, MARKERS
 from nnunet_ms.analysis.tidy import contrast_text, select, value_of, week_text
 from nnunet_ms.analysis.trial_settings import TrialSettings
+from nnunet_ms.plotting.concordance import Labels, concordance_figure
+from nnunet_ms.plotting.style import COLOURS, MARKERS
 from nnunet_ms.tables import REFERENCE
 
 UNITS = {rater_concordance.VOLUME: "ml", rater_concordance.COUNT: ""}

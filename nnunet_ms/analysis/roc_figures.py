@@ -5,10 +5,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnunet_ms.analysis.figure_style import COLOURS, LINES, style
 from nnunet_ms.analysis.lesion_auc import SIZES, SMALL_ML, scores_of
 from nnunet_ms.analysis.lesion_candidates import OWN
 from nnunet_ms.analysis.matching import Rule
+from nnunet_ms.plotting.style import COLOURS, LINES, style
 from nnunet_ms.statistics.roc import Floats, Scores, auc
 
 _TITLES = {"all": "all sizes", "small": f"up to {SMALL_ML:g} ml", "large": f"above {SMALL_ML:g} ml"}

@@ -146,8 +146,8 @@ def write_uncertainty(
     `out` gets calibration.csv, retention.csv, uncertainty.csv, failures.csv, and the figures reliability and retention;
     complete or not at all, an earlier one is replaced.
     """
-    from nnunet_ms.analysis.figure_style import save_figure
     from nnunet_ms.analysis.uncertainty_figures import reliability_figure, retention_figure  # it imports this module
+    from nnunet_ms.plotting.style import save_figure
 
     evaluation = evaluate_uncertainty(folder, references, rule, rater, lesion_type, workers)
     failures = pd.DataFrame([(one.case, one.reason) for one in evaluation.failures], columns=["case_id", "reason"])

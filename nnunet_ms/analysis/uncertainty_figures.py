@@ -4,8 +4,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from nnunet_ms.analysis.figure_style import COLOURS, LINES, MARKERS, style
 from nnunet_ms.analysis.uncertainty_evaluation import CANDIDATE, KINDS, UncertaintyEvaluation
+from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, style
 
 _NAMES = {KINDS[0]: "mean of samples", KINDS[1]: "without dropout"}
 

@@ -4,8 +4,8 @@ import pytest
 
 from nnunet_ms.analysis.agreement import SIZE_BINS
 from nnunet_ms.analysis.agreement_figures import size_bin_figure
-from nnunet_ms.analysis.figure_style import save_figure
 from nnunet_ms.analysis.rules import RULES
+from nnunet_ms.plotting.style import save_figure
 
 RULE = RULES["krishnan2023"]
 

@@ -2,9 +2,9 @@ import pytest
 
 from nnunet_ms.analysis import figures
 from nnunet_ms.analysis.endpoints import compute_endpoints
-from nnunet_ms.analysis.figure_style import save_figure
 from nnunet_ms.analysis.trial_data import read_trial
 from nnunet_ms.analysis.trial_settings import read_settings
+from nnunet_ms.plotting.style import save_figure
 from tests.analysis.synthetic_trial import SETTINGS, patients, visits, write_trial
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.analysis.concordance_figures import Labels, concordance_figure
-from nnunet_ms.analysis.figure_style import save_figure
+from nnunet_ms.plotting.concordance import Labels, concordance_figure
+from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.statistics.concordance import bland_altman, bland_altman_ratio
 
 LABELS = Labels("T2 lesion volume", "ml", "net", data="simulated")

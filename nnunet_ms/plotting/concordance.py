@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from nnunet_ms.analysis.figure_style import COLOURS, style
+from nnunet_ms.plotting.style import COLOURS, style
 from nnunet_ms.statistics.concordance import (
     Coefficient,
     Limits,

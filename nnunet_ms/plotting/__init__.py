@@ -1,0 +1,1 @@
+"""The look of every figure, and figures that more than one room draws."""
