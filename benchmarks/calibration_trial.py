@@ -11,7 +11,7 @@ from functools import cache, cached_property
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.effect_agreement import (
+from nnunet_ms.analysis.endpoints.effect_agreement import (
     draw_weights,
     linear_effect,
     log_hazard_ratio,

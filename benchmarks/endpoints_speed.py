@@ -15,13 +15,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nnunet_ms.analysis.effect_agreement import effect_agreement_statistics
-from nnunet_ms.analysis.endpoint_files import run_trial
-from nnunet_ms.analysis.progression import progression_data
-from nnunet_ms.analysis.t2_volume import changes
-from nnunet_ms.analysis.trial_data import read_trial
-from nnunet_ms.analysis.trial_settings import read_settings
-from nnunet_ms.analysis.volume_models import volume_mmrm, with_covariates
+from nnunet_ms.analysis.endpoints.effect_agreement import effect_agreement_statistics
+from nnunet_ms.analysis.endpoints.progression_by_t2_volume import progression_data
+from nnunet_ms.analysis.endpoints.t2_volume import changes
+from nnunet_ms.analysis.endpoints.t2_volume_models import volume_mmrm, with_covariates
+from nnunet_ms.analysis.run_trial import run_trial
+from nnunet_ms.analysis.trial.data import read_trial
+from nnunet_ms.analysis.trial.settings import read_settings
 from tests.analysis.synthetic_trial import SETTINGS, all_lesion_types, patients, timed_assessments, write_trial
 
 OUTCOMES = '["cdp12", "cdp24", "t25fw12", "t25fw24", "9hpt12", "9hpt24", "ccdp12", "ccdp24", "cdi12", "cdi24"]'

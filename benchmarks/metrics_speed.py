@@ -177,12 +177,12 @@ def _peers(args: argparse.Namespace, pairs: list[tuple[str, str]]) -> list[dict[
 
 
 def _case_rows(names: tuple[str, str], repeats: int, peer: dict[str, Any]) -> list[dict[str, object]]:
-    from nnunet_ms.analysis.case_masks import Extras, read_case
-    from nnunet_ms.analysis.case_metrics import case_metrics
-    from nnunet_ms.analysis.matching import match_by_rules
-    from nnunet_ms.analysis.pairing import CaseFiles
-    from nnunet_ms.analysis.patient_rows import PatientRows, Settings, add_case, evaluate_patient
-    from nnunet_ms.analysis.rules import rules_by_name
+    from nnunet_ms.analysis.evaluation.case_masks import Extras, read_case
+    from nnunet_ms.analysis.evaluation.case_metrics import case_metrics
+    from nnunet_ms.analysis.evaluation.matching import match_by_rules
+    from nnunet_ms.analysis.evaluation.pairing import CaseFiles
+    from nnunet_ms.analysis.evaluation.patient_rows import PatientRows, Settings, add_case, evaluate_patient
+    from nnunet_ms.analysis.evaluation.rules import rules_by_name
     from nnunet_ms.images.volumes import Volume, read_mask
 
     files = CaseFiles("case", Path(names[0]), {"model": Path(names[1])}, "patient")
@@ -215,8 +215,8 @@ def _case_rows(names: tuple[str, str], repeats: int, peer: dict[str, Any]) -> li
 
 def _as_panoptica(names: tuple[str, str]) -> dict[str, int]:
     """Counts of instances by our rule, in panoptica's names."""
-    from nnunet_ms.analysis.matching import match_masks
-    from nnunet_ms.analysis.rules import RULES as ALL
+    from nnunet_ms.analysis.evaluation.matching import match_masks
+    from nnunet_ms.analysis.evaluation.rules import RULES as ALL
     from nnunet_ms.images.volumes import read_mask
 
     reference, prediction = (read_mask(Path(name)) for name in names)

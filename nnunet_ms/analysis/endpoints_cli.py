@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _init(args: argparse.Namespace) -> int:
-    from nnunet_ms.analysis.trial_init import find_tables, write_settings
+    from nnunet_ms.analysis.trial.settings_init import find_tables, write_settings
 
     keys = ("patients", "assessments", "relapses", "agreement", "size_bin_figure", "truth", "adam")
     found = find_tables(args.settings.parent, {key: getattr(args, key) for key in keys}, tuple(args.visits))
@@ -65,7 +65,7 @@ def _init(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from nnunet_ms.analysis.endpoint_files import run_trial
+    from nnunet_ms.analysis.run_trial import run_trial
 
     results = run_trial(args.settings, args.out, args.conventions)
     left_out = results.exclusions["patient_id"].nunique()

@@ -10,7 +10,7 @@ from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, pars
 from nnunet_ms.errors import SettingsError
 
 if TYPE_CHECKING:
-    from nnunet_ms.analysis.evaluate import Evaluation
+    from nnunet_ms.analysis.evaluation.evaluate import Evaluation
 
 PROGRAM = "nnunet-ms-evaluate"
 
@@ -97,8 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from nnunet_ms.analysis.case_masks import Extras  # pandas and matplotlib take a second, --help must not
-    from nnunet_ms.analysis.evaluate import evaluate
+    from nnunet_ms.analysis.evaluation.case_masks import Extras  # pandas and matplotlib take a second, --help must not
+    from nnunet_ms.analysis.evaluation.evaluate import evaluate
     from nnunet_ms.parallel import report_failures
 
     maps, regions = _named_folders(arguments.map, "--map"), _named_folders(arguments.region, "--region")
@@ -134,7 +134,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _lesion_auc(arguments: argparse.Namespace, scores: dict[str, Path]) -> int:
     """Write ROC curves of lesions into the folder `lesion_auc` of the output."""
-    from nnunet_ms.analysis.lesion_auc import write_lesion_auc
+    from nnunet_ms.analysis.evaluation.lesion_roc import write_lesion_auc
     from nnunet_ms.parallel import report_failures
 
     found = write_lesion_auc(
@@ -164,7 +164,7 @@ def _lesion_auc(arguments: argparse.Namespace, scores: dict[str, Path]) -> int:
 
 def _uncertainty(arguments: argparse.Namespace) -> int:
     """Evaluate the uncertainty of a prediction into the folder `uncertainty` of the output."""
-    from nnunet_ms.analysis.uncertainty_evaluation import write_uncertainty
+    from nnunet_ms.analysis.evaluation.uncertainty import write_uncertainty
     from nnunet_ms.parallel import report_failures
 
     evaluation = write_uncertainty(

@@ -10,5 +10,5 @@ def no_figures(monkeypatch):
             (folder / f"{stem}.{suffix}").touch()
 
     for name in ("size_bin_figure", "concordance_figure"):
-        monkeypatch.setattr(f"nnunet_ms.analysis.evaluate.{name}", lambda *_: None)
-    monkeypatch.setattr("nnunet_ms.analysis.evaluate.save_figure", save)
+        monkeypatch.setattr(f"nnunet_ms.analysis.evaluation.evaluate.{name}", lambda *_: None)
+    monkeypatch.setattr("nnunet_ms.analysis.evaluation.evaluate.save_figure", save)

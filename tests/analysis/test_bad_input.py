@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.analysis.endpoints import compute_endpoints
+from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
+from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
 from nnunet_ms.analysis.endpoints_cli import main
-from nnunet_ms.analysis.tidy import select, value_of
-from nnunet_ms.analysis.trial_data import read_trial
-from nnunet_ms.analysis.trial_settings import read_settings
+from nnunet_ms.analysis.trial.data import read_trial
+from nnunet_ms.analysis.trial.settings import read_settings
 from tests.analysis.synthetic_trial import SETTINGS, all_lesion_types, patients, timed_assessments, write_trial
 
 N = 24

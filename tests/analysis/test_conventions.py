@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from nnunet_ms.analysis.endpoint_files import run_trial
-from nnunet_ms.analysis.endpoints import compute_endpoints
-from nnunet_ms.analysis.tidy import select, value_of
-from nnunet_ms.analysis.trial_data import read_trial
-from nnunet_ms.analysis.trial_settings import CONVENTIONS, read_settings
+from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
+from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
+from nnunet_ms.analysis.run_trial import run_trial
+from nnunet_ms.analysis.trial.data import read_trial
+from nnunet_ms.analysis.trial.settings import CONVENTIONS, read_settings
 from tests.analysis.synthetic_trial import (
     SETTINGS,
     all_lesion_types,

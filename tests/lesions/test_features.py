@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.analysis.matching import count_overlap
+from nnunet_ms.analysis.evaluation.matching import count_overlap
 from nnunet_ms.images.volumes import Volume, read_mask
 from nnunet_ms.lesions.distance import distance_to_lesions
 from nnunet_ms.lesions.features import distance_to_region, locate, mean_of_map

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nnunet_ms.analysis.disability import TIMED_INCREASE_PERCENT, Outcome, ProgressionRule
-from nnunet_ms.analysis.published import PUBLISHED
 from nnunet_ms.analysis.report.parts import PUBLISHED_COLUMN, Block
-from nnunet_ms.analysis.trial_data import TrialData
-from nnunet_ms.analysis.wording import MINUS, joined
+from nnunet_ms.analysis.report.wording import MINUS, joined
+from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.outcomes import TIMED_INCREASE_PERCENT, Outcome, ProgressionRule
+from nnunet_ms.analysis.trial.published import PUBLISHED
 
 TIES, KM, WEIGHTS, COUNTS = "ties", "km_interval", "ls_mean_weights", "nb_covariance"
 

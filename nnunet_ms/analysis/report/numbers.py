@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.tidy import reason_of, select, value_of
-from nnunet_ms.analysis.wording import interval, p_text
+from nnunet_ms.analysis.endpoints.statistic_rows import reason_of, select, value_of
+from nnunet_ms.analysis.report.wording import interval, p_text
 
 
 class Numbers:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.tidy import value_of
-from nnunet_ms.analysis.trial_data import TrialData
-from nnunet_ms.analysis.wording import number
+from nnunet_ms.analysis.endpoints.statistic_rows import value_of
+from nnunet_ms.analysis.report.wording import number
+from nnunet_ms.analysis.trial.data import TrialData
 
 TRUTH, PUBLISHED_COLUMN = "simulated truth", "published"
 

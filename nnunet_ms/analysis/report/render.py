@@ -10,7 +10,7 @@ import jinja2
 import pandas as pd
 
 from nnunet_ms.analysis.report.parts import Block
-from nnunet_ms.analysis.trial_data import TrialData
+from nnunet_ms.analysis.trial.data import TrialData
 
 TEMPLATE = "report.html.j2"
 LISTED_EXCLUSIONS = 200  # the page stays small; the audit file lists all

@@ -1,0 +1,1 @@
+"""A trial's endpoints, one module per question."""

@@ -1,0 +1,327 @@
+"""Endpoint: do reference and model masks give the same treatment effect? Patient-paired bootstrap of the difference.
+
+A draw takes patients with replacement within each arm; both raters are analysed on the same draw, so that what the
+patients have in common cancels. Interval: percentiles [1]_.
+
+.. [1] Efron B, Tibshirani RJ. An Introduction to the Bootstrap, 1993, chapter 13.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nnunet_ms.analysis.endpoints.lesion_counts import CountEndpoint, available, count_factors, patient_counts
+from nnunet_ms.analysis.endpoints.progression_by_t2_volume import ProgressionData
+from nnunet_ms.analysis.endpoints.progression_multivariable import joint_model
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread, week_text
+from nnunet_ms.analysis.endpoints.t2_volume_models import mmrm_design, volume_mmrm, with_covariates
+from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.statistics.bootstrap_cox import cox_draws
+from nnunet_ms.statistics.bootstrap_estimates import mixed_model_effect, rate_effect, sums_effect
+from nnunet_ms.statistics.count_model import levels_with_events
+from nnunet_ms.statistics.cox import maximise, risk_sets
+from nnunet_ms.statistics.design_matrix import arm_design
+from nnunet_ms.statistics.negative_binomial import fit_negative_binomial
+from nnunet_ms.tables import REFERENCE
+
+Floats = npt.NDArray[np.float64]
+ENDPOINT = "effect_agreement"
+FEWEST_DRAWS = 0.9  # share of draws that must give an estimate
+
+
+@dataclass(frozen=True)
+class PairedEffect:
+    """The same effect from two raters, `difference` = rater - reference, with the bootstrap's interval."""
+
+    reference: float
+    rater: float
+    difference: float
+    low: float
+    high: float
+    se: float
+    draws: int
+    problem: str = ""
+
+
+def draw_weights(arm: npt.ArrayLike, draws: int, seed: int) -> Floats:
+    """Return (draws, n): how often each patient is drawn; the number per arm stays as it is."""
+    arms = np.asarray(arm)
+    rng = np.random.default_rng(seed)
+    weights = np.zeros((draws, len(arms)))
+    for name in np.unique(arms):
+        index = np.flatnonzero(arms == name)
+        weights[:, index] = rng.multinomial(len(index), np.full(len(index), 1 / len(index)), draws)
+    return weights
+
+
+def paired_effect(
+    reference: Callable[[Floats], Floats], rater: Callable[[Floats], Floats], weights: Floats, confidence: float = 0.95
+) -> PairedEffect:
+    """Compare two effects on the same draws.
+
+    Parameters
+    ----------
+    reference, rater : callable
+        (draws, n) weights -> (draws,) effects; NaN where a draw gives none.
+    weights : (draws, n) array
+        From `draw_weights`.
+    confidence : float, optional
+        Level of the percentile interval.
+    """
+    once = np.ones((1, weights.shape[1]))
+    a, b = float(reference(once)[0]), float(rater(once)[0])
+    if not np.isfinite([a, b]).all():
+        return PairedEffect(a, b, *(float("nan"),) * 4, 0, "the effect itself cannot be estimated")
+    gaps = rater(weights) - reference(weights)
+    gaps = gaps[np.isfinite(gaps)]
+    if len(gaps) < FEWEST_DRAWS * len(weights) or len(gaps) < 2:
+        why = f"only {len(gaps)} of {len(weights)} draws can be estimated"
+        return PairedEffect(a, b, b - a, *(float("nan"),) * 3, len(gaps), why)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(gaps, [tail, 1 - tail])
+    return PairedEffect(a, b, b - a, float(low), float(high), float(gaps.std(ddof=1)), len(gaps))
+
+
+def linear_effect(y: Floats, X: Floats, column: int) -> Callable[[Floats], Floats]:
+    """Return the effect of least squares: all draws at once, from weighted cross-products."""
+    return sums_effect(X[:, :, None] * X[:, None, :], X * y[:, None], column)
+
+
+def log_ratio_of_means(
+    count: Floats, exposure: Floats, active: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]
+) -> Callable[[Floats], Floats]:
+    """Return log(rate in `active` / rate in `reference`); NaN where one of them has no lesion."""
+
+    def effect(weights: Floats) -> Floats:
+        if not active.any() or not reference.any():
+            return np.full(len(weights), np.nan)
+        rates = [(weights[:, g] @ count[g]) / (weights[:, g] @ exposure[g]) for g in (active, reference)]
+        positive = (rates[0] > 0) & (rates[1] > 0)
+        return np.where(positive, np.log(np.where(positive, rates[0], 1.0) / np.where(positive, rates[1], 1.0)), np.nan)
+
+    return effect
+
+
+def log_hazard_ratio(
+    weeks: Floats, event: npt.NDArray[np.bool_], X: Floats, column: int, ties: str
+) -> Callable[[Floats], Floats]:
+    """Return a Cox coefficient; each draw starts from the whole sample's."""
+    start, _, _, converged = maximise(risk_sets(weeks, event, X), ties)
+    if not converged:
+        return lambda weights: np.full(len(weights), np.nan)
+    return lambda weights: cox_draws(weeks, event, X, ties, weights, start)[:, column]
+
+
+def effect_agreement_statistics(
+    trial: TrialData, changes: pd.DataFrame, outcomes: Sequence[ProgressionData]
+) -> Iterator[Statistic]:
+    """Yield every effect's difference between each model and the reference; nothing without a reference or draws."""
+    draws = trial.settings.analysis.bootstrap_draws
+    if REFERENCE not in trial.raters or len(trial.raters) < 2 or draws < 2:
+        return
+    for arm in trial.settings.compared_arms:
+        yield from _volume_rows(trial, changes, arm)
+        yield from _count_rows(trial, arm)
+    yield from _mixed_rows(trial, with_covariates(trial, changes))
+    yield from _rate_rows(trial)
+    for data in outcomes:
+        yield from _cox_rows(trial, data)
+
+
+def _volume_rows(trial: TrialData, changes: pd.DataFrame, arm: str) -> Iterator[Statistic]:
+    settings = trial.settings
+    frame = with_covariates(trial, changes)
+    for week in settings.weeks:
+        at = frame[(frame["week"] == week) & frame["arm"].isin([arm, settings.reference_arm])]
+        for analysis, covariates in (("t2_volume_separation", False), ("t2_volume_ancova", True)):
+            if covariates and week != settings.weeks[-1]:
+                continue
+            effects, arms = {}, None
+            for rater in trial.raters:
+                rows = at[at["rater"] == rater].sort_values("patient_id")
+                arms = rows["arm"].to_numpy(str)
+                if set(arms) != {arm, settings.reference_arm}:
+                    break
+                numbers, factors = (["baseline_ml"], ["region", "age_group"]) if covariates else ([], [])
+                design = arm_design(rows, [settings.reference_arm, arm], numbers, factors)
+                effects[rater] = linear_effect(rows["percent_change"].to_numpy(float), design.X, 1)
+            keys = Statistic(
+                ENDPOINT, analysis, contrast=contrast_text(arm, settings.reference_arm), visit=week_text(week)
+            )
+            yield from _rows(trial, keys, effects, arms, "percentage points")
+
+
+def _count_rows(trial: TrialData, arm: str) -> Iterator[Statistic]:
+    settings = trial.settings
+    for endpoint in available(trial):
+        effects, arms = {}, None
+        for rater in trial.raters:
+            rows = patient_counts(trial, endpoint, rater).sort_values("patient_id")
+            rows = rows[rows["arm"].isin([arm, settings.reference_arm])]
+            arms = rows["arm"].to_numpy(str)
+            effects[rater] = log_ratio_of_means(
+                rows["lesions"].to_numpy(float),
+                rows["scans"].to_numpy(float),
+                arms == arm,
+                arms == settings.reference_arm,
+            )
+        keys = Statistic(ENDPOINT, endpoint.name, contrast=contrast_text(arm, settings.reference_arm), visit="all")
+        yield from _rows(trial, keys, effects, arms, "log ratio of lesions per scan")
+
+
+def _mixed_rows(trial: TrialData, frame: pd.DataFrame) -> Iterator[Statistic]:
+    """Compare the mixed model's ratio of geometric means at the last visit; `frame` from `with_covariates`."""
+    settings, week = trial.settings, trial.settings.weeks[-1]
+    usable = frame[frame["log_ratio"].notna()]
+    arm_of = usable.drop_duplicates("patient_id").set_index("patient_id")["arm"].sort_index()
+    fits = {rater: volume_mmrm(trial, usable[usable["rater"] == rater]) for rater in trial.raters}
+    for arm in settings.compared_arms:
+        effects, name = {}, f"{arm} at {week:g}"
+        for rater, (fit, weeks) in fits.items():
+            if fit.problem or name not in fit.names:
+                continue
+            rows = usable[(usable["rater"] == rater) & usable["week"].isin(weeks)]
+            effects[rater] = mixed_model_effect(
+                rows["log_ratio"].to_numpy(float),
+                mmrm_design(trial, rows)[0],
+                arm_of.index.get_indexer(rows["patient_id"]),
+                np.searchsorted(weeks, rows["week"]),
+                fit.sigma,
+                fit.names.index(name),
+            )
+        why = next((fit.problem for fit, _ in fits.values() if fit.problem), "the last visit lacks an arm")
+        keys = Statistic(
+            ENDPOINT, "t2_volume_mmrm", contrast=contrast_text(arm, settings.reference_arm), visit=week_text(week)
+        )
+        note = "covariance of the visits held at the whole sample's"
+        arms = arm_of.to_numpy(str)
+        yield from _rows(trial, keys, effects, arms, "log ratio of geometric means", why, note)
+
+
+def _rate_rows(trial: TrialData) -> Iterator[Statistic]:
+    """Compare the negative binomial models' log rate ratios."""
+    settings = trial.settings
+    for endpoint in available(trial):
+        tables = {r: patient_counts(trial, endpoint, r).sort_values("patient_id") for r in trial.raters}
+        for arm in settings.compared_arms:
+            found = {rater: _rate_of(trial, endpoint, table, arm) for rater, table in tables.items()}
+            effects = {rater: effect for rater, (effect, _) in found.items() if effect is not None}
+            why = next((problem for _, problem in found.values() if problem), "")
+            keys = Statistic(
+                ENDPOINT, f"{endpoint.name}_negative_binomial",
+                contrast=contrast_text(arm, settings.reference_arm), visit="all",
+            )  # fmt: skip
+            arms = tables[trial.raters[0]]["arm"].to_numpy(str)
+            note = "dispersion held at the whole sample's"
+            yield from _rows(trial, keys, effects, arms, "log rate ratio", why, note)
+
+
+def _rate_of(
+    trial: TrialData, endpoint: CountEndpoint, table: pd.DataFrame, arm: str
+) -> tuple[Callable[[Floats], Floats] | None, str]:
+    totals = table.groupby("arm")["lesions"].sum()
+    if any(totals.get(name, 0) == 0 for name in (trial.settings.reference_arm, arm)):
+        return None, "no lesion in an arm"
+    factors, _ = levels_with_events(table, "lesions", count_factors(endpoint))
+    arms = [name for name in trial.settings.arms if totals.get(name, 0) > 0]
+    inside = table["arm"].isin(arms).to_numpy()
+    design = arm_design(table[inside], arms, [], factors)
+    problem = design.rank_problem() or ("too few patients" if inside.sum() <= design.X.shape[1] else "")
+    if problem:
+        return None, problem
+    y, offset = table["lesions"].to_numpy(float), np.log(table["scans"].to_numpy(float))
+    fit = fit_negative_binomial(y[inside], design.X, offset[inside])
+    if not fit.converged:
+        return None, "the likelihood has no maximum"
+    effect = rate_effect(y[inside], design.X, offset[inside], fit.alpha, fit.beta, design.names.index(arm))
+    return lambda weights: effect(weights[:, inside]), ""
+
+
+def _cox_rows(trial: TrialData, data: ProgressionData) -> Iterator[Statistic]:
+    table = data.table
+    time, event = table["time_weeks"].to_numpy(float), table["event"].to_numpy(bool)
+    ties, arms, unit = (
+        trial.settings.conventions.ties,
+        table["arm"].to_numpy(str),
+        "log hazard ratio per log(TLV in ml)",
+    )
+    effects = {}
+    if event.sum() >= 2:
+        for rater in trial.raters:
+            x = np.log(data.volumes[rater].to_numpy(float))[:, None]
+            if np.ptp(x) > 0:
+                effects[rater] = log_hazard_ratio(time, event, x, 0, ties)
+    events = int(event.sum())
+    why = "no events" if events == 0 else "one event" if events == 1 else "the lesion volume is constant"
+    yield from _rows(trial, Statistic(ENDPOINT, data.outcome, term="log_tlv"), effects, arms, unit, why)
+    joint = {rater: joint_model(trial, data, rater) for rater in trial.raters}
+    why = next((fit.model.problem for fit in joint.values() if fit.model.problem), "")
+    analysis = f"{data.outcome}_multivariable"
+    named = {"log_tlv": ("log_tlv", "")} | {
+        f"{arm}:log_tlv": ("arm:log_tlv", contrast_text(arm, trial.settings.reference_arm))
+        for arm in trial.settings.compared_arms
+    }
+    fits = {} if why else {
+        rater: _all_columns(time, event, fit.X, ties, fit.model.beta) for rater, fit in joint.items()
+    }  # fmt: skip
+    for name, (term, contrast) in named.items():
+        effects = {
+            rater: partial(_column, fits[rater], fit.model.names.index(name))
+            for rater, fit in joint.items()
+            if rater in fits and name in fit.model.names
+        }
+        keys = Statistic(ENDPOINT, analysis, term=term, contrast=contrast)
+        yield from _rows(trial, keys, effects, arms, unit, why or "constant in the data")
+
+
+def _all_columns(
+    time: Floats, event: npt.NDArray[np.bool_], X: Floats, ties: str, start: Floats
+) -> Callable[[Floats], Floats]:
+    """Return all coefficients per draw; the draws of the last two calls are remembered, one fit serves every term."""
+    known: dict[int, tuple[Floats, Floats]] = {}
+
+    def fit(weights: Floats) -> Floats:
+        there = known.get(len(weights))
+        if there is None or (there[0] is not weights and not np.array_equal(there[0], weights)):
+            there = weights, cox_draws(time, event, X, ties, weights, start)
+            known[len(weights)] = there
+        return there[1]
+
+    return fit
+
+
+def _column(fit: Callable[[Floats], Floats], column: int, weights: Floats) -> Floats:
+    return fit(weights)[:, column]
+
+
+def _rows(
+    trial: TrialData,
+    keys: Statistic,
+    effects: Mapping[str, Callable[[Floats], Floats]],
+    arms: npt.NDArray[np.str_] | None,
+    unit: str,
+    why: str = "an arm has no patient",
+    note: str = "",
+) -> Iterator[Statistic]:
+    analysis = trial.settings.analysis
+    weights = None
+    for rater in (r for r in trial.raters if r != REFERENCE):
+        base = replace(keys, population="patients with both raters", rater=rater)
+        if REFERENCE not in effects or rater not in effects or arms is None:
+            yield from spread(base, {"difference": (float("nan"), unit)}, not_estimable(why))
+            continue
+        weights = draw_weights(arms, analysis.bootstrap_draws, analysis.seed) if weights is None else weights
+        found = paired_effect(effects[REFERENCE], effects[rater], weights, analysis.confidence)
+        method = f"{rater} - reference; paired bootstrap of patients within arms, {found.draws} draws, percentiles"
+        method += f"; {note}" if note else ""
+        stats = {
+            "effect_reference": found.reference, "effect_rater": found.rater, "difference": found.difference,
+            "low": found.low, "high": found.high, "se": found.se,
+        }  # fmt: skip
+        yield from spread(
+            replace(base, method=method), {k: (v, unit) for k, v in stats.items()}, not_estimable(found.problem)
+        )

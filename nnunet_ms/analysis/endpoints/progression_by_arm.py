@@ -1,0 +1,171 @@
+"""Confirmed progression by arm: Kaplan-Meier, log-rank, Cox, each also stratified, and restricted mean time.
+
+Every patient of the patient table with a derived outcome takes part; no lesion mask is needed, so there is no rater.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.analysis.endpoints.progression_by_t2_volume import group_curve
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread, week_text
+from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.statistics.cox import Cox, fit_cox
+from nnunet_ms.statistics.cox_firth import firth_cox
+from nnunet_ms.statistics.survival import (
+    logrank,
+    mean_time_difference,
+    median_time,
+    restricted_mean,
+    survival_at,
+)
+
+COX, COX_STRATIFIED = "cox_by_arm", "cox_by_arm_stratified"
+KM, RMST = "km_by_arm", "rmst"
+LOGRANK, LOGRANK_STRATIFIED = "logrank", "logrank_stratified"
+POPULATION = "all patients with the outcome derived"
+
+
+def usable(audit: pd.DataFrame) -> pd.DataFrame:
+    """Return the patients whose outcome could be derived (`disability.derive_progression`)."""
+    return audit[audit["time_weeks"].notna()].reset_index(drop=True)
+
+
+def strata_of(trial: TrialData, table: pd.DataFrame) -> np.ndarray | None:
+    """Return one stratum per row, all strata of the settings crossed; None where there are none."""
+    names = trial.settings.analysis.strata
+    if not names:
+        return None
+    parts = [table["patient_id"].map(trial.groups(name)).astype(str) for name in names]
+    return np.array([" / ".join(values) for values in zip(*parts, strict=True)])
+
+
+def hazard_ratio(
+    table: pd.DataFrame,
+    arm: str,
+    reference: str,
+    ties: str,
+    strata: np.ndarray | None = None,
+    confidence: float = 0.95,
+) -> tuple[Cox, str]:
+    """Compare two arms; with an arm without an event, by Firth's penalised likelihood.
+
+    Returns
+    -------
+    Cox, and the name of the method.
+    """
+    chosen = table["arm"].isin([arm, reference]).to_numpy()
+    two = table[chosen]
+    within = None if strata is None else strata[chosen]
+    x = (two["arm"] == arm).to_numpy(float)[:, None]
+    time, event = two["time_weeks"].to_numpy(float), two["event"].to_numpy(bool)
+    lacking = [a for a in (arm, reference) if not (event & (two["arm"] == a).to_numpy()).any()]
+    if len(lacking) == 1 and len(set(two["arm"])) == 2:
+        found = firth_cox(time, event, x, ["arm"], "arm", "breslow", within, confidence)
+        return found, f"Firth's penalised likelihood, profile interval (no event in arm {lacking[0]})"
+    fit = fit_cox(time, event, x, ["arm"], ties, within).term("arm", confidence)
+    return fit, f"Cox regression, {ties.capitalize()} ties, Wald interval"
+
+
+def treatment_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) -> Iterator[Statistic]:
+    """Yield the rows of one outcome by arm; `audit` from `composite.derive_outcome`."""
+    table = usable(audit)
+    base = Statistic(outcome, KM, population=POPULATION)
+    yield from _curve_rows(trial, table, base)
+    strata = strata_of(trial, table)
+    named = f"strata: {', '.join(trial.settings.analysis.strata)}"
+    yield from _logrank_rows(table, None, replace(base, term=LOGRANK, method="log-rank test of all arms"))
+    if strata is not None:
+        keys = replace(base, term=LOGRANK_STRATIFIED, method=f"stratified log-rank test of all arms; {named}")
+        yield from _logrank_rows(table, strata, keys)
+    yield from _cox_rows(trial, table, None, replace(base, analysis=COX, term="arm"), "")
+    if strata is not None:
+        yield from _cox_rows(trial, table, strata, replace(base, analysis=COX_STRATIFIED, term="arm"), f"; {named}")
+    yield from _mean_rows(trial, table, replace(base, analysis=RMST))
+
+
+def curves_by_arm(trial: TrialData, audit: pd.DataFrame) -> pd.DataFrame:
+    """Return every step: `arm, week, n_risk, n_event, survival, low, high`."""
+    table = usable(audit)
+    frames = []
+    for arm in trial.settings.arms:
+        of_arm = table[table["arm"] == arm]
+        curve = group_curve(trial, of_arm)
+        frames.append(curve.assign(arm=arm)[["arm", *curve.columns]])
+    return pd.concat(frames, ignore_index=True)
+
+
+def _curve_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Iterator[Statistic]:
+    interval = trial.settings.conventions.km_interval
+    for arm in trial.settings.arms:
+        of_arm = table[table["arm"] == arm]
+        curve = group_curve(trial, of_arm)
+        keys = replace(base, arm=arm, method=f"Kaplan-Meier, {interval} {trial.settings.analysis.level} interval")
+        counts = {"n": (float(len(of_arm)), "patients"), "events": (float(of_arm["event"].sum()), "patients")}
+        yield from spread(keys, counts)
+        step = trial.settings.conventions.median_of_flat_step
+        place = {"midpoint": "its middle", "first": "its first time"}[step]
+        flat = replace(keys, method=f"median time; flat step at one half: {place}")
+        why = not_estimable("survival stays above one half")
+        yield from spread(flat, {"median": (median_time(curve, step), "weeks")}, why)
+        for week in (0.0, *(w for w in trial.settings.weeks if w > 0)):
+            n_risk, survival, low, high = survival_at(curve, of_arm["time_weeks"], week)
+            note = f"nobody was followed to week {week:g}" if n_risk == 0 else "no interval where survival is 0"
+            values = {"survival": survival, "low": low, "high": high}
+            stats = {"n_risk": (float(n_risk), "patients"), **{k: (v, "probability") for k, v in values.items()}}
+            yield from spread(replace(keys, visit=week_text(week)), stats, not_estimable(note))
+
+
+def _logrank_rows(table: pd.DataFrame, strata: np.ndarray | None, base: Statistic) -> list[Statistic]:
+    test = logrank(table["time_weeks"], table["event"], table["arm"], strata)
+    stats = {"chisq": (test.chisq, ""), "df": (test.df, ""), "p": (test.p, "")}
+    return spread(base, stats, not_estimable(test.problem))
+
+
+def _cox_rows(
+    trial: TrialData, table: pd.DataFrame, strata: np.ndarray | None, base: Statistic, note: str
+) -> Iterator[Statistic]:
+    reference = trial.settings.reference_arm
+    for arm in trial.settings.compared_arms:
+        ties, level = trial.settings.conventions.ties, trial.settings.analysis.confidence
+        fit, method = hazard_ratio(table, arm, reference, ties, strata, level)
+        keys = replace(base, contrast=contrast_text(arm, reference), method=method + note)
+        yield from spread(keys, cox_stats(fit), not_estimable(fit.problem))
+
+
+def cox_stats(fit: Cox) -> dict[str, tuple[float, str]]:
+    """Return a fit as statistics."""
+    return {
+        "n": (float(fit.n), "patients"),
+        "events": (float(fit.events), "patients"),
+        "coefficient": (fit.coefficient, ""),
+        "se": (fit.se, ""),
+        "hazard_ratio": (fit.hazard_ratio, ""),
+        "low": (fit.low, ""),
+        "high": (fit.high, ""),
+        "p": (fit.p, ""),
+    }
+
+
+def _mean_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Iterator[Statistic]:
+    """Up to the last week that every arm reaches, at most the last visit."""
+    arms = {arm: table[table["arm"] == arm] for arm in trial.settings.arms}
+    reached = min((float(t["time_weeks"].max()) if len(t) else 0.0) for t in arms.values())
+    horizon = min(reached, trial.settings.weeks[-1])
+    level = trial.settings.analysis.confidence
+    method = f"restricted mean time up to week {horizon:g}, Wald {trial.settings.analysis.level} interval"
+    found = {arm: restricted_mean(t["time_weeks"], t["event"], horizon, level) for arm, t in arms.items()}
+    for arm, mean in found.items():
+        stats = {"mean_time": (mean.estimate, "weeks"), "low": (mean.low, "weeks"), "high": (mean.high, "weeks")}
+        yield from spread(replace(base, arm=arm, method=method), stats, not_estimable(mean.problem))
+    reference = trial.settings.reference_arm
+    for arm in trial.settings.compared_arms:
+        gap = mean_time_difference(found[arm], found[reference], level)
+        stats = {
+            "difference": (gap.estimate, "weeks"), "low": (gap.low, "weeks"), "high": (gap.high, "weeks"),
+            "p": (gap.p, ""),
+        }  # fmt: skip
+        keys = replace(base, contrast=contrast_text(arm, reference), method=method)
+        yield from spread(keys, stats, not_estimable(gap.problem))

@@ -1,0 +1,141 @@
+"""Baseline lesion metrics and outcome: the paper's multivariable Cox model, and the effect of arm along TLV."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.analysis.endpoints.progression_by_arm import cox_stats
+from nnunet_ms.analysis.endpoints.progression_by_t2_volume import POPULATION, ProgressionData
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread
+from nnunet_ms.analysis.trial.data import EDSS_STRATUM, TrialData
+from nnunet_ms.statistics.cox import CoxModel, cox_univariable, fit_cox
+from nnunet_ms.statistics.proportional_hazards import proportional_hazards_test
+
+COUNT, MULTIVARIABLE, ZPH, ALONG = "cox_univariable_count", "cox_multivariable", "cox_zph", "arm_along_tlv"
+PERCENTILES = (10, 25, 50, 75, 90)
+TRANSFORM = "km"
+
+
+@dataclass(frozen=True)
+class JointModel:
+    """The fitted model with its design; `dropped`: terms that are constant in the data."""
+
+    model: CoxModel
+    X: np.ndarray
+    terms: dict[str, list[int]]
+    dropped: tuple[str, ...]
+
+
+def joint_model(trial: TrialData, data: ProgressionData, rater: str) -> JointModel:
+    """Fit arm, sex, region, EDSS below 4, age, log TLV and arm x log TLV (Krishnan 2023, Table 5)."""
+    table = data.table
+    patients = trial.patients.set_index("patient_id").loc[table["patient_id"]]
+    log_tlv = np.log(data.volumes[rater].to_numpy(float))
+    columns: list[tuple[str, str, np.ndarray]] = []
+    arms = {arm: (table["arm"] == arm).to_numpy(float) for arm in trial.settings.compared_arms}
+    columns += [("arm", arm, values) for arm, values in arms.items()]
+    for name in ("sex", "region"):
+        values = patients[name].fillna("missing").astype(str).to_numpy()
+        columns += [(name, f"{name}: {level}", (values == level).astype(float)) for level in sorted(set(values))[1:]]
+    columns.append(("edss", f"edss < {EDSS_STRATUM:g}", (patients["edss_baseline"] < EDSS_STRATUM).to_numpy(float)))
+    columns.append(("age", "age_years", patients["age_years"].to_numpy(float)))
+    columns.append(("log_tlv", "log_tlv", log_tlv))
+    columns += [("arm:log_tlv", f"{arm}:log_tlv", values * log_tlv) for arm, values in arms.items()]
+    kept = [c for c in columns if len(table) and np.ptp(c[2]) > 0]
+    dropped = tuple(name for _, name, values in columns if not len(table) or np.ptp(values) == 0)
+    X = np.column_stack([c[2] for c in kept]) if kept else np.zeros((len(table), 0))
+    terms: dict[str, list[int]] = {}
+    for i, (term, _, _) in enumerate(kept):
+        terms.setdefault(term, []).append(i)
+    names = [name for _, name, _ in kept]
+    model = fit_cox(table["time_weeks"], table["event"], X, names, trial.settings.conventions.ties)
+    return JointModel(model, X, terms, dropped)
+
+
+def multivariable_statistics(trial: TrialData, data: ProgressionData) -> Iterator[Statistic]:
+    """Yield the rows of one outcome for every rater."""
+    for rater in trial.raters:
+        base = Statistic(data.outcome, MULTIVARIABLE, population=POPULATION, rater=rater)
+        yield from _count_rows(trial, data, replace(base, analysis=COUNT))
+        joint = joint_model(trial, data, rater)
+        yield from _term_rows(trial, joint, base)
+        yield from _zph_rows(trial, data, joint, replace(base, analysis=ZPH))
+        yield from _along_rows(trial, data, joint, replace(base, analysis=ALONG))
+
+
+def along_curve(trial: TrialData, data: ProgressionData, rater: str, points: int = 60) -> pd.DataFrame:
+    """Return the hazard ratio of each arm over a range of baseline TLV: `arm, tlv_ml, hazard_ratio, low, high`."""
+    joint = joint_model(trial, data, rater)
+    columns = ["arm", "tlv_ml", "hazard_ratio", "low", "high"]
+    if joint.model.problem:
+        return pd.DataFrame(columns=columns)
+    volumes = data.volumes[rater].to_numpy(float)
+    low, high = (float(v) for v in np.log(np.quantile(volumes, [0.05, 0.95])))
+    grid = np.exp(np.linspace(low, high, points))
+    rows = []
+    for arm in trial.settings.compared_arms:
+        for tlv in grid:
+            c = joint.model.combination(_point(joint.model, arm, tlv), trial.settings.analysis.confidence)
+            if not c.problem:  # an arm without patients has no curve
+                rows.append((arm, tlv, c.hazard_ratio, c.low, c.high))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _point(model: CoxModel, arm: str, tlv_ml: float) -> np.ndarray:
+    weight = {arm: 1.0, f"{arm}:log_tlv": float(np.log(tlv_ml))}
+    return np.array([weight.get(name, 0.0) for name in model.names])
+
+
+def _count_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> list[Statistic]:
+    counts, settings = trial.counts, trial.settings
+    chosen = (counts["lesion_type"] == settings.lesion_type) & (counts["week"] == settings.baseline_week)
+    of_rater = counts[chosen & (counts["rater"] == base.rater)].set_index("patient_id")["lesion_count"]
+    x = data.table["patient_id"].map(of_rater).to_numpy(float)
+    known = np.isfinite(x)
+    table = data.table[known]
+    ties, level = settings.conventions.ties, settings.analysis.confidence
+    fit = cox_univariable(table["time_weeks"], table["event"], x[known], ties, level)
+    method = f"Cox regression, {settings.conventions.ties.capitalize()} ties, per lesion"
+    return spread(replace(base, term="lesion_count", method=method), cox_stats(fit), not_estimable(fit.problem))
+
+
+def _term_rows(trial: TrialData, joint: JointModel, base: Statistic) -> Iterator[Statistic]:
+    model, settings = joint.model, trial.settings
+    method = f"multivariable Cox regression, {settings.conventions.ties.capitalize()} ties, Wald interval"
+    method += "".join(f"; {name} left out (constant in the data)" for name in joint.dropped)
+    for name in model.names:
+        arm = name.removesuffix(":log_tlv")
+        contrast = contrast_text(arm, settings.reference_arm) if arm in settings.compared_arms else ""
+        term = name if not contrast else "arm:log_tlv" if name.endswith(":log_tlv") else "arm"
+        keys = replace(base, contrast=contrast, term=term, method=method)
+        yield from spread(keys, cox_stats(model.term(name, settings.analysis.confidence)), not_estimable(model.problem))
+    stats = {"log_likelihood": (model.log_likelihood, ""), "concordance": (model.concordance, "")}
+    yield from spread(replace(base, term="model", method=method), stats, not_estimable(model.problem))
+
+
+def _zph_rows(trial: TrialData, data: ProgressionData, joint: JointModel, base: Statistic) -> Iterator[Statistic]:
+    base = replace(base, method=f"score test of proportional hazards, {TRANSFORM} scale (R: cox.zph)")
+    if joint.model.problem:
+        yield from spread(replace(base, term="GLOBAL"), {"p": (np.nan, "")}, not_estimable(joint.model.problem))
+        return
+    table, ties = data.table, trial.settings.conventions.ties
+    for test in proportional_hazards_test(table["time_weeks"], table["event"], joint.X, joint.terms, ties, TRANSFORM):
+        stats = {"chisq": (test.chisq, ""), "df": (float(test.df), ""), "p": (test.p, "")}
+        yield from spread(replace(base, term=test.term), stats)
+
+
+def _along_rows(trial: TrialData, data: ProgressionData, joint: JointModel, base: Statistic) -> Iterator[Statistic]:
+    if data.table.empty:
+        return
+    volumes = data.volumes[base.rater].to_numpy(float)
+    for percentile in PERCENTILES:
+        tlv = float(np.percentile(volumes, percentile))
+        keys = replace(base, term=f"p{percentile}", method="hazard ratio of arm at a percentile of baseline TLV")
+        yield from spread(keys, {"tlv": (tlv, "ml")})
+        for arm in trial.settings.compared_arms:
+            c = joint.model.combination(_point(joint.model, arm, tlv), trial.settings.analysis.confidence)
+            stats = {"hazard_ratio": (c.hazard_ratio, ""), "low": (c.low, ""), "high": (c.high, ""), "p": (c.p, "")}
+            contrast = contrast_text(arm, trial.settings.reference_arm)
+            yield from spread(replace(keys, contrast=contrast), stats, not_estimable(c.problem))

@@ -1,0 +1,73 @@
+"""Hazard ratio of arm within subgroups, with the interaction test; degenerate subgroups are named and skipped."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from nnunet_ms.analysis.endpoints.progression_by_arm import POPULATION, cox_stats, usable
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread
+from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.statistics.cox import fit_cox
+
+ANALYSIS = "subgroup"
+ALL = "all patients"
+FEWEST_EVENTS = 5
+
+
+def subgroup_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) -> Iterator[Statistic]:
+    """Yield hazard ratios of every compared arm: all patients, then each level of each subgroup; interaction p."""
+    table, reference = usable(audit), trial.settings.reference_arm
+    for arm in trial.settings.compared_arms:
+        two = table[table["arm"].isin([arm, reference])].reset_index(drop=True)
+        base = Statistic(outcome, ANALYSIS, population=POPULATION, contrast=contrast_text(arm, reference))
+        yield from _level(trial, two, arm, replace(base, term=ALL))
+        for name in trial.settings.analysis.subgroups:
+            group = two["patient_id"].map(trial.groups(name))
+            for level in sorted(group.unique()):
+                yield from _level(trial, two[(group == level).to_numpy()], arm, replace(base, term=f"{name}: {level}"))
+            yield from _interaction(trial, two, group, arm, replace(base, term=f"{name}: interaction"))
+
+
+def _level(trial: TrialData, table: pd.DataFrame, arm: str, base: Statistic) -> list[Statistic]:
+    ties = trial.settings.conventions.ties
+    problem = _degenerate(table, arm)
+    x = (table["arm"] == arm).to_numpy(float)[:, None]
+    fit = fit_cox(table["time_weeks"], table["event"], x, ["arm"], ties)
+    term = fit.term("arm", trial.settings.analysis.confidence)
+    found = term if not problem else replace(term, hazard_ratio=np.nan, coefficient=np.nan,
+                                                        se=np.nan, low=np.nan, high=np.nan, p=np.nan)  # fmt: skip
+    base = replace(base, method=f"Cox regression of arm, {ties.capitalize()} ties")
+    return spread(base, cox_stats(found), not_estimable(problem or fit.problem))
+
+
+def _degenerate(table: pd.DataFrame, arm: str) -> str:
+    events = int(table["event"].sum())
+    if table["arm"].nunique() < 2:
+        return "patients of one arm only"
+    if events < FEWEST_EVENTS:
+        return f"{events} events, needs {FEWEST_EVENTS}"
+    of_arm = (table["arm"] == arm) & table["event"]
+    return "an arm without an event" if of_arm.sum() in (0, events) else ""
+
+
+def _interaction(trial: TrialData, table: pd.DataFrame, group: pd.Series, arm: str, base: Statistic) -> list[Statistic]:
+    """Likelihood-ratio test of arm x subgroup."""
+    ties, levels = trial.settings.conventions.ties, sorted(group.unique())
+    base = replace(base, method="likelihood-ratio test of arm x subgroup")
+    if len(levels) < 2:
+        return spread(base, {"p": (np.nan, "")}, not_estimable("one level only"))
+    a = (table["arm"] == arm).to_numpy(float)
+    main = np.column_stack([a, *((group == level).to_numpy(float) for level in levels[1:])])
+    full = np.column_stack([main, *(a * column for column in main.T[1:])])
+    fits = [
+        fit_cox(table["time_weeks"], table["event"], X, [f"c{i}" for i in range(X.shape[1])], ties)
+        for X in (main, full)
+    ]
+    problem = "; ".join(dict.fromkeys("no maximum or too few events" for f in fits if f.problem))
+    chisq = max(2 * (fits[1].log_likelihood - fits[0].log_likelihood), 0.0) if not problem else np.nan
+    df = len(levels) - 1
+    stats = {"chisq": (chisq, ""), "df": (float(df), ""), "p": (float(scipy.stats.chi2.sf(chisq, df)), "")}
+    return spread(base, stats, not_estimable(problem))

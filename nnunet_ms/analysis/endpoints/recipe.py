@@ -1,0 +1,207 @@
+"""The recipe: from a trial's tables to every number of its report.
+
+One endpoint is one module that turns `TrialData` into tidy rows. A further endpoint is one more such module, one more
+function here in `RECIPE`, and one block in `report/blocks.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pandas as pd
+
+from nnunet_ms.analysis.endpoints.baseline_table import baseline_statistics
+from nnunet_ms.analysis.endpoints.disposition import disposition_statistics
+from nnunet_ms.analysis.endpoints.effect_agreement import effect_agreement_statistics
+from nnunet_ms.analysis.endpoints.lesion_counts import ENDPOINTS as COUNT_ENDPOINTS
+from nnunet_ms.analysis.endpoints.lesion_counts import available, lesion_count_statistics
+from nnunet_ms.analysis.endpoints.population_effects import population_statistics
+from nnunet_ms.analysis.endpoints.progression_by_arm import curves_by_arm, treatment_statistics
+from nnunet_ms.analysis.endpoints.progression_by_t1_volume import unenhancing_statistics
+from nnunet_ms.analysis.endpoints.progression_by_t2_volume import (
+    ProgressionData,
+    km_curves,
+    progression_data,
+    progression_statistics,
+)
+from nnunet_ms.analysis.endpoints.progression_multivariable import along_curve, multivariable_statistics
+from nnunet_ms.analysis.endpoints.progression_subgroups import subgroup_statistics
+from nnunet_ms.analysis.endpoints.rater_concordance import concordance_statistics, rater_pairs
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, select, spread, to_frame
+from nnunet_ms.analysis.endpoints.t2_volume import changes, t2_volume_statistics
+from nnunet_ms.analysis.endpoints.t2_volume_models import volume_model_exclusions, volume_model_statistics
+from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.zero_volumes import zero_listing
+from nnunet_ms.statistics.multiplicity import fixed_sequence
+from nnunet_ms.tables import REFERENCE
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one endpoint gives: rows, listings per patient by file stem, curves by file stem, and who was left out."""
+
+    statistics: list[Statistic]
+    audit: dict[str, pd.DataFrame] = field(default_factory=dict)
+    curves: dict[str, pd.DataFrame] = field(default_factory=dict)
+    exclusions: tuple[pd.DataFrame, ...] = ()
+
+
+@dataclass(frozen=True)
+class Results:
+    """All parts together. `endpoints` has the columns of `tables.ENDPOINTS`; blank text where a key does not apply."""
+
+    endpoints: pd.DataFrame
+    audit: dict[str, pd.DataFrame]
+    curves: dict[str, pd.DataFrame]
+    exclusions: pd.DataFrame
+
+
+def compute_endpoints(trial: TrialData) -> Results:
+    """Compute every endpoint of the recipe for every rater on the same patients.
+
+    Parameters
+    ----------
+    trial : TrialData
+        Checked tables, from `trial_data.read_trial`.
+
+    Returns
+    -------
+    Results
+        Numbers are not rounded. What cannot be estimated is a blank `stat` with the reason in `method`.
+    """
+    parts = [compute(trial) for compute in RECIPE]
+    left_out = [trial.exclusions, *(frame for part in parts for frame in part.exclusions)]
+    exclusions = pd.concat([frame for frame in left_out if len(frame)] or left_out[:1], ignore_index=True)
+    audit = {name: frame for part in parts for name, frame in part.audit.items()}
+    rows = to_frame(row for part in parts for row in part.statistics)
+    if trial.population:
+        rows["population"] = f"{trial.population}: " + rows["population"]
+    beside = to_frame(population_statistics(trial))
+    rows = pd.concat([rows, beside], ignore_index=True) if len(beside) else rows
+    several = to_frame(multiplicity_statistics(trial, rows))
+    return Results(
+        endpoints=pd.concat([rows, several], ignore_index=True) if len(several) else rows,
+        audit={**trial.listings, **audit, "exclusions": exclusions},
+        curves={name: frame for part in parts for name, frame in part.curves.items()},
+        exclusions=exclusions,
+    )
+
+
+def _disposition(trial: TrialData) -> Part:
+    return Part([*disposition_statistics(trial), *baseline_statistics(trial)])
+
+
+def _t2_volume(trial: TrialData) -> Part:
+    table, exclusions = changes(trial)
+    rows = [*t2_volume_statistics(trial, table), *volume_model_statistics(trial, table)]
+    zeros = zero_listing(trial)
+    audit = {"t2_volume_percent_change": table, **({"zero_volumes": zeros} if len(zeros) else {})}
+    return Part(rows, audit, {}, (exclusions, volume_model_exclusions(trial, table)))
+
+
+def _progression(trial: TrialData) -> Part:
+    """Every outcome of the settings; nothing where the trial has no assessments."""
+    if not trial.has_outcomes:
+        return Part([])
+    found = [progression_data(trial, outcome) for outcome in trial.settings.outcomes]
+    return Part(
+        [
+            row
+            for data in found
+            for rows in (
+                treatment_statistics(trial, data.outcome, data.audit),
+                subgroup_statistics(trial, data.outcome, data.audit),
+                progression_statistics(trial, data),
+                multivariable_statistics(trial, data),
+                unenhancing_statistics(trial, data),
+            )
+            for row in rows
+        ],
+        {data.outcome: data.audit for data in found},
+        {name: frame for data in found if len(data.table) for name, frame in _curves(trial, data).items()},
+        tuple(data.exclusions for data in found),
+    )
+
+
+def _curves(trial: TrialData, data: ProgressionData) -> dict[str, pd.DataFrame]:
+    along = pd.concat(
+        [along_curve(trial, data, rater).assign(rater=rater) for rater in trial.raters], ignore_index=True
+    )
+    return {
+        f"km_curves_{data.outcome}": km_curves(trial, data),
+        f"km_by_arm_{data.outcome}": curves_by_arm(trial, data.audit),
+        f"arm_along_tlv_{data.outcome}": along,
+    }
+
+
+def _lesion_counts(trial: TrialData) -> Part:
+    return Part([row for endpoint in available(trial) for row in lesion_count_statistics(trial, endpoint)])
+
+
+def _effect_agreement(trial: TrialData) -> Part:
+    table, _ = changes(trial)
+    outcomes = trial.settings.outcomes if trial.has_outcomes else ()
+    found = [progression_data(trial, outcome) for outcome in outcomes]
+    return Part(list(effect_agreement_statistics(trial, table, found)))
+
+
+def _concordance(trial: TrialData) -> Part:
+    pairs = rater_pairs(trial)
+    return Part(list(concordance_statistics(pairs)), {"rater_pairs": pairs} if len(pairs) else {})
+
+
+def _agreement(trial: TrialData) -> Part:
+    """Agreement of raters as `nnunet-ms-evaluate` summarised it, so that the report has one source of numbers."""
+    rows: list[Statistic] = []
+    if trial.agreement is None:
+        return Part(rows)
+    chosen = trial.agreement[trial.agreement["lesion_type"] == trial.settings.lesion_type]
+    for record in chosen.to_dict("records"):
+        base = Statistic("agreement", record["rule"], rater=record["rater"], term=record["metric"])
+        keys = replace(base, population="cases with both masks", method=f"rule {record['rule']}")
+        stats = {name: (float(record[name]), "") for name in ("mean", "n", "n_undefined")}
+        if not pd.isna(record["sd"]):  # correlations over the cohort have none
+            stats["sd"] = (float(record["sd"]), "")
+        rows += spread(keys, stats, not_estimable("undefined in every case"))
+    return Part(rows)
+
+
+RECIPE: tuple[Callable[[TrialData], Part], ...] = (
+    _disposition,
+    _t2_volume,
+    _lesion_counts,
+    _progression,
+    _effect_agreement,
+    _concordance,
+    _agreement,
+)
+
+# the p value that speaks for an endpoint in a sequence of tests
+MAIN_P = {
+    "t2_volume_percent_change": {"analysis": "ancova", "term": "arm"},
+    **{name: {"analysis": "negative_binomial", "term": "arm"} for name in (e.name for e in COUNT_ENDPOINTS)},
+}
+
+
+def _main_p(rows: pd.DataFrame, endpoint: str, rater: str) -> float:
+    """Return the main p value of an endpoint: of the first comparison and, where there are raters, of the first."""
+    keys = MAIN_P.get(endpoint, {"analysis": "km_by_arm", "term": "logrank_stratified"})
+    found = select(rows, endpoint=endpoint, stat_name="p", **keys)
+    found = found[found["rater"].isin(["", rater])]
+    return float(found["stat"].iloc[0]) if len(found) else float("nan")
+
+
+def multiplicity_statistics(trial: TrialData, rows: pd.DataFrame) -> list[Statistic]:
+    """Return the decisions of the fixed sequence that the settings name; nothing where they name none."""
+    analysis = trial.settings.analysis
+    rater = REFERENCE if REFERENCE in trial.raters else trial.raters[0]
+    p = [_main_p(rows, endpoint, rater) for endpoint in analysis.sequence]
+    found = []
+    for position, d in enumerate(fixed_sequence(analysis.sequence, p, analysis.alpha), start=1):
+        base = Statistic(
+            "multiplicity", "fixed_sequence", term=d.endpoint, method=f"fixed sequence at alpha {analysis.alpha:g}"
+        )
+        stats = {"position": float(position), "p": d.p, "tested": float(d.tested), "rejected": float(d.rejected)}
+        if analysis.holm:
+            stats["p_holm"] = d.holm
+        found += spread(base, {k: (v, "") for k, v in stats.items()}, not_estimable("the endpoint has no p value"))
+    return found

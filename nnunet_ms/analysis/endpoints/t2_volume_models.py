@@ -1,0 +1,133 @@
+"""T2 volume beside its main analysis: ranked ANCOVA with the last observation carried forward, and MMRM."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread, week_text
+from nnunet_ms.analysis.endpoints.t2_volume import ENDPOINT, POPULATION
+from nnunet_ms.analysis.trial.data import TrialData, exclusion_table
+from nnunet_ms.analysis.trial.zero_volumes import EXCLUDE, log_ratios, zero_note
+from nnunet_ms.statistics.ancova import ranked_ancova
+from nnunet_ms.statistics.mmrm import Mmrm, fit_mmrm
+
+RANKED, MMRM = "ranked_ancova_locf", "mmrm"
+
+
+def volume_model_statistics(trial: TrialData, table: pd.DataFrame) -> list[Statistic]:
+    """Return rows of both models for every rater; `table` from `t2_volume.changes`."""
+    rows = []
+    whole = with_covariates(trial, table)
+    for rater in trial.raters:
+        frame = whole[whole["rater"] == rater]
+        base = Statistic(ENDPOINT, RANKED, population=POPULATION, rater=rater)
+        rows += _ranked_rows(trial, frame, base)
+        rows += _mmrm_rows(trial, frame, replace(base, analysis=MMRM))
+    return rows
+
+
+def with_covariates(trial: TrialData, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with `region`, `age_group`, `log_baseline` and `log_ratio` (`zero_volumes.log_ratios`)."""
+    groups = {name: table["patient_id"].map(trial.groups(name)) for name in ("region", "age_group")}
+    return log_ratios(trial, table).assign(**groups)
+
+
+def volume_model_exclusions(trial: TrialData, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the visits that the mixed model leaves out: of 0 ml, by the settings, or at a week without an arm."""
+    first = trial.raters[0]
+    frame = with_covariates(trial, table)
+    frame = frame[frame["rater"] == first]
+    _, _, weeks = mmrm_design(trial, frame[frame["log_ratio"].notna()])
+    rows = []
+    for row in frame.to_dict("records"):
+        if np.isnan(row["log_ratio"]) and trial.settings.zero_volume == EXCLUDE:
+            reason = "volume 0 ml of a rater: no logarithm"
+        elif row["week"] not in weeks:
+            reason = "no two patients in every arm at this visit"
+        else:
+            continue
+        keys = {name: row[name] for name in ("patient_id", "arm")}
+        rows.append({**keys, "analysis": MMRM, "week": week_text(row["week"]), "reason": reason})
+    return exclusion_table(rows)
+
+
+def mmrm_design(trial: TrialData, frame: pd.DataFrame) -> tuple[np.ndarray, list[str], list[float]]:
+    """Return the design arm x visit + log baseline x visit + region + age group, its names, and the visits used.
+
+    Visits without a patient in one of the arms are left out: their contrast does not exist.
+    """
+    arms = trial.settings.arms
+    weeks = [
+        week
+        for week in trial.settings.weeks
+        if all(((frame["week"] == week) & (frame["arm"] == arm)).sum() > 1 for arm in arms)
+    ]
+    log_baseline = frame["log_baseline"].to_numpy(float)
+    columns, names = [], []
+    for week in weeks:
+        at = (frame["week"] == week).to_numpy(float)
+        columns += [at, *(at * (frame["arm"] == arm).to_numpy(float) for arm in arms[1:]), at * log_baseline]
+        names += [f"week {week:g}", *(f"{arm} at {week:g}" for arm in arms[1:]), f"log baseline at {week:g}"]
+    for factor in ("region", "age_group"):
+        for level in sorted(frame[factor].unique())[1:]:
+            columns.append((frame[factor] == level).to_numpy(float))
+            names.append(f"{factor}: {level}")
+    matrix = np.column_stack(columns) if columns else np.zeros((len(frame), 0))
+    return matrix, names, weeks
+
+
+def volume_mmrm(trial: TrialData, frame: pd.DataFrame) -> tuple[Mmrm, list[float]]:
+    """Fit the model of log(volume / baseline); `frame` from `with_covariates`, of one rater."""
+    usable = frame[frame["log_ratio"].notna()]
+    _, _, weeks = mmrm_design(trial, usable)
+    usable = usable[usable["week"].isin(weeks)]
+    if usable.empty:
+        return Mmrm((), 0, 0, *(np.zeros(0),) * 3, problem="no visit with two patients in every arm"), []
+    X, names, weeks = mmrm_design(trial, usable)
+    return fit_mmrm(usable["log_ratio"], X, usable["patient_id"], usable["week"], names), weeks
+
+
+def _ranked_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[Statistic]:
+    last = frame.sort_values("week", kind="stable").groupby("patient_id").tail(1)
+    fit = ranked_ancova(last, "percent_change", trial.settings.arms, "baseline_ml", factors=["region", "age_group"])
+    found = {c.term: c for c in fit.contrasts}
+    week = week_text(trial.settings.weeks[-1])
+    method = "ANCOVA of ranks of change and baseline, region, age group; last observation carried forward"
+    rows = spread(replace(base, term="model", visit=week, method=method), {"n": (float(fit.n), "patients")})
+    for arm in trial.settings.compared_arms:
+        c = found.get(arm)
+        keys = replace(base, contrast=contrast_text(arm, trial.settings.reference_arm), term="arm", visit=week)
+        stats = {name: (getattr(c, name) if c else float("nan"), "") for name in ("t", "df", "p")}
+        rows += spread(replace(keys, method=method), stats, not_estimable(fit.problem))
+    return rows
+
+
+def _mmrm_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[Statistic]:
+    fit, weeks = volume_mmrm(trial, frame)
+    zeros = zero_note(trial, trial.volumes[trial.volumes["week"].isin(trial.settings.weeks)])
+    method = (
+        "MMRM of log(TLV / baseline): arm x visit, log baseline x visit, region, age group; unstructured covariance, "
+        "REML, Satterthwaite df"
+    ) + (f"; {zeros}" if zeros else "")
+    base = replace(base, term="arm", method=method)
+    rows = spread(
+        replace(base, term="model"), {"n": (float(fit.n_patients), "patients"), "rows": (float(fit.n_rows), "")}
+    )
+    for week in trial.settings.weeks:
+        for arm in trial.settings.compared_arms:
+            name = f"{arm} at {week:g}"
+            point = np.array([float(n == name) for n in fit.names])
+            keys = replace(base, contrast=contrast_text(arm, trial.settings.reference_arm), visit=week_text(week))
+            problem = "" if week in weeks else "no two patients in every arm at this visit"
+            c = fit.contrast(point, trial.settings.analysis.confidence) if week in weeks else None
+            stats = {
+                "geometric_mean_ratio": (np.exp(c.estimate) if c else np.nan, "ratio"),
+                "low": (np.exp(c.low) if c else np.nan, "ratio"),
+                "high": (np.exp(c.high) if c else np.nan, "ratio"),
+                "se_log": (c.se if c else np.nan, ""),
+                "df": (c.df if c else np.nan, ""),
+                "p": (c.p if c else np.nan, ""),
+            }
+            rows += spread(keys, stats, not_estimable(problem or fit.problem))
+    return rows

@@ -1,0 +1,1 @@
+"""Masks against reference masks, lesion by lesion."""

@@ -1,0 +1,111 @@
+"""Read what belongs to one case: label images of all raters on one grid, maps and region masks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from nnunet_ms.analysis.evaluation.pairing import SUFFIX, CaseFiles
+from nnunet_ms.errors import ImageError
+from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_mask, read_volume, same_grid
+from nnunet_ms.tables import REFERENCE
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Folders of `<case_id>.nii.gz` beside the masks, all optional.
+
+    `maps`: column of lesions.csv -> folder; `regions`: one of `lesion_features.REGIONS` -> folder; `brain`: masks.
+    """
+
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    regions: Mapping[str, Path] = field(default_factory=dict)
+    brain: Path | None = None
+
+
+@dataclass(frozen=True)
+class CaseMasks:
+    """A case's masks by rater and lesion type (the reference first), and its maps, regions and size of the brain."""
+
+    masks: dict[str, dict[str, Volume]]
+    maps: dict[str, Volume]
+    regions: dict[str, Volume]
+    brain_voxels: int | None
+
+    @property
+    def grid(self) -> Grid:
+        """The grid that all of them share."""
+        return next(iter(self.masks[REFERENCE].values())).grid
+
+
+def read_case(files: CaseFiles, labels: Mapping[str, int], extras: Extras) -> CaseMasks:
+    """Read one case, each file once; images stored in another orientation of the reference's grid are turned.
+
+    Parameters
+    ----------
+    files : CaseFiles
+        Paths of the masks.
+    labels : mapping
+        Lesion type -> label in the masks; other labels than these and 0 are an error.
+    extras : Extras
+        Folders of maps and regions.
+
+    Raises
+    ------
+    ImageError
+        If a file cannot be read, a mask holds an unknown label, or grids differ.
+    """
+    allowed = {0, *labels.values()}
+    reference = read_mask(files.reference, allowed)
+    stored = {REFERENCE: reference}
+    for rater, path in files.predictions.items():
+        stored[rater] = onto_grid(read_mask(path, allowed), reference)
+    maps, regions = (
+        {name: onto_grid(read_volume(folder / f"{files.case_id}{SUFFIX}"), reference) for name, folder in group.items()}
+        for group in (extras.maps, extras.regions)
+    )
+    brain = None
+    if extras.brain is not None:
+        mask = onto_grid(read_volume(extras.brain / f"{files.case_id}{SUFFIX}"), reference)
+        brain = int(np.count_nonzero(mask.data))
+        if brain == 0:
+            raise ImageError(f"{mask.path}: expected a brain mask, found no voxel in it. Make it again.")
+    masks = {rater: _by_type(volume, labels) for rater, volume in stored.items()}
+    return CaseMasks(masks, maps, regions, brain)
+
+
+def onto_grid(volume: Volume, reference: Volume) -> Volume:
+    """Turn a volume whose axes are stored in another order or direction onto the reference's grid; never resample.
+
+    Raises
+    ------
+    ImageError
+        If the grids differ by more than the order and direction of axes.
+    """
+    if same_grid(reference.grid, volume.grid):
+        return volume
+    turned = _turned(volume, reference.grid)
+    check_same_grid(reference, turned if same_grid(reference.grid, turned.grid) else volume, *_names(reference, volume))
+    return turned
+
+
+def _turned(volume: Volume, grid: Grid) -> Volume:
+    start, end = (nib.orientations.io_orientation(g.affine) for g in (volume.grid, grid))
+    if np.isnan(start).any() or np.isnan(end).any():
+        return volume
+    change = nib.orientations.ornt_transform(start, end)
+    data = nib.orientations.apply_orientation(volume.data, change)
+    affine = volume.grid.affine @ nib.orientations.inv_ornt_aff(change, volume.grid.shape)
+    return replace(volume, data=data, grid=Grid(tuple(int(n) for n in data.shape), affine))
+
+
+def _names(reference: Volume, other: Volume) -> tuple[str, str]:
+    return str(reference.path), str(other.path)
+
+
+def _by_type(volume: Volume, labels: Mapping[str, int]) -> dict[str, Volume]:
+    if len(labels) == 1 and set(labels.values()) == {1}:
+        return {next(iter(labels)): volume}
+    return {name: replace(volume, data=(volume.data == label).astype(np.uint8)) for name, label in labels.items()}

@@ -1,0 +1,105 @@
+"""Candidates of one case and their scores: reference lesions and false components, for ROC curves of lesions.
+
+A predicted component's score is the mean probability in it. A reference lesion that the rule calls found has the
+highest score among the components that share a voxel with it; one that is not found has 0. False are the components
+that the rule does not confirm. So at a threshold just above 0 the sensitivity is the LTPR. There is no definition in
+the paper; this one is ours.
+
+With several models, false candidates are also counted in common: connected parts of the union of all models' false
+components, a model having the score 0 where it has none. Only so are AUCs of two models of the same candidates, which
+DeLong's test needs.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nnunet_ms.analysis.evaluation.matching import Match, Overlap, Rule, lesion_dice, match_by_rules
+from nnunet_ms.images.volumes import Volume
+from nnunet_ms.lesions.features import mean_of_map
+from nnunet_ms.lesions.labelling import Lesions, find_lesions
+
+LESION, FALSE, CONFIRMED = "lesion", "false", "confirmed"
+OWN, COMMON, BOTH, NOT_COUNTED = "own", "common", "own and common", "none"
+Floats = npt.NDArray[np.floating]
+
+
+def case_candidates(
+    reference: Volume, predictions: Mapping[str, Volume], probabilities: Mapping[str, Volume], rule: Rule
+) -> pd.DataFrame:
+    """Score every candidate of one case and one lesion type.
+
+    Parameters
+    ----------
+    reference : Volume
+        Mask (X, Y, Z).
+    predictions, probabilities : mapping
+        Model's name -> its mask, and its map of probabilities, on the reference's grid.
+    rule : Rule
+        Components, size filter and criterion.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `candidate` (`r1`, ... reference lesions; `f1`, ... a model's false components; `c1`, ... common ones; `p1`, ...
+        predicted components that the reference confirms, which are no candidates but count in the LFPR), `truth`,
+        `counted` (in which set of candidates), `rater`, `volume_ml`, `score`, `lesion_dice` (of reference lesions, see
+        `matching.lesion_dice`). No rows where there is nothing.
+    """
+    matches = {rater: match_by_rules(reference, mask, [rule])[0] for rater, mask in predictions.items()}
+    scores = {rater: mean_of_map(match.prediction, probabilities[rater]) for rater, match in matches.items()}
+    common = _common_false(matches, rule)
+    frames = []
+    for rater, match in matches.items():
+        false = ~match.prediction_found
+        volume = match.prediction.voxels * match.prediction.voxel_volume_ml
+        lesions = match.reference.voxels * match.reference.voxel_volume_ml
+        found = _rows(rater, "r", LESION, BOTH, lesions, _lesion_scores(match, scores[rater]))
+        frames += [
+            found.assign(lesion_dice=lesion_dice(match.overlap)),
+            _rows(rater, "f", FALSE, OWN if len(matches) > 1 else BOTH, volume[false], scores[rater][false]),
+            _rows(rater, "p", CONFIRMED, NOT_COUNTED, volume[~false], scores[rater][~false]),
+        ]
+        if len(matches) > 1:
+            volumes = common.voxels * common.voxel_volume_ml
+            frames.append(_rows(rater, "c", FALSE, COMMON, volumes, _common_scores(match, scores[rater], common)))
+    filled = [frame for frame in frames if len(frame)]  # empty frames have columns without a type
+    return pd.concat(filled or frames[:1], ignore_index=True)
+
+
+def _rows(rater: str, letter: str, truth: str, counted: str, volume_ml: Floats, score: Floats) -> pd.DataFrame:
+    names = [f"{letter}{number}" for number in range(1, len(score) + 1)]
+    columns = {"candidate": names, "truth": truth, "counted": counted, "rater": rater}
+    return pd.DataFrame({**columns, "volume_ml": volume_ml, "score": score})
+
+
+def _lesion_scores(match: Match, scores: Floats) -> Floats:
+    overlap: Overlap = match.overlap
+    best = np.zeros(match.reference.count)
+    np.maximum.at(best, overlap.row, scores[overlap.column])
+    return np.where(match.reference_found, best, 0.0)
+
+
+def _false_voxels(match: Match) -> npt.NDArray[np.bool_]:
+    return np.asarray(~match.prediction_found[match.prediction.lesion_of_voxel])
+
+
+def _common_false(matches: Mapping[str, Match], rule: Rule) -> Lesions:
+    """Connected parts of the union of all models' false components; all of them, for their parts passed the filter."""
+    grid = next(iter(matches.values())).reference.grid
+    union = np.zeros(int(np.prod(grid.shape)), dtype=np.uint8)
+    for match in matches.values():
+        union[match.prediction.voxel_index[_false_voxels(match)]] = 1
+    return find_lesions(Volume(union.reshape(grid.shape, order="F"), grid, Path()), rule.connectivity)
+
+
+def _common_scores(match: Match, scores: Floats, common: Lesions) -> Floats:
+    """Highest score of a model's false components within each common candidate, 0 where it has none."""
+    inside = _false_voxels(match)
+    place = np.searchsorted(common.voxel_index, match.prediction.voxel_index[inside])
+    best = np.zeros(common.count)
+    np.maximum.at(best, common.lesion_of_voxel[place], scores[match.prediction.lesion_of_voxel[inside]])
+    return best

@@ -1,0 +1,1 @@
+"""Parts of the report, one module per subject."""

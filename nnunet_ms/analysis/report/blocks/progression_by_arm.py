@@ -1,0 +1,124 @@
+"""The block of one outcome by arm: Kaplan-Meier, log-rank, Cox (each also stratified), restricted mean, subgroups."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.analysis.endpoints import progression_by_arm, progression_subgroups
+from nnunet_ms.analysis.endpoints.statistic_rows import contrast_text, select, week_text
+from nnunet_ms.analysis.report.notes import KM, TIES, convention_note, level, rule_note
+from nnunet_ms.analysis.report.numbers import Numbers
+from nnunet_ms.analysis.report.parts import Block, Line, TextTable, column_table, truth_cell
+from nnunet_ms.analysis.report.wording import minus, number, over, term_text
+from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.outcomes import OUTCOMES
+from nnunet_ms.analysis.trial.published import PUBLISHED
+
+
+def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: Sequence[str]) -> Block:
+    """Return the block of the effect of arm on one outcome."""
+    rows = select(endpoints, endpoint=outcome)
+    km = Numbers(rows, analysis=progression_by_arm.KM)
+    models = [Numbers(rows, analysis=a) for a in (progression_by_arm.COX, progression_by_arm.COX_STRATIFIED)]
+    mean = Numbers(rows, analysis=progression_by_arm.RMST)
+    rule = trial.settings.rule
+    return Block(
+        f"{outcome}_by_arm",
+        f"{outcome.upper()} by arm",
+        f"Does the arm change the risk of {OUTCOMES[outcome].title}?",
+        "All patients whose outcome could be derived; no mask is needed.",
+        [
+            column_table(
+                f"{outcome}_treatment_effect", "Treatment effect", ["", f"estimate ({level(trial)} CI)", "p"],
+                {"": _effect_lines(trial, outcome, km, models, mean)}, convention_note(trial, TIES),
+            ),
+            TextTable(
+                f"{outcome}_by_arm", "By arm", ["", *trial.settings.arms], _arm_lines(trial, km, mean),
+                convention_note(trial, KM),
+            ),
+        ],
+        main=list(_main(trial, km, models)),
+        beside=[_subgroup_table(trial, rows, outcome)],
+        figures=[s for s in figures if s == f"km_by_arm_{outcome}" or s.startswith(f"forest_{outcome}")],
+        notes=[
+            *([rule_note(rule, OUTCOMES[outcome])] if rule and trial.settings.outcome_source == "derive" else []),
+            *(text for numbers in (km, *models, mean) for text in numbers.methods()),
+        ],
+    )  # fmt: skip
+
+
+def _main(trial: TrialData, km: Numbers, models: Sequence[Numbers]) -> Iterator[str]:
+    """The stratified analysis where there are strata, else the other."""
+    stratified = len(models[1].frame) > 0
+    cox, name = (models[1], "stratified hazard ratio") if stratified else (models[0], "hazard ratio")
+    term = progression_by_arm.LOGRANK_STRATIFIED if stratified else progression_by_arm.LOGRANK
+    test = f"{'stratified ' * stratified}log-rank {km.p(term=term)}"
+    for arm in trial.settings.compared_arms:
+        contrast = contrast_text(arm, trial.settings.reference_arm)
+        yield f"{name} {over(contrast)} {cox.with_limits('hazard_ratio', 2, contrast=contrast)}; {test}"
+
+
+def _arm_lines(trial: TrialData, km: Numbers, mean: Numbers) -> list[list[str]]:
+    arms = trial.settings.arms
+    lines = [["patients with event", *(f"{km.get('events', arm=a):.0f} of {km.get('n', arm=a):.0f}" for a in arms)]]
+    for week in (week_text(w) for w in trial.settings.weeks):
+        cells = [km.with_limits("survival", 1, 100, arm=a, visit=week) for a in arms]
+        lines.append([f"free of it at week {week}, %", *cells])
+    lines.append(["median time, weeks", *(_median(km, a) for a in arms)])
+    return [*lines, ["restricted mean time, weeks", *(mean.with_limits("mean_time", 1, arm=a) for a in arms)]]
+
+
+def _median(km: Numbers, arm: str) -> str:
+    value = km.get("median", arm=arm)
+    return number(value) if np.isfinite(value) else "not reached"
+
+
+def _effect_lines(trial: TrialData, outcome: str, km: Numbers, models: Sequence[Numbers], mean: Numbers) -> list[Line]:
+    lines = []
+    preset, single = trial.settings.preset, len(trial.settings.compared_arms) == 1
+    published = PUBLISHED[preset].arm_hazard_ratio.get(outcome, "") if preset and single else ""
+    for arm in trial.settings.compared_arms:
+        contrast = contrast_text(arm, trial.settings.reference_arm)
+        for analysis, model in zip((progression_by_arm.COX, progression_by_arm.COX_STRATIFIED), models, strict=True):
+            if len(model.frame):
+                label = "hazard ratio" + ", stratified" * (model is not models[0])
+                keys = {"endpoint": outcome, "analysis": analysis, "term": "arm", "contrast": contrast}
+                truth = truth_cell(trial, {**keys, "stat_name": "hazard_ratio"}, 2)
+                cells = [model.with_limits("hazard_ratio", 2, contrast=contrast), model.p(contrast=contrast)]
+                # the papers' numbers are of the unstratified ratio, or do not say
+                lines.append(Line(f"{label}, {over(contrast)}", cells, truth, published * (model is models[0])))
+        keys = {"endpoint": outcome, "analysis": progression_by_arm.RMST, "contrast": contrast}
+        truth = truth_cell(trial, {**keys, "stat_name": "difference"})
+        cells = [mean.with_limits("difference", 1, contrast=contrast), mean.p(contrast=contrast)]
+        lines.append(Line(f"restricted mean time, weeks, {minus(contrast)}", cells, truth))
+    for term, label in (
+        (progression_by_arm.LOGRANK, "log-rank test"),
+        (progression_by_arm.LOGRANK_STRATIFIED, "stratified log-rank test"),
+    ):
+        if len(select(km.frame, term=term)):
+            lines.append(Line(label, ["", km.p(term=term)]))
+    return lines
+
+
+def _subgroup_table(trial: TrialData, rows: pd.DataFrame, outcome: str) -> TextTable:
+    numbers = Numbers(rows, analysis=progression_subgroups.ANALYSIS)
+    lines: list[list[str]] = []
+    for arm in trial.settings.compared_arms:
+        contrast = contrast_text(arm, trial.settings.reference_arm)
+        lines += [[over(contrast)]] * (len(trial.settings.compared_arms) > 1)
+        for term in select(numbers.frame, contrast=contrast)["term"].drop_duplicates():
+            keys = {"contrast": contrast, "term": term}
+            if term.endswith(": interaction"):
+                lines.append([term_text(term), "", "", numbers.p(**keys)])
+                continue
+            count = f"{number(numbers.get('events', **keys), 0)} / {number(numbers.get('n', **keys), 0)}"
+            ratio, p = numbers.with_limits("hazard_ratio", 2, **keys), numbers.p(**keys)
+            lines.append([term_text(term), count, ratio, "" if p == ratio else p])
+    return TextTable(
+        f"{outcome}_subgroups",
+        "Subgroups: hazard ratio of arm",
+        ["", "events / patients", f"estimate ({level(trial)} CI)", "p"],
+        lines,
+        f"Interaction: likelihood-ratio test of arm × subgroup. {convention_note(trial, TIES)}",
+    )

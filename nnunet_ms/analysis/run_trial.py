@@ -1,0 +1,181 @@
+"""Write a trial's results: one folder, complete or absent, the same bytes for the same input but for one time stamp."""
+
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nnunet_ms.analysis.endpoints.recipe import Results, compute_endpoints
+from nnunet_ms.analysis.report import rtf
+from nnunet_ms.analysis.report.blocks.all_blocks import build_blocks
+from nnunet_ms.analysis.report.figures.all_figures import trial_drawings
+from nnunet_ms.analysis.report.parts import Block
+from nnunet_ms.analysis.report.render import EmbeddedFigure, embed, render_page
+from nnunet_ms.analysis.trial.data import TrialData, read_trial
+from nnunet_ms.analysis.trial.settings import TrialSettings, read_settings
+from nnunet_ms.errors import SettingsError
+from nnunet_ms.outputs import whole_folder
+from nnunet_ms.plotting.style import save_figure
+from nnunet_ms.tables import write_table
+
+PROGRAM = "nnunet-ms-endpoints"
+PROVENANCE = "provenance.json"
+LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2", "rtflite")
+
+
+def run_trial(settings_path: Path, out: Path, conventions: str | None = None) -> Results:
+    """Read, check, compute, write; `out` holds the whole result or is as it was.
+
+    Parameters
+    ----------
+    settings_path : Path
+        `trial.toml`.
+    out : Path
+        Made, or replaced if an earlier run of this command made it.
+    conventions : {"r", "sas"}, optional
+        Instead of the preset of the settings.
+
+    Returns
+    -------
+    Results
+        What was written.
+
+    Raises
+    ------
+    TableError, SettingsError
+        If anything cannot be used; then nothing is written.
+    """
+    settings = read_settings(settings_path, conventions)
+    check_out(out, settings)
+    trial = read_trial(settings)
+    results = compute_endpoints(trial)
+    with whole_folder(out, replace=True) as folder:
+        write_results(trial, results, folder)
+    return results
+
+
+def check_out(out: Path, settings: TrialSettings) -> None:
+    """Raise SettingsError unless `out` may be written: absent, empty, or an earlier result without our inputs in it."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise SettingsError(f"{out}: expected a folder to write, found a file or link. Choose another -o.")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not _is_ours(out / PROVENANCE):
+        raise SettingsError(
+            f"{out}: expected an empty folder or an earlier result of {PROGRAM}, found other files. Choose another -o."
+        )
+    for path in (settings.path, *settings.tables.named().values()):
+        if path.resolve().is_relative_to(out.resolve()):
+            raise SettingsError(f"{out}: holds the input {path.name} and would be replaced. Choose another -o.")
+
+
+def write_results(trial: TrialData, results: Results, folder: Path) -> None:
+    """Write every file of the result into an empty folder."""
+    write_table(results.endpoints, folder / "endpoints.csv")
+    for name, frame in results.audit.items():
+        write_table(frame, folder / "audit" / f"{name}.csv")
+    for name, frame in results.curves.items():
+        write_table(frame, folder / "tables" / f"{name}.csv")
+    embedded = _draw(trial, results, folder / "figures")
+    blocks = build_blocks(trial, results.endpoints, list(embedded))
+    _write_tables(trial, blocks, folder / "tables")
+    provenance = _provenance(trial, results)
+    page = render_page(trial, blocks, embedded, results.exclusions, provenance)
+    (folder / "index.html").write_text(page, encoding="utf-8", newline="\n")
+    stamped = {**provenance, "created_utc": datetime.now(UTC).isoformat(timespec="seconds")}
+    (folder / PROVENANCE).write_text(json.dumps(stamped, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_tables(trial: TrialData, blocks: Sequence[Block], folder: Path) -> None:
+    """Write every table of the report as CSV and, with the extra `rtf`, as RTF."""
+    settings, with_rtf = trial.settings, rtf.available()
+    for block in blocks:
+        for table in block.all_tables:
+            write_table(table.frame(), folder / f"{table.stem}.csv")
+            if with_rtf:
+                rtf.write_rtf(table, block, settings.name, settings.simulated, folder / f"{table.stem}.rtf")
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("program") == PROGRAM
+
+
+def _draw(trial: TrialData, results: Results, folder: Path) -> dict[str, EmbeddedFigure]:
+    embedded = {}
+    for drawing in trial_drawings(trial, results):
+        svg, _ = save_figure(drawing.figure, folder, drawing.stem)
+        embedded[drawing.stem] = embed(svg, drawing.caption, drawing.alt, drawing.figure.get_figwidth())
+    return {**embedded, **_given_figure(trial.settings, folder)}
+
+
+def _given_figure(settings: TrialSettings, folder: Path) -> dict[str, EmbeddedFigure]:
+    source = settings.tables.size_bin_figure
+    if source is None:
+        return {}
+    copy = folder / "agreement_by_size.png"
+    shutil.copyfile(source, copy)
+    caption = "Agreement by lesion size, as nnunet-ms-evaluate drew it."
+    return {"agreement_by_size": embed(copy, caption, "Agreement of masks in groups of lesion size.")}
+
+
+def _provenance(trial: TrialData, results: Results) -> dict[str, Any]:
+    settings = trial.settings
+    inputs = [_input("settings", settings.path, settings.path.name, None)]
+    for role, path in sorted(settings.tables.named().items()):
+        inputs.append(_input(role, path, _relative(path, settings.path.parent), _rows_in(path)))
+    return {
+        "program": PROGRAM,
+        "arguments": {"command": "run", "settings": settings.path.name, "conventions": settings.conventions.name},
+        "seed": settings.analysis.seed,
+        "versions": _versions(),
+        "inputs": inputs,
+        "rows_out": _rows_out(results),
+        "raters": list(trial.raters),
+    }
+
+
+def _input(role: str, path: Path, name: str, rows: int | None) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {
+        "role": role,
+        "file": name,
+        "bytes": len(content),
+        "rows": rows,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def _rows_in(path: Path) -> int | None:
+    if path.suffix == ".parquet":
+        return len(pd.read_parquet(path))
+    return len(pd.read_csv(path, usecols=[0], dtype=str)) if path.suffix == ".csv" else None
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            versions[name] = "not installed"
+    return versions
+
+
+def _rows_out(results: Results) -> Mapping[str, int]:
+    frames: dict[str, pd.DataFrame] = {"endpoints": results.endpoints, **results.audit, **results.curves}
+    return {name: len(frame) for name, frame in frames.items()}

@@ -1,0 +1,1 @@
+"""A trial's settings and tables, read and checked."""

@@ -1,0 +1,327 @@
+"""`trial.toml`: what a trial's tables are, what its arms and visits mean, and which conventions its numbers follow."""
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from nnunet_ms.analysis.trial.adam_settings import AdamSettings, adam_settings, find_adam
+from nnunet_ms.analysis.trial.outcomes import OUTCOMES, PRESETS, ProgressionRule
+from nnunet_ms.analysis.trial.populations import Populations, population_settings
+from nnunet_ms.analysis.trial.published import PUBLISHED
+from nnunet_ms.analysis.trial.settings_section import Section, did_you_mean, read_sections
+from nnunet_ms.analysis.trial.visit_windows import Window, window_settings
+from nnunet_ms.errors import SettingsError
+
+# what is done before a logarithm where a volume is 0 ml: add to all volumes, set the zeros only, or leave them out
+ZERO_VOLUME = ("add_half_smallest_positive", "half_smallest_positive", "exclude")
+SOURCES = ("derive", "adtte")
+# endpoints with a main p value beside the outcomes of [disability]
+IMAGING_ENDPOINTS = ("t2_volume_percent_change", "enhancing_lesions", "new_t1_lesions", "new_t2_lesions")
+
+
+@dataclass(frozen=True)
+class TablePaths:
+    """The input files; None where the trial has none. With ADaM, `patients` is ADSL and `assessments` ADQS."""
+
+    patients: Path
+    visits: tuple[Path, ...]
+    assessments: Path | None = None
+    relapses: Path | None = None
+    agreement: Path | None = None
+    size_bin_figure: Path | None = None
+    truth: Path | None = None
+    times: Path | None = None  # ADTTE
+
+    def named(self) -> dict[str, Path]:
+        """Return the files that the settings name, by key."""
+        single = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "visits"}
+        several = {f"visits[{i}]" if len(self.visits) > 1 else "visits": p for i, p in enumerate(self.visits)}
+        return {key: path for key, path in {**single, **several}.items() if path is not None}
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How numbers are computed where statistical programs differ; printed under every table.
+
+    Parameters
+    ----------
+    name : {"r", "sas"}
+        The preset.
+    ties : {"efron", "breslow"}
+        Tied event times in Cox models.
+    km_interval : {"log", "log-log", "plain"}
+        Scale of Kaplan-Meier intervals.
+    ls_mean_weights : {"equal", "proportional"}
+        Levels of factors in least-squares means (SAS: default, or option OM).
+    nb_covariance : {"expected", "observed"}
+        Information behind negative binomial standard errors: R's `glm.nb`, or SAS GENMOD.
+    median_of_flat_step : {"midpoint", "first"}
+        The median where survival is exactly one half for a while: the middle of the step (`quantile.survfit` and PROC
+        LIFETEST agree), or its first time.
+    """
+
+    name: str
+    ties: str
+    km_interval: str
+    ls_mean_weights: str
+    nb_covariance: str
+    median_of_flat_step: str = "midpoint"
+
+    def words(self) -> str:
+        """Return every choice in one sentence, as it stands under the tables."""
+        return (
+            f"Convention “{self.name}”: {self.ties.capitalize()} ties, {self.km_interval} Kaplan-Meier intervals, "
+            f"median of a flat step at its {self.median_of_flat_step.replace('first', 'first time')}, "
+            f"{self.ls_mean_weights} weights of least-squares means, {self.nb_covariance} information of negative "
+            "binomial models"
+        )
+
+
+CONVENTIONS = {
+    "r": Conventions("r", "efron", "log", "equal", "expected"),
+    "sas": Conventions("sas", "breslow", "log-log", "equal", "observed"),
+}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the statistical analysis plan decides.
+
+    Parameters
+    ----------
+    strata : tuple of str
+        Of stratified tests and models: "region", "sex", "age_group", "edss_stratum", or a column of the patient table.
+    subgroups : tuple of str
+        As `strata`; each is one part of the forest plot.
+    sequence : tuple of str
+        Endpoints in the order of a fixed-sequence test; empty: no adjustment.
+    holm : bool
+        Whether Holm's adjusted p values stand beside.
+    alpha : float
+        Two-sided, in (0, 1): the level of every test in a sequence, and of every interval, which covers 1 - alpha.
+    bootstrap_draws, seed : int
+        Of the comparison of treatment effects between raters; 0 draws: left out.
+    """
+
+    strata: tuple[str, ...] = ("region",)
+    subgroups: tuple[str, ...] = ("sex", "region", "age_group", "edss_stratum")
+    sequence: tuple[str, ...] = ()
+    holm: bool = False
+    alpha: float = 0.05
+    bootstrap_draws: int = 2000
+    seed: int = 20230313
+
+    @property
+    def confidence(self) -> float:
+        """Level of every two-sided interval."""
+        return 1 - self.alpha
+
+    @property
+    def level(self) -> str:
+        """The level as text: "95 %"."""
+        return f"{100 * self.confidence:.6g} %"
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """Everything `trial.toml` says. Weeks count from randomisation."""
+
+    path: Path
+    name: str
+    simulated: bool
+    preset: str | None
+    tables: TablePaths
+    reference_arm: str
+    compared_arms: tuple[str, ...]
+    lesion_type: str
+    zero_volume: str | None
+    baseline_week: float
+    weeks: tuple[float, ...]
+    outcomes: tuple[str, ...]
+    rule: ProgressionRule | None
+    conventions: Conventions
+    analysis: Analysis = field(default_factory=Analysis)
+    raters: tuple[str, ...] = ()  # those analysed; empty: all in the data
+    windows: tuple[Window, ...] = ()  # empty: weeks must be exact
+    populations: Populations = field(default_factory=Populations)
+    adam: AdamSettings | None = None  # None: tables of our own
+    outcome_source: str = "derive"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """All arms, the reference first."""
+        return (self.reference_arm, *self.compared_arms)
+
+
+def read_settings(path: Path, conventions: str | None = None) -> TrialSettings:
+    """Read and check a settings file; no table is opened.
+
+    Parameters
+    ----------
+    path : Path
+        `trial.toml`.
+    conventions : {"r", "sas"}, optional
+        Instead of [conventions] preset; single choices of the file still hold.
+
+    Raises
+    ------
+    SettingsError
+        Naming the file, the key, what was expected, what was found and the next step.
+    """
+    sections = read_sections(path, SECTIONS)
+    trial, arms, lesions = sections["trial"], sections["arms"], sections["lesions"]
+    visits, disability = sections["visits"], sections["disability"]
+    adam = adam_settings(sections["adam"], path.parent)
+    tables = _table_paths(sections["tables"], path.parent, adam)
+    source = disability.choice("source", SOURCES) or "derive"
+    settings = TrialSettings(
+        path=path,
+        name=trial.text("name"),
+        simulated=trial.flag("simulated"),
+        preset=trial.choice("preset", tuple(PUBLISHED)),
+        tables=tables,
+        reference_arm=arms.text("reference"),
+        compared_arms=arms.texts("compared"),
+        lesion_type=lesions.text("type"),
+        zero_volume=lesions.choice("zero_volume", ZERO_VOLUME),
+        baseline_week=visits.numbers("baseline_week", single=True)[0],
+        weeks=visits.numbers("weeks"),
+        outcomes=disability.texts("outcomes", ("cdp24",)),
+        rule=_rule(disability, required=tables.assessments is not None and source == "derive"),
+        conventions=_conventions(sections["conventions"], conventions),
+        analysis=_analysis(sections["analysis"]),
+        raters=lesions.texts("raters", ()),
+        windows=window_settings(visits),
+        populations=population_settings(sections["populations"]),
+        adam=adam,
+        outcome_source=source,
+    )
+    for section in sections.values():
+        section.refuse_unknown()
+    _check_sense(settings)
+    return settings
+
+
+SECTIONS = (
+    "trial", "tables", "adam", "arms", "populations", "lesions", "visits", "disability", "conventions", "analysis",
+)  # fmt: skip
+
+
+def _table_paths(section: Section, folder: Path, adam: AdamSettings | None) -> TablePaths:
+    optional = {
+        key: None if (text := section.optional_text(key)) is None else folder / text
+        for key in ("assessments", "relapses", "agreement", "size_bin_figure", "truth")
+    }
+    visits = tuple(folder / text for text in section.texts("visits"))
+    patients = section.optional_text("patients")
+    if adam is None:
+        return TablePaths(patients=folder / section.text("patients"), visits=visits, **optional)
+    if patients or optional["assessments"]:
+        raise SettingsError(
+            f"{section.path}: [tables] names patients or assessments, and [adam] a folder that holds them. Keep one."
+        )
+    adsl, adqs, adtte = find_adam(adam.folder)
+    return TablePaths(patients=adsl, visits=visits, times=adtte, **{**optional, "assessments": adqs})
+
+
+def _rule(section: Section, required: bool) -> ProgressionRule | None:
+    name = section.choice("preset", tuple(PRESETS), required)
+    if name is None:
+        return None
+    rule = PRESETS[name]
+    onset = section.numbers("relapse_onset_weeks", single=True, default=rule.relapse_onset_weeks)[0]
+    confirmation = section.numbers("relapse_confirmation_weeks", single=True, default=rule.relapse_confirmation_weeks)[
+        0
+    ]
+    return replace(rule, relapse_onset_weeks=onset, relapse_confirmation_weeks=confirmation)
+
+
+def _conventions(section: Section, instead: str | None) -> Conventions:
+    named = section.choice("preset", tuple(CONVENTIONS), required=instead is None)
+    conventions = CONVENTIONS[instead or str(named)]
+    ties = section.choice("ties", ("efron", "breslow"))
+    interval = section.choice("km_interval", ("log", "log-log", "plain"))
+    weights = section.choice("ls_mean_weights", ("equal", "proportional"))
+    covariance = section.choice("nb_covariance", ("expected", "observed"))
+    median = section.choice("median_of_flat_step", ("midpoint", "first"))
+    return replace(
+        conventions,
+        ties=ties or conventions.ties,
+        km_interval=interval or conventions.km_interval,
+        ls_mean_weights=weights or conventions.ls_mean_weights,
+        nb_covariance=covariance or conventions.nb_covariance,
+        median_of_flat_step=median or conventions.median_of_flat_step,
+    )
+
+
+def _analysis(section: Section) -> Analysis:
+    usual = Analysis()
+    holm = section.get("holm", "true or false", required=False)
+    section.check("holm", holm, "true or false", holm is None or isinstance(holm, bool))
+    alpha = section.numbers("alpha", single=True, default=usual.alpha)[0]
+    section.check("alpha", alpha, "a number between 0 and 1", 0 < alpha < 1)
+    whole = {}
+    for key, default in (("bootstrap_draws", usual.bootstrap_draws), ("seed", usual.seed)):
+        value = section.numbers(key, single=True, default=default)[0]
+        section.check(key, value, "a whole number >= 0", value >= 0 and value == int(value))
+        whole[key] = int(value)
+    return Analysis(
+        strata=section.texts("strata", usual.strata),
+        subgroups=section.texts("subgroups", usual.subgroups),
+        sequence=section.texts("sequence", usual.sequence),
+        holm=bool(holm),
+        alpha=alpha,
+        **whole,
+    )
+
+
+def _check_sense(settings: TrialSettings) -> None:
+    path, weeks = settings.path, settings.weeks
+    if len(set(settings.arms)) != len(settings.arms):
+        raise SettingsError(f"{path}: [arms] names an arm twice: {list(settings.arms)}. Name each once.")
+    if list(weeks) != sorted(set(weeks)) or weeks[0] <= settings.baseline_week:
+        raise SettingsError(
+            f"{path}: [visits] weeks: expected rising weeks after baseline_week {settings.baseline_week:g}, "
+            f"found {[f'{w:g}' for w in weeks]}. Correct the settings."
+        )
+    for name in settings.outcomes:
+        if name not in OUTCOMES:
+            raise SettingsError(
+                f"{path}: [disability] outcomes: expected some of {list(OUTCOMES)}, found {name!r}."
+                f"{did_you_mean(name, list(OUTCOMES))}"
+            )
+    known = (*IMAGING_ENDPOINTS, *settings.outcomes)
+    for name in settings.analysis.sequence:
+        if name not in known:
+            raise SettingsError(
+                f"{path}: [analysis] sequence: expected some of {list(known)}, found {name!r}."
+                f"{did_you_mean(name, known)}"
+            )
+    for window in settings.windows:
+        if window.target not in (settings.baseline_week, *weeks):
+            raise SettingsError(
+                f"{path}: [visits.windows] {window.target:g}: expected a week of [visits] "
+                f"{[f'{w:g}' for w in (settings.baseline_week, *weeks)]}. Correct one of them."
+            )
+    if settings.outcome_source == "adtte" and settings.tables.times is None:
+        raise SettingsError(
+            f"{path}: [disability] source is adtte, but there is no ADTTE; found "
+            f"{'an [adam] folder without it' if settings.adam else 'no [adam] section'}. Add the file, or derive."
+        )
+    if settings.tables.truth and not settings.simulated:
+        raise SettingsError(
+            f"{path}: [tables] truth names the truth of a simulation, but [trial] simulated is false. Correct one."
+        )
+    _check_relapse_windows(settings)
+
+
+def _check_relapse_windows(settings: TrialSettings) -> None:
+    rule = settings.rule
+    if rule is None or settings.tables.assessments is None:
+        return
+    windows = (rule.relapse_onset_weeks, rule.relapse_confirmation_weeks)
+    if min(windows) < 0:
+        raise SettingsError(f"{settings.path}: [disability] relapse windows: expected weeks >= 0, found {windows}.")
+    if max(windows) > 0 and settings.tables.relapses is None:
+        raise SettingsError(
+            f"{settings.path}: [disability] has a relapse window but [tables] names no relapses. Name the table."
+        )

@@ -1,0 +1,279 @@
+import hashlib
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
+from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
+from nnunet_ms.analysis.endpoints_cli import main
+from nnunet_ms.analysis.run_trial import run_trial
+from nnunet_ms.analysis.trial.data import read_trial
+from nnunet_ms.analysis.trial.settings import read_settings
+from nnunet_ms.errors import NnunetMsError, SettingsError, TableError
+from nnunet_ms.tables import ENDPOINTS, read_table
+from tests.analysis.synthetic_trial import SETTINGS, assessments, patients, visits, write_trial
+
+
+def compute(tmp_path, settings=SETTINGS, **changed):
+    return compute_endpoints(read_trial(read_settings(write_trial(tmp_path, settings, **changed))))
+
+
+def test_numbers_against_pandas(tmp_path):
+    # Oracle: the definition, by pandas alone.
+    found = compute(tmp_path).endpoints
+    table = patients()
+    long = visits(table).merge(table[["patient_id", "arm"]])
+    wide = long[long["rater"] == "model"].pivot_table(index=["patient_id", "arm"], columns="week", values="volume_ml")
+    change = (100 * (wide[96] / wide[0] - 1)).groupby("arm")
+    keys = {"endpoint": "t2_volume_percent_change", "analysis": "by_visit", "rater": "model", "visit": "96"}
+    for arm in ("placebo", "active"):
+        assert value_of(found, arm=arm, stat_name="mean", **keys) == pytest.approx(change.mean()[arm])
+        assert value_of(found, arm=arm, stat_name="se", **keys) == pytest.approx(change.sem()[arm])
+    gap = value_of(found, contrast="active - placebo", stat_name="separation", **keys)
+    assert gap == pytest.approx(change.mean()["active"] - change.mean()["placebo"])
+
+
+def test_the_agreed_rows_are_there_for_every_rater(tmp_path):
+    found = compute(tmp_path).endpoints
+    assert list(found.columns) == ENDPOINTS.names
+    assert not found.duplicated(list(ENDPOINTS.key)).any()
+    last = {"visit": "96", "contrast": "active - placebo"}
+    volume = {"endpoint": "t2_volume_percent_change"}
+    model = {**volume, "analysis": "ancova"}
+    km = {"endpoint": "cdp24", "analysis": "km_at_median_tlv"}
+    wanted = [
+        ({**volume, "analysis": "by_visit", **last}, "separation se low high"),
+        ({**volume, "analysis": "by_visit", "arm": "active", "visit": "24"}, "n mean sd se"),
+        ({**model, "term": "arm", **last}, "difference se t df p low high"),
+        ({**model, "arm": "active"}, "ls_mean se low high"),
+        ({**model, "term": "baseline_tlv"}, "coefficient se p"),
+        (
+            {"endpoint": "cdp24", "analysis": "cox_univariable", "term": "log_tlv"},
+            "coefficient se hazard_ratio low high p n events",
+        ),
+        ({**km, "arm": "placebo", "term": "tlv <= median", "visit": "96"}, "survival low high n_risk"),
+        ({**km, "arm": "placebo", "term": "tlv > median", "visit": "96"}, "survival low high n_risk"),
+        ({**km, "arm": "active", "term": "logrank"}, "chisq df p"),
+    ]
+    expected = [{**keys, "stat_name": name} for keys, names in wanted for name in names.split()]
+    for keys in expected:
+        for rater in ("reference", "model"):
+            rows = select(found, rater=rater, **keys)
+            assert len(rows) == 1, keys
+            assert np.isfinite(rows["stat"].iloc[0]), keys
+
+
+def test_raters_share_patients_and_the_others_are_listed(tmp_path):
+    table = patients()
+    masks = visits(table)
+    masks = masks[~((masks["patient_id"] == "P001") & (masks["week"] == 48) & (masks["rater"] == "model"))]
+    masks = masks[~((masks["patient_id"] == "P002") & (masks["week"] == 0))]
+    masks = masks[masks["patient_id"] != "P003"]
+    stranger = masks[masks["patient_id"] == "P004"].assign(patient_id="X")
+    stranger["case_id"] = "X" + stranger["case_id"]
+    found = compute(tmp_path, visits=pd.concat([masks, stranger]))
+    listed = found.exclusions.groupby("patient_id")["reason"].first().to_dict()
+    assert listed == {
+        "P001": "no mask of model at this week",
+        "P002": "no baseline mask of every rater",
+        "P003": "in the patient table, but has no mask",
+        "X": "has masks, but is not in the patient table",
+    }
+    at48 = select(found.endpoints, analysis="by_visit", arm="active", visit="48", stat_name="n")
+    assert at48["stat"].tolist() == [28.0, 28.0]  # without P001 and P003, for both raters
+    flow = select(found.endpoints, endpoint="disposition", arm="placebo")
+    assert value_of(flow, term="in the patient table") == 30
+    assert value_of(flow, term="with baseline masks") == 29
+    assert value_of(flow, term="excluded") == 1
+
+
+def zero_baseline():
+    masks = visits(patients())
+    chosen = (masks["patient_id"] == "P005") & (masks["week"] == 0) & (masks["rater"] == "model")
+    return masks.assign(volume_ml=masks["volume_ml"].mask(chosen, 0.0))
+
+
+def test_zero_volume_must_be_decided(tmp_path):
+    without = SETTINGS.replace('zero_volume = "exclude"\n', "")
+    with pytest.raises(SettingsError, match=r"1 patients have a baseline volume of 0 ml \(first: P005\)"):
+        compute(tmp_path, without, visits=zero_baseline())
+
+
+@pytest.mark.parametrize(("how", "n"), [("exclude", 59), ("half_smallest_positive", 60)])
+def test_zero_volume_before_the_logarithm(tmp_path, how, n):
+    found = compute(tmp_path, SETTINGS.replace("exclude", how), visits=zero_baseline())
+    counts = select(found.endpoints, analysis="cox_univariable", stat_name="n")["stat"]
+    assert counts.tolist() == [n, n]
+    reasons = found.exclusions.set_index("analysis")["reason"].to_dict()
+    assert "no percent change" in reasons["t2_volume_percent_change"]
+    assert ("cdp24" in reasons) == (how == "exclude")
+
+
+def test_nothing_to_estimate_gives_reasons_not_nan_texts(tmp_path):
+    # two patients per arm, no progression, one region: every guard at once
+    table = patients(4).assign(region="ROW", age_years=40)
+    quiet = assessments(table)
+    quiet["edss"] = quiet["patient_id"].map(table.set_index("patient_id")["edss_baseline"])
+    found = compute(tmp_path, patients=table, visits=visits(table), assessments=quiet).endpoints
+    blank = found[found["stat"].isna()]
+    assert len(blank) > 0
+    assert blank["method"].str.contains(r"not estimable \(.+\)").all()
+    assert select(blank, term="log_tlv")["method"].str.contains("no events").all()
+    assert found["method"].str.contains(r"region left out \(constant in the data\)").any()
+    run_trial(tmp_path / "trial.toml", tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "not estimable (no events)" in page
+    assert ">nan" not in page.lower()
+
+
+def test_a_trial_without_assessments_has_no_progression(tmp_path):
+    found = compute(tmp_path, SETTINGS.replace('assessments = "assessments.csv"\n', "")).endpoints
+    masks = {"t2_volume_percent_change", "agreement", "effect_agreement", "concordance"}
+    assert set(found["endpoint"]) == {"disposition", "baseline"} | masks
+
+
+def test_three_arms_and_the_sas_convention(tmp_path):
+    table = patients(90)
+    table["arm"] = np.tile(["placebo", "low", "high"], 30)
+    text = SETTINGS.replace('["active"]', '["low", "high"]').replace('preset = "r"', 'preset = "sas"')
+    path = write_trial(tmp_path, text, patients=table, visits=visits(table), assessments=assessments(table))
+    found = run_trial(path, tmp_path / "out").endpoints
+    assert set(select(found, analysis="ancova", term="arm")["contrast"]) == {"low - placebo", "high - placebo"}
+    assert found["method"].str.contains("Breslow ties").any()
+
+
+def test_assessments_by_date(tmp_path):
+    # Oracle: the same trial in weeks.
+    table = patients().assign(randomisation_date="2020-01-01")
+    dated = assessments(table)
+    dated["date"] = (pd.Timestamp("2020-01-01") + pd.to_timedelta(7 * dated["week"], unit="D")).dt.strftime("%Y-%m-%d")
+    by_date = compute(tmp_path / "a", patients=table, assessments=dated.drop(columns="week"))
+    by_week = compute(tmp_path / "b")
+    pd.testing.assert_frame_equal(by_date.endpoints, by_week.endpoints)
+
+
+def changed(frame, row, column, value):
+    frame = frame.astype({column: object})
+    frame.loc[row, column] = value
+    return frame
+
+
+MASKS, EDSS = visits(patients()), assessments(patients())
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"patients": changed(patients(), 3, "arm", "activ")}, r"patients\.csv: row 4, column arm.*'activ'"),
+        ({"patients": changed(patients(), 3, "edss_baseline", 3.3)}, r"row 4, column edss_baseline.*half steps"),
+        ({"patients": changed(patients(), 3, "age_years", "")}, r"row 4, column age_years.*a blank"),
+        ({"patients": patients().query("arm == 'placebo'")}, "no patient is in arm 'active'"),
+        ({"visits": pd.concat([MASKS, MASKS.iloc[[5]].assign(case_id="again")])}, "stands twice"),
+        ({"visits": changed(MASKS, 2, "week", "")}, r"visits\.csv: row 3, column week.*a blank"),
+        ({"visits": changed(MASKS, 2, "week", -3)}, r"visits\.csv: row 3, column week.*found -3"),
+        ({"visits": MASKS.assign(lesion_type="t1")}, "no row with lesion_type 't2_lesions'"),
+        ({"visits": MASKS.assign(patient_id="Q" + MASKS["patient_id"])}, "no patient of .*has a baseline mask"),
+        ({"assessments": changed(EDSS, 4, "week", -1)}, r"assessments\.csv: row 5, column week"),
+        ({"assessments": changed(EDSS, 4, "edss", 3.25)}, r"row 5, column edss.*half steps"),
+        ({"assessments": changed(EDSS, 4, "week", 36)}, r"row 5: patient P000, week 36 stands twice"),
+        ({"assessments": EDSS.drop(columns="week")}, "expected a column week, or date"),
+        ({"truth": {"simulated": False, "truth": []}}, r"truth\.json: expected"),
+        ({"truth": {"truth": []}}, r"truth\.json: expected"),
+    ],
+)  # fmt: skip
+def test_bad_tables_are_one_clear_error(tmp_path, tables, message):
+    with pytest.raises((TableError, SettingsError), match=message):
+        compute(tmp_path, **tables)
+
+
+def test_outcome_whose_column_is_missing(tmp_path):
+    with pytest.raises(TableError, match="outcome 9hpt24 needs column nhpt_s"):
+        compute(tmp_path, SETTINGS.replace('["cdp24"]', '["9hpt24"]'))
+
+
+def test_two_models_from_two_files(tmp_path):
+    table = patients()
+    masks = visits(table)
+    masks.replace({"rater": {"model": "other"}}).to_csv(tmp_path / "other.csv", index=False)
+    text = SETTINGS.replace('visits = "visits.csv"', 'visits = ["visits.csv", "other.csv"]')
+    trial = read_trial(read_settings(write_trial(tmp_path, text)))
+    assert trial.raters == ("reference", "model", "other")
+    doubled = masks.assign(volume_ml=masks["volume_ml"] * 2)
+    doubled.to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(TableError, match="different volumes in two files"):
+        read_trial(read_settings(tmp_path / "trial.toml"))
+
+
+def contents(folder):
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def test_two_runs_give_the_same_bytes_but_for_one_time_stamp(tmp_path):
+    path = write_trial(tmp_path)
+    found, stamps = [], []
+    for _ in range(2):  # the second run replaces the result of the first
+        run_trial(path, tmp_path / "out")
+        found.append(contents(tmp_path / "out"))
+        stamps.append(json.loads((tmp_path / "out" / "provenance.json").read_text()))
+    one, two = found
+    del one["provenance.json"], two["provenance.json"]
+    assert one == two
+    for stamp in stamps:
+        assert stamp.pop("created_utc").endswith("+00:00")
+    assert stamps[0] == stamps[1]
+    inputs = {entry["role"]: entry for entry in stamps[0]["inputs"]}
+    assert inputs["patients"]["sha256"] == hashlib.sha256((tmp_path / "patients.csv").read_bytes()).hexdigest()
+    assert (inputs["patients"]["rows"], inputs["visits"]["rows"]) == (60, 480)
+    written = read_table(tmp_path / "out" / "endpoints.csv", ENDPOINTS)
+    assert stamps[0]["rows_out"]["endpoints"] == len(written)
+    assert {name.split("/")[0] for name in one} == {"index.html", "endpoints.csv", "figures", "tables", "audit"}
+
+
+def test_a_failed_run_leaves_nothing_and_a_foreign_folder_is_refused(tmp_path):
+    path = write_trial(tmp_path / "in", patients=patients().assign(arm="x"))
+    with pytest.raises(NnunetMsError):
+        run_trial(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    path = write_trial(tmp_path / "in")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(SettingsError, match=r"mine: expected an empty folder.*Choose another -o"):
+        run_trial(path, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_inputs_inside_the_result_are_not_replaced(tmp_path):
+    run_trial(write_trial(tmp_path / "in"), tmp_path / "out")
+    inside = write_trial(tmp_path / "out" / "in")
+    with pytest.raises(SettingsError, match="holds the input"):
+        run_trial(inside, tmp_path / "out")
+    assert inside.is_file()
+
+
+def test_command_line(tmp_path, capsys):
+    write_trial(tmp_path)
+    path = tmp_path / "new.toml"
+    assert main(["init", str(path)]) == 0
+    assert main(["run", str(path), "-o", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "index.html").is_file()
+    assert main(["run", str(tmp_path / "none.toml"), "-o", str(tmp_path / "out")]) == 2
+    assert "no such settings file" in capsys.readouterr().err
+
+
+def test_help_is_fast():
+    start = time.perf_counter()
+    command = "import sys; from nnunet_ms.analysis.endpoints_cli import main; main(['--help'])"
+    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert "example:" in found.stdout
+    assert time.perf_counter() - start < 1.0  # 0.1 s alone; machines that run tests are busy
+    check = "import sys, nnunet_ms.analysis.endpoints_cli; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
