@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
 
 if TYPE_CHECKING:
-    from nnunet_ms.trainers.predict_settings import PredictSettings
+    from nnunet_ms.trainers.prediction.settings import PredictSettings
 
 PROGRAM = "nnunet-ms-predict"
 # dropout.SITES and predict_export.MAPS, spelled out because --help must not import torch; a test compares them
@@ -111,8 +111,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     import torch  # and nnU-Net: seconds, which --help must not take
 
     from nnunet_ms.parallel import report_failures
-    from nnunet_ms.trainers.predict import predict
-    from nnunet_ms.trainers.predict_model import model_folder, open_model
+    from nnunet_ms.trainers.prediction.model import model_folder, open_model
+    from nnunet_ms.trainers.prediction.predict import predict
 
     device = _device(arguments.device, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
     folder = arguments.model_folder or model_folder(
@@ -142,7 +142,7 @@ def _maps(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _settings(arguments: argparse.Namespace) -> "PredictSettings":
-    from nnunet_ms.trainers.predict_settings import PredictSettings
+    from nnunet_ms.trainers.prediction.settings import PredictSettings
 
     return PredictSettings(
         images=arguments.images,

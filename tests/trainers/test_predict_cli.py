@@ -5,7 +5,7 @@ from nnunet_ms.trainers import predict_cli
 
 def test_options_spelled_out_for_the_help_are_the_real_ones():
     from nnunet_ms.trainers.networks.dropout import SITES
-    from nnunet_ms.trainers.predict_export import MAPS
+    from nnunet_ms.trainers.prediction.export import MAPS
 
     assert predict_cli.SITES == SITES
     assert predict_cli.MAPS == MAPS

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.images.volumes import Grid
-from nnunet_ms.trainers.predict_pictures import choose_slices, draw_mosaic
+from nnunet_ms.trainers.prediction.pictures import choose_slices, draw_mosaic
 
 SHAPE = (16, 20, 9)
 GRID = Grid(SHAPE, np.diag([-1.0, 1.0, 3.0, 1.0]))

@@ -7,10 +7,10 @@ from nnunet_ms.errors import ModelError, SettingsError
 from nnunet_ms.parallel import Workers
 from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.networks.dropout import MaskedDropout3d
-from nnunet_ms.trainers.predict_export import DETERMINISTIC, ExportSettings
-from nnunet_ms.trainers.predict_model import Model
-from nnunet_ms.trainers.predict_tiles import Sampling, TileRunner
-from nnunet_ms.trainers.uncertainty import PARTS
+from nnunet_ms.trainers.prediction.export import DETERMINISTIC, ExportSettings
+from nnunet_ms.trainers.prediction.model import Model
+from nnunet_ms.trainers.prediction.tiles import Sampling, TileRunner
+from nnunet_ms.trainers.prediction.voxel_uncertainty import PARTS
 
 
 @dataclass(frozen=True)

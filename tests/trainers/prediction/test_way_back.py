@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nnunet_ms.images.volumes import read_grid, read_volume
-from nnunet_ms.trainers.predict_grid import WayBack
+from nnunet_ms.trainers.prediction.way_back import WayBack
 
 BOX = ((1, 9), (2, 22), (3, 19))  # of the file's (z, y, x)
 

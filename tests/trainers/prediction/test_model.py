@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from nnunet_ms.errors import ModelError, NnunetMsError, SettingsError
-from nnunet_ms.trainers import predict_model
-from nnunet_ms.trainers.predict_model import Model, load_checkpoint, open_model
+from nnunet_ms.trainers.prediction import model
+from nnunet_ms.trainers.prediction.model import Model, load_checkpoint, open_model
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_log_odds_of_a_softmax(heads):
 def test_models_are_found_below_nnunets_results(model_folder, monkeypatch):
     monkeypatch.setenv("nnUNet_results", str(model_folder.parents[1]))
     parts = model_folder.name.split("__")
-    find = predict_model.model_folder
+    find = model.model_folder
     assert find("1", *parts) == find("Dataset001_Test", *parts) == model_folder
     with pytest.raises(NnunetMsError, match=r"expected one folder Dataset007_\*, found 0"):
         find("7", *parts)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.trainers.predict_model import open_model
-from nnunet_ms.trainers.predict_settings import (
+from nnunet_ms.trainers.prediction.model import open_model
+from nnunet_ms.trainers.prediction.settings import (
     PredictSettings,
     check_sample_set,
     describe,
@@ -13,7 +13,7 @@ from nnunet_ms.trainers.predict_settings import (
     lesion_types,
     resolve_sampling,
 )
-from nnunet_ms.trainers.predict_tiles import TileRunner
+from nnunet_ms.trainers.prediction.tiles import TileRunner
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.trainers.predict_cases import check_images, find_image_cases
-from nnunet_ms.trainers.predict_model import open_model
+from nnunet_ms.trainers.prediction.image_cases import check_images, find_image_cases
+from nnunet_ms.trainers.prediction.model import open_model
 from tests.trainers.tiny_model import write_images
 
 

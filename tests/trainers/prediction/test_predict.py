@@ -13,10 +13,10 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunet_ms.errors import ModelError
 from nnunet_ms.images.volumes import read_mask, read_volume, same_grid
 from nnunet_ms.tables import CASES, LESIONS, read_table
-from nnunet_ms.trainers.predict import predict
 from nnunet_ms.trainers.predict_cli import main
-from nnunet_ms.trainers.predict_model import open_model
-from nnunet_ms.trainers.predict_settings import PredictSettings
+from nnunet_ms.trainers.prediction.model import open_model
+from nnunet_ms.trainers.prediction.predict import predict
+from nnunet_ms.trainers.prediction.settings import PredictSettings
 from tests.trainers.tiny_model import write_images
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from nnunet_ms.trainers.networks.blocks import LesionNetwork
 from nnunet_ms.trainers.networks.closed_form import head_moments
 from nnunet_ms.trainers.networks.dropout import HEAD, channels_of, draw_masks, finest_head
 from nnunet_ms.trainers.networks.sampling import SplitForward, head_input, plain_logits
-from nnunet_ms.trainers.predict_model import Model
+from nnunet_ms.trainers.prediction.model import Model
 
 Axes = tuple[int, ...]
 AT_ONCE = {"cpu": 2, "cuda": 10}  # samples per pass; a CPU is fastest with tensors that stay small

@@ -12,7 +12,7 @@ from nnunet_ms import tables
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.volumes import Grid, check_same_grid, read_grid, read_volume
 from nnunet_ms.parallel import Failure
-from nnunet_ms.trainers.predict_model import Model
+from nnunet_ms.trainers.prediction.model import Model
 
 NO_VISIT = "unknown"  # tables require a visit; without cases.csv nobody knows it
 

@@ -19,18 +19,18 @@ from nnunet_ms import tables
 from nnunet_ms.images.volumes import Grid, read_volume
 from nnunet_ms.outputs import whole_file, whole_folder
 from nnunet_ms.trainers.networks.closed_form import quadrature
-from nnunet_ms.trainers.predict_cases import ImageCase
-from nnunet_ms.trainers.predict_grid import WayBack
-from nnunet_ms.trainers.predict_pictures import draw_mosaic
-from nnunet_ms.trainers.predict_tiles import Prediction
-from nnunet_ms.trainers.uncertainty import MEASURES, PARTS, VarianceParts, VoxelUncertainty, outside
-from nnunet_ms.trainers.uncertainty_lesions import (
+from nnunet_ms.trainers.prediction.image_cases import ImageCase
+from nnunet_ms.trainers.prediction.lesion_uncertainty import (
     LabelledLesions,
     label_lesions,
     lesion_rows,
     patient_row,
     structural_uncertainty,
 )
+from nnunet_ms.trainers.prediction.pictures import draw_mosaic
+from nnunet_ms.trainers.prediction.tiles import Prediction
+from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES, PARTS, VarianceParts, VoxelUncertainty, outside
+from nnunet_ms.trainers.prediction.way_back import WayBack
 
 PROBABILITY, DETERMINISTIC, QC, DONE = "probability", "deterministic", "qc", ".done"
 MAPS = (*MEASURES, *PARTS, DETERMINISTIC)

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from nnunet_ms.images.volumes import Grid, Volume
 from nnunet_ms.lesions.labelling import find_lesions, lesion_table
-from nnunet_ms.trainers.uncertainty_lesions import (
+from nnunet_ms.trainers.prediction.lesion_uncertainty import (
     best_overlap,
     label_lesions,
     lesion_rows,

@@ -14,11 +14,11 @@ from nnunet_ms import tables
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Failure
-from nnunet_ms.trainers.predict_cases import ImageCase
-from nnunet_ms.trainers.predict_export import DONE
-from nnunet_ms.trainers.predict_model import Model
-from nnunet_ms.trainers.predict_settings import PredictSettings, lesion_types
-from nnunet_ms.trainers.predict_tiles import Sampling
+from nnunet_ms.trainers.prediction.export import DONE
+from nnunet_ms.trainers.prediction.image_cases import ImageCase
+from nnunet_ms.trainers.prediction.model import Model
+from nnunet_ms.trainers.prediction.settings import PredictSettings, lesion_types
+from nnunet_ms.trainers.prediction.tiles import Sampling
 
 RECORD, SPOOL = "prediction.json", ".spool"
 FAILURES = tables.Table("failures", (tables.Column("case_id"), tables.Column("reason")), key=("case_id",))

@@ -5,9 +5,9 @@ import pytest
 
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.parallel import Failure
-from nnunet_ms.trainers.predict_cases import ImageCase
-from nnunet_ms.trainers.predict_output import RECORD, SPOOL, claim, collect, record_of, withdraw
-from nnunet_ms.trainers.predict_settings import PredictSettings, resolve_sampling
+from nnunet_ms.trainers.prediction.image_cases import ImageCase
+from nnunet_ms.trainers.prediction.output_folder import RECORD, SPOOL, claim, collect, record_of, withdraw
+from nnunet_ms.trainers.prediction.settings import PredictSettings, resolve_sampling
 
 RECORDED = {"sampling": {"seed": 0}, "threshold": 0.5}
 
@@ -47,7 +47,7 @@ def test_going_on_needs_to_be_asked_for_with_the_same_settings(tmp_path):
 
 
 def test_the_record_holds_what_numbers_depend_on(model_folder, tmp_path):
-    from nnunet_ms.trainers.predict_model import open_model
+    from nnunet_ms.trainers.prediction.model import open_model
 
     model, settings = open_model(model_folder), asked(tmp_path, fold_thresholds=(0.4, 0.6), seed=3, dropout=0.2)
     record = record_of(model, settings, resolve_sampling(model, settings), 20)

@@ -10,9 +10,9 @@ import torch
 
 from nnunet_ms.images.volumes import read_grid, read_volume
 from nnunet_ms.trainers.networks.closed_form import mean_sigmoid
-from nnunet_ms.trainers.predict_cases import ImageCase
-from nnunet_ms.trainers.predict_export import ExportSettings, Spooled, export_case, export_spooled, spool
-from nnunet_ms.trainers.predict_tiles import Prediction
+from nnunet_ms.trainers.prediction.export import ExportSettings, Spooled, export_case, export_spooled, spool
+from nnunet_ms.trainers.prediction.image_cases import ImageCase
+from nnunet_ms.trainers.prediction.tiles import Prediction
 from tests.trainers.tiny_model import SHAPE
 
 BOX = [[1, 9], [2, 22], [3, 19]]  # of the file's (z, y, x)

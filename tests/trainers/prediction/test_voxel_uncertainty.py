@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunet_ms.trainers.uncertainty import (
+from nnunet_ms.trainers.prediction.voxel_uncertainty import (
     MEASURES,
     PARTS,
     VarianceParts,

@@ -8,8 +8,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_ms.errors import ModelError
 from nnunet_ms.trainers.networks.dropout import channels_of, draw_masks, fixed_masks, select
-from nnunet_ms.trainers.predict_model import open_model
-from nnunet_ms.trainers.predict_tiles import Sampling, TileRunner, check_sampling
+from nnunet_ms.trainers.prediction.model import open_model
+from nnunet_ms.trainers.prediction.tiles import Sampling, TileRunner, check_sampling
 
 CPU = torch.device("cpu")
 # nnU-Net sums in half precision, where the small weights at the image's corners leave whole numbers of the logits
@@ -126,12 +126,12 @@ def test_too_little_memory_for_two_samples_goes_on_on_the_cpu(model, monkeypatch
 
 
 def test_out_of_memory_on_the_cpu_says_what_to_do(model, monkeypatch, data):
-    from nnunet_ms.trainers import predict_tiles
+    from nnunet_ms.trainers.prediction import tiles
 
     def never(*_):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
 
-    monkeypatch.setattr(predict_tiles._Passes, "run", never)
+    monkeypatch.setattr(tiles._Passes, "run", never)
     with pytest.raises(ModelError, match=r"out of memory with a tile of \(8, 16, 16\).*more memory"):
         TileRunner(model, Sampling(samples=2, probability=0.1), CPU).predict(data)
 

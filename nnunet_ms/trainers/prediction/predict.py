@@ -37,8 +37,7 @@ from tqdm import tqdm
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Grid, read_grid
 from nnunet_ms.parallel import Failure, Outcome, Workers, executor, map_cases
-from nnunet_ms.trainers.predict_cases import ImageCase, check_images, find_image_cases
-from nnunet_ms.trainers.predict_export import (
+from nnunet_ms.trainers.prediction.export import (
     ExportSettings,
     Spooled,
     export_case,
@@ -46,15 +45,16 @@ from nnunet_ms.trainers.predict_export import (
     is_done,
     spool,
 )
-from nnunet_ms.trainers.predict_model import Model
-from nnunet_ms.trainers.predict_output import SPOOL, claim, collect, record_of, withdraw
-from nnunet_ms.trainers.predict_settings import (
+from nnunet_ms.trainers.prediction.image_cases import ImageCase, check_images, find_image_cases
+from nnunet_ms.trainers.prediction.model import Model
+from nnunet_ms.trainers.prediction.output_folder import SPOOL, claim, collect, record_of, withdraw
+from nnunet_ms.trainers.prediction.settings import (
     PredictSettings,
     check_sample_set,
     export_settings,
     resolve_sampling,
 )
-from nnunet_ms.trainers.predict_tiles import TileRunner, check_sampling
+from nnunet_ms.trainers.prediction.tiles import TileRunner, check_sampling
 
 
 @dataclass(frozen=True)

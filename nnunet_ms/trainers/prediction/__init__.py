@@ -1,0 +1,1 @@
+"""From a trained model and images to masks, probability and uncertainty."""
