@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
-from nnunet_ms.dataset_conversion import after_cli
-from nnunet_ms.dataset_conversion.steps_cli import add_step_options, steps_of
+from nnunet_ms.dataset_conversion import dataset_cli
+from nnunet_ms.dataset_conversion.preparation_options import add_step_options, steps_of
 from nnunet_ms.errors import ConversionError, visible
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from nnunet_ms.dataset_conversion.cases import Case
-    from nnunet_ms.dataset_conversion.checking import CheckedCase
-    from nnunet_ms.dataset_conversion.raw_dataset import WriteOptions
+    from nnunet_ms.dataset_conversion.checks.check import CheckedCase
+    from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions
     from nnunet_ms.parallel import Failure, Outcome
 
 PROGRAM = "nnunet-ms-convert"
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 all cases, 1 some cases left out and listed, 2 nothing written."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments[:1] in (["back"], ["splits"]):
-        return after_cli.main(arguments)
+        return dataset_cli.main(arguments)
     if arguments[:1] == ["check"]:
         args = check_parser().parse_args(arguments[1:])
         return run(f"{PROGRAM} check", lambda: check(args))
@@ -100,7 +100,7 @@ def check_parser() -> argparse.ArgumentParser:
 def check(args: argparse.Namespace) -> int:
     """Find and check; 0 no error, 1 some cases have errors, 2 all have."""
     from nnunet_ms.dataset_conversion.cases import check_case_ids
-    from nnunet_ms.dataset_conversion.checking import CheckOptions, check_cases
+    from nnunet_ms.dataset_conversion.checks.check import CheckOptions, check_cases
 
     cases = find_cases(args)
     check_case_ids(cases, args.source)
@@ -113,14 +113,14 @@ def check(args: argparse.Namespace) -> int:
         if checked.case.label is None:
             notes.append("no mask: becomes a test case")
         rows += [{"severity": "note", "case": checked.case.case_id, "problem": note} for note in notes]
-    return after_cli.print_problems(rows, len(cases), as_json=args.json)
+    return dataset_cli.print_problems(rows, len(cases), as_json=args.json)
 
 
 def convert(args: argparse.Namespace) -> int:
     """Find, check, write."""
     from nnunet_ms.dataset_conversion.cases import check_case_ids
-    from nnunet_ms.dataset_conversion.checking import CheckOptions, check_cases
-    from nnunet_ms.dataset_conversion.raw_dataset import assign_roles, check_writable, write_raw_dataset
+    from nnunet_ms.dataset_conversion.checks.check import CheckOptions, check_cases
+    from nnunet_ms.dataset_conversion.raw_dataset.write import assign_roles, check_writable, write_raw_dataset
     from nnunet_ms.outputs import remove_leftovers, resumable_folder
 
     folder = dataset_folder(args)
@@ -145,7 +145,7 @@ def convert(args: argparse.Namespace) -> int:
 
 def _write_clinical(source: Path, folder: Path) -> None:
     """Write the clinical tables of a BIDS data set into the new dataset."""
-    from nnunet_ms.dataset_conversion.bids_tables import read_clinical, write_clinical
+    from nnunet_ms.dataset_conversion.sources.bids_tables import read_clinical, write_clinical
 
     clinical = read_clinical(source)
     for name in write_clinical(clinical, folder):
@@ -228,7 +228,7 @@ def _other_names(folder: Path, number: int) -> list[str]:
 def write_options(args: argparse.Namespace) -> "WriteOptions":
     """Return the options of the dataset from the arguments."""
     from nnunet_ms.dataset_conversion.cases import label_names
-    from nnunet_ms.dataset_conversion.raw_dataset import WriteOptions
+    from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions
 
     module = source_module(args.kind)
     info = module.INFO if args.name is None else replace(module.INFO, name=args.name)
@@ -251,7 +251,7 @@ def write_options(args: argparse.Namespace) -> "WriteOptions":
 
 def source_module(kind: str) -> "ModuleType":
     """Return the module of a source; each has `INFO` and `find_cases`."""
-    return import_module(f"nnunet_ms.dataset_conversion.{kind}")
+    return import_module(f"nnunet_ms.dataset_conversion.sources.{kind}")
 
 
 def find_cases(args: argparse.Namespace) -> "list[Case]":

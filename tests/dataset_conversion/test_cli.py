@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.dataset_conversion import raw_dataset
 from nnunet_ms.dataset_conversion.cli import main
+from nnunet_ms.dataset_conversion.raw_dataset import write
 from nnunet_ms.tables import CASES, read_table
 from tests.dataset_conversion.conftest import SHAPE, save
 
@@ -146,7 +146,7 @@ def test_what_changed_between_a_killed_run_and_the_next_is_done_again(trial, raw
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(raw_dataset, "_remove_others", stop)  # when all cases are written
+        patched.setattr(write, "_remove_others", stop)  # when all cases are written
         with pytest.raises(KeyboardInterrupt):
             convert(trial, raw, "--test-patients", "P3", "--folds", "2")
     assert len(list(raw.rglob("*.written.json"))) == 6
@@ -303,13 +303,13 @@ def test_no_raw_folder_known(trial, raw, capsys):
 
 def test_no_write_permission(trial, raw, capsys, monkeypatch):
     # root may write everywhere, so the answer of the operating system is put in its place
-    monkeypatch.setattr(raw_dataset.os, "access", lambda *_: False)
+    monkeypatch.setattr(write.os, "access", lambda *_: False)
     assert "no permission to write" in refused(trial, raw, capsys)
 
 
 def test_too_little_space_is_seen_before_writing(trial, raw, capsys, monkeypatch):
     usage = shutil.disk_usage(trial.parent)._replace(free=10)
-    monkeypatch.setattr(raw_dataset.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(write.shutil, "disk_usage", lambda _: usage)
     assert "the dataset needs" in refused(trial, raw, capsys)
 
 
@@ -317,7 +317,7 @@ def test_disk_full_while_writing_leaves_nothing(trial, raw, capsys, monkeypatch)
     def full(_source, target):
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(raw_dataset, "copy_with_checksum", full)
+    monkeypatch.setattr(write, "copy_with_checksum", full)
     assert "No space left on device" in refused(trial, raw, capsys)
     assert not raw.exists()
 

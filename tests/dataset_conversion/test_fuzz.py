@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 
 from nnunet_ms.dataset_conversion.cli import main
-from nnunet_ms.dataset_conversion.trial import find_cases
+from nnunet_ms.dataset_conversion.sources.trial import find_cases
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.tables import CASES, read_table
 from tests.dataset_conversion.damage import FLAIR, MASK, T1, catalogue, patch, whole_case

@@ -6,8 +6,8 @@ import cc3d
 import numpy as np
 import pytest
 
-from nnunet_ms.dataset_conversion import isbi2015, msseg2_2021, msseg2016, wmh2017
 from nnunet_ms.dataset_conversion.cli import main
+from nnunet_ms.dataset_conversion.sources import isbi2015, msseg2_2021, msseg2016, wmh2017
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import read_mask, read_volume
 from tests.dataset_conversion.conftest import SHAPE, save

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.archives import NIFTI, Archive, find_archive_cases
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
 
 # train/P1/T1/P1_T1_FLAIR.nii.gz (T1 is the first visit here) and test/P54/P54_FLAIR.nii.gz
 _VISIT = r"(?:.*/)?(?P<patient>P\d+)(?:_(?P<visit>T\d+))?_"

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.archives import NIFTI, Archive, find_archive_cases
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
 
 # training/013/flair_time01_on_middle_space.nii.gz, ground_truth.nii.gz, ground_truth_expert1.nii.gz ... expert4
 _PATIENT = r"(?:.*/)?(?P<patient>\d+)/"

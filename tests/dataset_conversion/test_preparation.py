@@ -14,7 +14,7 @@ from nilearn.datasets import load_mni152_template
 from scipy import ndimage
 
 from nnunet_ms.dataset_conversion.cli import main
-from nnunet_ms.dataset_conversion.steps_cli import spacing
+from nnunet_ms.dataset_conversion.preparation_options import spacing
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images import registration
 from nnunet_ms.images.grids import reoriented, respaced

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.archives import NIFTI, Archive, find_archive_cases
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
 
 # training01/preprocessed/training01_01_flair_pp.nii, training01/masks/training01_01_mask1.nii; test sets have no masks
 _VISIT = r"(?:.*/)?(?:(?P<patient>(?:training|test)\d+)_(?P<visit>\d+))"

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from nnunet_ms.dataset_conversion import ms3seg, open_ms
 from nnunet_ms.dataset_conversion.cli import main
+from nnunet_ms.dataset_conversion.sources import ms3seg, open_ms
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import read_mask
 

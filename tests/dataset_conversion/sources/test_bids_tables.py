@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.dataset_conversion import bids
-from nnunet_ms.dataset_conversion.bids_tables import read_clinical
 from nnunet_ms.dataset_conversion.cli import main
+from nnunet_ms.dataset_conversion.sources import bids
+from nnunet_ms.dataset_conversion.sources.bids_tables import read_clinical
 from nnunet_ms.errors import ConversionError, TableError
 from nnunet_ms.tables import ASSESSMENTS, CASES, PATIENTS, read_table
 from tests.dataset_conversion.conftest import SHAPE, save

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.archives import NIFTI, Archive, find_archive_cases
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
 
 # releases: Center_01/Patient_01/{Preprocessed_Data,Raw_Data,Masks}/FLAIR*.nii.gz, or 01016SACH/*.nii.gz in two archives
 _PATIENT = (

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import SimpleITK
 
 from nnunet_ms.dataset_conversion.cases import Case
-from nnunet_ms.dataset_conversion.checking import CheckedCase
+from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import read_label
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
 from nnunet_ms.images.grids import Spacing, orientation_of, reoriented, respaced

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from nnunet_ms.dataset_conversion.archives import NIFTI, Archive, find_archive_cases
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, Mask
+from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
 
 # patient01/study1_FLAIR.nii.gz, study1_FLAIR_to_common_space.txt, study1_T1W_intrastudy_to_FLAIR.txt, change_gt_common
 # the release itself writes patient01_study1_FLAIR.nii.gz and patient01_change_gt...: the prefix may be there or not

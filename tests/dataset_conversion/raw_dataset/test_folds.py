@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunet_ms.dataset_conversion.splits import learning_curve_folds, patient_folds, site_folds
+from nnunet_ms.dataset_conversion.raw_dataset.folds import learning_curve_folds, patient_folds, site_folds
 from nnunet_ms.errors import ConversionError
 
 cohorts = st.dictionaries(st.from_regex(r"c\d{1,3}", fullmatch=True), st.sampled_from("ABCDEFGH"), min_size=8)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.archives import NIFTI, Archive, find_archive_cases
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
 
 # Utrecht/0/pre/FLAIR.nii.gz, Utrecht/0/wmh.nii.gz, Amsterdam/GE3T/100/pre/T1.nii.gz
 _PATIENT = (

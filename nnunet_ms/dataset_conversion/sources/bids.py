@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.archives import NIFTI, Archive, find_archive_cases
-from nnunet_ms.dataset_conversion.bids_tables import read_clinical
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
+from nnunet_ms.dataset_conversion.sources.bids_tables import read_clinical
 from nnunet_ms.errors import ConversionError
 
 # sub-01/ses-02/anat/sub-01_ses-02_acq-3d_FLAIR.nii.gz; entities between session and suffix may be any

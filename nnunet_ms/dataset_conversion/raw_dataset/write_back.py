@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.dataset_conversion.preprocess import back_to_source
+from nnunet_ms.dataset_conversion.preparation import back_to_source
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import check_same_grid, read_grid, read_mask, read_volume, write_volume
 from nnunet_ms.outputs import whole_folder

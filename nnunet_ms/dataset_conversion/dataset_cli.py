@@ -37,7 +37,7 @@ def back_parser() -> argparse.ArgumentParser:
 
 def back(args: argparse.Namespace) -> int:
     """Write the masks back."""
-    from nnunet_ms.dataset_conversion.back import write_back
+    from nnunet_ms.dataset_conversion.raw_dataset.write_back import write_back
 
     number = write_back(args.dataset, args.predictions, args.out, args.rater, overwrite=args.overwrite)
     print(f"wrote {number} masks to {args.out}")
@@ -60,7 +60,7 @@ def splits_parser() -> argparse.ArgumentParser:
 
 def splits(args: argparse.Namespace) -> int:
     """Make the folds and write them."""
-    from nnunet_ms.dataset_conversion.splits_files import make_folds, write_folds
+    from nnunet_ms.dataset_conversion.raw_dataset.fold_files import make_folds, write_folds
 
     folds = make_folds(args.dataset, args.scheme, args.folds, args.seed)
     variable = "nnUNet_preprocessed"  # nnU-Net's own name

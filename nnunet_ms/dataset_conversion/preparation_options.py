@@ -7,7 +7,7 @@ from nnunet_ms.commands import positive
 from nnunet_ms.errors import ConversionError
 
 if TYPE_CHECKING:
-    from nnunet_ms.dataset_conversion.preprocess import Steps
+    from nnunet_ms.dataset_conversion.preparation import Steps
 
 NO_STEPS = ("open_ms_longitudinal",)  # its images come with transforms and are resampled by them, once
 
@@ -54,7 +54,7 @@ def steps_of(args: argparse.Namespace) -> "Steps":
     ConversionError
         If two steps exclude each other, hd-bet is not installed, or the kind comes aligned already.
     """
-    from nnunet_ms.dataset_conversion.preprocess import Steps
+    from nnunet_ms.dataset_conversion.preparation import Steps
     from nnunet_ms.images.brain_mask import check_hd_bet
 
     if args.hd_bet and args.apply_brain_mask:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.archives import NIFTI, Archive, find_archive_cases
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
 
 # best/train/flair/1_FLAIR_isovox.nii.gz, best/train/gt/1_gt_isovox.nii.gz, best/train/fg_mask/1_isovox_fg_mask.nii.gz
 _PART = r"(?:.*/)?(?P<site>[^/]+/[^/]+)"

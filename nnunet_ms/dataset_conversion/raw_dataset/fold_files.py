@@ -3,7 +3,12 @@
 import json
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.splits import learning_curve_folds, patient_folds, site_folds, stratified_folds
+from nnunet_ms.dataset_conversion.raw_dataset.folds import (
+    learning_curve_folds,
+    patient_folds,
+    site_folds,
+    stratified_folds,
+)
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import read_volume
 from nnunet_ms.outputs import whole_file

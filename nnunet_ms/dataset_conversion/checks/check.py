@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 
 from nnunet_ms.dataset_conversion.cases import Case
-from nnunet_ms.dataset_conversion.headers import check_header
-from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, check_inside_brain, is_copied, read_label
-from nnunet_ms.dataset_conversion.memory import fingerprint, recall, remember
-from nnunet_ms.dataset_conversion.swapped import (
+from nnunet_ms.dataset_conversion.checks.headers import check_header
+from nnunet_ms.dataset_conversion.checks.misplaced_files import (
     Content,
     check_different,
     check_grey_values,
     content_of,
     copies_between_patients,
 )
+from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, check_inside_brain, is_copied, read_label
+from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.brain_mask import given_mask
 from nnunet_ms.images.volumes import Grid, check_same_grid, read_grid, read_volume, same_grid

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from nnunet_ms.dataset_conversion import bids
 from nnunet_ms.dataset_conversion.cli import main
+from nnunet_ms.dataset_conversion.sources import bids
 from nnunet_ms.images.volumes import read_volume
 from tests.dataset_conversion.conftest import SHAPE, save
 

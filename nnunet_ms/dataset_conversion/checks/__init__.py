@@ -1,0 +1,1 @@
+"""What is checked of every case before anything is written."""

@@ -1,0 +1,1 @@
+"""nnU-Net's raw format: written, split into folds, brought back."""

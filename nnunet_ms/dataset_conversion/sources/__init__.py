@@ -1,0 +1,1 @@
+"""One module per kind of source data: finds cases by their names."""
