@@ -1,6 +1,6 @@
 """Do the endpoints recover the truth? Bias, coverage, type I error and power over simulated trials.
 
-Trials are drawn by the simulator's own generating model (`nnunet_ms.simulation.cohort`), once with the preset's
+Trials are drawn by the simulator's own generating model (`nnunet_ms.simulation.model.cohort`), once with the preset's
 effects and once without any, and go through the estimators of `nnunet_ms.analysis` (`calibration_trial.py`). Truth is
 what `truth.json` says.
 
@@ -34,10 +34,10 @@ import pandas as pd
 from nnunet_ms.commands import add_parallel_options
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import map_cases, report_failures
-from nnunet_ms.simulation.presets import TrialPreset
-from nnunet_ms.simulation.trial_presets import PRESETS
-from nnunet_ms.simulation.truth import truth_rows
-from nnunet_ms.simulation.truth_population import outcomes
+from nnunet_ms.simulation.model.presets import TrialPreset
+from nnunet_ms.simulation.model.trial_presets import PRESETS
+from nnunet_ms.simulation.truth.population import outcomes
+from nnunet_ms.simulation.truth.rows import truth_rows
 
 CHUNK = 25  # trials per file and process
 COVERAGE, TYPE_I, BIAS = (0.935, 0.965), (0.037, 0.064), 0.02

@@ -18,11 +18,11 @@ from nnunet_ms.analysis.endpoints.effect_agreement import (
     log_ratio_of_means,
     paired_effect,
 )
-from nnunet_ms.simulation import cohort, tables_reader
-from nnunet_ms.simulation.expected_cox import Expected, limits_of_cox, moments
-from nnunet_ms.simulation.presets import Hazard, TrialPreset
-from nnunet_ms.simulation.truth_population import draw_population, expected_outcome, observed_progression, outcomes
-from nnunet_ms.simulation.truth_progression import (
+from nnunet_ms.simulation.model import cohort, table_reader
+from nnunet_ms.simulation.model.presets import Hazard, TrialPreset
+from nnunet_ms.simulation.truth.expected_cox import Expected, limits_of_cox, moments
+from nnunet_ms.simulation.truth.population import draw_population, expected_outcome, observed_progression, outcomes
+from nnunet_ms.simulation.truth.progression import (
     AGE_LIMIT_YEARS,
     MODEL_PATIENTS,
     SUBGROUPS,
@@ -36,7 +36,7 @@ from nnunet_ms.statistics.mmrm import fit_mmrm
 from nnunet_ms.statistics.proportional_hazards import proportional_hazards_test
 from nnunet_ms.statistics.survival import kaplan_meier, logrank, mean_time_difference, restricted_mean, survival_at
 
-REFERENCE, READER = "reference", tables_reader.RATER
+REFERENCE, READER = "reference", table_reader.RATER
 TIES = "efron"
 DRAWS = 200  # of the bootstrap; reports draw 2000
 NAN = float("nan")
@@ -65,7 +65,7 @@ class Trial:
         self.baseline = cohort.draw_baseline(preset, preset.patients, rng)
         log_tlv = cohort.draw_log_tlv(preset, self.arm, self.baseline.log_tlv, rng)
         self.volume_ml = {REFERENCE: np.exp(log_tlv)}
-        self.volume_ml[READER] = tables_reader.read_volumes(preset.reader, np.exp(log_tlv), rng)
+        self.volume_ml[READER] = table_reader.read_volumes(preset.reader, np.exp(log_tlv), rng)
         self.attended = np.array(preset.mri_weeks) <= self.baseline.discontinued_week[:, None]
         activity = cohort.draw_activity(preset, self.arm, rng)
         self.onset: dict[Hazard, np.ndarray] = {}
@@ -75,7 +75,7 @@ class Trial:
         counts = {"enhancing_lesions": activity.enhancing, "new_t1_lesions": activity.new_t1}
         counts["new_t2_lesions"] = activity.new_t2
         self.counts = {REFERENCE: counts}
-        self.counts[READER] = {k: tables_reader.read_counts(preset.reader, v, rng) for k, v in counts.items()}
+        self.counts[READER] = {k: table_reader.read_counts(preset.reader, v, rng) for k, v in counts.items()}
         self.seed = int(rng.integers(2**31))
 
     @cached_property

@@ -112,10 +112,10 @@ def prepare(args: argparse.Namespace) -> None:
 def simulate(folder: Path, grid: str, enhancing: float) -> None:
     """Write one visit of each patient, cut to the slab, and the manifest last."""
     from nnunet_ms.images.volumes import write_volume
-    from nnunet_ms.simulation.phantom import acquire_visit, draw_patient
-    from nnunet_ms.simulation.phantom_course import Course
-    from nnunet_ms.simulation.presets import CONTRASTS, GRIDS, PHANTOMS, GridSettings, LesionSizes
-    from nnunet_ms.simulation.streams import Step, stream
+    from nnunet_ms.simulation.images.phantom import acquire_visit, draw_patient
+    from nnunet_ms.simulation.model.course import Course
+    from nnunet_ms.simulation.model.presets import CONTRASTS, GRIDS, PHANTOMS, GridSettings, LesionSizes
+    from nnunet_ms.simulation.model.streams import Step, stream
 
     if (folder / "manifest.csv").exists():
         return

@@ -23,10 +23,10 @@ from nnunet_ms.images.volumes import read_volume
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import map_cases
 from nnunet_ms.plotting.style import style
-from nnunet_ms.simulation.dataset import PhantomSettings, phantom_course
-from nnunet_ms.simulation.phantom import VisitImages, acquire_visit, draw_patient
-from nnunet_ms.simulation.presets import GRIDS
-from nnunet_ms.simulation.streams import Step, stream
+from nnunet_ms.simulation.images.files import PhantomSettings, phantom_course
+from nnunet_ms.simulation.images.phantom import VisitImages, acquire_visit, draw_patient
+from nnunet_ms.simulation.model.presets import GRIDS
+from nnunet_ms.simulation.model.streams import Step, stream
 
 SEED, SMALLEST = 0, 3
 REAL_IMAGES = {"flair": "FLAIR", "t2": "T2w", "t1": "T1w", "t1post": "T1wGd"}

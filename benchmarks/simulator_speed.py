@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from nnunet_ms.simulation.anatomy import load_template
-from nnunet_ms.simulation.dataset import PhantomSettings, write_phantoms
-from nnunet_ms.simulation.presets import GRIDS
+from nnunet_ms.simulation.images.anatomy import load_template
+from nnunet_ms.simulation.images.files import PhantomSettings, write_phantoms
+from nnunet_ms.simulation.model.presets import GRIDS
+from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
-from nnunet_ms.simulation.trial_presets import PRESETS
 
 RESULTS = Path(__file__).parent / "results" / "simulator_speed.csv"
 VISITS, TABLES_LIMIT_S, VISIT_LIMIT_S = 4, 5.0, 4.0

@@ -16,8 +16,8 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.outputs import whole_file
-from nnunet_ms.simulation.presets import TrialPreset
-from nnunet_ms.simulation.truth_population import observed_progression, outcomes
+from nnunet_ms.simulation.model.presets import TrialPreset
+from nnunet_ms.simulation.truth.population import observed_progression, outcomes
 
 RANDOMISATION = datetime.date(2015, 1, 5)
 SAS_EPOCH = datetime.date(1960, 1, 1)

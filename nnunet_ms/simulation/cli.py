@@ -6,8 +6,8 @@ from pathlib import Path
 
 from nnunet_ms import commands
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.simulation.presets import GRIDS
-from nnunet_ms.simulation.trial_presets import PRESETS
+from nnunet_ms.simulation.model.presets import GRIDS
+from nnunet_ms.simulation.model.trial_presets import PRESETS
 
 PROGRAM = "nnunet-ms-simulate"
 
@@ -56,7 +56,7 @@ def _seed(text: str) -> int:
 
 def _simulate(args: argparse.Namespace) -> int:
     from nnunet_ms.parallel import report_failures  # this and the modules below take a second; not for --help
-    from nnunet_ms.simulation.dataset import PhantomSettings, write_phantoms
+    from nnunet_ms.simulation.images.files import PhantomSettings, write_phantoms
     from nnunet_ms.simulation.trial import TrialSettings, write_trial
 
     if args.kind == "phantom":

@@ -12,17 +12,17 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Failure, Workers, map_cases
-from nnunet_ms.simulation import cohort
 from nnunet_ms.simulation.adam import adam_tables, write_adam
-from nnunet_ms.simulation.dataset import claim_folder, manifest_row, patient_name, visit_name, write_patient
-from nnunet_ms.simulation.measured import write_lesion_tables
-from nnunet_ms.simulation.phantom_course import Course
-from nnunet_ms.simulation.preset_check import check_preset
-from nnunet_ms.simulation.presets import CONTRASTS, GRIDS, SCANNER, SUSCEPTIBILITY, TrialPreset
-from nnunet_ms.simulation.streams import Step, stream
-from nnunet_ms.simulation.tables_reader import RATER, read_counts, read_volumes
+from nnunet_ms.simulation.images.files import claim_folder, manifest_row, patient_name, visit_name, write_patient
+from nnunet_ms.simulation.images.lesion_tables import write_lesion_tables
+from nnunet_ms.simulation.model import cohort
+from nnunet_ms.simulation.model.course import Course
+from nnunet_ms.simulation.model.preset_check import check_preset
+from nnunet_ms.simulation.model.presets import CONTRASTS, GRIDS, SCANNER, SUSCEPTIBILITY, TrialPreset
+from nnunet_ms.simulation.model.streams import Step, stream
+from nnunet_ms.simulation.model.table_reader import RATER, read_counts, read_volumes
 from nnunet_ms.simulation.trial_file import trial_file
-from nnunet_ms.simulation.truth import truth_rows
+from nnunet_ms.simulation.truth.rows import truth_rows
 
 LESION_TYPES = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
 

@@ -6,8 +6,8 @@ import pytest
 
 from nnunet_ms import tables
 from nnunet_ms.simulation import adam
+from nnunet_ms.simulation.model.trial_presets import DEMO
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
-from nnunet_ms.simulation.trial_presets import DEMO
 
 NAMES = ("adsl", "adtte", "adqs")
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from nnunet_ms.simulation import cli, dataset
+from nnunet_ms.simulation import cli
+from nnunet_ms.simulation.images import files
 
 
 def test_trial_writes_tables(tmp_path):
@@ -53,7 +54,7 @@ def test_failed_patients_are_listed_and_left_out(tmp_path, monkeypatch, capsys):
     def no_space(folder, grid, course, weeks, seed, index, qsm):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dataset, "write_patient", no_space)
+    monkeypatch.setattr(files, "write_patient", no_space)
     assert cli.main(["phantom", "--patients", "2", "-o", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert "case P001" in error

@@ -11,9 +11,9 @@ import pytest
 from nnunet_ms import tables
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.images.volumes import read_mask, read_volume
-from nnunet_ms.simulation.dataset import PhantomSettings, write_phantoms
+from nnunet_ms.simulation.images.files import PhantomSettings, write_phantoms
+from nnunet_ms.simulation.model.trial_presets import DEMO
 from nnunet_ms.simulation.trial import TrialSettings, simulate_patients, write_trial
-from nnunet_ms.simulation.trial_presets import DEMO
 
 SMALL = replace(DEMO, mri_weeks=(0, 96))
 TABLES = TrialSettings(DEMO, patients=12, seed=1, grid="demo", images=False)

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.analysis import endpoints_cli
+from nnunet_ms.simulation.model.trial_presets import DEMO, ORATORIO, PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
 from nnunet_ms.simulation.trial_file import PUBLISHED, trial_file
-from nnunet_ms.simulation.trial_presets import DEMO, ORATORIO, PRESETS
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

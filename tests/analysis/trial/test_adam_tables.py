@@ -13,8 +13,8 @@ from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.settings import read_settings
 from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
-from nnunet_ms.simulation.trial_presets import PRESETS
 from nnunet_ms.tables import ASSESSMENTS, PATIENTS, read_table
 
 QUICK = "[analysis]\nbootstrap_draws = 4\n[conventions]"

@@ -15,12 +15,12 @@ from nnunet_ms.errors import SettingsError
 from nnunet_ms.images.volumes import write_volume
 from nnunet_ms.outputs import remove_leftovers, whole_file, whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
-from nnunet_ms.simulation.measured import PATIENT_TABLES, measure_patient, write_lesion_tables
-from nnunet_ms.simulation.phantom import acquire_visit, draw_patient
-from nnunet_ms.simulation.phantom_course import Course
-from nnunet_ms.simulation.presets import CONTRASTS, GRIDS, PHANTOMS, SCANNER, SUSCEPTIBILITY
-from nnunet_ms.simulation.streams import Step, stream
-from nnunet_ms.simulation.trial_presets import WEEKS_PER_YEAR
+from nnunet_ms.simulation.images.lesion_tables import PATIENT_TABLES, measure_patient, write_lesion_tables
+from nnunet_ms.simulation.images.phantom import acquire_visit, draw_patient
+from nnunet_ms.simulation.model.course import Course
+from nnunet_ms.simulation.model.presets import CONTRASTS, GRIDS, PHANTOMS, SCANNER, SUSCEPTIBILITY
+from nnunet_ms.simulation.model.streams import Step, stream
+from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
 
 IMAGE_COLUMNS = (*CONTRASTS, "brain_mask", *tables.REFERENCE_MASKS)
 PHANTOM_INTERVAL_WEEKS = 24

@@ -11,7 +11,7 @@ lesions: Hauser et al., N Engl J Med 2017;376:221-234 (OPERA II), Montalban et a
 
 from math import exp, log, log1p, sqrt
 
-from nnunet_ms.simulation.presets import Arm, Covariates, Hazard, TimedTest, TrialPreset
+from nnunet_ms.simulation.model.presets import Arm, Covariates, Hazard, TimedTest, TrialPreset
 
 WEEKS_PER_YEAR = 365.25 / 7
 

@@ -5,8 +5,8 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.simulation.cohort import enhancing_share
-from nnunet_ms.simulation.presets import TrialPreset
+from nnunet_ms.simulation.model.cohort import enhancing_share
+from nnunet_ms.simulation.model.presets import TrialPreset
 
 SIGNED = ("log_tlv_slope", "bias", "male", "us", "edss_below_4", "age_per_year", "log_ratio", "per_log_tlv")
 POSITIVE = ("patients", "tlv_median_ml", "tlv_truncation_sd", "new_lesion_dispersion", "median_s")

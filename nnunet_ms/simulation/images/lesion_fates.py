@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from nnunet_ms.simulation.lesion_shapes import NEVER, Lesion
-from nnunet_ms.simulation.phantom_course import Course
-from nnunet_ms.simulation.presets import Susceptibility
+from nnunet_ms.simulation.images.lesion_shapes import NEVER, Lesion
+from nnunet_ms.simulation.model.course import Course
+from nnunet_ms.simulation.model.presets import Susceptibility
 
 RESOLVING_SHARE = 0.02  # of the small lesions, per visit
 HOLE_SMALLEST_VOXELS = 8  # a smaller lesion leaves no visible hole, so larger ones are taken first

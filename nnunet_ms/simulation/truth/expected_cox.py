@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.simulation.cohort import Numbers
-from nnunet_ms.simulation.presets import TrialPreset
-from nnunet_ms.simulation.trial_presets import WEEKS_PER_YEAR
+from nnunet_ms.simulation.model.cohort import Numbers
+from nnunet_ms.simulation.model.presets import TrialPreset
+from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
 NODES, WEIGHTS = (NODES + 1) / 2, WEIGHTS / 2  # on [0, 1]

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 from scipy.stats.qmc import Sobol
 
-from nnunet_ms.simulation.cohort import Baseline, Indices, Numbers, log_hazard_ratio
-from nnunet_ms.simulation.expected_cox import Expected, expected_events
-from nnunet_ms.simulation.presets import Hazard, TrialPreset
+from nnunet_ms.simulation.model.cohort import Baseline, Indices, Numbers, log_hazard_ratio
+from nnunet_ms.simulation.model.presets import Hazard, TrialPreset
+from nnunet_ms.simulation.truth.expected_cox import Expected, expected_events
 
 SEED = 0  # the truth belongs to the preset, not to one trial's seed
 

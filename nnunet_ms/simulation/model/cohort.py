@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.simulation.presets import GRIDS, Arm, Hazard, TimedTest, TrialPreset
-from nnunet_ms.simulation.trial_presets import WEEKS_PER_YEAR
+from nnunet_ms.simulation.model.presets import GRIDS, Arm, Hazard, TimedTest, TrialPreset
+from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
 
 Numbers = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nnunet_ms.simulation.anatomy import Anatomy, Bools, Floats
-from nnunet_ms.simulation.presets import LesionSizes
+from nnunet_ms.simulation.images.anatomy import Anatomy, Bools, Floats
+from nnunet_ms.simulation.model.presets import LesionSizes
 
 REACH = 1.9  # levels are kept up to this multiple of a lesion's radius: room to grow, and the soft edge
 AXIS_LOG_SD = 0.25  # of the three semi-axes around a sphere

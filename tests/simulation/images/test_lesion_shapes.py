@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunet_ms.simulation.anatomy import draw_anatomy
-from nnunet_ms.simulation.lesion_shapes import (
+from nnunet_ms.simulation.images.anatomy import draw_anatomy
+from nnunet_ms.simulation.images.lesion_shapes import (
     NEVER,
     Lesion,
     draw_centres,
@@ -16,7 +16,7 @@ from nnunet_ms.simulation.lesion_shapes import (
     smooth_noise,
     visit_map,
 )
-from nnunet_ms.simulation.presets import GRIDS
+from nnunet_ms.simulation.model.presets import GRIDS
 
 EIGHTEEN = ndimage.generate_binary_structure(3, 2)
 

@@ -7,10 +7,10 @@ from scipy import ndimage
 
 from nnunet_ms import tables
 from nnunet_ms.images.volumes import read_mask, read_volume
-from nnunet_ms.simulation.dataset import PhantomSettings, phantom_course, write_phantoms
-from nnunet_ms.simulation.measured import read_visit
-from nnunet_ms.simulation.phantom import draw_patient, visit_masks
-from nnunet_ms.simulation.presets import GRIDS
+from nnunet_ms.simulation.images.files import PhantomSettings, phantom_course, write_phantoms
+from nnunet_ms.simulation.images.lesion_tables import read_visit
+from nnunet_ms.simulation.images.phantom import draw_patient, visit_masks
+from nnunet_ms.simulation.model.presets import GRIDS
 
 EIGHTEEN = ndimage.generate_binary_structure(3, 2)
 SETTINGS = PhantomSettings(patients=2, seed=6, grid="demo", visits=3)

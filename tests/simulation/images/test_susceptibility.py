@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunet_ms.simulation.fates import draw_rims
-from nnunet_ms.simulation.lesion_shapes import NEVER, Lesion
-from nnunet_ms.simulation.phantom import draw_patient, visit_masks
-from nnunet_ms.simulation.phantom_course import Course
-from nnunet_ms.simulation.presets import GRIDS, SUSCEPTIBILITY
-from nnunet_ms.simulation.susceptibility import susceptibility_map
+from nnunet_ms.simulation.images.lesion_fates import draw_rims
+from nnunet_ms.simulation.images.lesion_shapes import NEVER, Lesion
+from nnunet_ms.simulation.images.phantom import draw_patient, visit_masks
+from nnunet_ms.simulation.images.susceptibility import susceptibility_map
+from nnunet_ms.simulation.model.course import Course
+from nnunet_ms.simulation.model.presets import GRIDS, SUSCEPTIBILITY
 
 
 @pytest.fixture(scope="module")

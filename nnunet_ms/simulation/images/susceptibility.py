@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from nnunet_ms.simulation.anatomy import Anatomy, Floats
-from nnunet_ms.simulation.lesion_shapes import Lesion, LesionMap
-from nnunet_ms.simulation.presets import Susceptibility
+from nnunet_ms.simulation.images.anatomy import Anatomy, Floats
+from nnunet_ms.simulation.images.lesion_shapes import Lesion, LesionMap
+from nnunet_ms.simulation.model.presets import Susceptibility
 
 BLUR_VOXELS = 0.4  # of the noise: maps are reconstructed from a band-limited phase
 

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.simulation.cohort import EDSS_BELOW, Baseline, Indices, Numbers, baseline_lesions
-from nnunet_ms.simulation.expected_cox import (
+from nnunet_ms.simulation.model.cohort import EDSS_BELOW, Baseline, Indices, Numbers, baseline_lesions
+from nnunet_ms.simulation.model.presets import TrialPreset
+from nnunet_ms.simulation.truth.expected_cox import (
     Expected,
     limit_of_cox,
     limit_of_kaplan_meier,
     limits_of_cox,
     survival_steps,
 )
-from nnunet_ms.simulation.presets import TrialPreset
-from nnunet_ms.simulation.truth_population import Outcome, Population, draw_population, expected_outcome, outcomes
+from nnunet_ms.simulation.truth.population import Outcome, Population, draw_population, expected_outcome, outcomes
 
 PATIENTS, MODEL_PATIENTS = 2**13, 2**12  # of the multivariable model fewer: it costs the most
 AGE_LIMIT_YEARS = 45  # of the age groups of the published models

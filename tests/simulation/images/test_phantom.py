@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.simulation.phantom import acquire_visit, draw_patient
-from nnunet_ms.simulation.phantom_course import Course
-from nnunet_ms.simulation.presets import GRIDS
-from nnunet_ms.simulation.streams import Step, stream
+from nnunet_ms.simulation.images.phantom import acquire_visit, draw_patient
+from nnunet_ms.simulation.model.course import Course
+from nnunet_ms.simulation.model.presets import GRIDS
+from nnunet_ms.simulation.model.streams import Step, stream
 
 COURSE = Course((9.0, 9.9, 8.1), (0, 3, 2), (2, 3, 2), (0, 2, 2), 0.5)
 

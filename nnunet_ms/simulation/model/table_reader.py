@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nnunet_ms.simulation.cohort import Indices, Numbers
-from nnunet_ms.simulation.presets import TableReader
+from nnunet_ms.simulation.model.cohort import Indices, Numbers
+from nnunet_ms.simulation.model.presets import TableReader
 
 RATER = "simulated_reader"
 

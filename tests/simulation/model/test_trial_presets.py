@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.simulation import cohort
-from nnunet_ms.simulation.trial_presets import OLYMPUS, OPERA2, ORATORIO, PRESETS, log_normal
-from nnunet_ms.simulation.truth import mean_percent_change, truth_rows
+from nnunet_ms.simulation.model import cohort
+from nnunet_ms.simulation.model.trial_presets import OLYMPUS, OPERA2, ORATORIO, PRESETS, log_normal
+from nnunet_ms.simulation.truth.rows import mean_percent_change, truth_rows
 
 PUBLISHED = (OPERA2, ORATORIO, OLYMPUS)
 N = 40_000
@@ -65,7 +65,7 @@ def test_counts_per_scan_are_the_arms(preset):
 
 @pytest.mark.parametrize(("preset", "outcome", "events"), [(OPERA2, "cdp24", 74), (ORATORIO, "9hpt24", 101)])
 def test_numbers_of_events_are_those_of_the_paper(preset, outcome, events):
-    from nnunet_ms.simulation.truth_population import observed_progression
+    from nnunet_ms.simulation.truth.population import observed_progression
 
     rng = np.random.default_rng(2)
     hazard = preset.edss if outcome == "cdp24" else preset.nhpt.hazard

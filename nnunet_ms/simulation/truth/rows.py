@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_ms.simulation.presets import TrialPreset
-from nnunet_ms.simulation.trial_presets import WEEKS_PER_YEAR
-from nnunet_ms.simulation.truth_progression import Row, progression_rows
+from nnunet_ms.simulation.model.presets import TrialPreset
+from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
+from nnunet_ms.simulation.truth.progression import Row, progression_rows
 
 
 def truth_rows(preset: TrialPreset) -> list[Row]:

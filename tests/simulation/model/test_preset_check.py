@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.simulation.preset_check import check_preset
-from nnunet_ms.simulation.presets import Hazard
+from nnunet_ms.simulation.model.preset_check import check_preset
+from nnunet_ms.simulation.model.presets import Hazard
+from nnunet_ms.simulation.model.trial_presets import DEMO, PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
-from nnunet_ms.simulation.trial_presets import DEMO, PRESETS
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

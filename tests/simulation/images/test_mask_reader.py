@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunet_ms.simulation.reader import Reader, read_again
+from nnunet_ms.simulation.images.mask_reader import Reader, read_again
 
 SPACING = (1.0, 1.0, 3.0)
 EIGHTEEN = ndimage.generate_binary_structure(3, 2)

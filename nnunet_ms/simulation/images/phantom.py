@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nnunet_ms.simulation.anatomy import Anatomy, Bools, Floats, draw_anatomy, small_rotation
-from nnunet_ms.simulation.fates import draw_fates, draw_rims
-from nnunet_ms.simulation.lesion_shapes import (
+from nnunet_ms.simulation.images.anatomy import Anatomy, Bools, Floats, draw_anatomy, small_rotation
+from nnunet_ms.simulation.images.lesion_fates import draw_fates, draw_rims
+from nnunet_ms.simulation.images.lesion_shapes import (
     FAR,
     GROWTH_LOG_SD,
     NEVER,
@@ -29,10 +29,10 @@ from nnunet_ms.simulation.lesion_shapes import (
     smooth_noise,
     visit_map,
 )
-from nnunet_ms.simulation.phantom_course import Course
-from nnunet_ms.simulation.presets import CONTRASTS, SCANNER, SUSCEPTIBILITY, Contrast, GridSettings, Scanner
-from nnunet_ms.simulation.streams import Step, stream
-from nnunet_ms.simulation.susceptibility import susceptibility_map
+from nnunet_ms.simulation.images.susceptibility import susceptibility_map
+from nnunet_ms.simulation.model.course import Course
+from nnunet_ms.simulation.model.presets import CONTRASTS, SCANNER, SUSCEPTIBILITY, Contrast, GridSettings, Scanner
+from nnunet_ms.simulation.model.streams import Step, stream
 
 BLACK_HOLE_DEPTH = 0.12  # of the radius: the hole is a little smaller than its T2 lesion
 DIRT_MM = 6.0  # correlation length of patchy white matter

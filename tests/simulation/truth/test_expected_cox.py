@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from lifelines import CoxPHFitter, KaplanMeierFitter  # 0.30.3
 
-from nnunet_ms.simulation import cohort
-from nnunet_ms.simulation.expected_cox import expected_events, limit_of_kaplan_meier, limits_of_cox
-from nnunet_ms.simulation.trial_presets import DEMO, OLYMPUS
-from nnunet_ms.simulation.truth_population import observed_progression
+from nnunet_ms.simulation.model import cohort
+from nnunet_ms.simulation.model.trial_presets import DEMO, OLYMPUS
+from nnunet_ms.simulation.truth.expected_cox import expected_events, limit_of_kaplan_meier, limits_of_cox
+from nnunet_ms.simulation.truth.population import observed_progression
 
 N = 12_000
 

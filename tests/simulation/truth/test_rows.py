@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.simulation import cohort
-from nnunet_ms.simulation.expected_cox import expected_events, limit_of_cox
-from nnunet_ms.simulation.tables_reader import read_volumes
-from nnunet_ms.simulation.trial_presets import DEMO
-from nnunet_ms.simulation.truth import mean_percent_change, truth_rows
-from nnunet_ms.simulation.truth_population import observed_progression, outcomes
-from nnunet_ms.simulation.truth_progression import multivariable_covariates
+from nnunet_ms.simulation.model import cohort
+from nnunet_ms.simulation.model.table_reader import read_volumes
+from nnunet_ms.simulation.model.trial_presets import DEMO
+from nnunet_ms.simulation.truth.expected_cox import expected_events, limit_of_cox
+from nnunet_ms.simulation.truth.population import observed_progression, outcomes
+from nnunet_ms.simulation.truth.progression import multivariable_covariates
+from nnunet_ms.simulation.truth.rows import mean_percent_change, truth_rows
 
 N = 4000
 

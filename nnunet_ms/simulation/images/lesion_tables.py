@@ -15,11 +15,11 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.images.volumes import Grid
-from nnunet_ms.simulation.lesion_shapes import NEVER
-from nnunet_ms.simulation.phantom import Patient, VisitMasks, visit_masks
-from nnunet_ms.simulation.reader import Reader, read_again
-from nnunet_ms.simulation.streams import Step, stream
-from nnunet_ms.simulation.tables_reader import RATER
+from nnunet_ms.simulation.images.lesion_shapes import NEVER
+from nnunet_ms.simulation.images.mask_reader import Reader, read_again
+from nnunet_ms.simulation.images.phantom import Patient, VisitMasks, visit_masks
+from nnunet_ms.simulation.model.streams import Step, stream
+from nnunet_ms.simulation.model.table_reader import RATER
 
 Bools = npt.NDArray[np.bool_]
 Masks = dict[str, Bools]

@@ -1,0 +1,1 @@
+"""Phantom scans and masks of simulated patients."""

@@ -1,0 +1,1 @@
+"""What the estimators should find, computed from the model."""
