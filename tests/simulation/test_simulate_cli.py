@@ -77,9 +77,9 @@ def test_a_run_killed_at_several_moments_ends_with_the_same_bytes(tmp_path):
     assert cli.main([*arguments, str(tmp_path / "whole")]) == 0
     folder = tmp_path / "killed"
     program = f"from nnunet_ms.simulation.cli import main; main({[*arguments, str(folder)]!r})"
-    for files in (3, 17):
+    for count in (3, 17):
         run = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
-        while run.poll() is None and len(list(folder.glob("images/**/*.gz"))) < files:
+        while run.poll() is None and len(list(folder.glob("images/**/*.gz"))) < count:
             time.sleep(0.02)
         assert run.poll() is None, "the run ended before it could be killed"
         run.kill()
