@@ -11,13 +11,6 @@ from functools import cache, cached_property
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints.effect_agreement import (
-    draw_weights,
-    linear_effect,
-    log_hazard_ratio,
-    log_ratio_of_means,
-    paired_effect,
-)
 from nnunet_ms.simulation.model import cohort, table_reader
 from nnunet_ms.simulation.model.presets import Hazard, TrialPreset
 from nnunet_ms.simulation.truth.expected_cox import Expected, limits_of_cox, moments
@@ -33,6 +26,13 @@ from nnunet_ms.statistics.change_from_baseline import separation
 from nnunet_ms.statistics.count_model import count_model, exact_rate_ratio, rank_sum_p
 from nnunet_ms.statistics.cox import Cox, CoxModel, cox_univariable, fit_cox
 from nnunet_ms.statistics.mmrm import fit_mmrm
+from nnunet_ms.statistics.paired_effect import (
+    draw_weights,
+    linear_effect,
+    log_hazard_ratio,
+    log_ratio_of_means,
+    paired_effect,
+)
 from nnunet_ms.statistics.proportional_hazards import proportional_hazards_test
 from nnunet_ms.statistics.survival import kaplan_meier, logrank, mean_time_difference, restricted_mean, survival_at
 

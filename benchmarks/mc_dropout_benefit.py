@@ -18,12 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.evaluation.uncertainty import (
-    CaseUncertainty,
-    UncertainCase,
-    evaluate_case_uncertainty,
-)
+from nnunet_ms.analysis.evaluation.uncertainty import UncertainCase, evaluate_case_uncertainty
 from nnunet_ms.analysis.evaluation.uncertainty_curves import calibration_errors
+from nnunet_ms.analysis.evaluation.uncertainty_tables import CaseUncertainty
 from nnunet_ms.demo import FULL, Stage, run_stage, stages
 from nnunet_ms.images.volumes import read_mask, read_volume
 from nnunet_ms.statistics.bootstrap_interval import patient_interval

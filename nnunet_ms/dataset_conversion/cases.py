@@ -75,16 +75,6 @@ class DatasetInfo:
     description: str = ""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A source with one folder per patient: file name per sequence, and of the mask per target."""
-
-    info: DatasetInfo
-    images: dict[str, str]
-    masks: dict[str, str]
-    expected: str = field(default="one folder per patient")
-
-
 def label_names(target: str) -> dict[str, int]:
     """Labels of dataset.json for a target: one lesion class but for the joint T1 task and for signed change."""
     if target == JOINT_T1:
@@ -116,34 +106,3 @@ def choose(wanted: Iterable[str], known: Iterable[str], option: str, source: Pat
             f"found {strange or names}. Correct {option}."
         )
     return names
-
-
-def find_folder_cases(source: Path, layout: Layout, channels: Sequence[str], target: str) -> list[Case]:
-    """Find one case per patient folder; names only, nothing is read.
-
-    Raises
-    ------
-    ConversionError
-        If the source is no folder, holds no patient of this layout, or a channel or target is unknown.
-    """
-    choose(channels, layout.images, "--channels", source)
-    choose([target], layout.masks, "--target", source)
-    if not source.is_dir():
-        raise ConversionError(f"{source}: expected a folder ({layout.expected}), found none. Check the path.")
-    known = {*layout.images.values(), *layout.masks.values()}
-    folders = [f for f in sorted(source.iterdir()) if f.is_dir() and any((f / name).exists() for name in known)]
-    if not folders:
-        found = sorted(f.name for f in source.iterdir())[:5]
-        raise ConversionError(f"{source}: expected {layout.expected}, found {found}. Is this the right folder?")
-    return [_folder_case(folder, layout, channels, target) for folder in folders]
-
-
-def _folder_case(folder: Path, layout: Layout, channels: Sequence[str], target: str) -> Case:
-    images = {channel: folder / layout.images[channel] for channel in channels}
-    label = folder / layout.masks[target]
-    missing = [path.name for path in [*images.values(), label] if not path.exists()]
-    problem = ""
-    if missing:
-        found = sorted(f.name for f in folder.iterdir())
-        problem = f"{folder}: missing {missing}, found {found}. Get the file, or choose other --channels."
-    return Case(folder.name, "", None, images, Mask({target: label}), problem)

@@ -18,10 +18,11 @@ import SimpleITK
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import read_label
+from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
 from nnunet_ms.images.grids import Spacing, orientation_of, reoriented, respaced
 from nnunet_ms.images.itk import Matrix, resample, to_itk, voxels
-from nnunet_ms.images.registration import correct_bias, register
+from nnunet_ms.images.registration import register
 from nnunet_ms.images.volumes import Grid, Volume, read_volume, same_grid, write_volume
 from nnunet_ms.outputs import whole_file
 

@@ -12,12 +12,12 @@ import SimpleITK
 
 from nnunet_ms.errors import ImageError, one_line
 from nnunet_ms.images.itk import Matrix, to_matrix
+from nnunet_ms.images.resample import shrink_factors
 
 LEVELS_MM = (4.0, 2.0, 1.0)
 SAMPLES = 60_000  # per level: enough for 32 x 32 bins, little enough for seconds
 RIGID_STEP, AFFINE_STEP = 1.0, 0.1  # mm of the first step: affine starts from the rigid result
 FURTHEST_MM = 100.0  # that a registration may move the middle of the head
-N4_MM, N4_ITERATIONS = 4.0, (50, 50, 30)
 
 
 @dataclass(frozen=True)
@@ -72,35 +72,8 @@ def _as_affine(rigid: Any) -> SimpleITK.AffineTransform:
     return affine
 
 
-def correct_bias(image: SimpleITK.Image, mask: SimpleITK.Image | None) -> SimpleITK.Image:
-    """Divide a float32 image by its bias field [1]_, fitted on voxels of about 4 mm; Otsu's mask where none is given.
-
-    References
-    ----------
-    .. [1] Tustison et al., IEEE Trans Med Imaging 29:1310-1320, 2010. doi:10.1109/TMI.2010.2046908
-    """
-    inside = SimpleITK.OtsuThreshold(image, 0, 1) if mask is None else SimpleITK.Cast(mask != 0, SimpleITK.sitkUInt8)
-    if not SimpleITK.GetArrayViewFromImage(inside).any():
-        return image
-    factors = _factors(image, N4_MM)
-    corrector = SimpleITK.N4BiasFieldCorrectionImageFilter()
-    corrector.SetMaximumNumberOfIterations(list(N4_ITERATIONS))
-    try:
-        corrector.Execute(SimpleITK.Shrink(image, factors), SimpleITK.Shrink(inside, factors))
-        field = SimpleITK.Cast(corrector.GetLogBiasFieldAsImage(image), SimpleITK.sitkFloat32)
-    except RuntimeError as error:
-        raise ImageError(f"N4: cannot fit a bias field ({one_line(error)[-120:]}). Leave out --n4.") from error
-    return SimpleITK.Divide(image, SimpleITK.Exp(field))
-
-
-def _factors(image: SimpleITK.Image, edge_mm: float) -> list[int]:
-    """Shrink factors to voxels of about `edge_mm`, with at least 8 voxels left along each axis."""
-    sizes = zip(image.GetSpacing(), image.GetSize(), strict=True)
-    return [max(1, min(round(edge_mm / spacing), size // 8)) for spacing, size in sizes]
-
-
 def _coarse(image: SimpleITK.Image, edge_mm: float) -> SimpleITK.Image:
-    factors = _factors(image, edge_mm)
+    factors = shrink_factors(image, edge_mm)
     return image if max(factors) == 1 else SimpleITK.BinShrink(image, factors)
 
 

@@ -36,3 +36,9 @@ def _read_transform(path: Path) -> SimpleITK.Transform:
         raise ImageError(
             f"{path}: expected an ITK transform file, cannot read it ({one_line(error)[-120:]}). Copy it again."
         ) from error
+
+
+def shrink_factors(image: SimpleITK.Image, edge_mm: float) -> list[int]:
+    """Shrink factors to voxels of about `edge_mm`, with at least 8 voxels left along each axis."""
+    sizes = zip(image.GetSpacing(), image.GetSize(), strict=True)
+    return [max(1, min(round(edge_mm / spacing), size // 8)) for spacing, size in sizes]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.statistics.bootstrap_estimates import solve_each
+from nnunet_ms.statistics.linear_systems import solve_each
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -5,28 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-WORST_CONDITION = 1e12
+from nnunet_ms.statistics.linear_systems import Floats, solve_each
+
 NEWTON_STEPS = 25
 TOLERANCE = 1e-9
 INFINITE = 30.0
-
-
-def solve_each(matrices: Floats, vectors: Floats) -> Floats:
-    """Solve (d, k, k) times x = (d, k) for each; NaN where a matrix cannot be inverted."""
-    found = np.full(vectors.shape, np.nan)
-    finite = np.isfinite(matrices).all(axis=(1, 2)) & np.isfinite(vectors).all(axis=1)
-    good = finite.copy()
-    # scaled to ones on the diagonal, because a volume in ml and a flag differ by orders of magnitude
-    size = np.sqrt(np.abs(np.einsum("dii->di", matrices)))
-    good &= (size > 0).all(axis=1)
-    scale = np.where(good[:, None], size, 1.0)
-    scaled = matrices / scale[:, :, None] / scale[:, None, :]
-    good[good] = np.linalg.cond(scaled[good]) < WORST_CONDITION
-    if good.any():
-        right = (vectors[good] / scale[good])[:, :, None]
-        found[good] = np.linalg.solve(scaled[good], right)[:, :, 0] / scale[good]
-    return found
 
 
 def sums_effect(products: Floats, right: Floats, column: int) -> Callable[[Floats], Floats]:

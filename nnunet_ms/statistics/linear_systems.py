@@ -20,3 +20,23 @@ def inverse_or_nan(matrix: Floats) -> Floats:
         return np.asarray(np.linalg.inv(matrix))
     except np.linalg.LinAlgError:
         return np.full(matrix.shape, np.nan)
+
+
+WORST_CONDITION = 1e12
+
+
+def solve_each(matrices: Floats, vectors: Floats) -> Floats:
+    """Solve (d, k, k) times x = (d, k) for each; NaN where a matrix cannot be inverted."""
+    found = np.full(vectors.shape, np.nan)
+    finite = np.isfinite(matrices).all(axis=(1, 2)) & np.isfinite(vectors).all(axis=1)
+    good = finite.copy()
+    # scaled to ones on the diagonal, because a volume in ml and a flag differ by orders of magnitude
+    size = np.sqrt(np.abs(np.einsum("dii->di", matrices)))
+    good &= (size > 0).all(axis=1)
+    scale = np.where(good[:, None], size, 1.0)
+    scaled = matrices / scale[:, :, None] / scale[:, None, :]
+    good[good] = np.linalg.cond(scaled[good]) < WORST_CONDITION
+    if good.any():
+        right = (vectors[good] / scale[good])[:, :, None]
+        found[good] = np.linalg.solve(scaled[good], right)[:, :, 0] / scale[good]
+    return found

@@ -149,3 +149,11 @@ def _interval(wins: Floats, positives: Floats, negatives: Floats, replicates: in
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def roc_curve(scores: Scores) -> tuple[Floats, Floats]:
+    """Share of false candidates and of lesions with a score at or above each threshold, from (0, 0) to (1, 1)."""
+    thresholds = np.unique(np.concatenate([scores.positive, scores.negative]))[::-1]
+    x, y = np.sort(scores.negative), np.sort(scores.positive)
+    share = [1 - np.searchsorted(part, thresholds, side="left") / part.size for part in (x, y)]
+    return np.concatenate([[0.0], share[0]]), np.concatenate([[0.0], share[1]])

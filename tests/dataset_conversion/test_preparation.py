@@ -17,9 +17,10 @@ from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.preparation_options import spacing
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images import registration
+from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.grids import reoriented, respaced
 from nnunet_ms.images.itk import resample, to_itk, to_matrix, to_transform, voxels
-from nnunet_ms.images.registration import correct_bias, register
+from nnunet_ms.images.registration import register
 from nnunet_ms.images.volumes import Grid, read_mask, read_volume
 
 SHAPE, AFFINE = (48, 58, 32), np.diag([3.5, 3.5, 5.0, 1.0])

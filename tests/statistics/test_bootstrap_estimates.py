@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from nnunet_ms.statistics.bootstrap_estimates import mixed_model_effect, rate_effect, solve_each
+from nnunet_ms.statistics.bootstrap_estimates import mixed_model_effect, rate_effect
+from nnunet_ms.statistics.linear_systems import solve_each
 from nnunet_ms.statistics.mmrm import fit_mmrm
 from nnunet_ms.statistics.negative_binomial import fit_negative_binomial
 

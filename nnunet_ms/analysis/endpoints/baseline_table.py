@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.keys import contrast_text
 
 ENDPOINT, ANALYSIS = "baseline", "characteristics"
 NUMBERS = {"age_years": "years", "edss_baseline": "EDSS"}

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.keys import week_text
 
 ENDPOINT, ANALYSIS = "disposition", "patients"
 IN_TABLE, WITH_BASELINE, AT_VISIT, EXCLUDED = (

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import group_curve
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.statistics.cox import Cox, fit_cox
 from nnunet_ms.statistics.cox_firth import firth_cox
 from nnunet_ms.statistics.survival import (

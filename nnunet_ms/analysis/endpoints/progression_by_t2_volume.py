@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread, value_of
 from nnunet_ms.analysis.trial.composite_outcomes import derive_outcome
-from nnunet_ms.analysis.trial.data import TrialData, exclusion_table
+from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.exclusions import exclusion_table
+from nnunet_ms.analysis.trial.keys import week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.zero_volumes import positive_baselines, zero_note
 from nnunet_ms.errors import SettingsError
@@ -208,3 +210,8 @@ def _curve_rows(trial: TrialData, group: pd.DataFrame, base: Statistic) -> list[
             note,
         )
     return rows
+
+
+def is_shown(endpoints: pd.DataFrame, outcome: str) -> bool:
+    """Say whether the halves at the median TLV are reported (`SHOWN_BELOW`)."""
+    return value_of(endpoints, endpoint=outcome, analysis=KM, term=SHOWN, stat_name="shown") == 1

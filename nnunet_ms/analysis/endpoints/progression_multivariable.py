@@ -8,8 +8,9 @@ import pandas as pd
 
 from nnunet_ms.analysis.endpoints.progression_by_arm import cox_stats
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import POPULATION, ProgressionData
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
 from nnunet_ms.analysis.trial.data import EDSS_STRATUM, TrialData
+from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.statistics.cox import CoxModel, cox_univariable, fit_cox
 from nnunet_ms.statistics.proportional_hazards import proportional_hazards_test
 

@@ -8,8 +8,9 @@ import pandas as pd
 import scipy.stats
 
 from nnunet_ms.analysis.endpoints.progression_by_arm import POPULATION, cox_stats, usable
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.statistics.cox import fit_cox
 
 ANALYSIS = "subgroup"

@@ -34,16 +34,6 @@ def not_estimable(why: str) -> str:
     return f"{NOT_ESTIMABLE} ({why})"
 
 
-def week_text(week: float) -> str:
-    """Return a week as the `visit` column writes it: 96.0 -> "96", 24.5 -> "24.5"."""
-    return f"{week:g}"
-
-
-def contrast_text(arm: str, reference: str) -> str:
-    """Return the name of a difference between arms."""
-    return f"{arm} - {reference}"
-
-
 def spread(base: Statistic, values: Mapping[str, tuple[float, str]], note: str = "") -> list[Statistic]:
     """Return one row per entry of `values`, all with the keys of `base`.
 

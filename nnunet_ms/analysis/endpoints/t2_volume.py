@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread, week_text
-from nnunet_ms.analysis.trial.data import TrialData, exclusion_table
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
+from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.exclusions import exclusion_table
+from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.statistics.ancova import Ancova, ancova
 from nnunet_ms.statistics.change_from_baseline import mean_change, percent_change, separation
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, contrast_text, not_estimable, spread, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
 from nnunet_ms.analysis.endpoints.t2_volume import ENDPOINT, POPULATION
-from nnunet_ms.analysis.trial.data import TrialData, exclusion_table
+from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.exclusions import exclusion_table
+from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.zero_volumes import EXCLUDE, log_ratios, zero_note
 from nnunet_ms.statistics.ancova import ranked_ancova
 from nnunet_ms.statistics.mmrm import Mmrm, fit_mmrm

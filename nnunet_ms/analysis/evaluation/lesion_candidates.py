@@ -21,6 +21,7 @@ from nnunet_ms.analysis.evaluation.matching import Match, Overlap, Rule, lesion_
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.lesions.features import mean_of_map
 from nnunet_ms.lesions.labelling import Lesions, find_lesions
+from nnunet_ms.statistics.roc import Scores
 
 LESION, FALSE, CONFIRMED = "lesion", "false", "confirmed"
 OWN, COMMON, BOTH, NOT_COUNTED = "own", "common", "own and common", "none"
@@ -103,3 +104,21 @@ def _common_scores(match: Match, scores: Floats, common: Lesions) -> Floats:
     best = np.zeros(common.count)
     np.maximum.at(best, common.lesion_of_voxel[place], scores[match.prediction.lesion_of_voxel[inside]])
     return best
+
+
+SMALL_ML = 0.06
+
+
+SIZES = {"all": (0.0, float("inf")), "small": (0.0, SMALL_ML), "large": (SMALL_ML, float("inf"))}  # (above, up to]
+
+
+def scores_of(candidates: pd.DataFrame, rater: str, counted: str) -> Scores:
+    """Scores of one model on its own candidates (`OWN`) or on the common ones (`COMMON`), in the table's order."""
+    rows = candidates[(candidates["rater"] == rater) & candidates["counted"].isin([counted, BOTH])]
+    lesions, false = rows[rows["truth"] == LESION], rows[rows["truth"] == FALSE]
+    return Scores(
+        lesions["score"].to_numpy(float),
+        false["score"].to_numpy(float),
+        lesions["patient_id"].to_numpy(str),
+        false["patient_id"].to_numpy(str),
+    )

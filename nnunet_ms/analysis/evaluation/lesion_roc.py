@@ -27,14 +27,16 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.analysis.evaluation.case_masks import Extras, onto_grid, read_case
 from nnunet_ms.analysis.evaluation.lesion_candidates import (
-    BOTH,
     COMMON,
     CONFIRMED,
     FALSE,
     LESION,
     OWN,
+    SIZES,
     case_candidates,
+    scores_of,
 )
+from nnunet_ms.analysis.evaluation.lesion_roc_figure import roc_figure
 from nnunet_ms.analysis.evaluation.matching import Rule
 from nnunet_ms.analysis.evaluation.pairing import SUFFIX, CaseFiles, pair_masks
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
@@ -42,12 +44,11 @@ from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
+from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.statistics.bootstrap_interval import mean_interval
 from nnunet_ms.statistics.roc import Scores, auc, auc_interval, auc_se, delong_test, difference_interval
 from nnunet_ms.tables import REFERENCE, Column, Table
 
-SMALL_ML = 0.06
-SIZES = {"all": (0.0, float("inf")), "small": (0.0, SMALL_ML), "large": (SMALL_ML, float("inf"))}  # (above, up to]
 MASKS = "masks"
 PLACE = ("case_id", "patient_id", "visit", "week", "lesion_type")
 
@@ -87,9 +88,6 @@ def write_lesion_auc(
     threshold: float | None = None,
 ) -> LesionAuc:
     """Evaluate as `lesion_auc` does and write everything, complete or not at all; an earlier folder is replaced."""
-    from nnunet_ms.analysis.evaluation.lesion_roc_figure import roc_figure
-    from nnunet_ms.plotting.style import save_figure
-
     found = lesion_auc(predictions, probabilities, references, labels, cases, rule, workers, note, threshold)
     failures = pd.DataFrame([(one.case, one.reason) for one in found.failures], columns=["case_id", "reason"])
     with whole_folder(out, replace=True) as folder:
@@ -254,18 +252,6 @@ def _comparison(here: pd.DataFrame, first: str, second: str, base: dict[str, obj
     yield {**keys, "stat_name": "auc_difference", "stat": test.difference, "low": low, "high": high}
     for name in ("se", "z", "p"):
         yield {**keys, "stat_name": f"delong_{name}", "stat": getattr(test, name)}
-
-
-def scores_of(candidates: pd.DataFrame, rater: str, counted: str) -> Scores:
-    """Scores of one model on its own candidates (`OWN`) or on the common ones (`COMMON`), in the table's order."""
-    rows = candidates[(candidates["rater"] == rater) & candidates["counted"].isin([counted, BOTH])]
-    lesions, false = rows[rows["truth"] == LESION], rows[rows["truth"] == FALSE]
-    return Scores(
-        lesions["score"].to_numpy(float),
-        false["score"].to_numpy(float),
-        lesions["patient_id"].to_numpy(str),
-        false["patient_id"].to_numpy(str),
-    )
 
 
 def _numbers(scores: Scores) -> dict[str, object]:

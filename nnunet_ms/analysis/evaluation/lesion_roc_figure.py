@@ -1,25 +1,15 @@
 """ROC curves of lesions: a panel per lesion type and size, a line per model."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnunet_ms.analysis.evaluation.lesion_candidates import OWN
-from nnunet_ms.analysis.evaluation.lesion_roc import SIZES, SMALL_ML, scores_of
+from nnunet_ms.analysis.evaluation.lesion_candidates import OWN, SIZES, SMALL_ML, scores_of
 from nnunet_ms.analysis.evaluation.matching import Rule
 from nnunet_ms.plotting.style import COLOURS, LINES, style
-from nnunet_ms.statistics.roc import Floats, Scores, auc
+from nnunet_ms.statistics.roc import auc, roc_curve
 
 _TITLES = {"all": "all sizes", "small": f"up to {SMALL_ML:g} ml", "large": f"above {SMALL_ML:g} ml"}
-
-
-def roc_curve(scores: Scores) -> tuple[Floats, Floats]:
-    """Share of false candidates and of lesions with a score at or above each threshold, from (0, 0) to (1, 1)."""
-    thresholds = np.unique(np.concatenate([scores.positive, scores.negative]))[::-1]
-    x, y = np.sort(scores.negative), np.sort(scores.positive)
-    share = [1 - np.searchsorted(part, thresholds, side="left") / part.size for part in (x, y)]
-    return np.concatenate([[0.0], share[0]]), np.concatenate([[0.0], share[1]])
 
 
 def roc_figure(candidates: pd.DataFrame, rule: Rule, note: str = "") -> Figure:

@@ -37,59 +37,26 @@ from nnunet_ms import tables
 from nnunet_ms.analysis.evaluation.matching import Overlap, match_masks
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.uncertainty_curves import (
-    BINS,
-    SHARES,
     Bool,
     Float,
-    area_above,
     calibration_bins,
-    calibration_errors,
-    lesion_curves,
     ndsc_retention,
-    rank_correlation,
-    removal_curves,
+)
+from nnunet_ms.analysis.evaluation.uncertainty_figures import reliability_figure, retention_figure
+from nnunet_ms.analysis.evaluation.uncertainty_tables import (
+    CANDIDATE,
+    KINDS,
+    CaseUncertainty,
+    UncertaintyEvaluation,
+    tables_of,
 )
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.images.volumes import Volume, check_same_grid, read_mask, read_volume
 from nnunet_ms.outputs import whole_folder
-from nnunet_ms.parallel import Failure, Workers, map_cases
-from nnunet_ms.tables import Column, Table
+from nnunet_ms.parallel import Workers, map_cases
+from nnunet_ms.plotting.style import save_figure
 
-CANDIDATE = 0.01  # probability from which a voxel counts as candidate
-KINDS = ("probability", "deterministic")  # folders of probability maps: samples averaged, and without dropout
 SUFFIX = ".nii.gz"
-
-CALIBRATION = Table(
-    "calibration",
-    (
-        *(Column(name) for name in ("rater", "kind", "region")),
-        *(Column(name, "number") for name in ("bin_low", "bin_high")),
-        Column("voxels", "integer", minimum=0),
-        *(Column(name, "number", blank=True) for name in ("mean_probability", "lesion_share")),
-    ),
-    key=("rater", "kind", "region", "bin_low"),
-)
-RETENTION = Table(
-    "retention",
-    (
-        Column("rater"),
-        Column("curve"),
-        Column("order"),
-        Column("kept_share", "number"),
-        Column("value", "number", blank=True),
-    ),
-    key=("rater", "curve", "order", "kept_share"),
-)
-UNCERTAINTY = Table(
-    "uncertainty",
-    (
-        *(Column(name) for name in ("rater", "lesion_type", "rule", "kind", "region", "metric")),
-        Column("value", "number", blank=True),
-        Column("n", "integer", minimum=0),
-        Column("unit"),
-    ),
-    key=("rater", "kind", "region", "metric"),
-)
 
 
 @dataclass(frozen=True)
@@ -107,30 +74,6 @@ class UncertainCase:
         return self.folder / f"{self.case_id}{SUFFIX}"
 
 
-@dataclass(frozen=True)
-class CaseUncertainty:
-    """What one case adds: sums of calibration bins, nDSC curves by order, its lesions, its Dice and PSU."""
-
-    case_id: str
-    bins: dict[tuple[str, str], Float]
-    curves: dict[str, Float]
-    lesions: pd.DataFrame
-    touched: list[tuple[str, ...]]
-    dice: float
-
-
-@dataclass(frozen=True)
-class UncertaintyEvaluation:
-    """Tables of a cohort, and the cases that are not in them."""
-
-    calibration: pd.DataFrame
-    retention: pd.DataFrame
-    uncertainty: pd.DataFrame
-    lesions: pd.DataFrame
-    n_cases: int
-    failures: list[Failure]
-
-
 def write_uncertainty(
     folder: Path,
     references: Path,
@@ -146,12 +89,6 @@ def write_uncertainty(
     `out` gets calibration.csv, retention.csv, uncertainty.csv, failures.csv, and the figures reliability and retention;
     complete or not at all, an earlier one is replaced.
     """
-    from nnunet_ms.analysis.evaluation.uncertainty_figures import (  # it imports this module
-        reliability_figure,
-        retention_figure,
-    )
-    from nnunet_ms.plotting.style import save_figure
-
     evaluation = evaluate_uncertainty(folder, references, rule, rater, lesion_type, workers)
     failures = pd.DataFrame([(one.case, one.reason) for one in evaluation.failures], columns=["case_id", "reason"])
     with whole_folder(out, replace=True) as partial_folder:
@@ -205,7 +142,7 @@ def evaluate_uncertainty(
     if not done.results:
         listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in done.failures[:3])
         raise SettingsError(f"{folder}: none of {len(jobs)} cases with a reference could be evaluated. {listed}")
-    return _assemble(done.results, patients, done.failures, rule, rater, lesion_type)
+    return tables_of(done.results, patients, done.failures, rule, rater, lesion_type)
 
 
 def _name(case: UncertainCase) -> str:
@@ -324,115 +261,3 @@ def _best_overlap(overlap: Overlap, predicted: int) -> Float:
     best = np.zeros(predicted)
     np.maximum.at(best, overlap.column, overlap.shared / union)
     return best
-
-
-def _assemble(
-    cases: list[CaseUncertainty],
-    patients: pd.DataFrame,
-    failures: list[Failure],
-    rule: str,
-    rater: str,
-    lesion_type: str,
-) -> UncertaintyEvaluation:
-    lesions = pd.concat([case.lesions for case in cases], ignore_index=True)
-    touched = [keys for case in cases for keys in case.touched]
-    bins = {key: np.sum([case.bins[key] for case in cases if key in case.bins], axis=0) for key in cases[0].bins}
-    voxel = {order: np.mean([case.curves[order] for case in cases], axis=0) for order in cases[0].curves}
-    missed = sum(not keys for keys in touched)
-    curves = {"ndsc": voxel, "f1": lesion_curves(lesions, len(touched), missed)}
-    removal = removal_curves(lesions, touched)
-    numbers = [
-        *_calibration_numbers(bins),
-        *_retention_numbers(curves, len(cases), len(lesions)),
-        *_removal_numbers(removal, len(lesions), len(touched)),
-        *_correlation_numbers(lesions, cases, patients),
-    ]
-    names = {"rater": rater, "lesion_type": lesion_type, "rule": rule}
-    return UncertaintyEvaluation(
-        calibration=_calibration_table(bins).assign(rater=rater)[CALIBRATION.names],
-        retention=_retention_table({**curves, **{k: {"uncertainty": v} for k, v in removal.items()}}).assign(
-            rater=rater
-        )[RETENTION.names],
-        uncertainty=pd.DataFrame(numbers).assign(**names)[UNCERTAINTY.names],
-        lesions=lesions,
-        n_cases=len(cases),
-        failures=failures,
-    )
-
-
-def _number(
-    metric: str, value: float, n: int, unit: str, kind: str = KINDS[0], region: str = "all"
-) -> dict[str, object]:
-    return {"kind": kind, "region": region, "metric": metric, "value": value, "n": int(n), "unit": unit}
-
-
-def _calibration_numbers(bins: dict[tuple[str, str], Float]) -> list[dict[str, object]]:
-    return [
-        _number(metric, value, int(sums[:, 0].sum()), "voxels", kind, region)
-        for (kind, region), sums in bins.items()
-        for metric, value in calibration_errors(sums).items()
-    ]
-
-
-def _retention_numbers(curves: dict[str, dict[str, Float]], cases: int, lesions: int) -> list[dict[str, object]]:
-    n = {"ndsc": (cases, "cases"), "f1": (lesions, "lesions")}
-    rows = []
-    for curve, orders in curves.items():
-        rows += [_number(f"{curve}_raac_{order}", area_above(values), *n[curve]) for order, values in orders.items()]
-        rows.append(_number(curve, float(orders["uncertainty"][-1]), *n[curve]))
-    return rows
-
-
-def _removal_numbers(removal: dict[str, Float], lesions: int, references: int) -> list[dict[str, object]]:
-    n = {"lppv": (lesions, "lesions"), "ltpr": (references, "lesions")}
-    kept = {"": -1, "_without_least_certain_20_percent": int(np.flatnonzero(np.isclose(SHARES, 0.8))[0])}
-    return [
-        _number(f"{name}{what}", float(removal[name][at]), *n[name]) for name in removal for what, at in kept.items()
-    ]
-
-
-def _correlation_numbers(
-    lesions: pd.DataFrame, cases: list[CaseUncertainty], patients: pd.DataFrame
-) -> list[dict[str, object]]:
-    psu = patients.set_index("case_id")["psu"]
-    pairs = {
-        "spearman_lsu_false": (lesions["uncertainty"], ~lesions["true"].astype(bool), "lesions"),
-        "spearman_lsu_1_minus_iou": (lesions["uncertainty"], 1 - lesions["iou"], "lesions"),
-        "spearman_psu_1_minus_dice": (
-            [psu.get(case.case_id, np.nan) for case in cases],
-            [1 - case.dice for case in cases],
-            "cases",
-        ),
-    }
-    return [_number(name, *rank_correlation(first, second), unit) for name, (first, second, unit) in pairs.items()]
-
-
-def _calibration_table(bins: dict[tuple[str, str], Float]) -> pd.DataFrame:
-    edges = np.linspace(0, 1, BINS + 1)
-    frames = []
-    for (kind, region), sums in bins.items():
-        voxels = sums[:, 0]
-        share = np.divide(sums[:, 1:3], voxels[:, None], out=np.full((BINS, 2), np.nan), where=voxels[:, None] > 0)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "kind": kind,
-                    "region": region,
-                    "bin_low": edges[:-1],
-                    "bin_high": edges[1:],
-                    "voxels": voxels.astype(np.int64),
-                    "mean_probability": share[:, 0],
-                    "lesion_share": share[:, 1],
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
-
-
-def _retention_table(curves: dict[str, dict[str, Float]]) -> pd.DataFrame:
-    frames = [
-        pd.DataFrame({"curve": curve, "order": order, "kept_share": SHARES, "value": values})
-        for curve, orders in curves.items()
-        for order, values in orders.items()
-    ]
-    return pd.concat(frames, ignore_index=True)

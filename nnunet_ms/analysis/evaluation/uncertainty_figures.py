@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from nnunet_ms.analysis.evaluation.uncertainty import CANDIDATE, KINDS, UncertaintyEvaluation
+from nnunet_ms.analysis.evaluation.uncertainty_tables import CANDIDATE, KINDS, UncertaintyEvaluation
 from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, style
 
 _NAMES = {KINDS[0]: "mean of samples", KINDS[1]: "without dropout"}

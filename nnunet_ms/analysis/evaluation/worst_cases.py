@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment
 
-from nnunet_ms.analysis.evaluation.case_masks import read_case
+from nnunet_ms.analysis.evaluation.case_masks import onto_grid, read_case
 from nnunet_ms.analysis.evaluation.matching import match_masks
 from nnunet_ms.analysis.evaluation.pairing import SUFFIX, CaseFiles
 from nnunet_ms.analysis.evaluation.patient_rows import Settings
@@ -198,8 +198,6 @@ def image_of(case_id: str, folder: Path, reference: Volume) -> Volume:
     ImageError
         If there is neither, or it lies on another grid than the reference mask.
     """
-    from nnunet_ms.analysis.evaluation.case_masks import onto_grid
-
     names = (f"{case_id}_0000{SUFFIX}", f"{case_id}{SUFFIX}")
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, Layout, find_folder_cases
+from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.sources.patient_folders import Layout, find_folder_cases
 
 LAYOUT = Layout(
     DatasetInfo(

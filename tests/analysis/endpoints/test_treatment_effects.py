@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.analysis.endpoints.effect_agreement import draw_weights, linear_effect, log_hazard_ratio, paired_effect
 from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
 from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
 from nnunet_ms.analysis.run_trial import run_trial
@@ -14,6 +13,7 @@ from nnunet_ms.errors import SettingsError
 from nnunet_ms.statistics.ancova import ancova
 from nnunet_ms.statistics.cox import fit_cox
 from nnunet_ms.statistics.multiplicity import fixed_sequence, holm
+from nnunet_ms.statistics.paired_effect import draw_weights, linear_effect, log_hazard_ratio, paired_effect
 from tests.analysis.report.test_report import Page
 from tests.analysis.synthetic_trial import SETTINGS, all_lesion_types, patients, timed_assessments, visits, write_trial
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import lesion_counts
-from nnunet_ms.analysis.endpoints.statistic_rows import NOT_ESTIMABLE, contrast_text, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import NOT_ESTIMABLE
 from nnunet_ms.analysis.report.notes import COUNTS, WEIGHTS, convention_note, level
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, rater_table, truth_cell
 from nnunet_ms.analysis.report.wording import joined, number, over
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.published import PUBLISHED, PublishedCounts
 
 REDUCTION = lesion_counts.REDUCTION

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import baseline_table, disposition
-from nnunet_ms.analysis.endpoints.statistic_rows import contrast_text, week_text
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, TextTable, column_table
 from nnunet_ms.analysis.report.wording import number, over, term_text
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.tables import REFERENCE
 

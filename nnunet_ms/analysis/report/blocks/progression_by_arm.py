@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import progression_by_arm, progression_subgroups
-from nnunet_ms.analysis.endpoints.statistic_rows import contrast_text, select, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import select
 from nnunet_ms.analysis.report.notes import KM, TIES, convention_note, level, rule_note
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, TextTable, column_table, truth_cell
 from nnunet_ms.analysis.report.wording import minus, number, over, term_text
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.published import PUBLISHED
 

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import progression_by_t2_volume, progression_multivariable
-from nnunet_ms.analysis.endpoints.statistic_rows import select, week_text
+from nnunet_ms.analysis.endpoints.progression_by_t2_volume import is_shown
+from nnunet_ms.analysis.endpoints.statistic_rows import select
 from nnunet_ms.analysis.report.notes import KM, TIES, convention_note, level, rule_note
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, TextTable, rater_table, truth_cell
 from nnunet_ms.analysis.report.wording import number, over, term_text
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.keys import week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.published import PUBLISHED
 
@@ -55,16 +57,6 @@ def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str
             *([m for m in km.methods() if not m.startswith("Halves")] if shown else []),
         ],
     )  # fmt: skip
-
-
-def is_shown(endpoints: pd.DataFrame, outcome: str) -> bool:
-    """Say whether the halves at the median TLV are reported (`progression.SHOWN_BELOW`)."""
-    return (
-        Numbers(endpoints, endpoint=outcome, analysis=progression_by_t2_volume.KM).get(
-            "shown", term=progression_by_t2_volume.SHOWN
-        )
-        == 1
-    )
 
 
 def _shown_note(trial: TrialData, cox: Numbers, shown: bool) -> str:

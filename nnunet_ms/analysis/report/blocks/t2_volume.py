@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import t2_volume, t2_volume_models
-from nnunet_ms.analysis.endpoints.statistic_rows import contrast_text, select, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import select
 from nnunet_ms.analysis.report.notes import WEIGHTS, convention_note, level
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, TextTable, rater_table, truth_cell
 from nnunet_ms.analysis.report.wording import joined, minus, number, over, term_text
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.published import PUBLISHED
 
 

@@ -6,8 +6,8 @@ import pandas as pd
 
 from nnunet_ms.analysis.endpoints import effect_agreement
 from nnunet_ms.analysis.endpoints.lesion_counts import available
+from nnunet_ms.analysis.endpoints.progression_by_t2_volume import is_shown
 from nnunet_ms.analysis.endpoints.recipe import Results
-from nnunet_ms.analysis.report.blocks.progression_by_lesions import is_shown
 from nnunet_ms.analysis.report.figures import patient_figures, rater_figures, t2_volume_figures, treatment_figures
 from nnunet_ms.analysis.report.figures.drawing import Drawing
 from nnunet_ms.analysis.trial.data import TrialData

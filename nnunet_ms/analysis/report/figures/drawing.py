@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnunet_ms.analysis.endpoints.statistic_rows import value_of, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import value_of
+from nnunet_ms.analysis.trial.keys import week_text
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.plotting.style import style
 

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from nnunet_ms.analysis.endpoints import disposition, progression_by_arm, t2_volume
-from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
 from nnunet_ms.analysis.report.figures.drawing import SMALL, Drawing, new_figure, plain_text
 from nnunet_ms.analysis.report.wording import joined
+from nnunet_ms.analysis.trial.keys import week_text
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS
 

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from nnunet_ms.analysis.endpoints import lesion_counts, progression_by_t2_volume, rater_concordance, t2_volume
-from nnunet_ms.analysis.endpoints.statistic_rows import contrast_text, select, value_of, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
 from nnunet_ms.analysis.report.figures.drawing import GREY, SMALL, Drawing, new_figure, plain_text
+from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.plotting.concordance import Labels, concordance_figure
 from nnunet_ms.plotting.style import COLOURS, MARKERS

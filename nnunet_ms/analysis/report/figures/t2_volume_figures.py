@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from nnunet_ms.analysis.endpoints import progression_by_t2_volume, t2_volume
-from nnunet_ms.analysis.endpoints.statistic_rows import contrast_text, select, value_of, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
 from nnunet_ms.analysis.report.figures.drawing import (
     GREY,
     PANEL_INCHES,
@@ -26,6 +26,7 @@ from nnunet_ms.analysis.report.figures.drawing import (
     under_axis,
 )
 from nnunet_ms.analysis.report.wording import joined, minus, number, p_text
+from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS
 

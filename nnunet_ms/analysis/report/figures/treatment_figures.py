@@ -15,7 +15,7 @@ from nnunet_ms.analysis.endpoints import (
     progression_multivariable,
     progression_subgroups,
 )
-from nnunet_ms.analysis.endpoints.statistic_rows import contrast_text, select, value_of, week_text
+from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
 from nnunet_ms.analysis.report.effect_names import effect_text
 from nnunet_ms.analysis.report.figures.drawing import (
     GREY,
@@ -29,6 +29,7 @@ from nnunet_ms.analysis.report.figures.drawing import (
     under_axis,
 )
 from nnunet_ms.analysis.report.wording import interval, over, p_text, term_text
+from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS

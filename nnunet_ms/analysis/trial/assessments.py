@@ -1,0 +1,107 @@
+"""Assessments and relapses of a trial, in weeks since randomisation."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.analysis.trial.adam_tables import adam_assessments
+from nnunet_ms.analysis.trial.exclusions import (
+    check_rows,
+    exclusion,
+    exclusion_table,
+)
+from nnunet_ms.analysis.trial.outcomes import OUTCOMES, TIMED_COLUMN, measures_of
+from nnunet_ms.analysis.trial.settings import TrialSettings
+from nnunet_ms.errors import TableError
+from nnunet_ms.tables import ASSESSMENTS, Table, read_table
+
+DAYS_PER_WEEK = 7
+
+
+COLUMN_OF_MEASURE = {"edss": "edss", **{measure: columns[0] for measure, columns in TIMED_COLUMN.items()}}
+
+
+def read_assessments(settings: TrialSettings, patients: pd.DataFrame) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+    """Return assessments of the patients, from tables or ADaM, and who is left out; None where there are none."""
+    path, adam = settings.tables.assessments, settings.adam
+    if adam is None or path is None:
+        return read_weekly(path, ASSESSMENTS, patients, "assessments", settings.outcomes)
+    frame, left_out = adam_assessments(path, patients, adam, settings.tables.patients)
+    _check_assessments(frame, path, settings.outcomes if settings.outcome_source == "derive" else ())
+    arm_of = patients.set_index("patient_id")["arm"].to_dict()
+    rows = left_out.drop_duplicates().to_dict("records")
+    return frame, exclusion_table(
+        exclusion(row["patient_id"], arm_of, "assessments", row["week"], row["reason"]) for row in rows
+    )
+
+
+def read_weekly(
+    path: Path | None, table: Table, patients: pd.DataFrame, name: str, outcomes: tuple[str, ...] = ()
+) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+    """Read assessments or relapses with `week` filled; rows of unknown patients are listed and left out."""
+    if path is None:
+        return None, exclusion_table([])
+    frame = read_table(path, table)
+    known = frame["patient_id"].isin(patients["patient_id"])
+    strangers = sorted(frame.loc[~known, "patient_id"].unique())
+    frame = _with_week(frame[known], patients, path)
+    if name == "assessments":
+        _check_assessments(frame, path, outcomes)
+    listed = [exclusion(p, {}, name, None, f"has {name}, but is not in the patient table") for p in strangers]
+    return frame, exclusion_table(listed)
+
+
+def _with_week(frame: pd.DataFrame, patients: pd.DataFrame, path: Path) -> pd.DataFrame:
+    if "week" not in frame:
+        frame = frame.assign(week=_weeks_from_dates(frame, patients, path))
+    check_rows(frame, frame["week"].isna(), path, "week", "a week after randomisation", "Fill it in.")
+    return frame
+
+
+def _weeks_from_dates(frame: pd.DataFrame, patients: pd.DataFrame, path: Path) -> pd.Series:
+    if "date" not in frame or "randomisation_date" not in patients:
+        raise TableError(
+            f"{path}: expected a column week, or date beside randomisation_date in the patient table; found "
+            f"{list(frame.columns)}. Add one of them."
+        )
+    day0 = frame["patient_id"].map(patients.set_index("patient_id")["randomisation_date"])
+    dates = [pd.to_datetime(values, format="ISO8601", errors="coerce") for values in (frame["date"], day0)]
+    for values, name in zip(dates, ("date", "randomisation_date of the patient"), strict=True):
+        if values.isna().any():
+            row = int(np.flatnonzero(values.isna())[0])
+            raise TableError(
+                f"{path}: row {frame.index[row] + 1}: expected {name} as 2021-12-31, found nothing readable "
+                f"({int(values.isna().sum())} such rows). Correct the table."
+            )
+    return (dates[0] - dates[1]).dt.days / DAYS_PER_WEEK
+
+
+def _check_assessments(frame: pd.DataFrame, path: Path, outcomes: tuple[str, ...]) -> None:
+    for outcome in outcomes:
+        for column in (COLUMN_OF_MEASURE[measure] for measure in measures_of(OUTCOMES[outcome])):
+            if column not in frame:
+                found = list(frame.columns)
+                raise TableError(f"{path}: outcome {outcome} needs column {column}, found {found}. Add it.")
+    check_rows(frame, frame["week"] < 0, path, "week", "a week >= 0 (0: randomisation)", "Correct or remove the row.")
+    check_edss(frame["edss"], path, "edss")
+    again = frame.duplicated(["patient_id", "week"])
+    if again.any():
+        row = frame[again].iloc[0]
+        raise TableError(
+            f"{path}: row {frame.index[again][0] + 1}: patient {row['patient_id']}, week {row['week']:g} stands "
+            "twice; expected one assessment each. Remove one of them."
+        )
+
+
+def check_edss(values: pd.Series, path: Path, column: str) -> None:
+    """Raise TableError for an EDSS that the scale does not have.
+
+    It has half steps from 0 to 10; anything else is a typing error that a threshold would hide.
+    """
+    bad = values[values.notna() & ((values > 10) | (values * 2 % 1 != 0))]
+    if len(bad):
+        raise TableError(
+            f"{path}: row {bad.index[0] + 1}, column {column}: expected EDSS 0 to 10 in half steps, found "
+            f"{bad.iloc[0]:g} ({len(bad)} such rows). Correct the table."
+        )

@@ -1,0 +1,166 @@
+"""Lesion volumes and counts of a trial's visits, the same visits for every rater."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.analysis.trial.exclusions import (
+    check_rows,
+    exclusion,
+    exclusion_table,
+)
+from nnunet_ms.analysis.trial.keys import week_text
+from nnunet_ms.analysis.trial.settings import TrialSettings
+from nnunet_ms.analysis.trial.visit_windows import to_planned_weeks
+from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.tables import REFERENCE, VISITS, read_table
+
+COUNT_COLUMNS = ["patient_id", "arm", "rater", "lesion_type", "week", "lesion_count", "new_lesion_count", "volume_ml"]
+
+
+def read_visits(settings: TrialSettings, without: set[str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return volumes of the lesion type, all lesion types with counts, and the listing of visit windows.
+
+    Patients `without` (outside the population) are left out; they are listed with the population.
+    """
+    frames = [_read_visit_file(path, settings) for path in settings.tables.visits]
+    rows = _chosen_raters(pd.concat(frames, ignore_index=True), settings)
+    rows = rows[~rows["patient_id"].isin(without)]
+    planned, listing = to_planned_weeks(rows, settings.windows, (settings.baseline_week, *settings.weeks))
+    if planned.empty:
+        raise TableError(
+            f"{settings.tables.visits[0]}: no scan of a patient analysed lies in a visit window; found weeks "
+            f"{sorted(rows['week'].dropna().unique())[:12]}. Correct [visits] windows."
+        )
+    columns = ["patient_id", "week", "rater", "volume_ml"]
+    of_type = planned[planned["lesion_type"] == settings.lesion_type]
+    # two evaluations of one trial repeat the reference: the same row in two files is one row
+    visits = of_type[columns].drop_duplicates(ignore_index=True)
+    again = visits[visits.duplicated(["patient_id", "week", "rater"])]
+    if len(again):
+        row = again.iloc[0]
+        raise TableError(
+            f"{', '.join(str(p) for p in settings.tables.visits)}: patient {row['patient_id']}, week "
+            f"{row['week']:g}, rater {row['rater']} has different volumes in two files; expected one. Remove one."
+        )
+    return visits, planned, listing
+
+
+def _chosen_raters(rows: pd.DataFrame, settings: TrialSettings) -> pd.DataFrame:
+    found = sorted(rows["rater"].unique())
+    for rater in settings.raters:
+        if rater not in found:
+            raise SettingsError(
+                f"{settings.path}: [lesions] raters: expected some of {found} (in "
+                f"{', '.join(path.name for path in settings.tables.visits)}), found {rater!r}. Correct the settings."
+            )
+    return rows[rows["rater"].isin(settings.raters or found)]
+
+
+def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
+    frame = read_table(path, VISITS)
+    chosen = frame[frame["lesion_type"] == settings.lesion_type]
+    if chosen.empty:
+        found = sorted(frame["lesion_type"].unique())
+        raise TableError(
+            f"{path}: no row with lesion_type {settings.lesion_type!r} ([lesions] type of {settings.path.name}); "
+            f"found {found}. Correct one of them."
+        )
+    check_rows(frame, frame["week"].isna(), path, "week", "a week after randomisation", "Fill it in.")
+    earliest = min([0.0, settings.baseline_week, *(window.low for window in settings.windows)])
+    expected = f"a week >= {earliest:g} (0: randomisation; baseline_week or its window is the earliest)"
+    check_rows(frame, frame["week"] < earliest, path, "week", expected, "Correct the week, or [visits] baseline_week.")
+    again = frame.duplicated(["patient_id", "week", "rater", "lesion_type"])
+    if again.any():
+        row = frame[again].iloc[0]
+        raise TableError(
+            f"{path}: row {frame.index[again][0] + 1}: patient {row['patient_id']}, week {row['week']:g}, rater "
+            f"{row['rater']}, {row['lesion_type']} stands twice; expected one visit each. Remove one of them."
+        )
+    return frame
+
+
+def raters_in(visits: pd.DataFrame) -> tuple[str, ...]:
+    """Return the raters of a table, the reference first."""
+    found = sorted(visits["rater"].unique(), key=lambda rater: (rater != REFERENCE, rater))
+    return tuple(found)
+
+
+def common_volumes(
+    visits: pd.DataFrame, patients: pd.DataFrame, raters: tuple[str, ...], settings: TrialSettings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return volumes at (patient, week) that every rater read, of patients with a baseline; and who is left out."""
+    arm_of = patients.set_index("patient_id")["arm"].to_dict()
+    weeks = (settings.baseline_week, *settings.weeks)
+    wide = visits.pivot_table(index=["patient_id", "week"], columns="rater", values="volume_ml", aggfunc="first")
+    wide = wide.reindex(columns=list(raters)).reset_index()
+    excluded: list[dict[str, object]] = []
+    with_baseline = _patients_with_baseline(wide, raters, settings.baseline_week)
+    for row in wide.to_dict("records"):
+        reason = _visit_problem(row, raters, arm_of, weeks, with_baseline)
+        if reason:
+            excluded.append(exclusion(row["patient_id"], arm_of, "T2 volume", row["week"], reason))
+    without = sorted(set(arm_of) - set(wide["patient_id"]))
+    excluded += [exclusion(p, arm_of, "T2 volume", None, "in the patient table, but has no mask") for p in without]
+    dropped = {(row["patient_id"], row["week"]) for row in excluded}
+    keep = [(p, week_text(w)) not in dropped for p, w in zip(wide["patient_id"], wide["week"], strict=True)]
+    long = wide[np.array(keep, dtype=bool)].melt(["patient_id", "week"], list(raters), "rater", "volume_ml")
+    if long.empty:
+        raise TableError(_nothing_left(settings, exclusion_table(excluded)))
+    long = long.assign(arm=long["patient_id"].map(arm_of)).sort_values(["rater", "patient_id", "week"])
+    volumes = long[["patient_id", "arm", "rater", "week", "volume_ml"]].reset_index(drop=True)
+    return volumes, exclusion_table(excluded)
+
+
+def common_counts(
+    planned: pd.DataFrame, settings: TrialSettings, patients: pd.DataFrame, raters: tuple[str, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return lesion counts of every type at (patient, week) that every rater read, and the visits left out."""
+    visits = planned.reindex(columns=["patient_id", *COUNT_COLUMNS[2:]])
+    visits = visits.drop_duplicates(["patient_id", "rater", "lesion_type", "week"])
+    arm_of = patients.set_index("patient_id")["arm"].to_dict()
+    weeks = (settings.baseline_week, *settings.weeks)
+    visits = visits[visits["patient_id"].isin(arm_of) & visits["week"].isin(weeks) & visits["rater"].isin(raters)]
+    there = visits.groupby(["patient_id", "lesion_type", "week"])["rater"].transform("nunique")
+    excluded = [
+        exclusion(row["patient_id"], arm_of, f"counts of {row['lesion_type']}", row["week"], "not read by every rater")
+        for row in visits[there < len(raters)].drop_duplicates(["patient_id", "lesion_type", "week"]).to_dict("records")
+        if row["lesion_type"] != settings.lesion_type  # those are listed with the volumes
+    ]
+    kept = visits[there == len(raters)].assign(arm=lambda frame: frame["patient_id"].map(arm_of))
+    for name in COUNT_COLUMNS[5:]:
+        kept[name] = kept[name].astype(float)
+    return kept[COUNT_COLUMNS].reset_index(drop=True), exclusion_table(excluded)
+
+
+def _nothing_left(settings: TrialSettings, excluded: pd.DataFrame) -> str:
+    reasons = excluded["reason"].value_counts().to_dict()
+    return (
+        f"{settings.tables.visits[0]}: no patient of {settings.tables.patients} has a baseline mask of every rater at "
+        f"week {settings.baseline_week:g}; found {reasons}. Check patient_id and week in both tables."
+    )
+
+
+def _patients_with_baseline(wide: pd.DataFrame, raters: tuple[str, ...], baseline_week: float) -> set[str]:
+    complete = wide[list(raters)].notna().all(axis=1) & (wide["week"] == baseline_week)
+    return set(wide.loc[complete, "patient_id"])
+
+
+def _visit_problem(
+    row: dict[str, object],
+    raters: tuple[str, ...],
+    arm_of: dict[str, str],
+    weeks: tuple[float, ...],
+    with_baseline: set[str],
+) -> str:
+    missing = [rater for rater in raters if pd.isna(row[rater])]
+    if row["patient_id"] not in arm_of:
+        return "has masks, but is not in the patient table"
+    if row["week"] not in weeks:
+        return "week is not in the settings"
+    if missing:
+        return f"no mask of {', '.join(missing)} at this week"
+    if row["patient_id"] not in with_baseline:
+        return "no baseline mask of every rater"
+    return ""

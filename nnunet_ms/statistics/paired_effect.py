@@ -1,0 +1,99 @@
+"""Do two raters see the same treatment effect? Its difference over resampled patients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nnunet_ms.statistics.bootstrap_cox import cox_draws
+from nnunet_ms.statistics.bootstrap_estimates import sums_effect
+from nnunet_ms.statistics.cox import maximise, risk_sets
+
+Floats = npt.NDArray[np.float64]
+
+
+FEWEST_DRAWS = 0.9  # share of draws that must give an estimate
+
+
+@dataclass(frozen=True)
+class PairedEffect:
+    """The same effect from two raters, `difference` = rater - reference, with the bootstrap's interval."""
+
+    reference: float
+    rater: float
+    difference: float
+    low: float
+    high: float
+    se: float
+    draws: int
+    problem: str = ""
+
+
+def draw_weights(arm: npt.ArrayLike, draws: int, seed: int) -> Floats:
+    """Return (draws, n): how often each patient is drawn; the number per arm stays as it is."""
+    arms = np.asarray(arm)
+    rng = np.random.default_rng(seed)
+    weights = np.zeros((draws, len(arms)))
+    for name in np.unique(arms):
+        index = np.flatnonzero(arms == name)
+        weights[:, index] = rng.multinomial(len(index), np.full(len(index), 1 / len(index)), draws)
+    return weights
+
+
+def paired_effect(
+    reference: Callable[[Floats], Floats], rater: Callable[[Floats], Floats], weights: Floats, confidence: float = 0.95
+) -> PairedEffect:
+    """Compare two effects on the same draws.
+
+    Parameters
+    ----------
+    reference, rater : callable
+        (draws, n) weights -> (draws,) effects; NaN where a draw gives none.
+    weights : (draws, n) array
+        From `draw_weights`.
+    confidence : float, optional
+        Level of the percentile interval.
+    """
+    once = np.ones((1, weights.shape[1]))
+    a, b = float(reference(once)[0]), float(rater(once)[0])
+    if not np.isfinite([a, b]).all():
+        return PairedEffect(a, b, *(float("nan"),) * 4, 0, "the effect itself cannot be estimated")
+    gaps = rater(weights) - reference(weights)
+    gaps = gaps[np.isfinite(gaps)]
+    if len(gaps) < FEWEST_DRAWS * len(weights) or len(gaps) < 2:
+        why = f"only {len(gaps)} of {len(weights)} draws can be estimated"
+        return PairedEffect(a, b, b - a, *(float("nan"),) * 3, len(gaps), why)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(gaps, [tail, 1 - tail])
+    return PairedEffect(a, b, b - a, float(low), float(high), float(gaps.std(ddof=1)), len(gaps))
+
+
+def linear_effect(y: Floats, X: Floats, column: int) -> Callable[[Floats], Floats]:
+    """Return the effect of least squares: all draws at once, from weighted cross-products."""
+    return sums_effect(X[:, :, None] * X[:, None, :], X * y[:, None], column)
+
+
+def log_ratio_of_means(
+    count: Floats, exposure: Floats, active: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]
+) -> Callable[[Floats], Floats]:
+    """Return log(rate in `active` / rate in `reference`); NaN where one of them has no lesion."""
+
+    def effect(weights: Floats) -> Floats:
+        if not active.any() or not reference.any():
+            return np.full(len(weights), np.nan)
+        rates = [(weights[:, g] @ count[g]) / (weights[:, g] @ exposure[g]) for g in (active, reference)]
+        positive = (rates[0] > 0) & (rates[1] > 0)
+        return np.where(positive, np.log(np.where(positive, rates[0], 1.0) / np.where(positive, rates[1], 1.0)), np.nan)
+
+    return effect
+
+
+def log_hazard_ratio(
+    weeks: Floats, event: npt.NDArray[np.bool_], X: Floats, column: int, ties: str
+) -> Callable[[Floats], Floats]:
+    """Return a Cox coefficient; each draw starts from the whole sample's."""
+    start, _, _, converged = maximise(risk_sets(weeks, event, X), ties)
+    if not converged:
+        return lambda weights: np.full(len(weights), np.nan)
+    return lambda weights: cox_draws(weeks, event, X, ties, weights, start)[:, column]
