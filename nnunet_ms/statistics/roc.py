@@ -89,7 +89,7 @@ def delong_test(first: Scores, second: Scores) -> AucDifference:
 
 
 def auc_interval(scores: Scores, replicates: int = REPLICATES, seed: int = 0) -> tuple[float, float]:
-    """Percentile interval of the AUC over resampled patients; NaN as `bootstrap.patient_interval`."""
+    """Percentile interval of the AUC over resampled patients; NaN as `bootstrap_interval.patient_interval`."""
     wins = _wins_by_patient(scores)
     return _interval(wins[0], wins[1], wins[2], replicates, seed)
 

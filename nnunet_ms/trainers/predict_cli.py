@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nnunet_ms.trainers.prediction.settings import PredictSettings
 
 PROGRAM = "nnunet-ms-predict"
-# dropout.SITES and predict_export.MAPS, spelled out because --help must not import torch; a test compares them
+# dropout.SITES and export.MAPS, spelled out because --help must not import torch; a test compares them
 SITES = ("head", "last", "decoder2", "decoder", "bottleneck", "all")
 MAPS = (
     *("entropy", "expected_entropy", "mutual_information", "epkl", "rmi", "variance", "negated_confidence"),

@@ -30,7 +30,7 @@ POPULATION = "all patients with the outcome derived"
 
 
 def usable(audit: pd.DataFrame) -> pd.DataFrame:
-    """Return the patients whose outcome could be derived (`disability.derive_progression`)."""
+    """Return the patients whose outcome could be derived (`outcomes.derive_progression`)."""
     return audit[audit["time_weeks"].notna()].reset_index(drop=True)
 
 
@@ -71,7 +71,7 @@ def hazard_ratio(
 
 
 def treatment_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) -> Iterator[Statistic]:
-    """Yield the rows of one outcome by arm; `audit` from `composite.derive_outcome`."""
+    """Yield the rows of one outcome by arm; `audit` from `composite_outcomes.derive_outcome`."""
     table = usable(audit)
     base = Statistic(outcome, KM, population=POPULATION)
     yield from _curve_rows(trial, table, base)

@@ -27,7 +27,7 @@ SHOWN, SHOWN_BELOW = "shown", 0.1  # the paper draws the halves only where the u
 class ProgressionData:
     """One outcome beside baseline volumes.
 
-    `audit`: every patient of the trial (`disability.derive_progression`). `table`: those analysed, with
+    `audit`: every patient of the trial (`outcomes.derive_progression`). `table`: those analysed, with
     `tlv_<rater>` (ml, > 0) per rater, here by position in `raters`. `exclusions`: the others, with reasons.
     """
 
@@ -77,7 +77,7 @@ def baselines_with_log(trial: TrialData, analysis: str) -> tuple[pd.DataFrame, l
     volumes : pandas.DataFrame
         Indexed by patient_id, one column per rater, ml.
     exclusions : list of dict
-        Rows for `trial_data.exclusion_table`.
+        Rows for `exclusions.exclusion_table`.
 
     Raises
     ------

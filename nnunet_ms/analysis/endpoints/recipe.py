@@ -61,7 +61,7 @@ def compute_endpoints(trial: TrialData) -> Results:
     Parameters
     ----------
     trial : TrialData
-        Checked tables, from `trial_data.read_trial`.
+        Checked tables, from `data.read_trial`.
 
     Returns
     -------

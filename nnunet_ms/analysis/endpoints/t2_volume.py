@@ -19,7 +19,7 @@ NAN = float("nan")
 
 
 def changes(trial: TrialData) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return percent changes (as `volume_change.percent_change`) and the patients without one.
+    """Return percent changes (as `change_from_baseline.percent_change`) and the patients without one.
 
     A baseline of 0 ml in one rater excludes the patient for all raters: a percent change of it does not exist, and
     raters are compared on the same patients.

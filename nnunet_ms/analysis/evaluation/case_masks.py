@@ -17,7 +17,7 @@ from nnunet_ms.tables import REFERENCE
 class Extras:
     """Folders of `<case_id>.nii.gz` beside the masks, all optional.
 
-    `maps`: column of lesions.csv -> folder; `regions`: one of `lesion_features.REGIONS` -> folder; `brain`: masks.
+    `maps`: column of lesions.csv -> folder; `regions`: one of `features.REGIONS` -> folder; `brain`: masks.
     """
 
     maps: Mapping[str, Path] = field(default_factory=dict)

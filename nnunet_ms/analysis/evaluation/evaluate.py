@@ -17,16 +17,16 @@ Written, besides figures (SVG and PNG) of detection by size per rule and of the 
                           `high`); for `r_vol`, `r_count` and `isbi15_raw` the mean is the cohort's value. `subset`
                           says of which cases: under `msseg2016` and `msseg2_2021` those with and those without a
                           reference lesion are never pooled
-`concordance.csv`         `volume_concordance.CONCORDANCE`, every rule
-`size_bins.csv`           `agreement.SIZE_BINS`, every rule
-`comparison.csv`          `comparison.COMPARISON`, with several models only
-`ranking.csv`             `comparison.RANKING`, with several models only
+`concordance.csv`         `concordance_table.CONCORDANCE`, every rule
+`size_bins.csv`           `cohort_metrics.SIZE_BINS`, every rule
+`comparison.csv`          `model_comparison.COMPARISON`, with several models only
+`ranking.csv`             `model_comparison.RANKING`, with several models only
 `qc.html`, `qc/`          pictures of the worst cases, on request
 `failures.csv`            `FAILURES`: cases that are in none of the above, and why
 ========================  =================================================================================
 
 `lesion_count` and `volume_ml` are of the lesions that pass the first rule's size filter, so the rows of `visits.csv`
-are sums of `lesions.csv`. The change between visits has its own rule and size filter (`lesion_change.ChangeRule`).
+are sums of `lesions.csv`. The change between visits has its own rule and size filter (`change.ChangeRule`).
 With several models a reference lesion's `found`, `overlap_voxels`, `lesion_dice` and `distance_mm` are those of the
 first model, and `found_by_<model>` says it of every model.
 """

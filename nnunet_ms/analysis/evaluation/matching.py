@@ -90,7 +90,7 @@ class Rule:
         `Overlap` seen from the lesions in question -> (L,) bool, which of them are found. It is called once per
         mask, so an asymmetric rule sees its lesions as rows both times.
     metrics : tuple of str
-        Names from `case_metrics.CASE_METRICS` and `agreement.COHORT_METRICS`, in the order of the printed table.
+        Names from `case_metrics.CASE_METRICS` and `cohort_metrics.COHORT_METRICS`, in the order of the printed table.
     size_bins : tuple of int
         First size of each bin in voxels; a bin ends where the next begins, the last is open.
     filters_voxels : bool
@@ -139,7 +139,7 @@ def match_masks(reference: Volume, prediction: Volume, rule: Rule) -> Match:
     Parameters
     ----------
     reference, prediction : Volume
-        Masks (X, Y, Z) on one grid (see `images.check_same_grid`).
+        Masks (X, Y, Z) on one grid (see `volumes.check_same_grid`).
     rule : Rule
         See `rules.RULES`.
 
@@ -160,7 +160,7 @@ def match_by_rules(
     Parameters
     ----------
     reference, prediction : Volume
-        Masks (X, Y, Z) on one grid (see `images.check_same_grid`).
+        Masks (X, Y, Z) on one grid (see `volumes.check_same_grid`).
     rules : sequence of Rule
         In any order.
     brain_voxels : int, optional

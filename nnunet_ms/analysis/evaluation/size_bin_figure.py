@@ -18,7 +18,7 @@ def size_bin_figure(sizes: pd.DataFrame, rule: Rule) -> Figure:
     Parameters
     ----------
     sizes : pandas.DataFrame
-        Rows of `agreement.SIZE_BINS` of one rater, lesion type and rule; the row of all sizes is drawn as a line.
+        Rows of `cohort_metrics.SIZE_BINS` of one rater, lesion type and rule; the row of all sizes is drawn as a line.
     rule : Rule
         For the description in the title.
 

@@ -57,7 +57,7 @@ def render_page(
     figures : mapping
         By the stems that blocks name.
     exclusions : pandas.DataFrame
-        `trial_data.EXCLUSION_COLUMNS`.
+        `exclusions.EXCLUSION_COLUMNS`.
     provenance : mapping
         Shown in the footer; must not hold the time, so that two runs give the same page.
     """

@@ -85,7 +85,7 @@ def adam_assessments(
 
 
 def adam_times(path: Path, patients: pd.DataFrame, outcome: str, settings: AdamSettings) -> pd.DataFrame:
-    """Return one outcome of ADTTE as `disability.derive_progression` returns a derived one.
+    """Return one outcome of ADTTE as `outcomes.derive_progression` returns a derived one.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def adam_times(path: Path, patients: pd.DataFrame, outcome: str, settings: AdamS
     patients : pandas.DataFrame
         From `adam_patients`.
     outcome : str
-        Name in `disability.OUTCOMES`; its PARAMCD is in the settings.
+        Name in `outcomes.OUTCOMES`; its PARAMCD is in the settings.
 
     Returns
     -------

@@ -83,7 +83,7 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
     Parameters
     ----------
     settings : TrialSettings
-        From `trial_settings.read_settings`.
+        From `settings.read_settings`.
     population : str, optional
         Instead of the main one of the settings.
 

@@ -42,7 +42,7 @@ class Outcome:
     """A named outcome: what is measured and how many weeks confirm it.
 
     `improvement`: a fall of EDSS by the steps of the rule, from a baseline of at least 2.0 (OPERA, Hauser et al.,
-    N Engl J Med 2017;376:221-234). `components`: a composite, which happens with the first of them (`composite.py`).
+    N Engl J Med 2017;376:221-234). `components`: a composite: the first of them (`composite_outcomes`).
     """
 
     name: str

@@ -149,19 +149,21 @@ def _file(path: Path, folder: Path) -> str:
     return _quoted(full.relative_to(base).as_posix() if full.is_relative_to(base) else full.as_posix())
 
 
-def _text(
-    folder: Path,
-    found: Found,
-    simulated: bool,
-    data: _Data,
-    conventions: str,
-) -> str:
-    reference = _reference(data.arms)
-    compared = [arm for arm in data.arms if arm != reference]
-    weeks, flag = data.weeks, data.flags[0] if data.flags else "ITTFL"
-    visits = [_file(path, folder) for path in found.visits]
-    optional = {key: getattr(found, key) for key in OPTIONAL_TABLES}
+def _text(folder: Path, found: Found, simulated: bool, data: _Data, conventions: str) -> str:
     lines = [
+        *_trial_lines(folder, simulated),
+        *_table_lines(found, folder),
+        *_arm_lines(data),
+        *_population_lines(data),
+        *_lesion_lines(data),
+        *_visit_lines(data.weeks),
+        *_choice_lines(conventions),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _trial_lines(folder: Path, simulated: bool) -> list[str]:
+    return [
         "# Settings of one trial for nnunet-ms-endpoints. Written from the tables; check every line.",
         "",
         "[trial]",
@@ -169,6 +171,13 @@ def _text(
         f"simulated = {str(simulated).lower()}  # true: the report says everywhere that no patient is real",
         f'# preset = "oratorio"  # shows published numbers beside yours; one of: {", ".join(PUBLISHED)}',
         "",
+    ]
+
+
+def _table_lines(found: Found, folder: Path) -> list[str]:
+    visits = [_file(path, folder) for path in found.visits]
+    optional = {key: getattr(found, key) for key in OPTIONAL_TABLES}
+    return [
         "[tables]  # paths are relative to this file",
         *([] if found.adam else [f"patients = {_file(found.patients, folder)}"]),
         f"visits = {visits[0] if len(visits) == 1 else '[' + ', '.join(visits) + ']'}",
@@ -176,10 +185,23 @@ def _text(
         "",
         *_adam_lines(found, folder),
         "",
+    ]
+
+
+def _arm_lines(data: _Data) -> list[str]:
+    reference = _reference(data.arms)
+    compared = [arm for arm in data.arms if arm != reference]
+    return [
         "[arms]",
         f"reference = {_quoted(reference)}  # differences are compared arm minus this arm",
         f"compared = [{', '.join(_quoted(arm) for arm in compared)}]",
         "",
+    ]
+
+
+def _population_lines(data: _Data) -> list[str]:
+    flag = data.flags[0] if data.flags else "ITTFL"
+    return [
         "[populations]  # whom the analyses are about; nothing here: every patient of the table",
         '# main = "itt"  # the report',
         '# beside = ["per_protocol"]  # main results repeated, as a sensitivity analysis',
@@ -187,6 +209,11 @@ def _text(
         f"# column = {_quoted(flag)}  # flags in the data: {', '.join(map(_quoted, data.flags)) or 'none'}",
         '# values = ["Y"]',
         "",
+    ]
+
+
+def _lesion_lines(data: _Data) -> list[str]:
+    return [
         "[lesions]",
         f"type = {_quoted(data.lesion_type)}  # in the data: {', '.join(map(_quoted, data.lesion_types))}",
         f"# raters = [{', '.join(map(_quoted, data.raters))}]  # which to analyse; all of these if not said",
@@ -195,12 +222,22 @@ def _text(
         f"# {', '.join(ZERO_VOLUME)}",
         f"zero_volume = {_quoted(ZERO_VOLUME[0])}",
         "",
+    ]
+
+
+def _visit_lines(weeks: list[float]) -> list[str]:
+    return [
         "[visits]  # weeks after randomisation",
         f"baseline_week = {weeks[0]:g}",
         f"weeks = [{', '.join(f'{week:g}' for week in weeks[1:])}]",
         "# [visits.windows]  # weeks that count as a week of the plan; of two scans in one window the closer is taken",
         *(f'# "{week:g}" = [{_around(weeks, i)}]' for i, week in enumerate(weeks)),
         "",
+    ]
+
+
+def _choice_lines(conventions: str) -> list[str]:
+    return [
         "[disability]",
         f'preset = "krishnan2023"  # what counts as progression; one of: {", ".join(PRESETS)}',
         f'outcomes = ["cdp24"]  # some of: {", ".join(OUTCOMES)}',
@@ -225,7 +262,6 @@ def _text(
         "bootstrap_draws = 2000  # of the difference between raters' treatment effects; 0: left out",
         "seed = 20230313",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _adam_lines(found: Found, folder: Path) -> list[str]:

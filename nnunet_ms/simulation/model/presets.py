@@ -121,7 +121,7 @@ class TimedTest:
 
 @dataclass(frozen=True)
 class TableReader:
-    """The simulated reader of a trial without images; with images it reads the masks (`reader.Reader`).
+    """The simulated reader of a trial without images; with images it reads the masks (`mask_reader.Reader`).
 
     Volumes are off by a factor that stays with the patient and one that changes with the visit; lesions are missed,
     and others invented.

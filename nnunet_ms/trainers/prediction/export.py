@@ -101,7 +101,7 @@ def export_case(
     Returns
     -------
     dict
-        The first lesion type's numbers, see `uncertainty_lesions.patient_row`.
+        The first lesion type's numbers, see `lesion_uncertainty.patient_row`.
     """
     way = WayBack(settings.plans, settings.configuration, properties, grid)
     sampled = _accumulate(prediction, way, settings)

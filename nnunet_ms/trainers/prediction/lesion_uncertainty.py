@@ -112,7 +112,7 @@ def lesion_rows(
     probability : (X, Y, Z) float array
         Mean probability.
     measures : mapping of (X, Y, Z) float arrays
-        See `uncertainty.MEASURES`.
+        See `voxel_uncertainty.MEASURES`.
     grid : Grid
         For volumes and places.
 

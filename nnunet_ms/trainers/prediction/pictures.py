@@ -1,6 +1,6 @@
 """Quality-control picture of one case: slices with the mask's outline, and with the uncertainty laid over.
 
-`analysis.figure_style` belongs to another room; the few settings that a picture of slices needs stand here.
+`plotting.style` belongs to another room; the few settings that a picture of slices needs stand here.
 """
 
 from pathlib import Path

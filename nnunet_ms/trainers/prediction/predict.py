@@ -5,7 +5,7 @@ Written into the output folder:
 ========================  =================================================================================
 `<case>.nii.gz`           mask: mean probability above the threshold
 `probability/`            mean probability per case (`<case>_<lesion type>` when there are several)
-`<measure>/`              on request, see `uncertainty.MEASURES` and `PARTS`; `deterministic/` that without dropout
+`<measure>/`              on request, see `MEASURES` and `PARTS`; `deterministic/` that without dropout
 `qc/<case>.png`           slices with outline and uncertainty
 `lesions.csv`             `tables.LESIONS`, `uncertainty` = LSU, and the measures of each lesion
 `cases.csv`               `tables.CASES`, with patient-level uncertainty; one row per case and lesion type

@@ -106,7 +106,7 @@ def km_figure(
     endpoints : pandas.DataFrame
         Rows of `progression`.
     curves : pandas.DataFrame
-        From `progression.km_curves`.
+        From `progression_by_t2_volume.km_curves`.
     settings : TrialSettings
         Gives arms and weeks.
     raters : sequence of str
