@@ -25,6 +25,10 @@ class SettingsError(NnunetMsError):
     """An argument or a settings file asks for something that cannot be done."""
 
 
+class OptionError(SettingsError, ValueError):
+    """An argument has a value that is not among those it takes; also a `ValueError`, as callers from Python expect."""
+
+
 def one_line(error: BaseException) -> str:
     """Text of another library's error on one line, to stand inside a message of ours."""
     return " ".join(str(error).split())

@@ -17,14 +17,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Ground floor, from the bottom up. A room may use all of it.
 GROUND = {
     "errors": set(),
+    "options": {"errors"},
     "outputs": {"errors"},
     "parallel": {"errors"},
-    "tables": {"errors", "outputs"},
-    "commands": {"errors", "parallel"},
-    "images": {"errors", "outputs"},
-    "statistics": {"errors"},
-    "lesions": {"errors", "images"},
-    "plotting": {"errors", "outputs", "statistics"},
+    "tables": {"errors", "options", "outputs"},
+    "commands": {"errors", "options", "parallel"},
+    "images": {"errors", "options", "outputs"},
+    "statistics": {"errors", "options"},
+    "lesions": {"errors", "images", "options", "tables"},
+    "plotting": {"errors", "images", "options", "outputs", "statistics"},
 }
 # Rooms: each part lists the parts of its own room that it may use. What is not listed as a part is a file of the room
 # that may use all parts; no part may use it.

@@ -1,0 +1,43 @@
+"""Options that take one word of a few: an unknown word is refused with the list of the known ones."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TypeVar
+
+from nnunet_ms.errors import OptionError
+
+Word = TypeVar("Word", bound=str)
+
+
+def chosen(value: Word, allowed: Iterable[str], name: str) -> Word:
+    """Return `value` if it is one of the allowed words.
+
+    Parameters
+    ----------
+    value : str
+        What the caller asked for; spelled exactly, capitals included.
+    allowed : iterable of str
+        Every known word, in the order in which the message lists them; `typing.get_args` of a `Literal` gives them.
+    name : str
+        The option's name, which begins the message.
+
+    Raises
+    ------
+    OptionError
+        If it is none of them. It is a `ValueError` too.
+
+    Examples
+    --------
+    >>> chosen("efron", ("efron", "breslow"), "ties")
+    'efron'
+    >>> chosen("Efron", ("efron", "breslow"), "ties")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: ties: expected one of 'efron', 'breslow', found 'Efron'. Did you mean 'efron'?
+    """
+    known = list(allowed)
+    if value in known:
+        return value
+    close = get_close_matches(str(value).lower(), known, n=1)
+    step = f"Did you mean {close[0]!r}?" if close else "Choose one of them."
+    raise OptionError(f"{name}: expected one of {', '.join(map(repr, known))}, found {value!r}. {step}")
