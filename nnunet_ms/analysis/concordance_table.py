@@ -1,9 +1,9 @@
 """Table of the concordance of lesion volumes and counts between a model and the reference."""
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.bootstrap_interval import LEVEL, UNKNOWN, concordance_interval, pearson_interval
 from nnunet_ms.statistics.concordance import (
     Coefficient,
@@ -64,8 +64,8 @@ def concordance_rows(pairs: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 def _resampled(
     value: Coefficient,
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
+    x: Floats,
+    y: Floats,
     patients: list[str],
     *,
     lin: bool = False,

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import scipy.stats
 import statsmodels.regression.linear_model
 
+from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.design_matrix import Design, arm_design, few_in_an_arm
 from nnunet_ms.statistics.robust_covariance import RobustEstimate, RobustFit, robust_fit
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import Bools, Floats, Indices
 from nnunet_ms.statistics.linear_systems import solve_each
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.intp]
 
 NEWTON_STEPS = 25
 TOLERANCE = 1e-9  # of a step, in coefficients per standard deviation
@@ -34,8 +31,8 @@ class _Blocks:
 
     moments: Floats
     event: Floats
-    order: Integers
-    starts: Integers
+    order: Indices
+    starts: Indices
 
 
 def cox_draws(
@@ -73,7 +70,7 @@ def cox_draws(
     return np.concatenate(parts) / scale
 
 
-def _blocks(time: Floats, happened: Flags, X: Floats) -> _Blocks:
+def _blocks(time: Floats, happened: Bools, X: Floats) -> _Blocks:
     at = np.unique(time[happened])[::-1]
     order = np.argsort(-time, kind="stable")
     if not len(at):
@@ -105,7 +102,7 @@ def _newton(blocks: _Blocks, ties: str, weights: Floats, start: Floats) -> Float
     return beta
 
 
-def _sums(weights: Floats, columns: Floats, starts: Integers) -> Floats:
+def _sums(weights: Floats, columns: Floats, starts: Indices) -> Floats:
     """Sum of weights times columns in each block: (draws, blocks, columns)."""
     ends = [*starts[1:], len(columns)]
     return np.stack([weights[:, a:b] @ columns[a:b] for a, b in zip(starts, ends, strict=True)], axis=1)
@@ -150,6 +147,6 @@ def _efron_sums(at_risk: Floats, dying: Floats, count: Floats) -> tuple[Floats, 
     return found
 
 
-def _ranks(count: Floats) -> Iterator[tuple[int, Flags]]:
+def _ranks(count: Floats) -> Iterator[tuple[int, Bools]]:
     for r in range(int(count.max(initial=0))):
         yield r, count > r

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-from nnunet_ms.statistics.linear_systems import Floats, solve_each
+from nnunet_ms.arrays import Floats, Indices
+from nnunet_ms.statistics.linear_systems import solve_each
 
 NEWTON_STEPS = 25
 TOLERANCE = 1e-9
@@ -33,7 +33,7 @@ def sums_effect(products: Floats, right: Floats, column: int) -> Callable[[Float
 
 
 def mixed_model_effect(
-    y: Floats, X: Floats, patient: npt.NDArray[np.intp], visit: npt.NDArray[np.intp], sigma: Floats, column: int
+    y: Floats, X: Floats, patient: Indices, visit: Indices, sigma: Floats, column: int
 ) -> Callable[[Floats], Floats]:
     """Return a coefficient of generalised least squares with the visits' covariance held fixed.
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import scipy.stats
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats
 
 
 @dataclass(frozen=True)

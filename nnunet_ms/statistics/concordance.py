@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from nnunet_ms.arrays import Floats
+
 LEVEL = 0.95
 MINIMUM_CASES = 3  # two cases always lie on a line
-FloatArray = npt.NDArray[np.float64]
 Values = Sequence[float] | npt.NDArray[np.number]
 
 
@@ -246,14 +247,14 @@ def bland_altman_ratio(reference: Values, prediction: Values, level: float = LEV
     return Limits(**factors, sd=logs.sd, n=logs.n, n_left_out=int((~both).sum()), is_ratio=True, level=level)
 
 
-def _pair(reference: Values, prediction: Values) -> tuple[FloatArray, FloatArray]:
+def _pair(reference: Values, prediction: Values) -> tuple[Floats, Floats]:
     x, y = np.asarray(reference, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError(f"expected two equally long rows of finite values, found shapes {x.shape} and {y.shape}")
     return x, y
 
 
-def _varies(x: FloatArray, y: FloatArray) -> bool:
+def _varies(x: Floats, y: Floats) -> bool:
     return bool(x.size >= MINIMUM_CASES and np.ptp(x) > 0 and np.ptp(y) > 0)
 
 
@@ -266,7 +267,7 @@ def _fisher_interval(estimate: float, error: float, level: float) -> tuple[float
     return float(np.tanh(centre - reach)), float(np.tanh(centre + reach))
 
 
-def _lin_error(x: FloatArray, y: FloatArray, ccc: float) -> float:
+def _lin_error(x: Floats, y: Floats, ccc: float) -> float:
     """Standard error of artanh(ccc), Lin 2000; `shift` is the paper's u, squared."""
     if not _varies(x, y) or abs(ccc) >= 1:
         return np.nan
@@ -283,7 +284,7 @@ def _lin_error(x: FloatArray, y: FloatArray, ccc: float) -> float:
     return float(np.sqrt(variance)) if variance > 0 else np.nan
 
 
-def _mean_squares(values: FloatArray) -> tuple[float, float, float]:
+def _mean_squares(values: Floats) -> tuple[float, float, float]:
     """Mean squares between cases, between raters, and residual, of the two-way layout (n, k)."""
     n, k = values.shape
     cases, raters, mean = values.mean(axis=1), values.mean(axis=0), values.mean()
@@ -310,7 +311,7 @@ def _icc_interval(between: float, judges: float, error: float, n: int, k: int, l
     )
 
 
-def _limits(differences: FloatArray, level: float) -> Limits:
+def _limits(differences: Floats, level: float) -> Limits:
     n = differences.size
     if n < MINIMUM_CASES:
         nowhere: dict[str, Any] = dict.fromkeys(_PLACES, np.nan)

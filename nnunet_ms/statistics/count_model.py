@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.stats
 
+from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.design_matrix import Design, arm_design, few_in_an_arm
 from nnunet_ms.statistics.negative_binomial import CountFit, fit_negative_binomial
 
-Floats = npt.NDArray[np.float64]
 NAN = float("nan")
 COVARIANCES = ("expected", "observed")
 

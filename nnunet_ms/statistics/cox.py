@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
+from nnunet_ms.arrays import Bools, Floats, Indices
 from nnunet_ms.statistics.linear_systems import inverse_or_nan, solve_or_none
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.intp]
 
 TIES = ("efron", "breslow")
 NAN = float("nan")
@@ -80,9 +78,9 @@ class RiskSets:
 
     X: Floats
     event: Floats
-    order: Integers
-    starts: Integers
-    first: Integers
+    order: Indices
+    starts: Indices
+    first: Indices
     time: Floats
 
 
@@ -224,7 +222,7 @@ def derivatives(sets: RiskSets, beta: Floats, ties: str, count: Floats) -> tuple
 
 def event_terms(
     sets: RiskSets, beta: Floats, ties: str, count: Floats
-) -> tuple[float, Floats, Floats, Floats, Integers]:
+) -> tuple[float, Floats, Floats, Floats, Indices]:
     """Return the sums that every statistic of a Cox model is made from.
 
     Returns
@@ -262,7 +260,7 @@ def event_terms(
     return value, deaths_x, mean * each[:, None], variance * each[:, None, None], group
 
 
-def _problem(X: Floats, happened: npt.NDArray[np.bool_], names: Sequence[str]) -> str:
+def _problem(X: Floats, happened: Bools, names: Sequence[str]) -> str:
     if len(X) < 2:
         return f"{len(X)} patients, needs 2"
     if not happened.any():
@@ -278,7 +276,7 @@ def _problem(X: Floats, happened: npt.NDArray[np.bool_], names: Sequence[str]) -
     return ""
 
 
-def _univariable_problem(time: Floats, happened: npt.NDArray[np.bool_], x: Floats) -> str:
+def _univariable_problem(time: Floats, happened: Bools, x: Floats) -> str:
     problem = _problem(x[:, None], happened, ["covariate"])
     if problem:
         return problem
@@ -293,9 +291,7 @@ def _univariable_problem(time: Floats, happened: npt.NDArray[np.bool_], x: Float
     return ""
 
 
-def _concordance(
-    weeks: npt.ArrayLike, happened: npt.NDArray[np.bool_], risk: Floats, strata: npt.ArrayLike | None
-) -> float:
+def _concordance(weeks: npt.ArrayLike, happened: Bools, risk: Floats, strata: npt.ArrayLike | None) -> float:
     """Return Harrell's C within strata: pairs of event and later time, ties of risk count half (R: `concordance`)."""
     time = np.asarray(weeks, float)
     group = np.zeros(len(time)) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]

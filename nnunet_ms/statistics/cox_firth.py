@@ -7,9 +7,9 @@ import numpy.typing as npt
 import scipy.optimize
 import scipy.stats
 
+from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.cox import Cox, RiskSets, derivatives, risk_sets
 
-Floats = npt.NDArray[np.float64]
 NAN = float("nan")
 WIDEST = 40.0  # log hazard ratios beyond this are not searched
 

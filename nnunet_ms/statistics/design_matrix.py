@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats
 
 WEIGHTS = ("equal", "proportional")
 INTERCEPT = "intercept"

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import scipy.optimize
 import scipy.stats
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats, Indices
+
 NAN = float("nan")
 GRADIENT_TOLERANCE = 1e-7
 NEWTON_STEPS = 30
@@ -69,7 +70,7 @@ class Mmrm:
 class _Pattern:
     """Sums over the `n` patients who have exactly the visits `visits` (v,): X X', X y, y y' by pair of visits."""
 
-    visits: npt.NDArray[np.intp]
+    visits: Indices
     n: int
     xx: Floats  # (v, v, k, k)
     xy: Floats  # (v, v, k)
@@ -130,7 +131,7 @@ def fit_mmrm(
     return _summary(patterns, theta, m, len(values), n_patients, scale, names)
 
 
-def _problem(y: Floats, X: Floats, who: npt.NDArray[np.intp], when: npt.NDArray[np.intp], n: int, m: int) -> str:
+def _problem(y: Floats, X: Floats, who: Indices, when: Indices, n: int, m: int) -> str:
     if len(y) <= X.shape[1]:
         return f"{len(y)} values for {X.shape[1]} coefficients"
     length = np.linalg.norm(X, axis=0)
@@ -150,7 +151,7 @@ def _problem(y: Floats, X: Floats, who: npt.NDArray[np.intp], when: npt.NDArray[
     return ""
 
 
-def _patterns(y: Floats, X: Floats, who: npt.NDArray[np.intp], when: npt.NDArray[np.intp]) -> list[_Pattern]:
+def _patterns(y: Floats, X: Floats, who: Indices, when: Indices) -> list[_Pattern]:
     order = np.lexsort((when, who))
     y, X, who, when = y[order], X[order], who[order], when[order]
     code = np.bincount(who, weights=2.0**when).astype(np.int64)  # which visits a patient has
@@ -174,7 +175,7 @@ def _patterns(y: Floats, X: Floats, who: npt.NDArray[np.intp], when: npt.NDArray
     return found
 
 
-def _start(y: Floats, X: Floats, who: npt.NDArray[np.intp], when: npt.NDArray[np.intp], m: int) -> Floats:
+def _start(y: Floats, X: Floats, who: Indices, when: Indices, m: int) -> Floats:
     """Return log-Cholesky parameters of the residuals' variances, with the correlation that pairs show."""
     beta = np.linalg.lstsq(X, y, rcond=None)[0]
     residual = np.full((int(who.max()) + 1, m), np.nan)

@@ -7,12 +7,10 @@ bootstrap needs thousands of fits with a warm start. Variance of a count: mu + a
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import gammaln, polygamma, psi
 
+from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.linear_systems import inverse_or_nan, solve_or_none
-
-Floats = npt.NDArray[np.float64]
 
 MAXIMUM_STEPS = 100
 SCORE_TOLERANCE = 1e-9

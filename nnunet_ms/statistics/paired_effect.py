@@ -6,12 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.statistics.bootstrap_cox import cox_draws
 from nnunet_ms.statistics.bootstrap_estimates import sums_effect
 from nnunet_ms.statistics.cox import maximise, risk_sets
-
-Floats = npt.NDArray[np.float64]
-
 
 FEWEST_DRAWS = 0.9  # share of draws that must give an estimate
 
@@ -74,9 +72,7 @@ def linear_effect(y: Floats, X: Floats, column: int) -> Callable[[Floats], Float
     return sums_effect(X[:, :, None] * X[:, None, :], X * y[:, None], column)
 
 
-def log_ratio_of_means(
-    count: Floats, exposure: Floats, active: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]
-) -> Callable[[Floats], Floats]:
+def log_ratio_of_means(count: Floats, exposure: Floats, active: Bools, reference: Bools) -> Callable[[Floats], Floats]:
     """Return log(rate in `active` / rate in `reference`); NaN where one of them has no lesion."""
 
     def effect(weights: Floats) -> Floats:
@@ -89,9 +85,7 @@ def log_ratio_of_means(
     return effect
 
 
-def log_hazard_ratio(
-    weeks: Floats, event: npt.NDArray[np.bool_], X: Floats, column: int, ties: str
-) -> Callable[[Floats], Floats]:
+def log_hazard_ratio(weeks: Floats, event: Bools, X: Floats, column: int, ties: str) -> Callable[[Floats], Floats]:
     """Return a Cox coefficient; each draw starts from the whole sample's."""
     start, _, _, converged = maximise(risk_sets(weeks, event, X), ties)
     if not converged:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.stats
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats
+
 NAN = float("nan")
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
+from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.statistics.cox import event_terms, maximise, risk_sets
 
-Floats = npt.NDArray[np.float64]
 TRANSFORMS = ("km", "rank", "identity")
 GLOBAL = "GLOBAL"
 
@@ -82,7 +82,7 @@ def _line(name: str, which: list[int], score: Floats, information: Floats) -> Ph
     return PhTest(name, chisq, len(which), float(scipy.stats.chi2.sf(chisq, len(which))))
 
 
-def _scale(time: Floats, happened: npt.NDArray[np.bool_], at: Floats, transform: str) -> Floats:
+def _scale(time: Floats, happened: Bools, at: Floats, transform: str) -> Floats:
     """Return g at the times `at`, centred at its mean over the events."""
     if transform == "identity":
         of = time
@@ -94,7 +94,7 @@ def _scale(time: Floats, happened: npt.NDArray[np.bool_], at: Floats, transform:
     return np.array([value[t] for t in at]) - float(of[happened].mean())
 
 
-def _events_before(time: Floats, happened: npt.NDArray[np.bool_]) -> Floats:
+def _events_before(time: Floats, happened: Bools) -> Floats:
     distinct = np.unique(time)
     at_risk = np.array([(time >= t).sum() for t in distinct])
     died = np.array([(time[happened] == t).sum() for t in distinct])

@@ -12,9 +12,9 @@ Welch's standard error [1]_. The degrees of freedom are Satterthwaite's of that 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats
+
 FULL_LEVERAGE = 1e-9  # 1 - h below this: the patient's own coefficient fits the value exactly
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
+from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.bootstrap_interval import LEVEL, MINIMUM_PATIENTS, REPLICATES, UNKNOWN
 
-Floats = npt.NDArray[np.float64]
 NAN = float("nan")
 
 

@@ -10,8 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.stats
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from nnunet_ms.arrays import Bools, Floats, Indices
 
 INTERVALS = ("log", "log-log", "plain")
 NAN = float("nan")
@@ -210,16 +209,14 @@ def median_time(curve: pd.DataFrame, flat_step: str = "midpoint") -> float:
     return first if below.empty else (first + float(below["week"].iloc[0])) / 2
 
 
-def above_median(values: npt.ArrayLike) -> tuple[float, Flags]:
+def above_median(values: npt.ArrayLike) -> tuple[float, Bools]:
     """Return the median of all values and which lie above it; ties with the median count as not above."""
     array = np.asarray(values, float)
     median = float(np.median(array))
     return median, np.asarray(array > median)
 
 
-def _observed_minus_expected(
-    time: Floats, happened: Flags, index: npt.NDArray[np.intp], groups: int
-) -> tuple[Floats, Floats]:
+def _observed_minus_expected(time: Floats, happened: Bools, index: Indices, groups: int) -> tuple[Floats, Floats]:
     """Return the sums over event times of O - E per group, and their hypergeometric covariance."""
     gap, variance = np.zeros(groups), np.zeros((groups, groups))
     for t in np.unique(time[happened]):
