@@ -1,7 +1,7 @@
 """Intervals by resampling patients, because the lesions and the visits of one patient are alike.
 
 The same data give the same interval: the generator's seed is fixed. A statistic is recomputed from sums per patient, so
-that thousands of resamples are one matrix product.
+that thousands of resamples are one matrix product; `scipy.stats.bootstrap` knows no patients and draws one at a time.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_ms.arrays import Floats
+from nnunet_ms.errors import OptionError
+from nnunet_ms.statistics.input_checks import as_numbers, equally_long, missing_values, refuse
+from nnunet_ms.statistics.input_checks import level as checked_level
 
 LEVEL = 0.95
 REPLICATES = 2000
@@ -42,11 +45,20 @@ def patient_interval(
     low, high : float
         NaN with fewer than `MINIMUM_PATIENTS` patients or when the statistic is undefined in a tenth of the resamples.
 
+    Raises
+    ------
+    OptionError, StatisticsError
+        If there is no such level, there are no replicates, or a sum is missing.
+
     References
     ----------
     .. [1] Field CA, Welsh AH. J R Stat Soc B 69:369-390, 2007 (cluster bootstrap).
        doi:10.1111/j.1467-9868.2007.00593.x
     """
+    checked_level(level, "level")
+    checked_replicates(replicates)
+    sums = as_numbers(sums, "sums", 2)
+    refuse(missing_values(sums=sums))
     patients = sums.shape[0]
     if patients < MINIMUM_PATIENTS:
         return UNKNOWN
@@ -61,7 +73,14 @@ def patient_interval(
 
 
 def mean_interval(values: Sequence[float] | Floats, patients: Sequence[str]) -> tuple[float, float]:
-    """Interval of the mean over cases, every case weighing the same; NaN values are left out."""
+    """Interval of the mean over cases, every case weighing the same; NaN values are left out.
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ.
+    """
+    equally_long(values=values, patients=patients)
     array = np.asarray(values, dtype=np.float64)
     defined = ~np.isnan(array)
     columns = np.stack([array[defined], np.ones(np.count_nonzero(defined))], axis=1)
@@ -69,13 +88,26 @@ def mean_interval(values: Sequence[float] | Floats, patients: Sequence[str]) -> 
 
 
 def pearson_interval(x: Floats, y: Floats, patients: Sequence[str]) -> tuple[float, float]:
-    """Interval of Pearson's r over cases."""
+    """Interval of Pearson's r over cases; StatisticsError where lengths differ or a value is missing."""
+    _check_pair(x, y, patients)
     return patient_interval(sums_by_patient(_moments(x, y), np.asarray(patients, dtype=object)), _pearson)
 
 
 def concordance_interval(x: Floats, y: Floats, patients: Sequence[str]) -> tuple[float, float]:
-    """Interval of Lin's concordance correlation coefficient over cases."""
+    """Interval of Lin's concordance correlation coefficient over cases; errors as `pearson_interval`."""
+    _check_pair(x, y, patients)
     return patient_interval(sums_by_patient(_moments(x, y), np.asarray(patients, dtype=object)), _lin)
+
+
+def checked_replicates(replicates: int) -> None:
+    """Raise OptionError unless there is at least one replicate."""
+    if replicates < 1:
+        raise OptionError(f"replicates: expected 1 or more, found {replicates}. 2000 are usual.")
+
+
+def _check_pair(x: Floats, y: Floats, patients: Sequence[str]) -> None:
+    equally_long(x=x, y=y, patients=patients)
+    refuse(missing_values(x=x, y=y))
 
 
 def sums_by_patient(columns: Floats, patients: npt.NDArray[np.object_]) -> Floats:

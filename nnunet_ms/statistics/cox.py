@@ -17,7 +17,7 @@ from lifelines.utils import concordance_index
 from nnunet_ms.arrays import Bools, Floats, Indices
 from nnunet_ms.errors import StatisticsError
 from nnunet_ms.options import chosen
-from nnunet_ms.statistics.input_checks import equally_long, level, missing_values, numbers, time_to_event
+from nnunet_ms.statistics.input_checks import as_numbers, equally_long, level, missing_values, time_to_event
 from nnunet_ms.statistics.linear_systems import inverse_or_nan, solve_or_none
 
 Ties = Literal["efron", "breslow"]
@@ -93,7 +93,8 @@ class RiskSets:
 
 
 def risk_sets(weeks: npt.ArrayLike, event: npt.ArrayLike, X: Floats, strata: npt.ArrayLike | None = None) -> RiskSets:
-    """Sort once, so that many fits can share it."""
+    """Sort once, so that many fits can share it; StatisticsError where lengths differ."""
+    equally_long(time=weeks, event=event, covariates=X, strata=strata)
     time, happened = np.asarray(weeks, float), np.asarray(event, float)
     group = np.zeros(len(time), dtype=int) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
     order = np.lexsort((-time, group))
@@ -154,7 +155,7 @@ def fit_cox(
     [0.5986, 1.0172]
     """
     chosen(ties, TIES, "ties")
-    columns = numbers(X, "covariates", np.ndim(X) or 1)
+    columns = as_numbers(X, "covariates", np.ndim(X) or 1)
     columns = columns[:, None] if columns.ndim == 1 else columns
     time, happened, problem = time_to_event(weeks, event)
     equally_long(time=time, covariates=columns, strata=strata)
@@ -216,7 +217,7 @@ def cox_univariable(
     """
     chosen(ties, TIES, "ties")
     time, happened, problem = time_to_event(weeks, event)
-    x = numbers(covariate, "covariate")
+    x = as_numbers(covariate, "covariate")
     equally_long(time=time, covariate=x)
     problem = problem or missing_values(covariate=x) or _univariable_problem(time, happened, x)
     if problem:

@@ -6,6 +6,9 @@ the `problem` of estimators that have one, so that one bad endpoint of a trial d
 without `problem` raise it.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -43,7 +46,7 @@ def level(confidence: float, name: str = "confidence") -> float:
     raise OptionError(f"{name}: expected a number between 0 and 1, found {confidence!r}. {step}")
 
 
-def numbers(values: npt.ArrayLike, name: str, dimensions: int = 1) -> Floats:
+def as_numbers(values: npt.ArrayLike, name: str, dimensions: int = 1) -> Floats:
     """Return `values` as floats.
 
     Parameters
@@ -71,7 +74,7 @@ def numbers(values: npt.ArrayLike, name: str, dimensions: int = 1) -> Floats:
 
 
 def equally_long(**arrays: npt.ArrayLike | None) -> None:
-    """Raise unless all arrays have one entry, or row, for each other's; None is left out.
+    """Raise unless all arrays have the same number of entries, or rows; None is left out.
 
     Raises
     ------
@@ -83,12 +86,12 @@ def equally_long(**arrays: npt.ArrayLike | None) -> None:
     >>> equally_long(time=[1, 2, 3], event=[0, 1])
     Traceback (most recent call last):
         ...
-    nnunet_ms.errors.StatisticsError: expected one value per patient in each, found 3 in time, 2 in event
+    nnunet_ms.errors.StatisticsError: expected equal lengths, found 3 in time, 2 in event
     """
     lengths = {name: len(np.asarray(values)) for name, values in arrays.items() if values is not None}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{n} in {name}" for name, n in lengths.items())
-        raise StatisticsError(f"expected one value per patient in each, found {found}")
+        raise StatisticsError(f"expected equal lengths, found {found}")
 
 
 def missing_values(**arrays: npt.ArrayLike | None) -> str:
@@ -135,7 +138,7 @@ def time_to_event(weeks: npt.ArrayLike, event: npt.ArrayLike) -> tuple[Floats, B
     >>> time_to_event([3.0, -5.0], [1, 0])[2]
     'time: expected values >= 0, found -5'
     """
-    time, marks = numbers(weeks, "time"), numbers(event, "event")
+    time, marks = as_numbers(weeks, "time"), as_numbers(event, "event")
     equally_long(time=time, event=marks)
     problem = missing_values(time=time, event=marks)
     if not problem and len(time) and time.min() < 0:
@@ -146,6 +149,42 @@ def time_to_event(weeks: npt.ArrayLike, event: npt.ArrayLike) -> tuple[Floats, B
             f"event: expected 0 (censored) and 1 (event), found {', '.join(f'{v:g}' for v in np.unique(other)[:3])}"
         )
     return time, marks == 1, problem
+
+
+def columns_there(frame: pd.DataFrame, names: Iterable[str]) -> None:
+    """Raise unless the frame has every column.
+
+    Raises
+    ------
+    StatisticsError
+        With the columns that there are.
+
+    Examples
+    --------
+    >>> columns_there(pd.DataFrame({"arm": ["a"], "tlv": [1.2]}), ["arm", "TLV"])
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.StatisticsError: expected column 'TLV', found ['arm', 'tlv']. Did you mean 'tlv'?
+    """
+    there = [str(name) for name in frame.columns]
+    for name in names:
+        if name not in frame.columns:
+            close = get_close_matches(str(name).lower(), [other.lower() for other in there], n=1)
+            meant = next((f" Did you mean {other!r}?" for other in there if [other.lower()] == close), "")
+            raise StatisticsError(f"expected column {name!r}, found {there}.{meant or ' Name one of them.'}")
+
+
+def missing_columns(frame: pd.DataFrame, names: Iterable[str]) -> str:
+    """Say which columns hold values that are missing or infinite, as `missing_values`; blank text if none does.
+
+    Raises
+    ------
+    StatisticsError
+        If a column is not there.
+    """
+    wanted = list(dict.fromkeys(names))
+    columns_there(frame, wanted)
+    return missing_values(**{name: frame[name] for name in wanted})
 
 
 def refuse(problem: str) -> None:

@@ -16,7 +16,7 @@ from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 
 from nnunet_ms.arrays import Bools, Floats, Ints
 from nnunet_ms.options import chosen
-from nnunet_ms.statistics.input_checks import equally_long, level, missing_values, numbers, refuse, time_to_event
+from nnunet_ms.statistics.input_checks import as_numbers, equally_long, level, missing_values, refuse, time_to_event
 
 Interval = Literal["log", "log-log", "plain"]
 FlatStep = Literal["midpoint", "first"]
@@ -304,7 +304,7 @@ def above_median(values: npt.ArrayLike) -> tuple[float, Bools]:
     >>> above_median([4.0, 1.0, 2.0])
     (2.0, array([ True, False, False]))
     """
-    array = numbers(values, "values")
+    array = as_numbers(values, "values")
     refuse(missing_values(values=array) or ("no values" if not len(array) else ""))
     median = float(np.median(array))
     return median, np.asarray(array > median)
