@@ -158,13 +158,7 @@ TESTED_IN = {
     "simulation.model.table_reader": "simulation/truth/test_rows.py",
     "simulation.truth.population": "simulation/model/test_trial_presets.py",
     "simulation.truth.progression": "simulation/truth/test_rows.py",
-    "statistics.cox_firth": "statistics/test_cox.py",
     "statistics.design_matrix": "statistics/test_ancova.py",
-    "statistics.multiplicity": "analysis/endpoints/test_treatment_effects.py",
-    "statistics.negative_binomial": "statistics/test_count_model.py",
-    "statistics.paired_effect": "analysis/endpoints/test_treatment_effects.py",
-    "statistics.proportional_hazards": "statistics/test_cox.py",
-    "statistics.robust_covariance": "statistics/test_ancova.py",
 }
 
 
