@@ -158,7 +158,6 @@ TESTED_IN = {
     "simulation.model.table_reader": "simulation/truth/test_rows.py",
     "simulation.truth.population": "simulation/model/test_trial_presets.py",
     "simulation.truth.progression": "simulation/truth/test_rows.py",
-    "statistics.design_matrix": "statistics/test_ancova.py",
 }
 
 

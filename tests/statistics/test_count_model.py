@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import statsmodels.api as sm
 
 from nnunet_ms.statistics.count_model import count_model, exact_rate_bound, exact_rate_ratio, rank_sum_p
 
@@ -87,3 +88,43 @@ def test_rank_sum_by_definition():
     z = (abs(w - 15) - 0.5) / sigma
     assert rank_sum_p(a, b) == pytest.approx(2 * scipy.stats.norm.sf(z))
     assert np.isnan(rank_sum_p([1, 1], [1]))
+
+
+@pytest.mark.parametrize("weights", ["equal", "proportional"])
+def test_rates_and_ratios_against_statsmodels(weights):
+    # Oracle: statsmodels GLM at our dispersion, whose t_test takes the points of emmeans' reference grid.
+    frame = trial().assign(age=np.linspace(-1, 2, 200))
+    found = count_model(frame, "lesions", "scans", ARMS, ["age"], ["region"], "expected", weights, confidence=0.9)
+    us, active = (frame["region"] == "US").to_numpy(float), (frame["arm"] == "active").to_numpy(float)
+    X = np.column_stack([np.ones(200), active, frame["age"], us])
+    family = sm.families.NegativeBinomial(alpha=found.alpha)
+    peer = sm.GLM(frame["lesions"].to_numpy(), X, family=family, exposure=frame["scans"].to_numpy()).fit(tol=1e-13)
+    share = 0.5 if weights == "equal" else us.mean()
+    points = [[1, arm, frame["age"].mean(), share] for arm in (0, 1)]
+    limits = np.exp(peer.t_test(points).conf_int(alpha=0.1))
+    for rate, (low, high) in zip(found.rates, limits, strict=True):
+        assert (rate.low, rate.high) == pytest.approx((low, high), rel=1e-5)
+        assert rate.estimate == pytest.approx(np.sqrt(low * high), rel=1e-5)
+    ratio, (low, high) = found.ratios[0], np.exp(peer.conf_int(alpha=0.1)[1])
+    assert (ratio.low, ratio.high) == pytest.approx((low, high), rel=1e-5)
+    assert ratio.p == pytest.approx(peer.pvalues[1], rel=1e-4)
+    assert found.n == 200
+
+
+def test_three_arms_of_which_one_has_no_lesion():
+    # Oracle: the model of the other two arms alone; exact bounds of the third.
+    frame = trial(n=210)
+    third = np.arange(210) % 3 == 2
+    frame = frame.assign(arm=np.where(third, "high", frame["arm"]), lesions=frame["lesions"].mask(third, 0))
+    found = count_model(frame, "lesions", "scans", [*ARMS, "high"], confidence=0.9)
+    alone = count_model(frame[~third], "lesions", "scans", ARMS, confidence=0.9)
+    assert found.ratios[0] == alone.ratios[0]
+    assert found.rates[:2] == alone.rates
+    scans = frame.groupby("arm")["scans"].sum()
+    assert found.rates[2].high == pytest.approx(-np.log(0.1) / scans["high"])
+    exact = exact_rate_ratio(
+        0, scans["high"], frame.loc[frame["arm"] == "placebo", "lesions"].sum(), scans["placebo"], 0.9
+    )
+    assert (found.ratios[1].arm, found.ratios[1].estimate) == ("high", 0)
+    assert (found.ratios[1].low, found.ratios[1].high, found.ratios[1].p) == (exact.low, exact.high, exact.p)
+    assert (found.n, found.family) == (210, "negative binomial")

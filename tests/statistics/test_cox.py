@@ -88,3 +88,29 @@ def test_confounded_and_too_few_events():
     one = np.zeros(len(time), bool)
     one[3] = True
     assert "1 events for 2 coefficients" in fit_cox(time, one, X, ["a", "b"], "efron").problem
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_units_do_not_matter(ties):
+    # Oracle: a covariate in other units has its coefficient in the inverse of them.
+    time, event, X, _ = cohort()
+    one = fit_cox(time, event, X, ["arm", "x"], ties)
+    other = fit_cox(time, event, X * [1e7, 1e-2], ["arm", "x"], ties)
+    assert other.problem == ""
+    assert other.beta == pytest.approx(one.beta * [1e-7, 100], rel=1e-6)
+    assert other.term("x").p == pytest.approx(one.term("x").p, rel=1e-6)
+
+
+def test_concordance_is_the_share_of_pairs_in_the_right_order():
+    # Oracle: Harrell's definition, pair by pair within strata: an event and somebody who stayed longer.
+    time, event, X, strata = cohort(n=80)
+    for within in (None, strata):
+        found = fit_cox(time, event, X, ["arm", "x"], "efron", within)
+        risk, agree, pairs = np.round(X @ found.beta, 9), 0.0, 0
+        for i in np.flatnonzero(event):
+            for j in range(80):
+                longer = time[j] > time[i] or (time[j] == time[i] and not event[j])
+                if longer and (within is None or within[i] == within[j]):
+                    agree += (risk[i] > risk[j]) + 0.5 * (risk[i] == risk[j])
+                    pairs += 1
+        assert found.concordance == pytest.approx(agree / pairs)

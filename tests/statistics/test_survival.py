@@ -156,3 +156,11 @@ def test_difference_of_restricted_means_by_hand():
     assert (found.low, found.high) == pytest.approx((7 - 5 * z, 7 + 5 * z))
     assert found.p == pytest.approx(2 * scipy.stats.norm.sf(7 / 5))
     assert mean_time_difference(MeanTime(24, 24.0, 0.0), MeanTime(24, 24.0, 0.0)).problem == "no events"
+
+
+def test_logrank_of_two_groups_on_paper():
+    # By hand. a: 1, 3, 5+; b: 2, 4+, 6. At 1, 2, 3 and 6 the risk sets are 3 + 3, 2 + 3, 2 + 2 and 0 + 1:
+    # E(a) = 1/2 + 2/5 + 1/2, variance 1/4 + 6/25 + 1/4.
+    found = logrank([1, 3, 5, 2, 4, 6], [1, 1, 0, 1, 0, 1], list("aaabbb"))
+    assert (found.chisq, found.df) == pytest.approx((0.6**2 / 0.74, 1))
+    assert found.p == pytest.approx(scipy.stats.chi2.sf(0.36 / 0.74, 1))
