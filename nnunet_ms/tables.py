@@ -14,6 +14,7 @@ import pandas as pd
 
 from nnunet_ms.errors import TableError, one_line
 from nnunet_ms.outputs import whole_file
+from nnunet_ms.vocabulary import Meaning, meaning_of
 
 Kind = Literal["text", "integer", "number", "flag"]
 
@@ -42,6 +43,10 @@ class Table:
     def names(self) -> list[str]:
         """Column names in order."""
         return [column.name for column in self.columns]
+
+    def meaning(self, column: str) -> Meaning:
+        """What a column means in this table, and its unit (`vocabulary`)."""
+        return meaning_of(column, self.name)
 
 
 REFERENCE = "reference"  # the rater that every model is compared with
