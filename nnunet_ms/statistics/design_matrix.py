@@ -27,8 +27,8 @@ ARM = "arm"
 class Term:
     """One term of a model.
 
-    `columns` (n, k) with one name each; `grid` (k,): their value in the reference grid; `arms` (k,): the arm in which
-    a column is not 0, blank for all arms.
+    `columns` (n, k) with one name each; `grid` (k,): their value in the reference grid, of those of an arm in that arm;
+    `arms` (k,): the arm in which a column is not 0, blank for all arms.
     """
 
     name: str
@@ -140,7 +140,9 @@ class Design:
     names, terms : tuple of str
         One per column: its own name, and its term's.
     grid : (k,) float array
-        Value of each column in the reference grid, in the arm it belongs to.
+        Value of each column in the reference grid, 0 for those of an arm.
+    arm_grid : (k,) float array
+        The same, for those of an arm in their arm.
     column_arms : tuple of str
         The arm in which a column is not 0, blank for all.
     arms : tuple of str
@@ -153,6 +155,7 @@ class Design:
     names: tuple[str, ...]
     terms: tuple[str, ...]
     grid: Floats
+    arm_grid: Floats
     column_arms: tuple[str, ...]
     arms: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
@@ -160,7 +163,7 @@ class Design:
     def arm_point(self, arm: str) -> Floats:
         """Return the (k,) row of the reference grid for one arm; OptionError where there is no such arm."""
         chosen(arm, self.arms, "arm")
-        return np.where([owner in ("", arm) for owner in self.column_arms], self.grid, 0.0)
+        return np.where([owner == arm for owner in self.column_arms], self.arm_grid, self.grid)
 
     def columns_of(self) -> dict[str, list[int]]:
         """Return the places of the columns of every term."""
@@ -176,8 +179,8 @@ class Design:
         )
         X = np.column_stack([self.X[:, i] for i in inside]) if len(inside) else self.X[:, :0]
         return replace(
-            self, X=X, names=names, terms=terms, grid=self.grid[inside], column_arms=owners,
-            dropped=(*self.dropped, *dropped),
+            self, X=X, names=names, terms=terms, grid=self.grid[inside], arm_grid=self.arm_grid[inside],
+            column_arms=owners, dropped=(*self.dropped, *dropped),
         )  # fmt: skip
 
     def rank_problem(self) -> str:
@@ -211,12 +214,15 @@ def design(terms: Sequence[Term], n: int, intercept: bool = True, arms: Sequence
     one = Term(INTERCEPT, (INTERCEPT,), np.ones((n, 1)), np.ones(1), ("",))
     all_terms = [*([one] if intercept else []), *terms]
     columns = [column for term in all_terms for column in term.columns.T]
+    grid = np.concatenate([np.zeros(0), *(term.grid for term in all_terms)])
+    owners = tuple(arm for term in all_terms for arm in term.arms)
     return Design(
         X=np.column_stack(columns) if columns else np.zeros((n, 0)),
         names=tuple(name for term in all_terms for name in term.names),
         terms=tuple(term.name for term in all_terms for _ in term.names),
-        grid=np.concatenate([np.zeros(0), *(term.grid for term in all_terms)]),
-        column_arms=tuple(arm for term in all_terms for arm in term.arms),
+        grid=np.where([owner == "" for owner in owners], grid, 0.0),
+        arm_grid=grid,
+        column_arms=owners,
         arms=tuple(arms),
     )
 
@@ -271,13 +277,18 @@ def arm_design(
     return replace(design([*terms.values(), *crossed], len(frame), arms=arms), dropped=constant)
 
 
-def arms_problem(frame: pd.DataFrame, arms: Sequence[str], needed: int = 2) -> str:
-    """Say which arm has fewer than `needed` patients, or which patients are in none; blank text if all is well."""
+def arms_problem(frame: pd.DataFrame, arms: Sequence[str]) -> str:
+    """Say which arm has too few patients, or which patients are in none; blank text if all is well."""
+    return few_in_an_arm(frame, arms) or outside(list(frame[ARM]), arms)
+
+
+def few_in_an_arm(frame: pd.DataFrame, arms: Sequence[str], needed: int = 2) -> str:
+    """Say which arm has fewer than `needed` patients; blank text if none has."""
     for arm in arms:
         count = int((frame[ARM] == arm).sum())
         if count < needed:
             return f"{count} patient{'s' * (count != 1)} in arm {arm}, needs {needed}"
-    return outside(list(frame[ARM]), arms)
+    return ""
 
 
 def outside(values: Sequence[object], arms: Sequence[str]) -> str:
