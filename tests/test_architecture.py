@@ -152,11 +152,8 @@ TESTED_IN = {
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",
     "simulation.images.files": "simulation/test_cli.py",
     "simulation.images.lesion_fates": "simulation/images/test_susceptibility.py",
-    "simulation.model.cohort": "simulation/model/test_trial_presets.py",
     "simulation.model.course": "simulation/images/test_phantom.py",
     "simulation.model.presets": "simulation/model/test_preset_check.py",
-    "simulation.model.streams": "simulation/images/test_phantom.py",
-    "simulation.model.table_reader": "simulation/truth/test_rows.py",
     "simulation.truth.population": "simulation/model/test_trial_presets.py",
     "simulation.truth.progression": "simulation/truth/test_rows.py",
 }
