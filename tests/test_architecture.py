@@ -78,15 +78,7 @@ HEAVY |= {"torch", "SimpleITK"}
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
-    "analysis.endpoints.effect_agreement": "analysis/endpoints/test_treatment_effects.py",
-    "analysis.endpoints.lesion_counts": "analysis/endpoints/test_recipe.py",
     "analysis.endpoints.population_effects": "analysis/trial/test_populations.py",
-    "analysis.endpoints.progression_by_arm": "analysis/endpoints/test_treatment_effects.py",
-    "analysis.endpoints.progression_by_t2_volume": "analysis/endpoints/test_recipe.py",
-    "analysis.endpoints.progression_multivariable": "analysis/endpoints/test_treatment_effects.py",
-    "analysis.endpoints.progression_subgroups": "analysis/endpoints/test_treatment_effects.py",
-    "analysis.endpoints.t2_volume": "analysis/endpoints/test_recipe.py",
-    "analysis.endpoints.t2_volume_models": "analysis/trial/test_zero_volumes.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
     "analysis.evaluation.case_metrics": "analysis/evaluation/test_cohort_metrics.py",
