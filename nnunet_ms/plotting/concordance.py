@@ -57,6 +57,13 @@ def concordance_figure(reference: Values, prediction: Values, labels: Labels) ->
         Left: identity plot with Pearson's r, Lin's coefficient and ICC(2,1). Middle: difference against mean. Right:
         ratio against geometric mean, on logarithmic axes; pairs with a 0 are not in it and are counted. Bands are the
         intervals of bias and limits. Without a case the panels stay empty and say so.
+
+    Examples
+    --------
+    >>> labels = Labels("T2 lesion volume", "ml", "model", data="simulated")
+    >>> figure = concordance_figure([4.0, 8.1, 2.2, 12.5], [4.4, 7.6, 2.0, 13.1], labels)
+    >>> len(figure.axes)
+    3
     """
     x, y = np.asarray(reference, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     with style():
