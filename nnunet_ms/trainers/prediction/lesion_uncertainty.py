@@ -42,7 +42,15 @@ class LabelledLesions:
 
 
 def label_lesions(mask: BoolArray, minimum_voxels: int = MINIMUM_VOXELS) -> LabelledLesions:
-    """Label 18-connected lesions of at least `minimum_voxels`, in the order of their first voxel (C order)."""
+    """Label 18-connected lesions of at least `minimum_voxels`, in the order of their first voxel (C order).
+
+    Examples
+    --------
+    >>> mask = np.zeros((10, 10, 4), dtype=bool)
+    >>> mask[1:4, 1:4, 1:3] = mask[7:9, 7:9, 0] = mask[9, 0, 0] = True
+    >>> label_lesions(mask).voxels
+    array([18,  4])
+    """
     found = _components(mask)
     names, first, voxels = np.unique(found, return_index=True, return_counts=True)
     large = (names > 0) & (voxels >= minimum_voxels)
@@ -66,7 +74,15 @@ def best_overlap(lesions: LabelledLesions, sample: BoolArray) -> Array:
 
 
 def lesion_structural_uncertainty(lesions: LabelledLesions, samples: Sequence[BoolArray]) -> Array:
-    """LSU of each lesion, (L,) in [0, 1]; NaN with fewer than two samples, which cannot disagree."""
+    """LSU of each lesion, (L,) in [0, 1]; NaN with fewer than two samples, which cannot disagree.
+
+    Examples
+    --------
+    >>> mask, other = np.zeros((2, 10, 10, 4), dtype=bool)
+    >>> mask[1:4, 1:4, 1:3] = mask[7:9, 7:9, 0:2] = other[1:4, 1:4, 1:3] = True
+    >>> lesion_structural_uncertainty(label_lesions(mask), [mask, other])
+    array([0. , 0.5])
+    """
     if len(samples) < 2:
         return np.full(lesions.voxels.size, np.nan)
     overlaps = np.zeros(lesions.voxels.size)
@@ -76,7 +92,15 @@ def lesion_structural_uncertainty(lesions: LabelledLesions, samples: Sequence[Bo
 
 
 def patient_structural_uncertainty(mask: BoolArray, samples: Sequence[BoolArray]) -> float:
-    """PSU in [0, 1]; two empty masks agree; NaN with fewer than two samples."""
+    """PSU in [0, 1]; two empty masks agree; NaN with fewer than two samples.
+
+    Examples
+    --------
+    >>> mask, other = np.zeros((2, 4, 4, 4), dtype=bool)
+    >>> mask[:2], other[:1] = True, True
+    >>> patient_structural_uncertainty(mask, [mask, other])
+    0.25
+    """
     if len(samples) < 2:
         return float("nan")
     return float(1 - np.mean([_iou(mask, sample) for sample in samples]))
