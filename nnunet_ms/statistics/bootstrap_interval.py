@@ -40,7 +40,8 @@ def patient_interval(
     Returns
     -------
     low, high : float
-        NaN with fewer than `MINIMUM_PATIENTS` patients or when the statistic is undefined in a tenth of the resamples.
+        NaN with fewer than `MINIMUM_PATIENTS` patients or when the statistic is undefined in more than a tenth of the
+        resamples.
 
     References
     ----------

@@ -8,6 +8,7 @@ import pandas as pd
 
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings, find_adam
 from nnunet_ms.analysis.trial.adam_tables import adam_patients
+from nnunet_ms.analysis.trial.keys import week_list
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, PRESETS
 from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.analysis.trial.settings import CONVENTIONS, ZERO_VOLUME
@@ -100,7 +101,9 @@ def write_settings(path: Path, found: Found, simulated: bool, conventions: str =
     visits = visits[visits["lesion_type"] == chosen]
     weeks = sorted(visits["week"].dropna().unique())
     if len(weeks) < 2:
-        raise SettingsError(f"{found.visits[0]}: expected a baseline and a later week, found {weeks}. Fill in week.")
+        raise SettingsError(
+            f"{found.visits[0]}: expected a baseline and a later week, found {week_list(weeks)}. Fill in week."
+        )
     raters = sorted(visits["rater"].unique(), key=lambda rater: (rater != REFERENCE, rater))
     data = _Data(arms, chosen, lesion_types, weeks, int((visits["volume_ml"] <= 0).sum()), raters, _flags(found))
     text = _text(path.parent, found, simulated, data, conventions)
