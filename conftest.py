@@ -44,7 +44,7 @@ def place_of_an_example(request: pytest.FixtureRequest) -> None:
     folder, patch = request.getfixturevalue("tmp_path"), request.getfixturevalue("monkeypatch")
     request.getfixturevalue("doctest_namespace").update(np=np, pd=pd, Path=Path)
     draw_masks(folder)
-    if "trial" in request.node.dtest.docstring:
+    if '"trial' in request.node.dtest.docstring:  # Path("trial"), "trial/visits.csv"
         base = request.getfixturevalue("tmp_path_factory").getbasetemp()
         (folder / "trial").symlink_to(simulated_trial(base))
     patch.chdir(folder)
