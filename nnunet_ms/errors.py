@@ -29,6 +29,10 @@ class OptionError(SettingsError, ValueError):
     """An argument has a value that is not among those it takes; also a `ValueError`, as callers from Python expect."""
 
 
+class StatisticsError(NnunetMsError, ValueError):
+    """Numbers given to a statistic contradict each other or lack something; also a `ValueError`, as numpy raises."""
+
+
 def one_line(error: BaseException) -> str:
     r"""Text of another library's error on one line, to stand inside a message of ours.
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from nnunet_ms.arrays import Floats
 from nnunet_ms.plotting.style import COLOURS, style
 from nnunet_ms.statistics.concordance import (
     Coefficient,
@@ -22,7 +22,6 @@ from nnunet_ms.statistics.concordance import (
 
 MANY = 500  # points from which they go into a vector file as a picture, so that it stays small
 MINUS = "\N{MINUS SIGN}"
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def concordance_figure(reference: Values, prediction: Values, labels: Labels) ->
     return figure
 
 
-def _identity(axes: Axes, x: FloatArray, y: FloatArray, labels: Labels) -> None:
+def _identity(axes: Axes, x: Floats, y: Floats, labels: Labels) -> None:
     unit = f" ({labels.unit})" if labels.unit else ""
     axes.set(title="Agreement", xlabel=f"{labels.reference}{unit}", ylabel=f"{labels.rater}{unit}")
     if x.size == 0:
@@ -104,7 +103,7 @@ def _identity(axes: Axes, x: FloatArray, y: FloatArray, labels: Labels) -> None:
     axes.text(0.03, 0.98, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=8)
 
 
-def _difference(axes: Axes, x: FloatArray, y: FloatArray, labels: Labels) -> None:
+def _difference(axes: Axes, x: Floats, y: Floats, labels: Labels) -> None:
     unit = f" ({labels.unit})" if labels.unit else ""
     axes.set(
         title="Bland-Altman, difference",
@@ -118,7 +117,7 @@ def _difference(axes: Axes, x: FloatArray, y: FloatArray, labels: Labels) -> Non
     _draw_limits(axes, bland_altman(x, y), 0.0)
 
 
-def _ratio(axes: Axes, x: FloatArray, y: FloatArray, labels: Labels) -> None:
+def _ratio(axes: Axes, x: Floats, y: Floats, labels: Labels) -> None:
     unit = f" ({labels.unit})" if labels.unit else ""
     both = (x > 0) & (y > 0)
     left_out = f", {np.count_nonzero(~both)} with a 0 left out" if not both.all() else ""

@@ -6,16 +6,16 @@ from nnunet_ms.statistics.ancova import ancova
 
 
 @pytest.fixture
-def week120(shared):
-    folder = shared / "oracles" / "endpoints"
+def week120(oracle_folder):
+    folder = oracle_folder
     volumes = pd.read_csv(folder / "tlv.csv").query("week == 120")
     frame = pd.read_csv(folder / "patients.csv").merge(volumes)
     return frame.assign(pchg=100 * (frame["t2_tlv_ml"] / frame["t2_tlv_ml_baseline"] - 1))
 
 
 @pytest.fixture
-def oracle(shared):
-    frame = pd.read_csv(shared / "oracles" / "endpoints" / "oracles.csv")
+def oracle(oracle_folder):
+    frame = pd.read_csv(oracle_folder / "oracles.csv")
     return {(r.analysis, r.term, r.stat): r.value for r in frame.itertuples()}
 
 

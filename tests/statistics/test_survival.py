@@ -18,14 +18,14 @@ from nnunet_ms.statistics.survival import (
 
 
 @pytest.fixture
-def cohort(shared):
-    folder = shared / "oracles" / "endpoints"
+def cohort(oracle_folder):
+    folder = oracle_folder
     return pd.read_csv(folder / "patients.csv").merge(pd.read_csv(folder / "tte.csv"))
 
 
 @pytest.fixture
-def oracle(shared):
-    frame = pd.read_csv(shared / "oracles" / "endpoints" / "oracles.csv")
+def oracle(oracle_folder):
+    frame = pd.read_csv(oracle_folder / "oracles.csv")
     return {(r.analysis, r.term, r.stat): r.value for r in frame.itertuples()}
 
 

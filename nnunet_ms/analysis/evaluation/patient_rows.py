@@ -15,7 +15,7 @@ import pandas as pd
 from nnunet_ms.analysis.evaluation.case_masks import CaseMasks, Extras, read_case
 from nnunet_ms.analysis.evaluation.case_metrics import case_metrics
 from nnunet_ms.analysis.evaluation.cohort_metrics import count_sizes
-from nnunet_ms.analysis.evaluation.matching import Match, Overlap, Rule, lesion_dice, match_lesions
+from nnunet_ms.analysis.evaluation.matching import Match, Rule, match_lesions
 from nnunet_ms.analysis.evaluation.pairing import CaseFiles
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.table_pieces import Piece, write_pieces
@@ -23,7 +23,9 @@ from nnunet_ms.errors import NnunetMsError
 from nnunet_ms.lesions.change import change_columns, change_table, lesion_change
 from nnunet_ms.lesions.distance import distance_to_lesions
 from nnunet_ms.lesions.features import locate, mean_of_map
-from nnunet_ms.lesions.labelling import Lesions, find_all_lesions, lesion_columns
+from nnunet_ms.lesions.labelling import Lesions, find_all_lesions
+from nnunet_ms.lesions.overlap import Overlap, lesion_dice
+from nnunet_ms.lesions.rows import box_columns, lesion_columns
 from nnunet_ms.parallel import Failure
 from nnunet_ms.tables import REFERENCE
 
@@ -245,6 +247,7 @@ def _lesion_block(
     shared = overlap.shared_voxels
     block: Block = {
         **lesion_columns(lesions),
+        **box_columns(lesions),
         "found": found,
         "overlap_voxels": shared,
         "lesion_dice": lesion_dice(overlap),

@@ -42,17 +42,6 @@ def head_moments(head: nn.Conv3d, feature: torch.Tensor, probability: float) -> 
     return torch.conv3d(feature, weight, head.bias), variance
 
 
-def mean_sigmoid(mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
-    """E[sigmoid(z)] for z ~ N(mean, variance), by sigmoid(mean / sqrt(1 + pi variance / 8)).
-
-    References
-    ----------
-    .. [1] MacKay DJC. The evidence framework applied to classification networks. Neural Comput 4:720-736, 1992.
-       doi:10.1162/neco.1992.4.5.720
-    """
-    return torch.sigmoid(mean / torch.sqrt(1 + torch.pi * variance / 8))
-
-
 def quadrature(nodes: int = NODES) -> tuple[torch.Tensor, torch.Tensor]:
     """Standard-normal Gauss-Hermite nodes and weights, (nodes,) each: E[f(z)] = sum_i weight_i f(mean + sd node_i).
 
