@@ -111,3 +111,17 @@ def test_the_container_is_built_from_wheels_alone_and_runs_as_a_user():
     assert not re.search(r"apt|curl|wget|https?:|--index-url|ADD ", text)
     assert lines.index("USER ms") < next(i for i, line in enumerate(lines) if line.startswith("ENTRYPOINT"))
     assert 'ENTRYPOINT ["python", "-m", "nnunet_ms"]' in lines
+
+
+def test_the_changelog_says_where_each_module_is_now():
+    table = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("### Moved modules")[1].split("\n### ")[0]
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:3] == "| `"
+    ]
+    assert len(rows) > 15
+    for _, room, names in rows:
+        if "one module per" in names:
+            continue
+        for name in re.sub(r"\([^)]*\)", "", names).split(","):
+            module = name.split("→")[-1].strip()
+            assert (ROOT / "nnunet_ms" / room.replace(".", "/") / f"{module}.py").is_file(), (room, module)
