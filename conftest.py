@@ -65,7 +65,7 @@ def place_of_an_example(request: pytest.FixtureRequest) -> None:
     draw_masks(folder)
     if "study/" in request.node.dtest.docstring:
         draw_study(folder)
-    if "trial" in request.node.dtest.docstring:
+    if '"trial' in request.node.dtest.docstring:  # Path("trial"), "trial/visits.csv"
         base = request.getfixturevalue("tmp_path_factory").getbasetemp()
         (folder / "trial").symlink_to(simulated_trial(base))
     patch.chdir(folder)
