@@ -176,22 +176,19 @@ def convert(
 
     Examples
     --------
-    Three patients with one image and one mask each:
+    Three patients with one visit each, listed in a manifest:
 
-    >>> import tempfile, nibabel, numpy
-    >>> place = tempfile.TemporaryDirectory()
-    >>> for patient in ("01", "02", "03"):
-    ...     (Path(place.name) / "study" / patient).mkdir(parents=True)
-    ...     for file, data in (("FLAIR", numpy.random.rand(9, 9, 5)), ("lesion", numpy.eye(9)[..., None].repeat(5, 2))):
-    ...         image = nibabel.Nifti1Image(data.astype(numpy.float32), numpy.eye(4))
-    ...         nibabel.save(image, Path(place.name) / "study" / patient / f"{file}.nii.gz")
-
-    >>> done = convert(f"{place.name}/study", "ms3seg", dataset_id=801, raw=f"{place.name}/raw", channels="flair")
-    >>> done.folder.name, done.cases, done.failures
-    ('Dataset801_MS3SEG', ('01', '02', '03'), ())
+    >>> done = convert("study/manifest.csv", dataset_id=801, raw="raw", channels="flair,t1")
+    >>> done.folder.as_posix(), done.cases, done.failures
+    ('raw/Dataset801_Trial', ('P1_base', 'P2_base', 'P3_base'), ())
     >>> sorted(path.name for path in done.folder.iterdir())
     ['cases.csv', 'dataset.json', 'imagesTr', 'labelsTr', 'splits_final.json']
-    >>> place.cleanup()
+
+    The same with other voxels, and one patient to test on; nothing is written:
+
+    >>> wanted = {"steps": {"spacing": (1, 1, 1)}, "test_patients": ["P3"], "folds": 2, "channels": "flair,t1"}
+    >>> convert("study/manifest.csv", dataset_id=802, raw="raw", dry_run=True, **wanted).summary()
+    'would write raw/Dataset802_Trial: 3 cases of 3 patients, 0 left out'
     """
     found = source_of(kind)
     request = found.request(source, channels, target, rater, variant, prefer)
@@ -245,13 +242,12 @@ def check(
 
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     (Path(place) / "P1").mkdir()
-    ...     _ = (Path(place) / "P1" / "FLAIR.nii.gz").write_bytes(b"no image")
-    ...     found = check(place, "ms3seg", channels="flair")
+    >>> _ = Path("study/P2/t1.nii.gz").write_bytes(b"no image")
+    >>> found = check("study/manifest.csv", channels=["flair", "t1"])
     >>> found.cases, sorted(found.failed)
-    (1, ['P1'])
+    (3, ['P2_base'])
+    >>> found.problems[0].severity, found.problems[0].problem
+    ('error', 'study/P2/t1.nii.gz: ...')
     """
     found = source_of(kind)
     request = found.request(source, channels, target, rater, variant, prefer)

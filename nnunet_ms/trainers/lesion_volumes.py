@@ -34,6 +34,15 @@ def lesion_volume_map(labels: npt.NDArray[np.integer], voxel_volume_mm3: float) 
     -------
     (Z, Y, X) int16 array
         0 outside lesions, at least 1 inside, capped at 32767.
+
+    Examples
+    --------
+    >>> labels = np.zeros((2, 3, 4), dtype=np.int16)
+    >>> labels[:, 0, :2], labels[0, 2, 3] = 1, 1
+    >>> lesion_volume_map(labels, voxel_volume_mm3=3.0)[0]
+    array([[12, 12,  0,  0],
+           [ 0,  0,  0,  0],
+           [ 0,  0,  0,  3]], dtype=int16)
     """
     volume_map = np.zeros(labels.shape, dtype=np.int16)
     for lesion_type in np.unique(labels[labels > 0]):

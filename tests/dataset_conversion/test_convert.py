@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK
 
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.convert import check, convert
@@ -111,8 +112,10 @@ def test_nnunets_folder_is_taken_where_none_is_named(trial, raw, monkeypatch):
 
 
 def test_steps_are_named_in_provenance_and_not_among_what_was_resampled(mixed, raw):
-    done = convert(mixed, dataset_id=5, raw=raw, steps={"spacing": "isotropic"})
+    threads = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    done = convert(mixed, dataset_id=5, raw=raw, steps={"spacing": "isotropic", "threads": threads + 1})
     assert done.resampled == {}
+    assert SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads() == threads  # the caller's, not the steps'
     assert read_volume(done.folder / "imagesTr" / "P1_base_0000.nii.gz").grid.spacing == pytest.approx((2, 2, 2))
     assert json.loads((done.folder / "provenance" / "P1_base.json").read_text())["steps"][0]["step"] == "resample"
 

@@ -75,7 +75,15 @@ class LesionMap:
 
 
 def draw_sizes(count: int, sizes: LesionSizes, voxel_mm3: float, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw the voxel numbers of `count` lesions: log-normal volumes within the limits, redrawn outside them."""
+    """Draw the voxel numbers of `count` lesions: log-normal volumes within the limits, redrawn outside them.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.presets import GRIDS
+    >>> voxels = draw_sizes(5, GRIDS["demo"].sizes, 3.0, np.random.default_rng(0))
+    >>> bool(voxels.min() >= GRIDS["demo"].sizes.smallest_voxels)
+    True
+    """
     low, high = (sizes.smallest_voxels - 0.5) * voxel_mm3, sizes.largest_mm3
     volumes = np.empty(0)
     while volumes.size < count:

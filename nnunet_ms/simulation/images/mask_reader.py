@@ -52,6 +52,15 @@ def read_again(
     -------
     (X, Y, Z) bool array
         All false where the reference is empty.
+
+    Examples
+    --------
+    >>> mask = np.zeros((30, 30, 10), dtype=bool)
+    >>> mask[8:16, 8:16, 3:7] = True
+    >>> again = read_again(mask, np.ones_like(mask), (1.0, 1.0, 3.0), np.random.default_rng(0))
+    >>> dice = 2 * (mask & again).sum() / (mask.sum() + again.sum())
+    >>> bool(0.6 < dice < 1)
+    True
     """
     reader = Reader() if reader is None else reader
     lesions = find_components(mask)

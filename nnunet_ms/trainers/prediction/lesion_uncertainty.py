@@ -40,12 +40,29 @@ Maps = Mapping[str, npt.NDArray[np.float32]]
 
 
 def label_sample(mask: BoolArray, grid: Grid) -> Lesions:
-    """Label all 18-connected components of a mask (X, Y, Z), whatever their size."""
+    """Label all 18-connected components of a mask (X, Y, Z), whatever their size.
+
+    Examples
+    --------
+    >>> mask = np.zeros((10, 10, 4), dtype=bool)
+    >>> mask[1:4, 1:4, 1:3] = mask[7:9, 7:9, 0] = True
+    >>> label_sample(mask, Grid(mask.shape, np.eye(4))).voxels
+    array([18,  4])
+    """
     return find_lesions(Volume(mask, grid, Path()), CONNECTIVITY)
 
 
 def lesion_structural_uncertainty(lesions: Lesions, samples: Sequence[Lesions]) -> Array:
-    """LSU of each lesion, (L,) in [0, 1]; NaN with fewer than two samples, which cannot disagree."""
+    """LSU of each lesion, (L,) in [0, 1]; NaN with fewer than two samples, which cannot disagree.
+
+    Examples
+    --------
+    >>> mask, other = np.zeros((2, 10, 10, 4), dtype=bool)
+    >>> mask[1:4, 1:4, 1:3] = mask[7:9, 7:9, 0:2] = other[1:4, 1:4, 1:3] = True
+    >>> samples = [label_sample(one, Grid(mask.shape, np.eye(4))) for one in (mask, other)]
+    >>> lesion_structural_uncertainty(samples[0], samples)
+    array([0. , 0.5])
+    """
     if len(samples) < 2:
         return np.full(lesions.count, np.nan)
     overlaps = np.zeros(lesions.count)
@@ -55,7 +72,16 @@ def lesion_structural_uncertainty(lesions: Lesions, samples: Sequence[Lesions]) 
 
 
 def patient_structural_uncertainty(lesions: Lesions, samples: Sequence[Lesions]) -> float:
-    """PSU in [0, 1]; two empty masks agree; NaN with fewer than two samples."""
+    """PSU in [0, 1]; two empty masks agree; NaN with fewer than two samples.
+
+    Examples
+    --------
+    >>> mask, other = np.zeros((2, 4, 4, 4), dtype=bool)
+    >>> mask[:2], other[:1] = True, True
+    >>> samples = [label_sample(one, Grid(mask.shape, np.eye(4))) for one in (mask, other)]
+    >>> patient_structural_uncertainty(samples[0], samples)
+    0.25
+    """
     if len(samples) < 2:
         return float("nan")
     return float(1 - np.mean([_iou(lesions, sample) for sample in samples]))
