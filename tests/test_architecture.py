@@ -17,11 +17,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Ground floor, from the bottom up. A room may use all of it.
 GROUND = {
     "errors": set(),
+    "memory": set(),
     "options": {"errors"},
     "outputs": {"errors"},
-    "parallel": {"errors"},
+    "parallel": {"errors", "memory"},
     "tables": {"errors", "options", "outputs"},
-    "commands": {"errors", "options", "parallel"},
+    "commands": {"errors", "memory", "options", "parallel"},
     "images": {"errors", "options", "outputs"},
     "statistics": {"errors", "options"},
     "lesions": {"errors", "images", "options", "tables"},

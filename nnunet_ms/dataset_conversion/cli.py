@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, report_failures, run
 from nnunet_ms.dataset_conversion import dataset_cli
 from nnunet_ms.dataset_conversion.preparation_options import add_step_options, steps_of
 from nnunet_ms.errors import ConversionError, visible
@@ -78,10 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] in (["back"], ["splits"]):
         return dataset_cli.main(arguments)
     if arguments[:1] == ["check"]:
-        args = check_parser().parse_args(arguments[1:])
-        return run(f"{PROGRAM} check", lambda: check(args))
-    args = build_parser().parse_args(arguments)
-    return run(PROGRAM, lambda: convert(args))
+        return run(f"{PROGRAM} check", lambda: check(check_parser().parse_args(arguments[1:])))
+    remains = "Cases that are written are kept aside. Repeat the command to go on."
+    return run(PROGRAM, lambda: convert(build_parser().parse_args(arguments)), remains)
 
 
 def check_parser() -> argparse.ArgumentParser:
@@ -156,8 +155,6 @@ def _write_clinical(source: Path, folder: Path) -> None:
 
 def _announce(args: argparse.Namespace, outcome: "Outcome[CheckedCase]", number: int) -> "list[Failure]":
     """Print what was found out; ConversionError if no case is left."""
-    from nnunet_ms.parallel import report_failures
-
     report_failures(outcome.failures, PROGRAM)
     if not outcome.results:
         raise ConversionError(f"{args.source}: none of {number} cases can be converted; nothing written.")
@@ -173,8 +170,6 @@ def _announce(args: argparse.Namespace, outcome: "Outcome[CheckedCase]", number:
 def _report(
     args: argparse.Namespace, folder: Path, outcome: "Outcome[CheckedCase]", failures: "Sequence[Failure]"
 ) -> int:
-    from nnunet_ms.parallel import report_failures
-
     later = failures[len(outcome.failures) :]
     report_failures(later, PROGRAM)
     failed = {failure.case for failure in later}
