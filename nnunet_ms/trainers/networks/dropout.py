@@ -73,6 +73,7 @@ def dropout_layers(network: nn.Module, site: str) -> dict[str, MaskedDropout3d]:
     ------
     OptionError
         If there is no such site.
+
     Examples
     --------
     >>> from nnunet_ms.trainers.networks.plain_unet import PlainUNet
