@@ -142,6 +142,9 @@ TESTED_IN = {
     "simulation.model.presets": "simulation/model/test_preset_check.py",
     "simulation.truth.population": "simulation/model/test_trial_presets.py",
     "simulation.truth.progression": "simulation/truth/test_rows.py",
+    "statistics.frame_arms": "statistics/test_frames.py",
+    "statistics.frame_rows": "statistics/test_frames.py",
+    "statistics.frame_survival": "statistics/test_frames.py",
 }
 
 
@@ -234,7 +237,8 @@ def test_networks_and_losses_are_pure_torch(path):
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.name == "__init__.py"], ids=label)
 def test_init_files_import_nothing(path):
-    assert list(imports(path)) == []
+    # what a lazy name needs costs nothing; what it stands for is imported when it is asked for (`import_module`)
+    assert {name.split(".")[0] for name in imports(path)} <= {"collections", "importlib", "sys", "types"}
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.name.endswith("cli.py") or p.name == "demo.py"], ids=label)
