@@ -79,7 +79,6 @@ HEAVY |= {"torch", "SimpleITK"}
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
-    "analysis.endpoints.population_effects": "analysis/trial/test_populations.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
     "analysis.evaluation.case_metrics": "analysis/evaluation/test_cohort_metrics.py",
@@ -108,11 +107,7 @@ TESTED_IN = {
     "analysis.report.parts": "analysis/report/test_rtf.py",
     "analysis.report.render": "analysis/report/test_report.py",
     "analysis.run_trial": "analysis/report/test_report.py",
-    "analysis.trial.adam_files": "analysis/trial/test_adam_tables.py",
-    "analysis.trial.adam_settings": "analysis/trial/test_adam_tables.py",
-    "analysis.trial.keys": "analysis/trial/test_zero_volumes.py",
     "analysis.trial.published": "analysis/report/blocks/test_all_blocks.py",
-    "analysis.trial.settings_section": "analysis/trial/test_visit_windows.py",
     "arrays": "statistics/test_linear_systems.py",
     "dataset_conversion.sources.isbi2015": "dataset_conversion/sources/test_archive.py",
     "dataset_conversion.sources.ms3seg": "dataset_conversion/sources/test_patient_folders.py",
