@@ -4,7 +4,8 @@ Messages name the command's options, whose words are those of the arguments: `--
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from nnunet_ms.dataset_conversion.raw_dataset.write import (
 from nnunet_ms.dataset_conversion.sources.all_sources import Kind, check_options, source_of
 from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.dataset_conversion.steps import Steps, steps_of
-from nnunet_ms.errors import ConversionError
+from nnunet_ms.errors import ConversionError, NnunetMsError
 from nnunet_ms.images.brain_mask import check_hd_bet
 from nnunet_ms.outputs import remove_leftovers, resumable_folder
 from nnunet_ms.parallel import Failure, Outcome, Workers
@@ -167,8 +168,8 @@ def convert(
     Raises
     ------
     ConversionError
-        If the source does not have this layout, there are too few patients for the folds, the number is taken, two
-        steps exclude each other, or no case is good; without `say`, the error's notes then list the first reasons.
+        If the source does not have this layout, no case is good or too few for the folds (without `say`, the error's
+        notes then name the first that are not), the number is taken, or two steps exclude each other.
     OptionError
         If a word (kind, a step) is unknown; the message lists those that are known.
     TableError
@@ -213,7 +214,8 @@ def convert(
     remove_leftovers(folder)
     with resumable_folder(folder, replace=overwrite) as work:
         outcome = _checked(cases, request, options, headers_only, work.memory, say)
-        failures = write_raw_dataset(outcome.results, work, options)
+        with _reasons(outcome.failures, say):
+            failures = write_raw_dataset(outcome.results, work, options)
         tables = [] if found.write_tables is None else found.write_tables(request.path, work.folder)
         _tell(say, [*failures, *tables])
     return _conversion(folder, outcome, failures, [*_notes(outcome, options.steps), *tables], options.steps)
@@ -306,13 +308,22 @@ def _checked(
     """Check the cases and tell what was found out; ConversionError if none is left."""
     outcome = check_cases(cases, headers_only=headers_only, steps=options.steps, workers=options.workers, memory=memory)
     _tell(say, outcome.failures)
-    if not outcome.results:
-        error = ConversionError(f"{request.path}: none of {len(cases)} cases can be converted; nothing written.")
-        for failure in outcome.failures[:SHOWN_FAILURES] if say is None else ():  # else they are told already
-            error.add_note(f"case {failure.case}: {failure.reason}")
-        raise error
+    with _reasons(outcome.failures, say):
+        if not outcome.results:
+            raise ConversionError(f"{request.path}: none of {len(cases)} cases can be converted; nothing written.")
     _tell(say, _notes(outcome, options.steps))
     return outcome
+
+
+@contextmanager
+def _reasons(failures: Sequence[Failure], say: Say | None) -> Iterator[None]:
+    """Let an error carry the first of the cases that were left out before it, unless they are told already."""
+    try:
+        yield
+    except NnunetMsError as error:
+        for failure in failures[:SHOWN_FAILURES] if say is None else ():
+            error.add_note(f"case {failure.case}: {failure.reason}")
+        raise
 
 
 def _tell(say: Say | None, what: Iterable[str | Failure]) -> None:

@@ -175,6 +175,13 @@ def test_when_no_case_is_good_the_error_carries_the_reasons(trial, raw):
     assert not raw.exists()
 
 
+def test_an_error_after_the_check_names_the_cases_that_are_missing(mixed, raw):
+    with pytest.raises(ConversionError, match="found 3 training patients and --folds 4") as raised:
+        convert(mixed, dataset_id=5, raw=raw, folds=4)
+    assert [note.split(": ")[0] for note in raised.value.__notes__] == ["case P2_base"]
+    assert not raw.exists()
+
+
 # check ----------------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from nnunet_ms.analysis.trial.keys import week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.zero_volumes import positive_baselines, zero_note
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.options import chosen
 from nnunet_ms.statistics.cox import cox_univariable
 from nnunet_ms.statistics.survival import above_median, kaplan_meier, logrank, survival_at
 
@@ -61,8 +62,9 @@ def outcome_audit(trial: TrialData, outcome: str) -> pd.DataFrame:
     Raises
     ------
     SettingsError
-        If there is neither.
+        If there is neither, or no such outcome.
     """
+    chosen(outcome, OUTCOMES, "outcome")
     if outcome in trial.times:
         return trial.times[outcome]
     if trial.assessments is None or trial.settings.rule is None:
