@@ -102,7 +102,6 @@ TESTED_IN = {
     "analysis.report.figures.drawing": "analysis/report/figures/test_t2_volume_figures.py",
     "analysis.report.figures.patient_figures": "analysis/endpoints/test_disposition.py",
     "analysis.report.figures.rater_figures": "analysis/endpoints/test_rater_concordance.py",
-    "analysis.report.figures.treatment_figures": "analysis/report/blocks/test_all_blocks.py",
     "analysis.report.notes": "analysis/report/blocks/test_all_blocks.py",
     "analysis.report.numbers": "analysis/report/blocks/test_all_blocks.py",
     "analysis.report.parts": "analysis/report/test_rtf.py",
