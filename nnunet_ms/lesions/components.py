@@ -136,7 +136,6 @@ def label_voxels(
     surface : (V,) bool array
         Whether a neighbour by face is missing.
     """
-    _keep_freed_memory()
     if not index.size:
         return dict.fromkeys(connectivities, np.zeros(0, dtype=np.int64)), np.zeros(0, dtype=np.bool_)
     inside, place, scan = _boxed(index, shape)
@@ -152,16 +151,6 @@ def label_voxels(
         offsets = _offsets(_AXES_CHANGED[smallest], _AXES_CHANGED[connectivity]) @ np.array(inside.strides)
         components[connectivity] = _joined(labels, touching, offsets, number)[base] if offsets.size else base
     return components, surface
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Once per process: let glibc keep some 64 MB of freed memory, instead of returning and asking for it per mask.
-
-    Its thresholds follow the largest block that was freed (mallopt(3), M_MMAP_THRESHOLD). New pages for the images of
-    each mask took a third of the time of labelling and matching; other allocators do not care.
-    """
-    np.empty(31 << 20, dtype=np.uint8)  # is never written, so it takes no memory
 
 
 def _boxed(index: IntArray, shape: Sequence[int]) -> tuple[BoolArray, IntArray, IntArray]:

@@ -6,11 +6,16 @@ Where the paper gives a maximum or an end point only, the constants below are th
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 from torch.nn.functional import logsigmoid
+
+from nnunet_ms.options import chosen
+
+AlphaMode = Literal["lesion", "patch"]
+BetaDriver = Literal["volume", "epoch"]
 
 
 @dataclass(frozen=True)
@@ -159,10 +164,12 @@ class SmoothTruncatedLoss(nn.Module):
         patch_volume_mm3: float,
         label: int = 1,
         weights: VolumeWeights | None = None,
-        alpha_mode: Literal["lesion", "patch"] = "lesion",
-        beta_driver: Literal["volume", "epoch"] = "volume",
+        alpha_mode: AlphaMode = "lesion",
+        beta_driver: BetaDriver = "volume",
     ) -> None:
         super().__init__()
+        chosen(alpha_mode, get_args(AlphaMode), "alpha_mode")
+        chosen(beta_driver, get_args(BetaDriver), "beta_driver")
         self.patch_volume_mm3 = patch_volume_mm3
         self.label = label
         self.weights = weights or VolumeWeights()

@@ -234,18 +234,28 @@ def _add_lesions(
     found_by: Block = {}
     if len(matches) > 1:
         found_by = {f"found_by_{rater}": match[0].reference_found.astype(object) for rater, match in matches.items()}
-    reference = _lesion_block(first.reference, first.prediction, first.overlap, first.reference_found, case)
+    reference = reference_lesions(first) | _features(first.reference, case)
     rows.lesions.append({**labels, "rater": REFERENCE, **reference, **found_by, "rule": rule.name})
     for rater, (match, *_) in matches.items():
-        block = _lesion_block(match.prediction, match.reference, match.overlap.swapped, match.prediction_found, case)
+        block = predicted_lesions(match) | _features(match.prediction, case)
         rows.lesions.append({**labels, "rater": rater, **block, "rule": rule.name})
 
 
+def reference_lesions(match: Match) -> Block:
+    """Columns of `lesions.csv` for the reference lesions: size, place, and what the prediction does with them."""
+    return _lesion_block(match.reference, match.prediction, match.overlap, match.reference_found)
+
+
+def predicted_lesions(match: Match) -> Block:
+    """Columns of `lesions.csv` for the predicted lesions: size, place, and what the reference says of them."""
+    return _lesion_block(match.prediction, match.reference, match.overlap.swapped, match.prediction_found)
+
+
 def _lesion_block(
-    lesions: Lesions, others: Lesions, overlap: Overlap, found: np.ndarray[Any, np.dtype[np.bool_]], case: CaseMasks
+    lesions: Lesions, others: Lesions, overlap: Overlap, found: np.ndarray[Any, np.dtype[np.bool_]]
 ) -> Block:
     shared = overlap.shared_voxels
-    block: Block = {
+    return {
         **lesion_columns(lesions),
         **box_columns(lesions),
         "found": found,
@@ -253,7 +263,10 @@ def _lesion_block(
         "lesion_dice": lesion_dice(overlap),
         "distance_mm": distance_to_lesions(lesions, others, shared > 0),
     }
-    block |= {name: mean_of_map(lesions, values) for name, values in case.maps.items()}
+
+
+def _features(lesions: Lesions, case: CaseMasks) -> Block:
+    block: Block = {name: mean_of_map(lesions, values) for name, values in case.maps.items()}
     return block | locate(lesions, case.regions) if case.regions else block
 
 

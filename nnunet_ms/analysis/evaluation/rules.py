@@ -38,6 +38,11 @@ def rules_by_name(names: tuple[str, ...]) -> list[Rule]:
     return [rule for rule in found if rule is not None]
 
 
+def is_rule(name: str) -> bool:
+    """Whether `rules_by_name` knows the name."""
+    return _rule(name) is not None
+
+
 def _rule(name: str) -> Rule | None:
     minimum = re.fullmatch(rf"{SHIFTS}_min([1-9]\d*)", name)
     if minimum is None:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from nnunet_ms.options import chosen
+
 SITES = ("head", "last", "decoder2", "decoder", "bottleneck", "all")
 HEAD = "head"  # the name under which masks of the input of the finest head are kept
 
@@ -67,12 +69,18 @@ def dropout_layers(network: nn.Module, site: str) -> dict[str, MaskedDropout3d]:
     dict
         Empty when the network has no such layer.
 
+    Raises
+    ------
+    OptionError
+        If there is no such site.
+
     Examples
     --------
     >>> from nnunet_ms.trainers.networks.plain_unet import PlainUNet
     >>> list(dropout_layers(PlainUNet(1, filters=(2, 4, 8)), "decoder"))
     ['decoder.blocks.0.body.3', 'decoder.blocks.1.body.3']
     """
+    chosen(site, SITES, "site")
     every = {name: m for name, m in network.named_modules() if isinstance(m, MaskedDropout3d)}
     levels = {"last": 1, "decoder2": 2, "decoder": len(every)}.get(site)
     if site == "all":

@@ -7,11 +7,12 @@ starts from two independent networks.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import nn
 
+from nnunet_ms.options import chosen
 from nnunet_ms.trainers.networks.blocks import (
     Convolution,
     Heads,
@@ -178,6 +179,7 @@ class JointUNet(LesionNetwork):
         cross_connections: CrossConnections = "both",
     ) -> None:
         super().__init__()
+        chosen(cross_connections, get_args(CrossConnections), "cross_connections")
         self.levels = len(filters)
         self.channels = {name: tuple(channels[name]) for name in BRANCHES}
         self.encoders = nn.ModuleDict(
