@@ -19,13 +19,19 @@ r = pd.read_csv(folder / "oracles.csv")
 version = r.query("analysis == 'versions'").set_index("term")["value"]
 r = r.query("analysis == 'cox_multi_interaction_efron' and term != 'model'").astype({"value": float})
 r = r.pivot_table(index="term", columns="stat", values="value", sort=False)
-print(pd.DataFrame({"term": found["term"], "nnunet_ms": found["estimate"], "R": r["hr"].to_numpy()}).to_string(index=False))
+print(
+    pd.DataFrame({"term": found["term"], "nnunet_ms": found["estimate"], "R": r["hr"].to_numpy()}).to_string(
+        index=False
+    )
+)
 print("largest relative difference:", np.abs(found["estimate"].to_numpy() / r["hr"].to_numpy() - 1).max())
 
 rows = np.arange(len(found))
 figure, axes = plt.subplots(figsize=(7.5, 4), layout="constrained")
 errors = [found["estimate"] - found["low"], found["high"] - found["estimate"]]
-axes.errorbar(found["estimate"], rows - 0.12, xerr=errors, fmt="o", color="#0072B2", label=f"nnunet_ms {ms.__version__}")
+axes.errorbar(
+    found["estimate"], rows - 0.12, xerr=errors, fmt="o", color="#0072B2", label=f"nnunet_ms {ms.__version__}"
+)
 errors = [r["hr"] - r["hr_low"], r["hr_high"] - r["hr"]]
 label = f"R {version['R']}, survival {version['survival']}: coxph, Efron ties"
 axes.errorbar(r["hr"], rows + 0.12, xerr=errors, fmt="s", color="#D55E00", label=label)

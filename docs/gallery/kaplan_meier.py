@@ -22,7 +22,9 @@ for (arm, curve), colour, line in zip(curves.groupby("term"), ("#0072B2", "#D55E
 at_risk = {arm: [(part["time_weeks"] >= week).sum() for week in weeks] for arm, part in times.groupby("arm")}
 labels = [f"{week}\n" + "\n".join(str(at_risk[arm][k]) for arm in at_risk) for k, week in enumerate(weeks)]
 axes.set_xticks(weeks, labels)
-axes.set(xlabel=f"weeks; below: at risk ({', '.join(at_risk)})", ylabel="free of confirmed progression, %", ylim=(0, 100))
+axes.set(
+    xlabel=f"weeks; below: at risk ({', '.join(at_risk)})", ylabel="free of confirmed progression, %", ylim=(0, 100)
+)
 axes.legend(loc="lower left", title=f"log-rank p = {test['p']:.2g}")
 axes.set_title(f"CDP24, simulated trial, n = {len(times)}; bands: 95 %, log-log scale", fontsize=10)
 figure.savefig("kaplan_meier.png", dpi=110)

@@ -1,4 +1,4 @@
-"""Effect of treatment on lesion volume: ANCOVA at the last visit and a mixed model over all visits, against the truth."""
+"""Effect on lesion volume: ANCOVA at the last visit and a mixed model over all visits, beside the simulated truth."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +16,9 @@ frame["log_ratio"] = np.log(frame["volume_ml"]) - frame["log_baseline"]
 later = frame.query("week > 0")
 
 placebo = {"arm": "placebo"}
-ancova = ms.statistics.ancova(later.query("week == 96"), "log_ratio", "arm", ["log_baseline", "region"], reference=placebo)
+ancova = ms.statistics.ancova(
+    later.query("week == 96"), "log_ratio", "arm", ["log_baseline", "region"], reference=placebo
+)
 mmrm = ms.statistics.mmrm(later, "log_ratio", "patient_id", "week", "arm", ["log_baseline"], reference=placebo)
 rows = [("ANCOVA", 96, ancova.table.query("kind == 'difference'").iloc[0])]
 rows += [("MMRM", row["visit"], row) for _, row in mmrm.table.query("kind == 'difference'").iterrows()]

@@ -1,4 +1,4 @@
-"""How sure is the network of `train_network.py`? Twenty samples of channel dropout, each one function on the whole brain."""
+"""How sure is the network of `train_network.py`? Twenty samples of channel dropout, each a function of the whole brain."""
 
 import matplotlib.pyplot as plt
 import torch
@@ -24,5 +24,7 @@ for panel, (title, values) in zip(axes, shown.items(), strict=True):
     figure.colorbar(drawn, ax=panel, label=title, location="bottom")
     panel.contour(truth[z], [0.5], colors="#56B4E9", linewidths=0.8)
     panel.set_xlabel("voxels of 2 mm")
-figure.suptitle("Monte Carlo dropout at the decoder, p = 0.1, 20 samples (simulated, n = 1); blue: reference", fontsize=10)
+figure.suptitle(
+    "Monte Carlo dropout at the decoder, p = 0.1, 20 samples (simulated, n = 1); blue: reference", fontsize=10
+)
 figure.savefig("uncertainty.png", dpi=110)
