@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, report_failures, run
 from nnunet_ms.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -92,14 +92,13 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 if some cases failed, or 2 if nothing could be done."""
-    arguments = build_parser().parse_args(argv)
-    return run(PROGRAM, lambda: _evaluate(arguments))
+    remains = "Folders are complete or as they were before. Repeat the command to start again."
+    return run(PROGRAM, lambda: _evaluate(build_parser().parse_args(argv)), remains)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from nnunet_ms.analysis.evaluation.case_masks import Extras  # pandas and matplotlib take a second, --help must not
     from nnunet_ms.analysis.evaluation.evaluate import evaluate
-    from nnunet_ms.parallel import report_failures
 
     maps, regions = _named_folders(arguments.map, "--map"), _named_folders(arguments.region, "--region")
     scores = _by_model(arguments.lesion_auc, arguments.rater, "--lesion-auc")
@@ -135,7 +134,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _lesion_auc(arguments: argparse.Namespace, scores: dict[str, Path]) -> int:
     """Write ROC curves of lesions into the folder `lesion_auc` of the output."""
     from nnunet_ms.analysis.evaluation.lesion_roc import write_lesion_auc
-    from nnunet_ms.parallel import report_failures
 
     found = write_lesion_auc(
         _predictions(arguments),
@@ -165,7 +163,6 @@ def _lesion_auc(arguments: argparse.Namespace, scores: dict[str, Path]) -> int:
 def _uncertainty(arguments: argparse.Namespace) -> int:
     """Evaluate the uncertainty of a prediction into the folder `uncertainty` of the output."""
     from nnunet_ms.analysis.evaluation.uncertainty import write_uncertainty
-    from nnunet_ms.parallel import report_failures
 
     evaluation = write_uncertainty(
         arguments.uncertainty,

@@ -43,6 +43,18 @@ def register(fixed: SimpleITK.Image, moving: SimpleITK.Image, kind: Kind) -> Reg
         If the images do not overlap or the result is absurd (the middle of the head moves further than 100 mm).
     OptionError
         If `kind` is neither rigid nor affine.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.itk import to_itk
+    >>> from nnunet_ms.images.volumes import Grid
+    >>> grid = Grid((40, 40, 20), np.diag([2.0, 2.0, 4.0, 1.0]))
+    >>> x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in grid.shape), indexing="ij")
+    >>> head = np.exp(-3 * (x**2 + 2 * y**2 + 1.5 * z**2 + 0.3 * x * y)).astype(np.float32)
+    >>> moved = np.roll(head, 3, axis=0)
+    >>> found = register(to_itk(head, grid), to_itk(moved, grid), "rigid")
+    >>> float(found.matrix[0, 3].round())
+    6.0
     """
     chosen(kind, get_args(Kind), "kind")
     try:

@@ -145,15 +145,19 @@ def read_mask(path: Path, labels: Iterable[int] = (0, 1)) -> Volume:
         ...
     nnunet_ms.errors.ImageError: flair.nii.gz: expected a mask with values [0, 1], found 80.5029, 81.1386, ...
     """
-    volume = _read_plain(path) or read_volume(path)
+    return checked_mask(_read_plain(path) or read_volume(path), labels)
+
+
+def checked_mask(volume: Volume, labels: Iterable[int] = (0, 1)) -> Volume:
+    """The same volume as uint8, if its values are a subset of `labels`; ImageError if not (0.999 is another value)."""
     allowed = sorted(labels)
     found = _values(volume.data)
     if strange := [value for value in found.tolist() if value not in {0, *allowed}]:
         raise ImageError(
-            f"{path}: expected a mask with values {allowed}, found {_few(strange)}. "
+            f"{volume.path}: expected a mask with values {allowed}, found {_few(strange)}. "
             "Is this the mask, and is it binarised?"
         )
-    return Volume(volume.data.astype(np.uint8, copy=False), volume.grid, path)
+    return Volume(volume.data.astype(np.uint8, copy=False), volume.grid, volume.path)
 
 
 def check_same_grid(reference: Volume | Grid, other: Volume | Grid, reference_name: str, other_name: str) -> None:
@@ -248,16 +252,21 @@ def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
     >>> grid_of(open_image(Path("flair.nii.gz")), Path("flair.nii.gz")).spacing
     (1.0, 1.0, 3.0)
     """
-    if len(image.shape) != 3:
-        raise ImageError(f"{path}: expected a 3-D image, found shape {image.shape}. Split it into 3-D volumes.")
-    if min(image.shape) < 1:
-        raise ImageError(f"{path}: expected voxels, found an image of shape {image.shape}. Copy or download it again.")
-    affine = np.asarray(image.affine, dtype=np.float64)
+    return checked_grid(image.shape, image.affine, path)
+
+
+def checked_grid(shape: tuple[int, ...], affine: npt.ArrayLike, path: Path) -> Grid:
+    """Grid of a shape and an affine; ImageError unless it is 3-D, with voxels and an invertible affine."""
+    if len(shape) != 3:
+        raise ImageError(f"{path}: expected a 3-D image, found shape {shape}. Split it into 3-D volumes.")
+    if min(shape) < 1:
+        raise ImageError(f"{path}: expected voxels, found an image of shape {shape}. Copy or download it again.")
+    affine = np.asarray(affine, dtype=np.float64)
     with np.errstate(all="ignore"):
         is_bad = not np.isfinite(affine).all() or not 1e-9 < abs(np.linalg.det(affine[:3, :3])) < np.inf
     if is_bad:
         raise ImageError(f"{path}: expected an invertible affine, found {affine.tolist()}. Repair the header.")
-    return Grid(tuple(int(n) for n in image.shape), affine)
+    return Grid(tuple(int(n) for n in shape), affine)
 
 
 def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:

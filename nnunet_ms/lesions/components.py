@@ -7,23 +7,93 @@ are unions of those, joined wherever two of them touch by an edge or a corner.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import product
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cc3d
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import Bools, Ints
+
 Connectivity = Literal[6, 18, 26]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.unsignedinteger]
+Scalar = TypeVar("Scalar", bound=np.generic)
 _AXES_CHANGED = {6: 1, 18: 2, 26: 3}  # a neighbour by face differs along one axis, by edge along two, by corner three
 _WORD, _SHIFT = 8, 3  # voxels of a byte each that are looked at together, and the power of two that it is
 
 
-def foreground(data: npt.NDArray[np.generic]) -> IntArray:
+@dataclass(frozen=True)
+class Components:
+    """The L connected components of one array, made of V voxels together; of whatever grid, see `Lesions` for places.
+
+    Attributes
+    ----------
+    index : (V,) int64 array
+        Ascending flat index of each foreground voxel, first axis fastest.
+    component : (V,) int64 array
+        The component, 0 .. L - 1, that each of these voxels belongs to; numbered as `label_voxels` does.
+    shape : tuple of int
+        Of the array.
+    """
+
+    index: Ints
+    component: Ints
+    shape: tuple[int, ...]
+
+    @cached_property
+    def voxels(self) -> Ints:
+        """Size of each component in voxels, (L,)."""
+        return np.bincount(self.component).astype(np.int64)
+
+    @property
+    def count(self) -> int:
+        """Number of components, L."""
+        return int(self.voxels.size)
+
+    @cached_property
+    def axes(self) -> tuple[Ints, Ints, Ints]:
+        """Indices of the foreground voxels along the three axes, (V,) each."""
+        return coordinates(self.index, self.shape)
+
+    def painted(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """An array of the components' shape that holds one value, out of (L,), in each component, and 0 elsewhere."""
+        image = np.zeros(self.shape, dtype=values.dtype)
+        image[self.axes] = values[self.component]
+        return image
+
+
+def find_components(data: npt.NDArray[np.generic], connectivity: Connectivity = 18) -> Components:
+    """Label the connected components of the non-zero voxels of an array.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) array
+        Every non-zero voxel is foreground.
+    connectivity : {6, 18, 26}
+        Neighbours of a voxel: by face; also by edge; also by corner.
+
+    Returns
+    -------
+    Components
+        Numbered by their first voxel where the last axis runs fastest; arrays of length 0 without foreground.
+
+    Examples
+    --------
+    Two voxels that touch by an edge are one component; a third one lies alone:
+
+    >>> data = np.zeros((4, 4, 4), dtype=bool)
+    >>> data[0, 0, 0] = data[0, 1, 1] = data[3, 3, 3] = True
+    >>> find_components(data).voxels.tolist(), find_components(data, 6).voxels.tolist()
+    ([2, 1], [1, 1, 1])
+    """
+    index = foreground(data)
+    return Components(index, label_voxels(index, data.shape, [connectivity])[0][connectivity], data.shape)
+
+
+def foreground(data: npt.NDArray[np.generic]) -> Ints:
     """Ascending flat indices (x fastest) of the non-zero voxels of (X, Y, Z), (V,)."""
     flat = data.ravel(order="F")
     if flat.dtype.itemsize > 1:
@@ -36,7 +106,7 @@ def foreground(data: npt.NDArray[np.generic]) -> IntArray:
     return np.concatenate([index, rest + whole]) if rest.size else index
 
 
-def coordinates(index: IntArray, shape: Sequence[int]) -> tuple[IntArray, IntArray, IntArray]:
+def coordinates(index: Ints, shape: Sequence[int]) -> tuple[Ints, Ints, Ints]:
     """Voxel indices along x, y and z of flat indices with x fastest, (V,) each."""
     z = index // (shape[0] * shape[1])  # division by a number is vectorised; divmod and unravel_index are not
     in_plane = index - z * (shape[0] * shape[1])
@@ -45,8 +115,8 @@ def coordinates(index: IntArray, shape: Sequence[int]) -> tuple[IntArray, IntArr
 
 
 def label_voxels(
-    index: IntArray, shape: Sequence[int], connectivities: Sequence[Connectivity]
-) -> tuple[dict[Connectivity, IntArray], BoolArray]:
+    index: Ints, shape: Sequence[int], connectivities: Sequence[Connectivity]
+) -> tuple[dict[Connectivity, Ints], Bools]:
     """Number the connected components of a set of voxels.
 
     Parameters
@@ -66,7 +136,6 @@ def label_voxels(
     surface : (V,) bool array
         Whether a neighbour by face is missing.
     """
-    _keep_freed_memory()
     if not index.size:
         return dict.fromkeys(connectivities, np.zeros(0, dtype=np.int64)), np.zeros(0, dtype=np.bool_)
     inside, place, scan = _boxed(index, shape)
@@ -77,24 +146,14 @@ def label_voxels(
     number = _scan_order(label, scan)
     base = number[label]
     touching = place[surface]  # a voxel whose neighbours by face are all there joins nothing by an edge or a corner
-    components: dict[Connectivity, IntArray] = {}
+    components: dict[Connectivity, Ints] = {}
     for connectivity in connectivities:
         offsets = _offsets(_AXES_CHANGED[smallest], _AXES_CHANGED[connectivity]) @ np.array(inside.strides)
         components[connectivity] = _joined(labels, touching, offsets, number)[base] if offsets.size else base
     return components, surface
 
 
-@cache
-def _keep_freed_memory() -> None:
-    """Once per process: let glibc keep some 64 MB of freed memory, instead of returning and asking for it per mask.
-
-    Its thresholds follow the largest block that was freed (mallopt(3), M_MMAP_THRESHOLD). New pages for the images of
-    each mask took a third of the time of labelling and matching; other allocators do not care.
-    """
-    np.empty(31 << 20, dtype=np.uint8)  # is never written, so it takes no memory
-
-
-def _boxed(index: IntArray, shape: Sequence[int]) -> tuple[BoolArray, IntArray, IntArray]:
+def _boxed(index: Ints, shape: Sequence[int]) -> tuple[Bools, Ints, Ints]:
     """The box around the voxels with an empty margin of one voxel, their places in it, and in a scan with z fastest.
 
     With the margin every neighbour of a voxel has a place. It also keeps cc3d from boxes one voxel thin, on which
@@ -110,7 +169,7 @@ def _boxed(index: IntArray, shape: Sequence[int]) -> tuple[BoolArray, IntArray, 
     return inside, place, flat_place(axes[::-1], starts[::-1], sizes[::-1])
 
 
-def flat_place(axes: Sequence[IntArray], starts: Sequence[int], sizes: Sequence[int]) -> IntArray:
+def flat_place(axes: Sequence[Ints], starts: Sequence[int], sizes: Sequence[int]) -> Ints:
     """Flat indices, first axis fastest, of voxels in a box of `sizes` that begins at `starts`, (V,)."""
     first, second, third = axes
     a, b, c = starts
@@ -118,13 +177,13 @@ def flat_place(axes: Sequence[IntArray], starts: Sequence[int], sizes: Sequence[
 
 
 @cache
-def _offsets(more_than: int, up_to: int) -> IntArray:
+def _offsets(more_than: int, up_to: int) -> Ints:
     """Steps (N, 3) to neighbours that differ along so many axes, one of each pair of opposite ones."""
     steps = [step for step in product((-1, 0, 1), repeat=3) if more_than < np.count_nonzero(step) <= up_to]
     return np.array(steps[: len(steps) // 2], dtype=np.int64).reshape(-1, 3)
 
 
-def _surface(inside: BoolArray, place: IntArray) -> BoolArray:
+def _surface(inside: Bools, place: Ints) -> Bools:
     flat = inside.ravel(order="F")
     interior = flat[place + 1] & flat[place - 1]
     for step in inside.strides[1:]:
@@ -133,7 +192,7 @@ def _surface(inside: BoolArray, place: IntArray) -> BoolArray:
     return np.asarray(~interior)
 
 
-def _scan_order(label: Labels, scan: IntArray) -> IntArray:
+def _scan_order(label: Labels, scan: Ints) -> Ints:
     """Number 0 .. L - 1 of each label 1 .. L, by its first voxel in scan order; at [0] something meaningless."""
     first = np.full(int(label.max()) + 1, np.iinfo(np.int64).max)
     np.minimum.at(first, label, scan)
@@ -142,7 +201,7 @@ def _scan_order(label: Labels, scan: IntArray) -> IntArray:
     return number
 
 
-def _joined(labels: Labels, place: IntArray, offsets: IntArray, number: IntArray) -> IntArray:
+def _joined(labels: Labels, place: Ints, offsets: Ints, number: Ints) -> Ints:
     """New number of each numbered component, (L,), after those that touch by one of the offsets are joined."""
     own = labels[place]
     pairs = []

@@ -170,10 +170,10 @@ class Design:
         return {term: [i for i, t in enumerate(self.terms) if t == term] for term in dict.fromkeys(self.terms)}
 
     def varying(self) -> "Design":
-        """Return the design without constant columns; `dropped` names their terms. For models without intercept."""
+        """Return the design without constant columns; `dropped` names them. For models without intercept."""
         keep = np.ptp(self.X, axis=0) != 0 if len(self.X) else np.zeros(len(self.names), bool)
         inside = np.flatnonzero(keep)
-        dropped = tuple(term for term, kept in zip(self.terms, keep, strict=True) if not kept)
+        dropped = tuple(name for name, kept in zip(self.names, keep, strict=True) if not kept)
         names, terms, owners = (
             tuple(values[i] for i in inside) for values in (self.names, self.terms, self.column_arms)
         )

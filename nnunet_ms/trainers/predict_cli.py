@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, report_failures, run
 
 if TYPE_CHECKING:
     from nnunet_ms.trainers.prediction.settings import PredictSettings
@@ -102,15 +102,15 @@ def _add_work(command: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 if some cases failed, or 2 if nothing could be done."""
-    arguments = build_parser().parse_args(argv)
-    return run(PROGRAM, lambda: _predict(arguments))
+    remains = "Cases that are done are kept. Repeat the command with --continue to predict the others."
+    return run(PROGRAM, lambda: _predict(build_parser().parse_args(argv)), remains)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
     _check(arguments)
     import torch  # and nnU-Net: seconds, which --help must not take
+    from tqdm import tqdm
 
-    from nnunet_ms.parallel import report_failures
     from nnunet_ms.trainers.prediction.model import model_folder, open_model
     from nnunet_ms.trainers.prediction.predict import predict
 
@@ -119,7 +119,8 @@ def _predict(arguments: argparse.Namespace) -> int:
         arguments.dataset, arguments.trainer, arguments.plans, arguments.configuration
     )
     model = open_model(folder, arguments.folds, arguments.checkpoint, arguments.trainer or "")
-    predicted = predict(model, _settings(arguments), torch.device(device))
+    say = tqdm.write  # does not disturb the progress bar
+    predicted = predict(model, _settings(arguments), torch.device(device), say)
     for note in predicted.notes:
         print(f"{PROGRAM}: {note}")
     report_failures(predicted.failures, PROGRAM)

@@ -180,6 +180,7 @@ LEVELS = {
     "intraclass_correlation": lambda c: concordance.intraclass_correlation(X, c),
     "kaplan_meier": lambda c: survival.kaplan_meier(WEEKS, EVENT, "log", c),
     "mean_time_difference": lambda c: survival.mean_time_difference(survival.MeanTime(9), survival.MeanTime(9), c),
+    "paired_draws": lambda c: paired_effect.paired_draws(*(paired_effect.DrawnEffect(1.0, np.ones(9)),) * 2, c),
     "paired_effect": lambda c: paired_effect.paired_effect(np.sum, np.sum, ONES, c),
     "patient_interval": lambda c: bootstrap_interval.patient_interval(X, lambda s: s[:, 0], level=c),
     "pearson_correlation": lambda c: concordance.pearson_correlation([1, 2, 3], [1, 2, 4], c),

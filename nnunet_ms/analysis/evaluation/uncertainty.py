@@ -34,14 +34,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.analysis.evaluation.matching import Overlap, match_masks
+from nnunet_ms.analysis.evaluation.matching import match_masks
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
-from nnunet_ms.analysis.evaluation.uncertainty_curves import (
-    Bool,
-    Float,
-    calibration_bins,
-    ndsc_retention,
-)
+from nnunet_ms.analysis.evaluation.uncertainty_curves import calibration_bins, ndsc_retention
 from nnunet_ms.analysis.evaluation.uncertainty_figures import reliability_figure, retention_figure
 from nnunet_ms.analysis.evaluation.uncertainty_tables import (
     CANDIDATE,
@@ -50,8 +45,10 @@ from nnunet_ms.analysis.evaluation.uncertainty_tables import (
     UncertaintyEvaluation,
     tables_of,
 )
+from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.images.volumes import Volume, check_same_grid, read_mask, read_volume
+from nnunet_ms.lesions.overlap import best_iou
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Workers, map_cases
 from nnunet_ms.plotting.style import save_figure
@@ -209,7 +206,7 @@ def _read_map(case: UncertainCase, kind: str, reference: Volume) -> npt.NDArray[
     return volume.data.astype(np.float32).clip(0, 1)
 
 
-def _content(probability: npt.NDArray[np.floating], content_voxels: int | None) -> Bool:
+def _content(probability: npt.NDArray[np.floating], content_voxels: int | None) -> Bools:
     """The voxels of largest probability, as many as the image has content: outside it is certain background."""
     if content_voxels is None or content_voxels >= probability.size:
         return np.ones(probability.shape, dtype=bool)
@@ -218,7 +215,7 @@ def _content(probability: npt.NDArray[np.floating], content_voxels: int | None) 
     return chosen.reshape(probability.shape)
 
 
-def _entropy(p: npt.NDArray[np.floating]) -> Float:
+def _entropy(p: npt.NDArray[np.floating]) -> Floats:
     q = p.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = -(q * np.log(q) + (1 - q) * np.log1p(-q))
@@ -245,7 +242,7 @@ def _match_lesions(
             "key": keys,
             "uncertainty": known["uncertainty"].to_numpy(float),
             "true": match.prediction_found,
-            "iou": _best_overlap(overlap, match.prediction.count),
+            "iou": best_iou(overlap.swapped),
         }
     )
     touched = [
@@ -253,11 +250,3 @@ def _match_lesions(
         for row, found in enumerate(match.reference_found)
     ]
     return rows, touched
-
-
-def _best_overlap(overlap: Overlap, predicted: int) -> Float:
-    """Greatest IoU of each predicted lesion with a reference lesion, (predicted,)."""
-    union = overlap.voxels[overlap.row] + overlap.other_voxels[overlap.column] - overlap.shared
-    best = np.zeros(predicted)
-    np.maximum.at(best, overlap.column, overlap.shared / union)
-    return best

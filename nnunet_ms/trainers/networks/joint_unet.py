@@ -159,6 +159,13 @@ class JointUNet(LesionNetwork):
     ----------
     .. [1] Krishnan et al., Joint MRI T1 Unenhancing and Contrast-enhancing Multiple Sclerosis Lesion Segmentation with
        Deep Learning in OPERA Trials. Radiology 2022.
+
+    Examples
+    --------
+    >>> channels = {"unenhancing": (0, 1), "enhancing": (0, 2)}
+    >>> network = JointUNet(channels, filters=(4, 8, 16, 32), deep_supervision=False).eval()
+    >>> network(torch.zeros(1, 3, 8, 16, 16)).shape
+    torch.Size([1, 3, 8, 16, 16])
     """
 
     def __init__(

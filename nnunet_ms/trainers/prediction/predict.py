@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Grid, read_grid
-from nnunet_ms.parallel import Failure, Outcome, Workers, executor, map_cases
+from nnunet_ms.parallel import Failure, Workers, attempt, executor
 from nnunet_ms.trainers.prediction.export import (
     ExportSettings,
     Spooled,
@@ -67,8 +67,26 @@ class Predicted:
     notes: list[str]
 
 
-def predict(model: Model, settings: PredictSettings, device: torch.device) -> Predicted:
+Say = Callable[[str], object]
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+def predict(model: Model, settings: PredictSettings, device: torch.device, say: Say = silent) -> Predicted:
     """Predict every case of a folder that is not done yet, and write tables of all.
+
+    Parameters
+    ----------
+    model : Model
+        From `open_model`.
+    settings : PredictSettings
+        Folders, samples, and what is written.
+    device : torch.device
+        Where the network runs.
+    say : callable, optional
+        Gets a line about what was done before, and one for each case when it is done.
 
     Raises
     ------
@@ -77,7 +95,7 @@ def predict(model: Model, settings: PredictSettings, device: torch.device) -> Pr
     ModelError
         If the model cannot give the samples.
     ImageError
-        If not one case could be predicted.
+        If not one case could be predicted; its notes are tracebacks of the bugs among the reasons.
     """
     sampling = resolve_sampling(model, settings)
     check_sampling(model, sampling)
@@ -88,8 +106,8 @@ def predict(model: Model, settings: PredictSettings, device: torch.device) -> Pr
     claim(settings, record_of(model, settings, sampling, runner.samples_per_fold() * len(model.folds)))
     todo = [case for case in cases if not is_done(case.case_id, export)]
     if len(todo) < len(cases):
-        print(f"{len(cases) - len(todo)} of {len(cases)} cases done before")
-    failures = sorted([*failures, *_run(todo, runner, export, settings.workers)], key=lambda failure: failure.case)
+        say(f"{len(cases) - len(todo)} of {len(cases)} cases done before")
+    failures = sorted([*failures, *_run(todo, runner, export, settings.workers, say)], key=lambda failure: failure.case)
     finished = [case for case in cases if case.case_id not in {failure.case for failure in failures}]
     if not finished:
         _give_up(settings, failures)
@@ -99,9 +117,12 @@ def predict(model: Model, settings: PredictSettings, device: torch.device) -> Pr
 def _give_up(settings: PredictSettings, failures: Sequence[Failure]) -> NoReturn:
     """Leave nothing behind and say why not one case worked."""
     withdraw(settings.out)
-    print(*(failure.traceback for failure in failures if failure.traceback), sep="\n", end="", file=sys.stderr)
     listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures[:3])
-    raise ImageError(f"none of {len(failures)} cases could be predicted. {listed}")
+    error = ImageError(f"none of {len(failures)} cases could be predicted. {listed}")
+    for failure in failures:
+        if failure.traceback:
+            error.add_note(failure.traceback.rstrip("\n"))
+    raise error
 
 
 @dataclass(frozen=True)
@@ -130,7 +151,9 @@ def _prepare(case: ImageCase, model: Model) -> _Prepared:
     return _Prepared(case, read_grid(case.files[0]), torch.from_numpy(np.ascontiguousarray(data)), properties)
 
 
-def _run(cases: Sequence[ImageCase], runner: TileRunner, export: ExportSettings, workers: Workers) -> list[Failure]:
+def _run(
+    cases: Sequence[ImageCase], runner: TileRunner, export: ExportSettings, workers: Workers, say: Say
+) -> list[Failure]:
     """Prepare the next case while one is predicted; export here, or in other processes while the next is predicted."""
     failures: list[Failure] = []
     pending: dict[Future[dict[str, float]], tuple[ImageCase, float]] = {}
@@ -140,13 +163,13 @@ def _run(cases: Sequence[ImageCase], runner: TileRunner, export: ExportSettings,
                 _ahead(cases, runner.model), total=len(cases), desc="predict", disable=not sys.stderr.isatty()
             ):
                 started = time.monotonic()
-                job = _predict_one(case, prepared, runner, export, pool)
+                job = attempt(case.case_id, _predict_one, case, prepared, runner, export, pool)
                 if isinstance(job, Failure):
                     failures.append(job)
                     continue
                 pending[job] = (case, started)
-                failures += _finish(pending, keep=slots)  # no more wait in files than there are takers
-            failures += _finish(pending, keep=0)
+                failures += _finish(pending, slots, say)  # no more wait in files than there are takers
+            failures += _finish(pending, 0, say)
     finally:
         shutil.rmtree(export.out / SPOOL, ignore_errors=True)
     return failures
@@ -168,43 +191,31 @@ def _predict_one(
     runner: TileRunner,
     export: ExportSettings,
     pool: Executor | None,
-) -> "Future[dict[str, float]] | Failure":
-    """Predict one case and hand it to its export; a case that fails becomes a `Failure`."""
-
-    def work(_: ImageCase) -> Future[dict[str, float]]:
-        ready = prepared()
-        prediction = runner.predict(ready.data)
-        if pool is None:
-            future: Future[dict[str, float]] = Future()
-            future.set_result(export_case(prediction, case, ready.grid, ready.properties, export))
-            return future
-        path = export.out / SPOOL / f"{case.case_id}.npz"
-        spool(prediction, path)
-        return pool.submit(export_spooled, Spooled(case, ready.grid, ready.properties, path), export)
-
-    return _only(map_cases(work, [case], _name))
+) -> "Future[dict[str, float]]":
+    """Predict one case and hand it to its export."""
+    ready = prepared()
+    prediction = runner.predict(ready.data)
+    if pool is None:
+        future: Future[dict[str, float]] = Future()
+        future.set_result(export_case(prediction, case, ready.grid, ready.properties, export))
+        return future
+    path = export.out / SPOOL / f"{case.case_id}.npz"
+    spool(prediction, path)
+    return pool.submit(export_spooled, Spooled(case, ready.grid, ready.properties, path), export)
 
 
-def _finish(pending: dict["Future[dict[str, float]]", tuple[ImageCase, float]], keep: int) -> list[Failure]:
-    """Wait for exports, oldest first, until `keep` are left, and print a line for each."""
+def _finish(pending: dict["Future[dict[str, float]]", tuple[ImageCase, float]], keep: int, say: Say) -> list[Failure]:
+    """Wait for exports, oldest first, until `keep` are left, and say a line for each."""
     failures = []
     while len(pending) > keep:
         future = next(iter(pending))
         case, started = pending.pop(future)
-        result = _only(map_cases(lambda _, future=future: future.result(), [case], _name))  # type: ignore[misc]
+        result = attempt(case.case_id, future.result)
         if isinstance(result, Failure):
             failures.append(result)
             continue
-        tqdm.write(
+        say(
             f"{case.case_id}: {result['lesion_count']:.0f} lesions, {result['volume_ml']:.2f} ml, "
             f"PSU {result['psu']:.3f}, {time.monotonic() - started:.0f} s"
         )
     return failures
-
-
-def _only(outcome: Outcome[Any]) -> Any:
-    return outcome.results[0] if outcome.results else outcome.failures[0]
-
-
-def _name(case: ImageCase) -> str:
-    return case.case_id
