@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from nnunet_ms.cases_table import read_cases
 from nnunet_ms.dataset_conversion.raw_dataset.folds import (
     learning_curve_folds,
     patient_folds,
@@ -12,7 +13,6 @@ from nnunet_ms.dataset_conversion.raw_dataset.folds import (
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import read_volume
 from nnunet_ms.outputs import whole_file
-from nnunet_ms.tables import CASES, read_table
 
 SCHEMES = ("kfold", "stratified", "site", "learning-curve")
 
@@ -27,7 +27,7 @@ def make_folds(dataset: Path, scheme: str, folds: int, seed: int) -> list[dict[s
     TableError, ImageError
         If cases.csv or a label cannot be read.
     """
-    cases = read_table(dataset / "cases.csv", CASES)
+    cases = read_cases(dataset)
     cases = cases[cases["role"] == "train"]
     patient_of = dict(zip(cases["case_id"], cases["patient_id"], strict=True))
     if scheme == "site":
