@@ -44,12 +44,10 @@ def read_cases(path: str | Path, table: Table = CASES) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from tempfile import TemporaryDirectory
     >>> from nnunet_ms.tables import write_table
     >>> rows = [("P1_base", "P1", "base", 0, "train"), ("P1_w24", "P1", "w24", 24, "train")]
-    >>> with TemporaryDirectory() as folder:
-    ...     write_table(pd.DataFrame(rows, columns=CASES.names), f"{folder}/cases.csv")
-    ...     read_cases(folder)["week"].tolist()
+    >>> write_table(pd.DataFrame(rows, columns=CASES.names), "Dataset801_Trial/cases.csv")
+    >>> read_cases("Dataset801_Trial")["week"].tolist()
     [0.0, 24.0]
     """
     path = Path(path)

@@ -112,8 +112,11 @@ def map_cases(
 
     Examples
     --------
-    >>> map_cases(len, ["one", "three"], name=str, label="words").results
-    [3, 5]
+    >>> outcome = map_cases(float, ["1.5", "two", "3"])
+    >>> outcome.results
+    [1.5, 3.0]
+    >>> [(failure.case, failure.reason) for failure in outcome.failures]
+    [('two', "ValueError: could not convert string to float: 'two'")]
     """
     done: dict[int, Result] = {}
     failed: dict[int, Failure] = {}

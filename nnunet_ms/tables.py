@@ -15,6 +15,7 @@ import pandas as pd
 from nnunet_ms.errors import TableError, one_line
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Failure
+from nnunet_ms.vocabulary import Meaning, meaning_of
 
 Kind = Literal["text", "integer", "number", "flag"]
 
@@ -43,6 +44,10 @@ class Table:
     def names(self) -> list[str]:
         """Column names in order."""
         return [column.name for column in self.columns]
+
+    def meaning(self, column: str) -> Meaning:
+        """What a column means in this table, and its unit (`vocabulary`)."""
+        return meaning_of(column, self.name)
 
 
 REFERENCE = "reference"  # the rater that every model is compared with
@@ -218,7 +223,7 @@ _FLAGS = {"true": True, "1": True, "yes": True, "y": True, "false": False, "0": 
 
 
 def read_table(path: str | Path, table: Table) -> pd.DataFrame:
-    """Read and check a CSV or Parquet table.
+    r"""Read and check a CSV or Parquet table.
 
     Parameters
     ----------
@@ -240,12 +245,17 @@ def read_table(path: str | Path, table: Table) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     write_table(pd.DataFrame({"case_id": ["P1_base"], "reason": ["=1+1"]}), f"{folder}/failures.csv")
-    ...     read_table(f"{folder}/failures.csv", FAILURES)
-       case_id reason
-    0  P1_base   =1+1
+    >>> rows = "patient_id,week,edss\nP001,0,3.5\nP001,12,\n"
+    >>> _ = Path("assessments.csv").write_text(rows)
+    >>> read_table(Path("assessments.csv"), ASSESSMENTS)
+      patient_id  week  edss
+    0       P001   0.0   3.5
+    1       P001  12.0   NaN
+    >>> _ = Path("assessments.csv").write_text(rows.replace("3.5", "low"))
+    >>> read_table(Path("assessments.csv"), ASSESSMENTS)
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: assessments.csv: row 1, column edss: expected a number >= 0, found 'low' (1 ...
     """
     path = Path(path)
     frame = _load(path)
@@ -259,7 +269,16 @@ def read_table(path: str | Path, table: Table) -> pd.DataFrame:
 
 
 def check_columns(frame: pd.DataFrame, table: Table, path: str | Path) -> None:
-    """Raise TableError for a missing required column or, where the table is closed, an unknown one."""
+    """Raise TableError for a missing required column or, where the table is closed, an unknown one.
+
+    Examples
+    --------
+    >>> check_columns(pd.DataFrame({"patient_id": ["P001"]}), RELAPSES, Path("relapses.csv"))
+    >>> check_columns(pd.DataFrame({"patient": ["P001"]}), RELAPSES, Path("relapses.csv"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: relapses.csv: relapses needs columns ['patient_id'], found ['patient']. Add them.
+    """
     missing = [c.name for c in table.columns if c.required and c.name not in frame]
     if missing:
         raise TableError(f"{path}: {table.name} needs columns {missing}, found {list(frame.columns)}. Add them.")
@@ -271,7 +290,15 @@ def check_columns(frame: pd.DataFrame, table: Table, path: str | Path) -> None:
 
 
 def check_unique(frame: pd.DataFrame, key: Sequence[str], path: str | Path) -> None:
-    """Raise TableError if two rows share their `key`."""
+    """Raise TableError if two rows share their `key`.
+
+    Examples
+    --------
+    >>> check_unique(pd.DataFrame({"patient_id": ["a", "b", "a"]}), ["patient_id"], Path("patients.csv"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: patients.csv: row 3: patient_id a stands twice; expected one row each. Remove ...
+    """
     if not key:
         return
     again = np.flatnonzero(frame.duplicated(subset=list(key), keep="first"))
@@ -282,7 +309,14 @@ def check_unique(frame: pd.DataFrame, key: Sequence[str], path: str | Path) -> N
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a table, complete or not at all; Parquet when the suffix is .parquet, else CSV."""
+    r"""Write a table, complete or not at all; Parquet when the suffix is .parquet, else CSV.
+
+    Examples
+    --------
+    >>> write_table(pd.DataFrame({"patient_id": ["P001"], "volume_ml": [1.5]}), Path("volumes.csv"))
+    >>> Path("volumes.csv").read_text()
+    'patient_id,volume_ml\nP001,1.5\n'
+    """
     path = Path(path)
     with whole_file(path) as partial:
         if path.suffix == ".parquet":
@@ -296,20 +330,23 @@ def write_failures(failures: Iterable[Failure], path: str | Path) -> None:
 
     Examples
     --------
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     write_failures([Failure("P1_base", "no reference")], f"{folder}/failures.csv")
-    ...     print(Path(folder, "failures.csv").read_text())
+    >>> write_failures([Failure("P1_base", "no reference mask")], "failures.csv")
+    >>> print(Path("failures.csv").read_text().rstrip())
     case_id,reason
-    P1_base,no reference
-    <BLANKLINE>
+    P1_base,no reference mask
     """
     rows = [(failure.case, failure.reason) for failure in failures]
     write_table(pd.DataFrame(rows, columns=FAILURES.names), path)
 
 
 def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
-    """The text of a CSV table as `write_table` writes it; without header, so that pieces can follow one another."""
+    r"""The text of a CSV table as `write_table` writes it; without header, so that pieces can follow one another.
+
+    Examples
+    --------
+    >>> csv_text(pd.DataFrame({"note": ["=1+1", "plain"]}))
+    "note\n'=1+1\nplain\n"
+    """
     return str(_guarded(frame).to_csv(index=False, lineterminator="\n", header=header))
 
 

@@ -62,7 +62,7 @@ def _init(args: argparse.Namespace) -> int:
     keys = ("patients", "assessments", "relapses", "agreement", "size_bin_figure", "truth", "adam")
     found = find_tables(args.settings.parent, {key: getattr(args, key) for key in keys}, tuple(args.visits))
     # a truth file exists for simulations only
-    simulated = args.simulated or found.truth is not None
+    simulated = args.simulated or found.tables.truth is not None
     write_settings(args.settings, found, simulated, args.conventions or "r")
     print(f"{args.settings}: written. Check it, then: {PROGRAM} run {args.settings} -o results")
     return commands.OK

@@ -19,7 +19,7 @@ from nnunet_ms.analysis.report.figures.all_figures import trial_drawings
 from nnunet_ms.analysis.report.parts import Block
 from nnunet_ms.analysis.report.render import EmbeddedFigure, embed, render_page
 from nnunet_ms.analysis.trial.data import TrialData, read_trial
-from nnunet_ms.analysis.trial.settings import TrialSettings, read_settings
+from nnunet_ms.analysis.trial.settings import Preset, TrialSettings, read_settings
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.plotting.style import save_figure
@@ -30,7 +30,7 @@ PROVENANCE = "provenance.json"
 LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2", "rtflite")
 
 
-def run_trial(settings_path: Path, out: Path, conventions: str | None = None) -> Results:
+def run_trial(settings_path: Path, out: Path, conventions: Preset | None = None) -> Results:
     """Read, check, compute, write; `out` holds the whole result or is as it was.
 
     Parameters

@@ -5,11 +5,11 @@ orientation and new voxel size are joined into one transform. Masks take the nea
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,41 +18,16 @@ import SimpleITK
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import read_label
+from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
-from nnunet_ms.images.grids import Spacing, orientation_of, reoriented, respaced
+from nnunet_ms.images.grids import orientation_of, reoriented, respaced
 from nnunet_ms.images.itk import Matrix, resample, to_itk, voxels
 from nnunet_ms.images.registration import register
 from nnunet_ms.images.volumes import Grid, Volume, read_volume, same_grid, write_volume
 from nnunet_ms.outputs import whole_file
 
 FWHM_PER_SIGMA = 2.355
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What is done to the images; the default is nothing, and then files are copied."""
-
-    reorient: bool = False
-    n4: bool = False
-    align: Literal["", "rigid", "affine"] = ""
-    to_baseline: bool = False
-    spacing: Spacing = None
-    brain_mask: bool = False
-    hd_bet: bool = False
-    threads: int = 1
-
-    def any(self) -> bool:
-        """Whether images change at all."""
-        return bool(self.reorient or self.n4 or self.align or self.to_baseline or self.spacing or self.strips)
-
-    @property
-    def strips(self) -> bool:
-        """Whether a brain mask is applied."""
-        return self.brain_mask or self.hd_bet
-
-
-NO_STEPS = Steps()
 
 
 def baselines_of(checked: Sequence[CheckedCase], steps: Steps) -> dict[str, Case]:
@@ -81,28 +56,41 @@ def write_preprocessed(
     ImageError
         If a registration, the bias field or HD-BET fails.
     """
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(steps.threads)
-    log: list[dict[str, Any]] = []
-    volumes = {channel: read_volume(path) for channel, path in case.images.items()}
-    grid = next(iter(volumes.values())).grid
-    images = {name: to_itk(volume.data.astype(np.float32), volume.grid) for name, volume in volumes.items()}
-    brain = _brain(case, next(iter(volumes.values())), steps, log)
-    if steps.n4:
-        images = _without_bias(images, volumes, grid, brain, log)
-    to_reference = _aligned(images, steps, log)
-    to_visit = _onto_baseline(next(iter(images.values())), baseline, steps, log)
-    target = _target_grid(grid if baseline is None else read_volume(_reference(baseline)).grid, steps, log)
-    inside = None if brain is None or not steps.strips else voxels(_moved(brain, grid, target, to_visit, is_label=True))
-    for channel, image in images.items():
-        moved = _moved(image, volumes[channel].grid, target, to_reference[channel] @ to_visit, is_label=False)
-        data = voxels(moved) if inside is None else voxels(moved) * (inside != 0)
-        write_volume(targets[channel], data.astype(np.float32), target.affine)
-    if case.label is not None:
-        mask, _ = read_label(case.label)
-        moved = _moved(to_itk(mask.data, mask.grid), mask.grid, target, to_visit, is_label=True)
-        write_volume(label, voxels(moved).astype(np.uint8), target.affine)
-    _write_record(record, case, grid, target, to_visit, baseline, log)
-    return [entry["step"] for entry in log]
+    with _threads(steps.threads):
+        log: list[dict[str, Any]] = []
+        volumes = {channel: read_volume(path) for channel, path in case.images.items()}
+        grid = next(iter(volumes.values())).grid
+        images = {name: to_itk(volume.data.astype(np.float32), volume.grid) for name, volume in volumes.items()}
+        brain = _brain(case, next(iter(volumes.values())), steps, log)
+        if steps.n4:
+            images = _without_bias(images, volumes, grid, brain, log)
+        to_reference = _aligned(images, steps, log)
+        to_visit = _onto_baseline(next(iter(images.values())), baseline, steps, log)
+        target = _target_grid(grid if baseline is None else read_volume(_reference(baseline)).grid, steps, log)
+        inside = (
+            None if brain is None or not steps.strips else voxels(_moved(brain, grid, target, to_visit, is_label=True))
+        )
+        for channel, image in images.items():
+            moved = _moved(image, volumes[channel].grid, target, to_reference[channel] @ to_visit, is_label=False)
+            data = voxels(moved) if inside is None else voxels(moved) * (inside != 0)
+            write_volume(targets[channel], data.astype(np.float32), target.affine)
+        if case.label is not None:
+            mask, _ = read_label(case.label)
+            moved = _moved(to_itk(mask.data, mask.grid), mask.grid, target, to_visit, is_label=True)
+            write_volume(label, voxels(moved).astype(np.uint8), target.affine)
+        _write_record(record, case, grid, target, to_visit, baseline, log)
+        return [entry["step"] for entry in log]
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Let SimpleITK use so many threads, and afterwards what it used before: the number is the whole process's."""
+    before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
+    try:
+        yield
+    finally:
+        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def back_to_source(data: npt.NDArray[np.uint8], record: Mapping[str, Any]) -> tuple[npt.NDArray[np.uint8], Matrix]:
@@ -124,7 +112,7 @@ def _brain(case: Case, reference: Volume, steps: Steps, log: list[dict[str, Any]
     if steps.hd_bet:
         mask = hd_bet_mask(reference.data.astype(np.float32), reference.grid, reference.path)
         log.append({"step": "hd_bet", "voxels": int(mask.sum())})
-    elif case.brain_mask is not None and (steps.brain_mask or steps.n4):
+    elif case.brain_mask is not None and (steps.apply_brain_mask or steps.n4):
         mask = given_mask(case.brain_mask, reference.grid, reference.path)
     else:
         return None
@@ -176,7 +164,7 @@ def _onto_baseline(image: SimpleITK.Image, baseline: Case | None, steps: Steps, 
 
 def _target_grid(grid: Grid, steps: Steps, log: list[dict[str, Any]]) -> Grid:
     target = grid
-    if steps.reorient:
+    if steps.reorients:
         target = reoriented(grid)
         log.append({"step": "reorient", "from": orientation_of(grid), "to": orientation_of(target)})
     if steps.spacing is not None:

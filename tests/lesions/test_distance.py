@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from nnunet_ms.analysis.evaluation.matching import count_overlap
 from nnunet_ms.lesions import distance
 from nnunet_ms.lesions.labelling import find_lesions
+from nnunet_ms.lesions.overlap import count_overlap
 from tests.lesions.naive_matching import volume
 
 SHAPE = (60, 50, 30)

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from nnunet_ms.analysis.endpoints.progression_by_arm import POPULATION, cox_stats, usable
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
+from nnunet_ms.analysis.endpoints.progression_by_arm import POPULATION, usable
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.statistics.cox import fit_cox
+from nnunet_ms.statistics.design_matrix import arm_term, design, factor, product
 
 ANALYSIS = "subgroup"
 ALL = "all patients"
@@ -41,7 +42,7 @@ def _level(trial: TrialData, table: pd.DataFrame, arm: str, base: Statistic) -> 
     found = term if not problem else replace(term, hazard_ratio=np.nan, coefficient=np.nan,
                                                         se=np.nan, low=np.nan, high=np.nan, p=np.nan)  # fmt: skip
     base = replace(base, method=f"Cox regression of arm, {ties.capitalize()} ties")
-    return spread(base, cox_stats(found), not_estimable(problem or fit.problem))
+    return spread(base, hazard_values(found), not_estimable(problem or fit.problem))
 
 
 def _degenerate(table: pd.DataFrame, arm: str) -> str:
@@ -60,13 +61,10 @@ def _interaction(trial: TrialData, table: pd.DataFrame, group: pd.Series, arm: s
     base = replace(base, method="likelihood-ratio test of arm x subgroup")
     if len(levels) < 2:
         return spread(base, {"p": (np.nan, "")}, not_estimable("one level only"))
-    a = (table["arm"] == arm).to_numpy(float)
-    main = np.column_stack([a, *((group == level).to_numpy(float) for level in levels[1:])])
-    full = np.column_stack([main, *(a * column for column in main.T[1:])])
-    fits = [
-        fit_cox(table["time_weeks"], table["event"], X, [f"c{i}" for i in range(X.shape[1])], ties)
-        for X in (main, full)
-    ]
+    arms, subgroup = arm_term(table["arm"], [trial.settings.reference_arm, arm]), factor("subgroup", group)
+    models = ([arms, subgroup], [arms, subgroup, product(arms, subgroup)])
+    designs = [design(terms, len(table), intercept=False) for terms in models]
+    fits = [fit_cox(table["time_weeks"], table["event"], d.X, d.names, ties) for d in designs]
     problem = "; ".join(dict.fromkeys("no maximum or too few events" for f in fits if f.problem))
     chisq = max(2 * (fits[1].log_likelihood - fits[0].log_likelihood), 0.0) if not problem else np.nan
     df = len(levels) - 1

@@ -14,11 +14,11 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.dataset_conversion.steps import EDGES_MM
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Grid, grid_of, open_image, promised_bytes
 
 CONFLICT_MM = 0.1  # headers that mean one geometry differ by micrometres; half a voxel of 0.2 mm is seen
-SPACING_MM = (0.05, 25.0)  # from ex-vivo scans to the thickest slices with gaps
 SHEAR = 1e-4  # of axis directions; SimpleITK refuses 3e-4
 Content = tuple[int, int]  # checksum and size
 
@@ -43,6 +43,12 @@ def check_header(path: Path) -> Header:
     ------
     ImageError
         If the file is no NIfTI file, not 3-D, cut, or its geometry is absurd, sheared or given twice.
+
+    Examples
+    --------
+    >>> header = check_header(Path("flair.nii.gz"))
+    >>> header.grid.shape, header.grid.spacing, header.stored_as_float
+    ((24, 24, 12), (1.0, 1.0, 3.0), True)
     """
     image = open_image(path)
     grid = grid_of(image, path)
@@ -74,7 +80,7 @@ def _raw_header(image: nib.Nifti1Image, path: Path) -> nib.Nifti1Header:
 
 
 def _check_spacing(raw: nib.Nifti1Header, grid: Grid, path: Path) -> None:
-    low, high = SPACING_MM
+    low, high = EDGES_MM
     stored = np.abs(np.asarray(raw["pixdim"][1:4], dtype=np.float64))
     for spacing in (np.array(grid.spacing), stored):
         if not ((spacing >= low) & (spacing <= high)).all():
@@ -116,7 +122,13 @@ def _check_forms(image: nib.Nifti1Image, grid: Grid, path: Path) -> None:
 
 
 def largest_distance(grid: Grid, affine: npt.NDArray[np.float64]) -> float:
-    """How far two affines are apart at the corners of a grid, in mm."""
+    """How far two affines are apart at the corners of a grid, in mm.
+
+    Examples
+    --------
+    >>> largest_distance(Grid((10, 10, 10), np.diag([1.0, 1.0, 1.0, 1.0])), np.diag([1.0, 1.0, 1.5, 1.0]))
+    5.0
+    """
     corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*grid.shape, 1]
     return float(np.abs(corners @ (grid.affine - affine).T).max())
 

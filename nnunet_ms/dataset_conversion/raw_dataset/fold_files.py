@@ -1,9 +1,12 @@
 """Read what folds need from a raw dataset, and write `splits_final.json` where nnU-Net looks for it."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 from nnunet_ms.cases_table import read_cases
+from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import nnunet_folder
 from nnunet_ms.dataset_conversion.raw_dataset.folds import (
     learning_curve_folds,
     patient_folds,
@@ -12,22 +15,52 @@ from nnunet_ms.dataset_conversion.raw_dataset.folds import (
 )
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import read_volume
+from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_file
 
-SCHEMES = ("kfold", "stratified", "site", "learning-curve")
+Scheme = Literal["kfold", "stratified", "site", "learning-curve"]
 
 
-def make_folds(dataset: Path, scheme: str, folds: int, seed: int) -> list[dict[str, list[str]]]:
-    """Folds of a dataset's training cases by one of `SCHEMES`; `folds` counts the subsets of a learning curve.
+def make_folds(
+    dataset: str | Path, scheme: Scheme = "kfold", folds: int = 5, seed: int = 0
+) -> list[dict[str, list[str]]]:
+    """Folds of a raw dataset's training cases, always by patient; nothing is written.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        The nnU-Net raw dataset, with cases.csv and labelsTr.
+    scheme : {"kfold", "stratified", "site", "learning-curve"}, optional
+        See `patient_folds`, `stratified_folds` (by the lesion volume of the labels), `site_folds` and
+        `learning_curve_folds`.
+    folds : int, optional
+        Number of folds, >= 2, or of the subsets of a learning curve; `site` has a fold per site.
+    seed : int, optional
+        Seed of the shuffling, >= 0.
+
+    Returns
+    -------
+    list of dict
+        As nnU-Net's splits_final.json has it: per fold the case ids under "train" and "val".
 
     Raises
     ------
+    OptionError
+        If the scheme is unknown.
     ConversionError
         If there are too few patients or sites.
     TableError, ImageError
         If cases.csv or a label cannot be read.
+
+    Examples
+    --------
+    >>> from nnunet_ms.dataset_conversion.convert import convert
+    >>> done = convert("study/manifest.csv", dataset_id=801, raw="raw", channels="flair")
+    >>> make_folds(done.folder, "kfold", folds=3)[0]
+    {'train': ['P1_base', 'P2_base'], 'val': ['P3_base']}
     """
-    cases = read_cases(dataset)
+    chosen(scheme, get_args(Scheme), "scheme")
+    cases = read_cases(dataset := Path(dataset))
     cases = cases[cases["role"] == "train"]
     patient_of = dict(zip(cases["case_id"], cases["patient_id"], strict=True))
     if scheme == "site":
@@ -45,8 +78,33 @@ def _load_ml(dataset: Path, case: str) -> float:
     return float((label.data != 0).sum()) * label.grid.voxel_volume_ml
 
 
-def write_folds(folds: list[dict[str, list[str]]], dataset: Path, preprocessed: Path | None) -> list[Path]:
-    """Write the folds into the raw dataset and, where it exists, the preprocessed one that `nnUNetv2_train` reads."""
+def write_folds(
+    folds: Sequence[Mapping[str, Sequence[str]]], dataset: str | Path, preprocessed: str | Path | None = None
+) -> list[Path]:
+    """Write the folds into the raw dataset and, where it exists, the preprocessed one that `nnUNetv2_train` reads.
+
+    Parameters
+    ----------
+    folds : sequence of mapping
+        As `make_folds` returns them.
+    dataset : str or Path
+        The nnU-Net raw dataset.
+    preprocessed : str or Path, optional
+        Folder of preprocessed datasets; default: the environment variable nnUNet_preprocessed.
+
+    Returns
+    -------
+    list of Path
+        The files, one or two.
+
+    Examples
+    --------
+    >>> Path("raw/Dataset801_Trial").mkdir(parents=True)
+    >>> [path.as_posix() for path in write_folds([{"train": ["a"], "val": ["b"]}], "raw/Dataset801_Trial")]
+    ['raw/Dataset801_Trial/splits_final.json']
+    """
+    dataset = Path(dataset)
+    preprocessed = nnunet_folder("nnUNet_preprocessed") if preprocessed is None else Path(preprocessed)
     places = [dataset]
     if preprocessed is not None and (preprocessed / dataset.name).is_dir():
         places.append(preprocessed / dataset.name)

@@ -14,10 +14,11 @@ import pandas as pd
 from nnunet_ms.dataset_conversion.cases import LABEL, Case, DatasetInfo
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
-from nnunet_ms.dataset_conversion.preparation import NO_STEPS, Steps, baselines_of, write_preprocessed
+from nnunet_ms.dataset_conversion.preparation import baselines_of, write_preprocessed
 from nnunet_ms.dataset_conversion.raw_dataset.copying import checksum, copy_with_checksum
 from nnunet_ms.dataset_conversion.raw_dataset.folds import patient_folds
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
+from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError, ImageError
 from nnunet_ms.images.resample import resample_onto
 from nnunet_ms.images.volumes import write_volume
@@ -92,6 +93,14 @@ def assign_roles(cases: Sequence[Case], test_patients: Iterable[str]) -> dict[st
     ------
     ConversionError
         If a test patient is not among the cases.
+
+    Examples
+    --------
+    >>> from nnunet_ms.dataset_conversion.cases import Mask
+    >>> mask = Mask({"t2_lesions": Path("mask.nii.gz")})
+    >>> cases = [Case(name, "", None, {}, None if name == "P3" else mask) for name in ("P1", "P2", "P3")]
+    >>> assign_roles(cases, ["P1"])
+    {'P1': 'test', 'P2': 'train', 'P3': 'test'}
     """
     wanted = set(test_patients)
     unknown = wanted - {case.patient_id for case in cases}

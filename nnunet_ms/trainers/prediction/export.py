@@ -17,12 +17,12 @@ import torch
 
 from nnunet_ms import tables
 from nnunet_ms.images.volumes import Grid, read_volume
+from nnunet_ms.lesions.labelling import Lesions, without_small
 from nnunet_ms.outputs import whole_file, whole_folder
 from nnunet_ms.trainers.networks.closed_form import quadrature
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.lesion_uncertainty import (
-    LabelledLesions,
-    label_lesions,
+    label_sample,
     lesion_rows,
     patient_row,
     structural_uncertainty,
@@ -113,9 +113,8 @@ def export_case(
     for number, (lesion_type, value) in enumerate(settings.classes):
         measures = {PROBABILITY: sampled.sums[number].mean(), **sampled.sums[number].measures()}
         measures.update(sampled.variances[number].parts() if sampled.variances else {})
-        table, row = _rows(
-            label_lesions(labels == value, settings.minimum_voxels), value, measures, sampled, content, way, settings
-        )
+        found = without_small(label_sample(labels == value, way.box_grid), settings.minimum_voxels)
+        table, row = _rows(found, value, measures, sampled, content, settings)
         lesions.append(table.assign(lesion_type=lesion_type))
         rows.append({"lesion_type": lesion_type, **row})
         if DETERMINISTIC in settings.maps and prediction.deterministic is not None:
@@ -185,23 +184,22 @@ def _labels(probability: Float, settings: ExportSettings, threshold: float) -> n
 
 
 def _rows(
-    lesions: LabelledLesions,
+    lesions: Lesions,
     value: int,
     maps: Mapping[str, Float],
     sampled: _Sampled,
     content: Bool,
-    way: WayBack,
     settings: ExportSettings,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Table of the lesions of one type, and the case's row."""
     measures = {name: maps[name] for name in MEASURES}
-    masks = [mask == value for mask in sampled.masks]
-    table = lesion_rows(lesions, masks, maps[PROBABILITY], measures, way.box_grid)
-    row = patient_row(lesions, masks, maps[PROBABILITY], measures, content, way.box_grid, settings.minimum_voxels)
+    samples = [label_sample(mask == value, lesions.grid) for mask in sampled.masks]
+    table = lesion_rows(lesions, samples, maps[PROBABILITY], measures)
+    row = patient_row(lesions, samples, maps[PROBABILITY], measures, content, settings.minimum_voxels)
     if sampled.members:
-        members = [mask == value for mask in sampled.members]
+        members = [label_sample(mask == value, lesions.grid) for mask in sampled.members]
         table["lsu_plus"], row["psu_plus"] = structural_uncertainty(lesions, members, settings.minimum_voxels)
-    return table, {"n_samples": float(len(masks)), **row}
+    return table, {"n_samples": float(len(samples)), **row}
 
 
 def _write_maps(

@@ -18,6 +18,12 @@ class PredictSettings:
     """What is asked for besides the model; `dropout` None takes the network's own probability.
 
     `fold_thresholds`, one per fold, are those of the samples' masks in LSU+ and PSU+.
+
+    Examples
+    --------
+    >>> settings = PredictSettings(Path("imagesTs"), Path("predictions"), samples=10, maps=("entropy",))
+    >>> settings.threshold, settings.site
+    (0.5, 'decoder')
     """
 
     images: Path

@@ -2,14 +2,13 @@
 
 import json
 
-import cc3d
 import numpy as np
 import pytest
 
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.sources import isbi2015, msseg2_2021, msseg2016, wmh2017
 from nnunet_ms.errors import ConversionError
-from nnunet_ms.images.volumes import read_mask, read_volume
+from nnunet_ms.images.volumes import read_mask
 from tests.dataset_conversion.conftest import SHAPE, save
 
 RATERS = {1: (2, 3, 4), 2: (3, 4, 5), 3: (3, 4, 9)}  # rows that a rater marks; two of three agree on 3 and 4
@@ -63,6 +62,11 @@ def layout(kind, root):  # noqa: C901 - one branch per layout, each plain
     return {"isbi2015": 4, "mslesseg": 3}.get(kind, 2)
 
 
+def found(module, path, channels, **options):
+    """Cases that a source finds."""
+    return module.SOURCE.find(module.SOURCE.request(path, channels, **options))
+
+
 KINDS = ("isbi2015", "msseg2016", "msseg2_2021", "mslesseg", "shifts", "wmh2017")
 
 
@@ -91,7 +95,7 @@ def test_raters_of_isbi(tmp_path, rater, rows):
 
 def test_all_raters_give_a_case_each_and_stay_with_their_patient(tmp_path):
     layout("isbi2015", tmp_path)
-    cases = isbi2015.find_cases(tmp_path, ["flair"], "t2_lesions", "all")
+    cases = found(isbi2015, tmp_path, "flair", rater="all")
     assert len(cases) == 8
     assert {case.patient_id for case in cases} == {"training01", "training02"}
     assert len({case.case_id for case in cases}) == 8
@@ -99,7 +103,7 @@ def test_all_raters_give_a_case_each_and_stay_with_their_patient(tmp_path):
 
 def test_same_patient_number_at_two_centres_is_two_patients_with_their_site(tmp_path):
     layout("msseg2016", tmp_path)
-    cases = msseg2016.find_cases(tmp_path, ["flair", "t1post"], "t2_lesions", variant="unprocessed")
+    cases = found(msseg2016, tmp_path, "flair,t1post", variant="unprocessed")
     assert [case.patient_id for case in cases] == ["Center_01-Patient_01", "Center_07-Patient_01"]
     assert [case.site for case in cases] == ["Center_01", "Center_07"]
     assert cases[0].images["t1post"].name == "GADO.nii.gz"
@@ -145,30 +149,10 @@ def test_case_without_mask_is_a_test_case(tmp_path):
 def test_unknown_rater_and_variant(tmp_path, arguments, message):
     layout("wmh2017", tmp_path)
     with pytest.raises(ConversionError, match=message):
-        wmh2017.find_cases(tmp_path, ["flair"], "t2_lesions", **arguments)
+        found(wmh2017, tmp_path, "flair", **arguments)
 
 
 def test_loop_of_links_does_not_trap_the_walk_and_other_folders_are_refused(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     with pytest.raises(ConversionError, match="expected files like 013/flair_time01"):
-        msseg2_2021.find_cases(tmp_path, ["flair_baseline"], "new_lesions")
-
-
-def test_longitudinal_patients_in_the_common_space(shared_data, tmp_path):
-    # Oracle: the data's README, measured for this project: FLAIR correlation .94 in the common space of patient 01,
-    # 8 components of 2.96 ml brighter and 5 of 0.54 ml darker.
-    source = shared_data / "open_ms_longitudinal"
-    arguments = ["--dataset-id", "7", "--raw", str(tmp_path), "--folds", "2", "--target", "signed_change"]
-    assert main(["open_ms_longitudinal", str(source), *arguments]) == 0
-    folder = tmp_path / "Dataset007_OpenMSLongitudinal"
-    first, second = (read_volume(folder / "imagesTr" / f"patient01_000{i}.nii.gz") for i in (0, 1))
-    brain = read_mask(source / "patient01" / "brainmask_common.nii.gz").data > 0
-    assert np.corrcoef(first.data[brain], second.data[brain])[0, 1] >= 0.94
-    label = read_mask(folder / "labelsTr" / "patient01.nii.gz", labels=(0, 1, 2))
-    for value, number, volume_ml in ((1, 8, 2.96), (2, 5, 0.54)):
-        part = label.data == value
-        assert cc3d.connected_components(part, connectivity=18).max() == number
-        assert part.sum() * label.grid.voxel_volume_ml == pytest.approx(volume_ml, rel=0.05)
-    other = read_mask(folder / "labelsTr" / "patient03.nii.gz", labels=(0, 1, 2)).data
-    truth = read_mask(source / "patient03" / "change_gt_common.nii.gz").data
-    np.testing.assert_array_equal(other > 0, truth > 0)
+        found(msseg2_2021, tmp_path, "flair_baseline")
