@@ -26,6 +26,7 @@ GROUND = {
     "parallel": {"errors", "memory"},
     "tables": {"errors", "options", "outputs", "parallel", "vocabulary"},
     "cases_table": {"errors", "tables"},
+    "checkpoints": {"errors"},
     "commands": {"errors", "memory", "options", "parallel"},
     "images": {"arrays", "errors", "options", "outputs"},
     "statistics": {"arrays", "errors", "options"},
