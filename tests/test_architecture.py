@@ -224,6 +224,11 @@ def test_statistics_use_five_libraries_and_open_no_file(path):
     assert names & FILES == set()
 
 
+def test_every_library_of_the_statistics_computes_something():
+    used = {name.split(".")[0] for path in PACKAGE.glob("statistics/*.py") for name in imports(path)}
+    assert used >= STATISTICS_LIBRARIES
+
+
 @pytest.mark.parametrize("path", [p for pattern in PURE for p in sorted(PACKAGE.glob(pattern))], ids=label)
 def test_networks_and_losses_are_pure_torch(path):
     allowed = {"collections", "contextlib", "dataclasses", "typing", "torch", "nnunet_ms"}
