@@ -88,6 +88,7 @@ TESTED_IN = {
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
     "analysis.evaluation.case_metrics": "analysis/evaluation/test_cohort_metrics.py",
+    "analysis.evaluation.cohort_tables": "analysis/evaluation/test_evaluate.py",
     "analysis.evaluation.lesion_roc_figure": "analysis/evaluation/test_lesion_roc.py",
     "analysis.evaluation.patient_rows": "analysis/evaluation/test_evaluate.py",
     "analysis.evaluation.uncertainty_figures": "analysis/evaluation/test_uncertainty.py",
