@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
     from nnunet_ms.simulation.simulate import simulate as simulate
+    from nnunet_ms.trainers.prediction.open_model import open_model as open_model
     from nnunet_ms.trainers.prediction.predict import predict as predict
 
     __version__: str
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
+    "open_model": "nnunet_ms.trainers.prediction.open_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
 }
-__all__ = ["NnunetMsError", "__version__", "evaluate", "predict", "run_trial", "simulate", "statistics"]
+__all__ = ["NnunetMsError", "__version__", "evaluate", "open_model", "predict", "run_trial", "simulate", "statistics"]
 
 
 if not TYPE_CHECKING:  # checkers see the imports above alone, and so a misspelt name

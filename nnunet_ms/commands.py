@@ -52,7 +52,9 @@ def parser(program: str, description: str, example: str) -> argparse.ArgumentPar
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--version", action=_Version, nargs=0, help="show versions and exit")
+    command.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="show versions and exit"
+    )
     return command
 
 

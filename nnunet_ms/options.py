@@ -68,7 +68,8 @@ def known_keywords(function: Callable[Arguments, Result]) -> Callable[Arguments,
             if name not in names:
                 close = get_close_matches(name, names, n=1)
                 step = f" Did you mean {close[0]!r}?" if close else ""
-                raise TypeError(f"{function.__name__}: unknown argument {name!r}.{step} It takes {', '.join(names)}.")
+                takes = ", ".join(one for one in names if one != "self")
+                raise TypeError(f"{function.__name__}: unknown argument {name!r}.{step} It takes {takes}.")
         return function(*args, **kwargs)
 
     return call

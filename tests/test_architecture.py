@@ -157,6 +157,8 @@ TESTED_IN = {
     "images.registration": "dataset_conversion/test_preparation.py",
     "images.resample": "dataset_conversion/test_cli.py",
     "plotting.style": "plotting/test_concordance.py",
+    "trainers.prediction.case_measures": "trainers/prediction/test_export.py",
+    "trainers.prediction.image_prediction": "trainers/prediction/test_open_model.py",
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",
     "simulation.images.files": "simulation/test_cli.py",
     "simulation.images.lesion_fates": "simulation/images/test_susceptibility.py",

@@ -185,16 +185,21 @@ def open_image(path: Path) -> nib.Nifti1Image:
 
 def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
     """Geometry of an opened image; ImageError unless it is 3-D, with voxels and an invertible affine."""
-    if len(image.shape) != 3:
-        raise ImageError(f"{path}: expected a 3-D image, found shape {image.shape}. Split it into 3-D volumes.")
-    if min(image.shape) < 1:
-        raise ImageError(f"{path}: expected voxels, found an image of shape {image.shape}. Copy or download it again.")
-    affine = np.asarray(image.affine, dtype=np.float64)
+    return checked_grid(image.shape, image.affine, path)
+
+
+def checked_grid(shape: tuple[int, ...], affine: npt.ArrayLike, path: Path) -> Grid:
+    """Grid of a shape and an affine; ImageError unless it is 3-D, with voxels and an invertible affine."""
+    if len(shape) != 3:
+        raise ImageError(f"{path}: expected a 3-D image, found shape {shape}. Split it into 3-D volumes.")
+    if min(shape) < 1:
+        raise ImageError(f"{path}: expected voxels, found an image of shape {shape}. Copy or download it again.")
+    affine = np.asarray(affine, dtype=np.float64)
     with np.errstate(all="ignore"):
         is_bad = not np.isfinite(affine).all() or not 1e-9 < abs(np.linalg.det(affine[:3, :3])) < np.inf
     if is_bad:
         raise ImageError(f"{path}: expected an invertible affine, found {affine.tolist()}. Repair the header.")
-    return Grid(tuple(int(n) for n in image.shape), affine)
+    return Grid(tuple(int(n) for n in shape), affine)
 
 
 def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:

@@ -8,7 +8,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_ms.errors import ModelError
 from nnunet_ms.trainers.networks.dropout import channels_of, draw_masks, fixed_masks, select
-from nnunet_ms.trainers.prediction.model import open_model
+from nnunet_ms.trainers.prediction.model import read_model
 from nnunet_ms.trainers.prediction.tiles import Sampling, TileRunner, check_sampling
 
 CPU = torch.device("cpu")
@@ -18,7 +18,7 @@ INNER = (..., slice(2, -2), slice(5, -5), slice(5, -5))
 
 @pytest.fixture(scope="module")
 def model(model_folder):
-    return open_model(model_folder)
+    return read_model(model_folder)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,91 @@
+"""A 3-D image that is given from Python: a path, a nibabel image, or an array with its geometry."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from nibabel.spatialimages import SpatialImage
+
+from nnunet_ms.errors import ImageError, SettingsError
+from nnunet_ms.images.volumes import Volume, checked_grid, read_volume
+
+ImageLike = str | Path | SpatialImage | npt.NDArray[Any]
+
+
+def volume_of(
+    image: ImageLike, name: str, *, affine: npt.ArrayLike | None = None, spacing: Sequence[float] | None = None
+) -> Volume:
+    """The volume of an image in one of the forms in which people have it; data are not copied where they need not be.
+
+    Parameters
+    ----------
+    image : path, nibabel image or (X, Y, Z) array
+        A file is read; a nibabel image's voxels are those that its header scales.
+    name : str
+        What it is, for messages; a file names itself.
+    affine : (4, 4) array, optional
+        Voxel -> world in mm, of an array.
+    spacing : (3,) sequence of float, optional
+        Voxel edges in mm, of an array, instead of `affine`; places in the world are then counted from the first voxel.
+
+    Returns
+    -------
+    Volume
+        Every voxel is finite; floats are float32.
+
+    Raises
+    ------
+    ImageError
+        If a file cannot be read, or the image is not 3-D, of numbers, finite, and with an invertible affine.
+    SettingsError
+        If an array has no geometry, or two.
+
+    Examples
+    --------
+    >>> volume_of(np.zeros((4, 5, 6)), "flair", spacing=(1, 1, 3)).grid.voxel_volume_ml
+    0.003
+    >>> volume_of(np.zeros((4, 5, 6)), "flair")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.SettingsError: flair: an array needs spacing or affine, found neither. Give spacing in mm.
+    """
+    if isinstance(image, str | Path):
+        return read_volume(Path(image))
+    place = Path(name)
+    if isinstance(image, SpatialImage):
+        grid, data = checked_grid(image.shape, image.affine, place), np.asanyarray(image.dataobj)
+    else:
+        data = np.asarray(image)
+        grid = checked_grid(data.shape, _affine(name, affine, spacing), place)
+    return Volume(_checked(data, name), grid, place)
+
+
+def _affine(name: str, affine: npt.ArrayLike | None, spacing: Sequence[float] | None) -> npt.NDArray[np.float64]:
+    if (affine is None) == (spacing is None):
+        found = "neither" if affine is None else "both"
+        raise SettingsError(f"{name}: an array needs spacing or affine, found {found}. Give spacing in mm.")
+    if affine is not None:
+        given = np.asarray(affine, dtype=np.float64)
+        if given.shape != (4, 4):
+            raise SettingsError(f"affine: expected 4 x 4 numbers, voxel to world in mm, found shape {given.shape}.")
+        return given
+    edges = np.asarray(spacing, dtype=np.float64)
+    if edges.shape != (3,) or not (edges > 0).all():
+        raise SettingsError(f"spacing: expected three voxel edges in mm, each > 0, found {spacing}. Correct it.")
+    return np.diag([*edges, 1.0])
+
+
+def _checked(data: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Real and finite numbers, floats as float32."""
+    if data.dtype == np.bool_:
+        return data.view(np.uint8)
+    if not np.issubdtype(data.dtype, np.number) or np.iscomplexobj(data):
+        raise ImageError(f"{name}: expected real numbers, found voxels of type {data.dtype}. Convert them.")
+    if not np.issubdtype(data.dtype, np.floating):
+        return data
+    bad = int(data.size - np.count_nonzero(np.isfinite(data)))
+    if bad:
+        raise ImageError(f"{name}: expected finite voxels, found {bad} NaN or infinite of {data.size}. Repair them.")
+    return data.astype(np.float32, copy=False)
