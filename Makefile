@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs gallery clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,8 +23,17 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# lint, types, the architecture and all other tests; tests/test_whole_way.py is the small end-to-end run
-test: lint
+# the site, in build/site: warnings are errors, links are checked, nothing comes from the network
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# the pictures of docs/gallery, drawn again
+gallery: $(READY)
+	$(BIN)/python docs/gallery/draw.py
+
+# lint, types, the site, the architecture, all other tests and every example; tests/test_whole_way.py is the small
+# end-to-end run
+test: lint docs
 	$(BIN)/pytest
 
 clean:

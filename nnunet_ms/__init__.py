@@ -5,6 +5,7 @@ if TYPE_CHECKING:
     from nnunet_ms import statistics as statistics
     from nnunet_ms.analysis.evaluation.evaluate import evaluate as evaluate
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
+    from nnunet_ms.dataset_conversion.convert import convert as convert
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
     from nnunet_ms.simulation.simulate import simulate as simulate
     from nnunet_ms.trainers.prediction.open_model import open_model as open_model
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 # public name -> module that it is taken from at its first use
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
+    "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
 }
-__all__ = ["NnunetMsError", "__version__", "evaluate", "open_model", "predict", "run_trial", "simulate", "statistics"]
+__all__ = ["NnunetMsError", "__version__", "convert", "evaluate", "open_model", "predict", "run_trial", "simulate", "statistics"]
 
 
 if not TYPE_CHECKING:  # checkers see the imports above alone, and so a misspelt name

@@ -29,11 +29,27 @@ class OptionError(SettingsError, ValueError):
     """An argument has a value that is not among those it takes; also a `ValueError`, as callers from Python expect."""
 
 
+class StatisticsError(NnunetMsError, ValueError):
+    """Numbers given to a statistic contradict each other or lack something; also a `ValueError`, as numpy raises."""
+
+
 def one_line(error: BaseException) -> str:
-    """Text of another library's error on one line, to stand inside a message of ours."""
+    r"""Text of another library's error on one line, to stand inside a message of ours.
+
+    Examples
+    --------
+    >>> one_line(ValueError("a file\nthat is broken"))
+    'a file that is broken'
+    """
     return " ".join(str(error).split())
 
 
 def visible(text: str) -> str:
-    """Text with line ends, terminal codes and bytes that are no text spelled out: names come from users' disks."""
+    r"""Text with line ends, terminal codes and bytes that are no text spelled out: names come from users' disks.
+
+    Examples
+    --------
+    >>> visible("P001\n\x1b[31m")
+    'P001\\n\\x1b[31m'
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

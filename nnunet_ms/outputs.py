@@ -43,6 +43,16 @@ def whole_file(target: Path) -> Iterator[Path]:
     ------
     OSError
         If the folder cannot be written; nothing is left behind.
+
+    Examples
+    --------
+    >>> with whole_file(Path("numbers.txt")) as partial:
+    ...     partial.write_text("1 2 3")
+    5
+    >>> Path("numbers.txt").read_text()
+    '1 2 3'
+    >>> sorted(path.name for path in Path().glob("*.txt"))
+    ['numbers.txt']
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=_partial_name(target), dir=target.parent))
@@ -69,6 +79,19 @@ def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     ------
     FileExistsError
         If `target` exists and `replace` is false.
+
+    Examples
+    --------
+    >>> with whole_folder(Path("result")) as folder:
+    ...     (folder / "a.txt").write_text("a")
+    1
+    >>> [path.name for path in Path("result").iterdir()]
+    ['a.txt']
+    >>> with whole_folder(Path("result")) as folder:
+    ...     pass
+    Traceback (most recent call last):
+        ...
+    FileExistsError: result exists
     """
     if target.exists() and not replace:
         raise FileExistsError(f"{target} exists")
@@ -103,6 +126,21 @@ def resumable_folder(target: Path, replace: bool = False) -> Iterator[Unfinished
         If `target` exists and `replace` is false.
     SettingsError
         If another run is writing `target` at this moment.
+
+    Examples
+    --------
+    >>> def killed():
+    ...     with resumable_folder(Path("dataset")) as work:
+    ...         (work.folder / "case_1").touch()
+    ...         raise KeyboardInterrupt
+    >>> try:
+    ...     killed()
+    ... except KeyboardInterrupt:
+    ...     Path("dataset").exists()
+    False
+    >>> with resumable_folder(Path("dataset")) as work:
+    ...     [path.name for path in work.folder.iterdir()]
+    ['case_1']
     """
     if target.exists() and not replace:
         raise FileExistsError(f"{target} exists")
@@ -150,6 +188,13 @@ def remove_leftovers(target: Path) -> None:
     """Remove what a killed run left beside `target`, but for what a `resumable_folder` goes on with.
 
     Call it only where no other run writes the same target.
+
+    Examples
+    --------
+    >>> Path(".partial-result-x7").mkdir()
+    >>> remove_leftovers(Path("result"))
+    >>> list(Path().glob(".partial*"))
+    []
     """
     for leftover in target.parent.glob(f"{glob.escape(_partial_name(target))}*"):
         if leftover.name != f"{_partial_name(target)}{RESUME}":

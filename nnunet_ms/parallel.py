@@ -97,6 +97,14 @@ def map_cases(
     ------
     SettingsError
         If Dask is not installed or its scheduler does not answer.
+
+    Examples
+    --------
+    >>> outcome = map_cases(float, ["1.5", "two", "3"])
+    >>> outcome.results
+    [1.5, 3.0]
+    >>> [(failure.case, failure.reason) for failure in outcome.failures]
+    [('two', "ValueError: could not convert string to float: 'two'")]
     """
     pairs: Iterator[tuple[int, Result | BaseException | Failure]]
     if isinstance(workers, Dask):

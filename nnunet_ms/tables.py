@@ -14,6 +14,7 @@ import pandas as pd
 
 from nnunet_ms.errors import TableError, one_line
 from nnunet_ms.outputs import whole_file
+from nnunet_ms.vocabulary import Meaning, meaning_of
 
 Kind = Literal["text", "integer", "number", "flag"]
 
@@ -42,6 +43,10 @@ class Table:
     def names(self) -> list[str]:
         """Column names in order."""
         return [column.name for column in self.columns]
+
+    def meaning(self, column: str) -> Meaning:
+        """What a column means in this table, and its unit (`vocabulary`)."""
+        return meaning_of(column, self.name)
 
 
 REFERENCE = "reference"  # the rater that every model is compared with
@@ -201,7 +206,7 @@ _FLAGS = {"true": True, "1": True, "yes": True, "y": True, "false": False, "0": 
 
 
 def read_table(path: Path, table: Table) -> pd.DataFrame:
-    """Read and check a CSV or Parquet table.
+    r"""Read and check a CSV or Parquet table.
 
     Returns
     -------
@@ -213,6 +218,20 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
     ------
     TableError
         Naming the file, the row (1 = first below the header) and the column.
+
+    Examples
+    --------
+    >>> rows = "patient_id,week,edss\nP001,0,3.5\nP001,12,\n"
+    >>> _ = Path("assessments.csv").write_text(rows)
+    >>> read_table(Path("assessments.csv"), ASSESSMENTS)
+      patient_id  week  edss
+    0       P001   0.0   3.5
+    1       P001  12.0   NaN
+    >>> _ = Path("assessments.csv").write_text(rows.replace("3.5", "low"))
+    >>> read_table(Path("assessments.csv"), ASSESSMENTS)
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: assessments.csv: row 1, column edss: expected a number >= 0, found 'low' (1 ...
     """
     frame = _load(path)
     check_columns(frame, table, path)
@@ -225,7 +244,16 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
 
 
 def check_columns(frame: pd.DataFrame, table: Table, path: Path) -> None:
-    """Raise TableError for a missing required column or, where the table is closed, an unknown one."""
+    """Raise TableError for a missing required column or, where the table is closed, an unknown one.
+
+    Examples
+    --------
+    >>> check_columns(pd.DataFrame({"patient_id": ["P001"]}), RELAPSES, Path("relapses.csv"))
+    >>> check_columns(pd.DataFrame({"patient": ["P001"]}), RELAPSES, Path("relapses.csv"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: relapses.csv: relapses needs columns ['patient_id'], found ['patient']. Add them.
+    """
     missing = [c.name for c in table.columns if c.required and c.name not in frame]
     if missing:
         raise TableError(f"{path}: {table.name} needs columns {missing}, found {list(frame.columns)}. Add them.")
@@ -237,7 +265,15 @@ def check_columns(frame: pd.DataFrame, table: Table, path: Path) -> None:
 
 
 def check_unique(frame: pd.DataFrame, key: Sequence[str], path: Path) -> None:
-    """Raise TableError if two rows share their `key`."""
+    """Raise TableError if two rows share their `key`.
+
+    Examples
+    --------
+    >>> check_unique(pd.DataFrame({"patient_id": ["a", "b", "a"]}), ["patient_id"], Path("patients.csv"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: patients.csv: row 3: patient_id a stands twice; expected one row each. Remove ...
+    """
     if not key:
         return
     again = np.flatnonzero(frame.duplicated(subset=list(key), keep="first"))
@@ -248,7 +284,14 @@ def check_unique(frame: pd.DataFrame, key: Sequence[str], path: Path) -> None:
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, complete or not at all; Parquet when the suffix is .parquet, else CSV."""
+    r"""Write a table, complete or not at all; Parquet when the suffix is .parquet, else CSV.
+
+    Examples
+    --------
+    >>> write_table(pd.DataFrame({"patient_id": ["P001"], "volume_ml": [1.5]}), Path("volumes.csv"))
+    >>> Path("volumes.csv").read_text()
+    'patient_id,volume_ml\nP001,1.5\n'
+    """
     with whole_file(path) as partial:
         if path.suffix == ".parquet":
             frame.to_parquet(partial, index=False)
@@ -257,7 +300,13 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 
 def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
-    """The text of a CSV table as `write_table` writes it; without header, so that pieces can follow one another."""
+    r"""The text of a CSV table as `write_table` writes it; without header, so that pieces can follow one another.
+
+    Examples
+    --------
+    >>> csv_text(pd.DataFrame({"note": ["=1+1", "plain"]}))
+    "note\n'=1+1\nplain\n"
+    """
     return str(_guarded(frame).to_csv(index=False, lineterminator="\n", header=header))
 
 

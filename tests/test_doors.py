@@ -1,6 +1,8 @@
 """nnU-Net's own lookup, in a fresh interpreter, must end at our classes before it imports torchvision."""
 
+import ast
 import json
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -9,7 +11,11 @@ from pathlib import Path
 import pytest
 
 import nnunet_ms.doors.trainers as door
+from nnunet_ms.doors import normalization, planners
 from nnunet_ms.doors.__main__ import main
+from nnunet_ms.doors.classes import CLASSES, NORMALISATION, PLANNERS, TRAINERS
+
+STARTUP = Path(__file__).resolve().parents[1] / "startup"
 
 LOOKUP = """
 import json, sys
@@ -58,13 +64,45 @@ def test_door_exports_every_trainer():
     assert trainers == set(door.__all__)
 
 
-def test_folder_for_an_editable_nnunet_holds_the_trainers(capsys):
-    assert main() == 0
+def test_the_table_names_every_class_where_it_is():
+    assert set(CLASSES[TRAINERS]) == set(door.__all__)
+    assert {name: getattr(door, name).__module__ for name in door.__all__} == CLASSES[TRAINERS]
+    assert set(CLASSES[PLANNERS]) == set(planners.__all__)
+    assert set(CLASSES[NORMALISATION]) == set(normalization.__all__)
+
+
+def test_the_folder_for_ext_trainer_holds_the_trainers(capsys):
+    main([])
     assert (Path(capsys.readouterr().out.strip()) / "trainers.py").is_file()
 
 
+def test_a_command_that_nnunet_does_not_have(capsys):
+    assert main(["nnUNetv2_trian"]) == 2
+    assert "nnUNetv2_train" in capsys.readouterr().err
+
+
+def test_the_hook_waits_for_one_module_only():
+    hook = runpy.run_path(str(STARTUP / "nnunet_ms_doors.py"))
+    finder = hook["Finder"]()
+    assert finder.find_spec("json") is None
+    assert finder.find_spec("nnunetv2.utilities.find_objects") is None
+
+
+def test_starting_python_imports_nothing_of_nnunet_or_of_us():
+    code = "import nnunet_ms_doors, sys; nnunet_ms_doors.install(); print(sorted(sys.modules))"
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(STARTUP)!r}); {code}"]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    bare = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "import sys; print(sorted(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert set(ast.literal_eval(loaded)) - set(ast.literal_eval(bare)) == {"nnunet_ms_doors"}
+
+
 @pytest.mark.slow
-def test_wheel_places_the_doors_inside_nnunet(tmp_path):
+def test_wheel_puts_nothing_into_nnunet(tmp_path):
     root = Path(__file__).resolve().parents[1]
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
@@ -73,9 +111,7 @@ def test_wheel_places_the_doors_inside_nnunet(tmp_path):
         capture_output=True,
     )
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert "nnunetv2/training/nnUNetTrainer/nnunet_ms_trainers.py" in names
-    assert "nnunetv2/experiment_planning/nnunet_ms_planners.py" in names
-    assert "nnunetv2/preprocessing/normalization/nnunet_ms_normalization.py" in names
+    assert {"nnunet_ms_doors.py", "nnunet_ms_doors.pth", "nnunet_ms_doors.start"} <= set(names)
     assert "nnunet_ms/analysis/report/report.html.j2" in names
-    tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"nnunet_ms", "nnunetv2"}
+    assert "nnunet_ms/doors/trainers.py" in names
+    assert {name.split("/")[0] for name in names if "/" in name and ".dist-info/" not in name} == {"nnunet_ms"}

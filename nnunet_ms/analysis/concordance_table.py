@@ -1,9 +1,12 @@
 """Table of the concordance of lesion volumes and counts between a model and the reference."""
 
+from typing import Literal
+
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from nnunet_ms.arrays import Floats
+from nnunet_ms.options import chosen
 from nnunet_ms.statistics.bootstrap_interval import LEVEL, UNKNOWN, concordance_interval, pearson_interval
 from nnunet_ms.statistics.concordance import (
     Coefficient,
@@ -16,7 +19,8 @@ from nnunet_ms.statistics.concordance import (
 )
 from nnunet_ms.tables import Column, Table
 
-QUANTITIES = {"volume_ml": "ml", "lesion_count": "lesions"}
+Quantity = Literal["volume_ml", "lesion_count"]
+QUANTITIES: dict[Quantity, str] = {"volume_ml": "ml", "lesion_count": "lesions"}
 
 CONCORDANCE = Table(
     "concordance",
@@ -32,7 +36,7 @@ CONCORDANCE = Table(
 )
 
 
-def concordance_rows(pairs: pd.DataFrame, quantity: str) -> pd.DataFrame:
+def concordance_rows(pairs: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
     """Pearson r, Lin's CCC, ICC(2,1), and Bland-Altman bias and limits as difference and as ratio.
 
     Parameters
@@ -47,7 +51,13 @@ def concordance_rows(pairs: pd.DataFrame, quantity: str) -> pd.DataFrame:
     pandas.DataFrame
         Columns of `CONCORDANCE` from `quantity` to `n_left_out`. `low` to `high` is the published interval, which takes
         cases as independent; `patient_low` to `patient_high` resamples patients (`pearson_r` and `lin_ccc` only).
+
+    Raises
+    ------
+    OptionError
+        If there is no such quantity.
     """
+    chosen(quantity, QUANTITIES, "quantity")
     x, y = pairs["reference"].to_numpy(np.float64), pairs["prediction"].to_numpy(np.float64)
     patients = pairs["patient_id"].to_list()
     unit = QUANTITIES[quantity]
@@ -64,8 +74,8 @@ def concordance_rows(pairs: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 def _resampled(
     value: Coefficient,
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
+    x: Floats,
+    y: Floats,
     patients: list[str],
     *,
     lin: bool = False,

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -18,9 +18,9 @@ from nnunet_ms.analysis.report.figures.all_figures import trial_drawings
 from nnunet_ms.analysis.report.parts import Block
 from nnunet_ms.analysis.report.render import EmbeddedFigure, embed, render_page
 from nnunet_ms.analysis.trial.data import TrialData, read_trial
-from nnunet_ms.analysis.trial.settings import CONVENTIONS, TrialSettings, read_settings
+from nnunet_ms.analysis.trial.settings import Preset, TrialSettings, read_settings
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.options import chosen, known_keywords
+from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.tables import write_table
@@ -28,7 +28,6 @@ from nnunet_ms.versions import version_of
 
 PROGRAM = "nnunet-ms-endpoints"
 PROVENANCE = "provenance.json"
-Preset = Literal["r", "sas"]
 LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2", "rtflite")
 
 
@@ -57,12 +56,11 @@ def run_trial(settings: str | Path, out: str | Path, conventions: Preset | None 
 
     Examples
     --------
-    >>> results = run_trial(trial_toml, folder / "report")
-    >>> (folder / "report" / "index.html").is_file(), len(results.endpoints) > 100
+    >>> results = run_trial("trial/trial.toml", "report")
+    >>> rows = results.endpoints.query("endpoint == 'cdp24' and stat_name == 'hazard_ratio' and rater == 'reference'")
+    >>> Path("report/index.html").is_file(), len(rows) > 0
     (True, True)
     """
-    if conventions is not None:
-        chosen(conventions, CONVENTIONS, "conventions")
     folder, asked = Path(out), read_settings(Path(settings), conventions)
     check_out(folder, asked)
     trial = read_trial(asked)

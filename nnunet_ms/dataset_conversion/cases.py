@@ -96,6 +96,21 @@ def check_case_ids(cases: Sequence[Case], source: Path) -> None:
             )
 
 
+def names_of(words: str | Iterable[object] | None) -> tuple[str, ...]:
+    """Names from a list, or from one text with commas between; none from None.
+
+    Examples
+    --------
+    >>> names_of("flair, t2,t1")
+    ('flair', 't2', 't1')
+    >>> names_of([104670, "P2"])
+    ('104670', 'P2')
+    """
+    if isinstance(words, str):
+        return tuple(name.strip() for name in words.split(",") if name.strip())
+    return tuple(str(name) for name in words or ())
+
+
 def choose(wanted: Iterable[str], known: Iterable[str], option: str, source: Path) -> list[str]:
     """Return `wanted` as a list, or raise ConversionError if a name is unknown or stands twice."""
     names = list(wanted)

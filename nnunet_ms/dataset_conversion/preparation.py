@@ -6,10 +6,9 @@ orientation and new voxel size are joined into one transform. Masks take the nea
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,41 +17,16 @@ import SimpleITK
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import read_label
+from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
-from nnunet_ms.images.grids import Spacing, orientation_of, reoriented, respaced
+from nnunet_ms.images.grids import orientation_of, reoriented, respaced
 from nnunet_ms.images.itk import Matrix, resample, to_itk, voxels
 from nnunet_ms.images.registration import register
 from nnunet_ms.images.volumes import Grid, Volume, read_volume, same_grid, write_volume
 from nnunet_ms.outputs import whole_file
 
 FWHM_PER_SIGMA = 2.355
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What is done to the images; the default is nothing, and then files are copied."""
-
-    reorient: bool = False
-    n4: bool = False
-    align: Literal["", "rigid", "affine"] = ""
-    to_baseline: bool = False
-    spacing: Spacing = None
-    brain_mask: bool = False
-    hd_bet: bool = False
-    threads: int = 1
-
-    def any(self) -> bool:
-        """Whether images change at all."""
-        return bool(self.reorient or self.n4 or self.align or self.to_baseline or self.spacing or self.strips)
-
-    @property
-    def strips(self) -> bool:
-        """Whether a brain mask is applied."""
-        return self.brain_mask or self.hd_bet
-
-
-NO_STEPS = Steps()
 
 
 def baselines_of(checked: Sequence[CheckedCase], steps: Steps) -> dict[str, Case]:
@@ -124,7 +98,7 @@ def _brain(case: Case, reference: Volume, steps: Steps, log: list[dict[str, Any]
     if steps.hd_bet:
         mask = hd_bet_mask(reference.data.astype(np.float32), reference.grid, reference.path)
         log.append({"step": "hd_bet", "voxels": int(mask.sum())})
-    elif case.brain_mask is not None and (steps.brain_mask or steps.n4):
+    elif case.brain_mask is not None and (steps.apply_brain_mask or steps.n4):
         mask = given_mask(case.brain_mask, reference.grid, reference.path)
     else:
         return None
@@ -176,7 +150,7 @@ def _onto_baseline(image: SimpleITK.Image, baseline: Case | None, steps: Steps, 
 
 def _target_grid(grid: Grid, steps: Steps, log: list[dict[str, Any]]) -> Grid:
     target = grid
-    if steps.reorient:
+    if steps.reorients:
         target = reoriented(grid)
         log.append({"step": "reorient", "from": orientation_of(grid), "to": orientation_of(target)})
     if steps.spacing is not None:

@@ -33,7 +33,15 @@ def check_hd_bet() -> str:
 
 
 def given_mask(path: Path, grid: Grid, image: Path) -> npt.NDArray[np.uint8]:
-    """Brain mask (X, Y, Z), 0 and 1, that lies on the image's grid; ImageError if not, or if it is empty."""
+    """Brain mask (X, Y, Z), 0 and 1, that lies on the image's grid; ImageError if not, or if it is empty.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import read_grid
+    >>> grid = read_grid(Path("flair.nii.gz"))
+    >>> int(given_mask(Path("reference.nii.gz"), grid, Path("flair.nii.gz")).sum())
+    180
+    """
     mask = read_mask(path)
     check_same_grid(grid, mask, str(image), str(path))
     if not mask.data.any():

@@ -11,7 +11,14 @@ Spacing = tuple[float, float, float] | Literal["isotropic"] | None
 
 
 def reoriented(grid: Grid) -> Grid:
-    """Return the same voxels with the axes nearest to right, anterior, superior (as `nibabel.as_closest_canonical`)."""
+    """Return the same voxels with the axes nearest to right, anterior, superior (as `nibabel.as_closest_canonical`).
+
+    Examples
+    --------
+    >>> flipped = Grid((10, 20, 5), np.diag([-1.0, 1.0, 3.0, 1.0]))
+    >>> orientation_of(flipped), orientation_of(reoriented(flipped))
+    ('LAS', 'RAS')
+    """
     orientation = nib.io_orientation(grid.affine)
     shape = [0, 0, 0]
     for axis, (target, _) in enumerate(orientation):
@@ -20,7 +27,13 @@ def reoriented(grid: Grid) -> Grid:
 
 
 def orientation_of(grid: Grid) -> str:
-    """Anatomical directions of the axes, such as `RAS`."""
+    """Anatomical directions of the axes, such as `RAS`.
+
+    Examples
+    --------
+    >>> orientation_of(Grid((10, 20, 5), np.diag([-1.0, 1.0, 3.0, 1.0])))
+    'LAS'
+    """
     return "".join(nib.aff2axcodes(grid.affine))
 
 
@@ -28,6 +41,14 @@ def respaced(grid: Grid, spacing: Spacing) -> Grid:
     """Grid of other voxel edges (mm) over the same field of view, or a little more where it does not divide.
 
     `isotropic` takes the finest edge of the grid for all three.
+
+    Examples
+    --------
+    >>> grid = Grid((10, 20, 5), np.diag([1.0, 1.0, 3.0, 1.0]))
+    >>> respaced(grid, "isotropic").shape
+    (10, 20, 15)
+    >>> respaced(grid, (2.0, 2.0, 3.0)).shape
+    (5, 10, 5)
     """
     if spacing is None:
         return grid

@@ -20,6 +20,15 @@ def resample_onto(reference: Path, moving: Path, target: Path, transforms: Seque
     transforms : sequence of Path
         ITK transform files on the way from `moving` to `reference`, in this order (none: world coordinates agree).
         Each maps points of the space that comes later to points of the one before, as ITK's resampling asks for.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, read_grid, write_volume
+    >>> grid = Grid((12, 12, 12), np.diag([2.0, 2.0, 3.0, 1.0]))
+    >>> write_volume(Path("coarse.nii.gz"), np.zeros(grid.shape, np.float32), grid.affine)
+    >>> resample_onto(Path("coarse.nii.gz"), Path("flair.nii.gz"), Path("coarse_flair.nii.gz"))
+    >>> read_grid(Path("coarse_flair.nii.gz")).spacing
+    (2.0, 2.0, 3.0)
     """
     fixed = SimpleITK.ReadImage(str(reference), SimpleITK.sitkFloat32)
     image = SimpleITK.ReadImage(str(moving), SimpleITK.sitkFloat32)

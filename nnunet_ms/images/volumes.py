@@ -85,6 +85,12 @@ def read_grid(path: Path) -> Grid:
     ------
     ImageError
         If the file is missing, is no NIfTI file, or is not 3-D.
+
+    Examples
+    --------
+    >>> grid = read_grid(Path("reference.nii.gz"))
+    >>> grid.shape, grid.spacing, grid.voxel_volume_ml
+    ((24, 24, 12), (1.0, 1.0, 3.0), 0.0030000000000000005)
     """
     return grid_of(open_image(path), path)
 
@@ -101,6 +107,12 @@ def read_volume(path: Path) -> Volume:
     ------
     ImageError
         If the file is missing, truncated, not 3-D, or holds NaN or infinite voxels.
+
+    Examples
+    --------
+    >>> flair = read_volume(Path("flair.nii.gz"))
+    >>> flair.data.shape, str(flair.data.dtype)
+    ((24, 24, 12), 'float32')
     """
     image = open_image(path)
     grid = grid_of(image, path)
@@ -122,6 +134,16 @@ def read_mask(path: Path, labels: Iterable[int] = (0, 1)) -> Volume:
     ------
     ImageError
         As `read_volume`, or if a voxel holds another value than `labels` (0.999 is another value).
+
+    Examples
+    --------
+    >>> mask = read_mask(Path("reference.nii.gz"))
+    >>> int(mask.data.sum()), str(mask.data.dtype)
+    (180, 'uint8')
+    >>> read_mask(Path("flair.nii.gz"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ImageError: flair.nii.gz: expected a mask with values [0, 1], found 80.5029, 81.1386, ...
     """
     volume = _read_plain(path) or read_volume(path)
     allowed = sorted(labels)
@@ -135,7 +157,17 @@ def read_mask(path: Path, labels: Iterable[int] = (0, 1)) -> Volume:
 
 
 def check_same_grid(reference: Volume | Grid, other: Volume | Grid, reference_name: str, other_name: str) -> None:
-    """Raise ImageError unless both lie on one grid: the same shape, and corners within 1 micrometre of each other."""
+    """Raise ImageError unless both lie on one grid: the same shape, and corners within 1 micrometre of each other.
+
+    Examples
+    --------
+    >>> mask, flair = read_grid(Path("reference.nii.gz")), read_grid(Path("flair.nii.gz"))
+    >>> check_same_grid(mask, flair, "mask", "FLAIR")
+    >>> check_same_grid(mask, Grid((24, 24, 11), flair.affine), "mask", "FLAIR")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ImageError: FLAIR: expected the grid of mask (shape (24, 24, 12), 1x1x3 mm, origin (0.00, ...
+    """
     first = reference.grid if isinstance(reference, Volume) else reference
     second = other.grid if isinstance(other, Volume) else other
     if not same_grid(first, second):
@@ -146,7 +178,16 @@ def check_same_grid(reference: Volume | Grid, other: Volume | Grid, reference_na
 
 
 def same_grid(first: Grid, second: Grid) -> bool:
-    """Whether two grids have the same shape and all corners within `GRID_TOLERANCE_MM`."""
+    """Whether two grids have the same shape and all corners within `GRID_TOLERANCE_MM`.
+
+    Examples
+    --------
+    >>> first = Grid((10, 10, 5), np.diag([1.0, 1.0, 3.0, 1.0]))
+    >>> same_grid(first, Grid(first.shape, first.affine + 1e-7))
+    True
+    >>> same_grid(first, Grid((10, 10, 6), first.affine))
+    False
+    """
     if first.shape != second.shape or np.array_equal(first.affine, second.affine):
         return first.shape == second.shape
     corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*first.shape, 1]
@@ -154,7 +195,14 @@ def same_grid(first: Grid, second: Grid) -> bool:
 
 
 def write_volume(path: Path, data: npt.NDArray[np.generic], affine: npt.NDArray[np.float64]) -> None:
-    """Write (X, Y, Z) voxels as NIfTI, complete or not at all; the same input gives the same bytes."""
+    """Write (X, Y, Z) voxels as NIfTI, complete or not at all; the same input gives the same bytes.
+
+    Examples
+    --------
+    >>> write_volume(Path("zeros.nii.gz"), np.zeros((4, 4, 2), np.uint8), np.diag([1.0, 1.0, 3.0, 1.0]))
+    >>> read_grid(Path("zeros.nii.gz")).shape
+    (4, 4, 2)
+    """
     with whole_file(path) as partial:
         image = nib.Nifti1Image(data, affine)
         image.header.set_xyzt_units("mm")
@@ -168,6 +216,15 @@ def open_image(path: Path) -> nib.Nifti1Image:
     ------
     ImageError
         If the file is missing, unreadable, or no NIfTI file.
+
+    Examples
+    --------
+    >>> open_image(Path("flair.nii.gz")).header.get_zooms()
+    (np.float32(1.0), np.float32(1.0), np.float32(3.0))
+    >>> open_image(Path("flair.nii"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ImageError: flair.nii: no such file. Check the path and the spelling.
     """
     if not path.is_file():  # also for links in a circle
         raise ImageError(f"{path}: no such file. Check the path and the spelling.")
@@ -184,7 +241,13 @@ def open_image(path: Path) -> nib.Nifti1Image:
 
 
 def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
-    """Geometry of an opened image; ImageError unless it is 3-D, with voxels and an invertible affine."""
+    """Geometry of an opened image; ImageError unless it is 3-D, with voxels and an invertible affine.
+
+    Examples
+    --------
+    >>> grid_of(open_image(Path("flair.nii.gz")), Path("flair.nii.gz")).spacing
+    (1.0, 1.0, 3.0)
+    """
     return checked_grid(image.shape, image.affine, path)
 
 

@@ -33,13 +33,32 @@ _STYLE: Any = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw inside this block in the house style, without touching the caller's settings."""
+    """Draw inside this block in the house style, without touching the caller's settings.
+
+    Examples
+    --------
+    >>> before = mpl.rcParams["font.size"]
+    >>> with style():
+    ...     mpl.rcParams["svg.hashsalt"]
+    'nnunet_ms'
+    >>> mpl.rcParams["font.size"] == before
+    True
+    """
     with mpl.rc_context(_STYLE):
         yield
 
 
 def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Write `stem`.svg and `stem`.png, each complete or absent and free of time stamps."""
+    """Write `stem`.svg and `stem`.png, each complete or absent and free of time stamps.
+
+    Examples
+    --------
+    >>> with style():
+    ...     figure = Figure(figsize=(2, 2))
+    ...     _ = figure.subplots().plot([0, 1], [0, 1])
+    >>> [path.name for path in save_figure(figure, Path(), "line")]
+    ['line.svg', 'line.png']
+    """
     paths = [folder / f"{stem}.svg", folder / f"{stem}.png"]
     for path, metadata in zip(paths, ({"Date": None}, {"Software": None}), strict=True):
         with style(), whole_file(path) as partial:

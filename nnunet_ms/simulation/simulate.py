@@ -77,7 +77,7 @@ def simulate(
 
     Examples
     --------
-    >>> trial = simulate(folder / "simulated", patients=4)
+    >>> trial = simulate("simulated", patients=4)
     >>> sorted(path.name for path in trial.folder.glob("*.csv"))
     ['assessments.csv', 'patients.csv', 'relapses.csv', 'visits.csv']
     """

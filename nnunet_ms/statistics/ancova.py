@@ -1,18 +1,22 @@
-"""Analysis of covariance with least-squares means, as R's `lm` and `emmeans` give them."""
+"""Analysis of covariance with least-squares means, as R's `lm` and `emmeans` give them.
+
+The fit is statsmodels'; least-squares means are written here, because it has none, and so are the robust standard
+errors' degrees of freedom (`robust_covariance.py`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import scipy.stats
 import statsmodels.regression.linear_model
 
-from nnunet_ms.statistics.design_matrix import Design, arm_design, few_in_an_arm
+from nnunet_ms.arrays import Floats
+from nnunet_ms.options import chosen
+from nnunet_ms.statistics.design_matrix import ARM, WEIGHTS, Design, Weights, arm_design, arms_problem
+from nnunet_ms.statistics.input_checks import level, missing_columns
 from nnunet_ms.statistics.robust_covariance import RobustEstimate, RobustFit, robust_fit
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,16 @@ def ancova(
     arms: Sequence[str],
     numbers: Sequence[str] = (),
     factors: Sequence[str] = (),
-    weights: str = "equal",
+    weights: Weights = "equal",
     confidence: float = 0.95,
+    products: Sequence[tuple[str, str]] = (),
 ) -> Ancova:
     """Fit response ~ arm + covariates by ordinary least squares.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        One row per patient, columns `arm`, `response` and the covariates, without missing values.
+        One row per patient, columns `arm`, `response` and the covariates.
     response : str
         The dependent column.
     arms : sequence of str
@@ -87,20 +92,42 @@ def ancova(
         numeric covariates are at their mean.
     confidence : float, optional
         Level of the two-sided intervals, in (0, 1).
+    products : sequence of (str, str), optional
+        Interactions, such as ("arm", "baseline"); then a contrast is that of the arms where its covariate is 0.
 
     Returns
     -------
     Ancova
-        `contrasts`: each further arm minus the reference. With too few patients, or a design in which arms and
-        covariates cannot be told apart, `problem` says so and nothing is estimated.
+        `contrasts`: each further arm minus the reference. With missing values, too few patients, patients in none of
+        the arms, or a design in which arms and covariates cannot be told apart, `problem` says so and nothing is
+        estimated.
+
+    Raises
+    ------
+    OptionError
+        If there are no such weights, or no such level.
+    StatisticsError
+        If a column is not there.
 
     References
     ----------
     .. [1] Lenth RV. emmeans, `weights` of `emmeans()`; Searle SR, Speed FM, Milliken GA. Am Stat 34:216-221, 1980.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"arm": ["a"] * 3 + ["b"] * 3, "change": [1.0, 2.0, 3.0, 4.0, 6.0, 8.0]})
+    >>> effect = ancova(frame, "change", ["a", "b"]).contrasts[0]
+    >>> round(effect.estimate, 6), effect.df
+    (4.0, 4.0)
     """
-    design = arm_design(frame, arms, numbers, factors, weights)
+    chosen(weights, WEIGHTS, "weights")
+    level(confidence)
+    problem = missing_columns(frame, [response, ARM, *numbers, *factors]) or arms_problem(frame, arms)
+    if problem:
+        return Ancova(n=len(frame), problem=problem)
+    design = arm_design(frame, arms, numbers, factors, weights, products)
     y = frame[response].to_numpy(float)
-    problem = _problem(frame, design, y, arms)
+    problem = _problem(design, y)
     if problem:
         return Ancova(n=len(frame), dropped=design.dropped, problem=problem)
     fit = statsmodels.regression.linear_model.OLS(y, design.X).fit()
@@ -132,20 +159,25 @@ def ranked_ancova(
     Returns
     -------
     Ancova
-        Estimates are in ranks and only the p values are of interest.
+        Estimates are in ranks and only the p values are of interest. Missing values: as `ancova`.
+
+    Raises
+    ------
+    StatisticsError
+        If a column is not there.
 
     References
     ----------
     .. [1] Conover WJ, Iman RL. Biometrics 38:715-724, 1982.
     """
+    problem = missing_columns(frame, [response, baseline])
+    if problem:
+        return Ancova(n=len(frame), problem=problem)
     ranked = frame.assign(**{name: scipy.stats.rankdata(frame[name].to_numpy(float)) for name in (response, baseline)})
     return ancova(ranked, response, arms, [baseline, *numbers], factors)
 
 
-def _problem(frame: pd.DataFrame, design: Design, y: Floats, arms: Sequence[str]) -> str:
-    few = few_in_an_arm(frame, arms)
-    if few:
-        return few
+def _problem(design: Design, y: Floats) -> str:
     if len(y) <= design.X.shape[1]:
         return f"{len(y)} patients for {design.X.shape[1]} coefficients"
     if np.ptp(y) == 0:

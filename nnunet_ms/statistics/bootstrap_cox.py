@@ -1,8 +1,9 @@
 """Cox coefficients of many bootstrap draws at once: sums over risk sets are matrix products over all draws.
 
-One fit of `cox.py` costs about a millisecond, and a comparison of raters needs tens of thousands. Here the sums of one
-Newton step are one product per distinct event time for hundreds of draws together. Efron's correction for d tied
-deaths needs, per draw and time, only sums over r = 0 ... d - 1 of powers of 1 / (S - r / d * D): vectors factor out.
+Written here, because no library fits many weighted samples together. One fit of `cox.py` costs about a millisecond,
+and a comparison of raters needs tens of thousands. Here the sums of one Newton step are one product
+per distinct event time for hundreds of draws together. Efron's correction for d tied deaths needs, per draw and time,
+only sums over r = 0 ... d - 1 of powers of 1 / (S - r / d * D): vectors factor out.
 """
 
 from collections.abc import Iterator
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import Bools, Floats, Indices
+from nnunet_ms.options import chosen
+from nnunet_ms.statistics.cox import TIES, Ties
+from nnunet_ms.statistics.input_checks import equally_long
 from nnunet_ms.statistics.linear_systems import solve_each
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.intp]
 
 NEWTON_STEPS = 25
 TOLERANCE = 1e-9  # of a step, in coefficients per standard deviation
@@ -34,12 +35,12 @@ class _Blocks:
 
     moments: Floats
     event: Floats
-    order: Integers
-    starts: Integers
+    order: Indices
+    starts: Indices
 
 
 def cox_draws(
-    weeks: npt.ArrayLike, event: npt.ArrayLike, X: Floats, ties: str, weights: Floats, start: Floats
+    weeks: npt.ArrayLike, event: npt.ArrayLike, X: Floats, ties: Ties, weights: Floats, start: Floats
 ) -> Floats:
     """Return the (draws, k) coefficients of `cox.maximise` for every draw.
 
@@ -60,7 +61,16 @@ def cox_draws(
     -------
     (draws, k) array
         NaN where a draw has no maximum.
+
+    Raises
+    ------
+    OptionError
+        If there are no such ties.
+    StatisticsError
+        If lengths differ.
     """
+    chosen(ties, TIES, "ties")
+    equally_long(weeks=weeks, event=event, X=X, weights=weights.T)
     scale = X.std(axis=0)
     blocks = _blocks(np.asarray(weeks, float), np.asarray(event, bool), (X - X.mean(axis=0)) / scale)
     if not len(blocks.starts):
@@ -73,7 +83,7 @@ def cox_draws(
     return np.concatenate(parts) / scale
 
 
-def _blocks(time: Floats, happened: Flags, X: Floats) -> _Blocks:
+def _blocks(time: Floats, happened: Bools, X: Floats) -> _Blocks:
     at = np.unique(time[happened])[::-1]
     order = np.argsort(-time, kind="stable")
     if not len(at):
@@ -86,7 +96,7 @@ def _blocks(time: Floats, happened: Flags, X: Floats) -> _Blocks:
     return _Blocks(moments, happened[order].astype(float), order, starts.astype(np.intp))
 
 
-def _newton(blocks: _Blocks, ties: str, weights: Floats, start: Floats) -> Floats:
+def _newton(blocks: _Blocks, ties: Ties, weights: Floats, start: Floats) -> Floats:
     k = len(start)
     beta = np.tile(start, (len(weights), 1))
     deaths = _sums(weights * blocks.event, blocks.moments[:, : k + 1], blocks.starts)
@@ -105,13 +115,13 @@ def _newton(blocks: _Blocks, ties: str, weights: Floats, start: Floats) -> Float
     return beta
 
 
-def _sums(weights: Floats, columns: Floats, starts: Integers) -> Floats:
+def _sums(weights: Floats, columns: Floats, starts: Indices) -> Floats:
     """Sum of weights times columns in each block: (draws, blocks, columns)."""
     ends = [*starts[1:], len(columns)]
     return np.stack([weights[:, a:b] @ columns[a:b] for a, b in zip(starts, ends, strict=True)], axis=1)
 
 
-def _derivatives(blocks: _Blocks, ties: str, weights: Floats, deaths: Floats, beta: Floats) -> tuple[Floats, Floats]:
+def _derivatives(blocks: _Blocks, ties: Ties, weights: Floats, deaths: Floats, beta: Floats) -> tuple[Floats, Floats]:
     """Return score (draws, k) and information (draws, k, k)."""
     draws, k = beta.shape
     w = weights * np.exp(np.clip(beta @ blocks.moments[:, 1 : k + 1].T, -700, 700))
@@ -150,6 +160,6 @@ def _efron_sums(at_risk: Floats, dying: Floats, count: Floats) -> tuple[Floats, 
     return found
 
 
-def _ranks(count: Floats) -> Iterator[tuple[int, Flags]]:
+def _ranks(count: Floats) -> Iterator[tuple[int, Bools]]:
     for r in range(int(count.max(initial=0))):
         yield r, count > r

@@ -1,11 +1,15 @@
-"""Estimates of many bootstrap draws at once, where each draw's estimate solves sums over its patients."""
+"""Estimates of many bootstrap draws at once, where each draw's estimate solves sums over its patients.
+
+Written here, because no library fits many weighted samples together.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-from nnunet_ms.statistics.linear_systems import Floats, solve_each
+from nnunet_ms.arrays import Floats, Indices
+from nnunet_ms.statistics.input_checks import equally_long
+from nnunet_ms.statistics.linear_systems import solve_each
 
 NEWTON_STEPS = 25
 TOLERANCE = 1e-9
@@ -26,14 +30,28 @@ def sums_effect(products: Floats, right: Floats, column: int) -> Callable[[Float
     -------
     callable
         (draws, n) weights -> (draws,) estimates; NaN where a draw gives none.
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ.
+
+    Examples
+    --------
+    The mean of 1 and 3, and that of a draw that has the second twice:
+
+    >>> mean = sums_effect(np.ones((2, 1, 1)), np.array([[1.0], [3.0]]), 0)
+    >>> mean(np.array([[1.0, 1.0], [0.0, 2.0]])).tolist()
+    [2.0, 3.0]
     """
+    equally_long(products=products, right=right)
     n, k = right.shape
     flat = products.reshape(n, k * k)
     return lambda weights: solve_each((weights @ flat).reshape(-1, k, k), weights @ right)[:, column]
 
 
 def mixed_model_effect(
-    y: Floats, X: Floats, patient: npt.NDArray[np.intp], visit: npt.NDArray[np.intp], sigma: Floats, column: int
+    y: Floats, X: Floats, patient: Indices, visit: Indices, sigma: Floats, column: int
 ) -> Callable[[Floats], Floats]:
     """Return a coefficient of generalised least squares with the visits' covariance held fixed.
 
@@ -47,7 +65,13 @@ def mixed_model_effect(
         Covariance of the visits, from the whole sample (`mmrm.fit_mmrm`).
     column : int
         The coefficient wanted.
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ.
     """
+    equally_long(y=y, X=X, patient=patient, visit=visit)
     n, k = int(patient.max()) + 1, X.shape[1]
     products, right = np.zeros((n, k, k)), np.zeros((n, k))
     order = np.argsort(patient, kind="stable")
@@ -71,7 +95,13 @@ def rate_effect(
         Dispersion and coefficients of the whole sample.
     column : int
         The coefficient wanted.
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ.
     """
+    equally_long(y=y, X=X, offset=offset)
     n, k = X.shape
     flat = (X[:, :, None] * X[:, None, :]).reshape(n, k * k)
 

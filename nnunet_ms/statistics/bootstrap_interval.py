@@ -1,7 +1,7 @@
 """Intervals by resampling patients, because the lesions and the visits of one patient are alike.
 
 The same data give the same interval: the generator's seed is fixed. A statistic is recomputed from sums per patient, so
-that thousands of resamples are one matrix product.
+that thousands of resamples are one matrix product; `scipy.stats.bootstrap` knows no patients and draws one at a time.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats
+from nnunet_ms.errors import OptionError
+from nnunet_ms.statistics.input_checks import as_numbers, equally_long, missing_values, refuse
+from nnunet_ms.statistics.input_checks import level as checked_level
 
 LEVEL = 0.95
 REPLICATES = 2000
@@ -18,8 +21,8 @@ UNKNOWN = (float("nan"), float("nan"))
 
 
 def patient_interval(
-    sums: FloatArray,
-    statistic: Callable[[FloatArray], FloatArray],
+    sums: Floats,
+    statistic: Callable[[Floats], Floats],
     replicates: int = REPLICATES,
     seed: int = 0,
     level: float = LEVEL,
@@ -40,13 +43,23 @@ def patient_interval(
     Returns
     -------
     low, high : float
-        NaN with fewer than `MINIMUM_PATIENTS` patients or when the statistic is undefined in a tenth of the resamples.
+        NaN with fewer than `MINIMUM_PATIENTS` patients or when the statistic is undefined in more than a tenth of the
+        resamples.
+
+    Raises
+    ------
+    OptionError, StatisticsError
+        If there is no such level, there are no replicates, or a sum is missing.
 
     References
     ----------
     .. [1] Field CA, Welsh AH. J R Stat Soc B 69:369-390, 2007 (cluster bootstrap).
        doi:10.1111/j.1467-9868.2007.00593.x
     """
+    checked_level(level, "level")
+    checked_replicates(replicates)
+    sums = as_numbers(sums, "sums", 2)
+    refuse(missing_values(sums=sums))
     patients = sums.shape[0]
     if patients < MINIMUM_PATIENTS:
         return UNKNOWN
@@ -60,25 +73,45 @@ def patient_interval(
     return float(low), float(high)
 
 
-def mean_interval(values: Sequence[float] | FloatArray, patients: Sequence[str]) -> tuple[float, float]:
-    """Interval of the mean over cases, every case weighing the same; NaN values are left out."""
+def mean_interval(values: Sequence[float] | Floats, patients: Sequence[str]) -> tuple[float, float]:
+    """Interval of the mean over cases, every case weighing the same; NaN values are left out.
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ.
+    """
+    equally_long(values=values, patients=patients)
     array = np.asarray(values, dtype=np.float64)
     defined = ~np.isnan(array)
     columns = np.stack([array[defined], np.ones(np.count_nonzero(defined))], axis=1)
     return patient_interval(sums_by_patient(columns, np.asarray(patients, dtype=object)[defined]), _ratio_of_sums)
 
 
-def pearson_interval(x: FloatArray, y: FloatArray, patients: Sequence[str]) -> tuple[float, float]:
-    """Interval of Pearson's r over cases."""
+def pearson_interval(x: Floats, y: Floats, patients: Sequence[str]) -> tuple[float, float]:
+    """Interval of Pearson's r over cases; StatisticsError where lengths differ or a value is missing."""
+    _check_pair(x, y, patients)
     return patient_interval(sums_by_patient(_moments(x, y), np.asarray(patients, dtype=object)), _pearson)
 
 
-def concordance_interval(x: FloatArray, y: FloatArray, patients: Sequence[str]) -> tuple[float, float]:
-    """Interval of Lin's concordance correlation coefficient over cases."""
+def concordance_interval(x: Floats, y: Floats, patients: Sequence[str]) -> tuple[float, float]:
+    """Interval of Lin's concordance correlation coefficient over cases; errors as `pearson_interval`."""
+    _check_pair(x, y, patients)
     return patient_interval(sums_by_patient(_moments(x, y), np.asarray(patients, dtype=object)), _lin)
 
 
-def sums_by_patient(columns: FloatArray, patients: npt.NDArray[np.object_]) -> FloatArray:
+def checked_replicates(replicates: int) -> None:
+    """Raise OptionError unless there is at least one replicate."""
+    if replicates < 1:
+        raise OptionError(f"replicates: expected 1 or more, found {replicates}. 2000 are usual.")
+
+
+def _check_pair(x: Floats, y: Floats, patients: Sequence[str]) -> None:
+    equally_long(x=x, y=y, patients=patients)
+    refuse(missing_values(x=x, y=y))
+
+
+def sums_by_patient(columns: Floats, patients: npt.NDArray[np.object_]) -> Floats:
     """Sum rows (cases, k) that belong to one patient: (patients, k), patients in order of their names."""
     if not patients.size:
         return np.zeros((0, columns.shape[1]))
@@ -86,29 +119,29 @@ def sums_by_patient(columns: FloatArray, patients: npt.NDArray[np.object_]) -> F
     return np.stack([np.bincount(which, weights=column) for column in columns.T], axis=1)
 
 
-def _moments(x: FloatArray, y: FloatArray) -> FloatArray:
+def _moments(x: Floats, y: Floats) -> Floats:
     a, b = x - x.mean(), y - y.mean()  # centred, so that sums of squares lose no digits
     shift = np.full(x.size, x.mean() - y.mean())
     return np.stack([np.ones(x.size), a, b, a * a, b * b, a * b, shift], axis=1)
 
 
-def _spread(sums: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def _spread(sums: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Variances, covariance, and difference of means of each resample."""
     n, a, b, aa, bb, ab, shift = sums.T
     return aa / n - (a / n) ** 2, bb / n - (b / n) ** 2, ab / n - a * b / n**2, a / n - b / n + shift / n
 
 
-def _pearson(sums: FloatArray) -> FloatArray:
+def _pearson(sums: Floats) -> Floats:
     first, second, together, _ = _spread(sums)
     product = first * second
     return np.where(product > 1e-24, together / np.sqrt(np.maximum(product, 1e-24)), np.nan)
 
 
-def _lin(sums: FloatArray) -> FloatArray:
+def _lin(sums: Floats) -> Floats:
     first, second, together, difference = _spread(sums)
     distance = first + second + difference**2
     return np.where(distance > 1e-12, 2 * together / np.maximum(distance, 1e-12), np.nan)
 
 
-def _ratio_of_sums(sums: FloatArray) -> FloatArray:
+def _ratio_of_sums(sums: Floats) -> Floats:
     return np.where(sums[:, 1] > 0, sums[:, 0] / np.maximum(sums[:, 1], 1), np.nan)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import scipy.stats
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats
+from nnunet_ms.statistics.input_checks import columns_there, level, missing_values, refuse
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,24 @@ def percent_change(volumes: pd.DataFrame, baseline_week: float, weeks: Sequence[
     -------
     pandas.DataFrame
         `patient_id, arm, rater, week, baseline_ml, volume_ml, percent_change`.
+
+    Raises
+    ------
+    StatisticsError
+        If a column is not there, or a baseline is not > 0.
+
+    Examples
+    --------
+    >>> rows = [("p1", "a", "reference", 0, 2.0), ("p1", "a", "reference", 24, 3.0)]
+    >>> volumes = pd.DataFrame(rows, columns=["patient_id", "arm", "rater", "week", "volume_ml"])
+    >>> percent_change(volumes, 0, [24])["percent_change"].tolist()
+    [50.0]
     """
+    columns_there(volumes, ["patient_id", "arm", "rater", "week", "volume_ml"])
     keys = ["patient_id", "rater"]
     baseline = volumes[volumes["week"] == baseline_week].set_index(keys)["volume_ml"].rename("baseline_ml")
+    none = int((~(baseline > 0)).sum())
+    refuse(f"volume_ml: expected baselines > 0, found {none} that are not" if none else "")
     later = volumes[volumes["week"].isin(list(weeks))].join(baseline, on=keys, how="inner")
     later = later.assign(percent_change=100 * (later["volume_ml"] / later["baseline_ml"] - 1))
     columns = ["patient_id", "arm", "rater", "week", "baseline_ml", "volume_ml", "percent_change"]
@@ -58,7 +73,20 @@ def percent_change(volumes: pd.DataFrame, baseline_week: float, weeks: Sequence[
 
 
 def mean_change(values: Floats) -> MeanChange:
-    """Summarise one arm at one visit; an empty sample gives NaN, one patient a mean without SD."""
+    """Summarise one arm at one visit; an empty sample gives NaN, one patient a mean without SD.
+
+    Raises
+    ------
+    StatisticsError
+        If a value is missing.
+
+    Examples
+    --------
+    >>> found = mean_change(np.array([1.0, 3.0]))
+    >>> found.mean, round(found.sd, 4), found.se
+    (2.0, 1.4142, 1.0)
+    """
+    refuse(missing_values(values=values))
     n = len(values)
     mean = float(values.mean()) if n else float("nan")
     sd = float(values.std(ddof=1)) if n > 1 else float("nan")
@@ -79,16 +107,30 @@ def separation(values: Floats, reference: Floats, confidence: float = 0.95) -> S
     -------
     Separation
         Without two patients in each arm, or without any spread, the limits are NaN and `problem` says why.
+
+    Raises
+    ------
+    OptionError, StatisticsError
+        If there is no such level, or a value is missing.
+
+    Examples
+    --------
+    R: `t.test(extra ~ group, sleep)` prints limits of -3.3655 and 0.2055 for group 1 - group 2 (`sleep`, Student 1908).
+
+    >>> first = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
+    >>> second = np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
+    >>> found = separation(first, second)
+    >>> round(found.low, 4), round(found.high, 4)
+    (-3.3655, 0.2055)
     """
+    level(confidence)
     a, b = mean_change(values), mean_change(reference)
     estimate = a.mean - b.mean
     nan = float("nan")
     if min(a.n, b.n) < 2:
         return Separation(estimate, nan, nan, nan, f"{min(a.n, b.n)} patients in an arm, needs 2")
-    variances = (a.se**2, b.se**2)
-    if sum(variances) == 0:
+    if a.sd == b.sd == 0:
         return Separation(estimate, nan, nan, nan, "no spread in either arm")
-    df = sum(variances) ** 2 / (variances[0] ** 2 / (a.n - 1) + variances[1] ** 2 / (b.n - 1))
-    se = float(np.sqrt(sum(variances)))
-    half = float(scipy.stats.t.ppf(0.5 + confidence / 2, df)) * se
-    return Separation(estimate, se, estimate - half, estimate + half)
+    limits = scipy.stats.ttest_ind(values, reference, equal_var=False).confidence_interval(confidence)
+    # scipy keeps the standard error to itself
+    return Separation(estimate, float(np.hypot(a.se, b.se)), float(limits.low), float(limits.high))

@@ -1,19 +1,26 @@
-"""Lesion counts by arm: negative binomial rate ratios and adjusted rates, and exact tests beside them."""
+"""Lesion counts by arm: negative binomial rate ratios and adjusted rates, and exact tests beside them.
+
+Written here: adjusted rates, and exact bounds where an arm has no event. Tests and exact intervals are scipy's.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import scipy.stats
 
-from nnunet_ms.statistics.design_matrix import Design, arm_design, few_in_an_arm
+from nnunet_ms.arrays import Floats
+from nnunet_ms.options import chosen
+from nnunet_ms.statistics.design_matrix import ARM, WEIGHTS, Design, Weights, arm_design, arms_problem
+from nnunet_ms.statistics.input_checks import as_numbers, level, missing_columns, missing_values, refuse
 from nnunet_ms.statistics.negative_binomial import CountFit, fit_negative_binomial
 
-Floats = npt.NDArray[np.float64]
 NAN = float("nan")
-COVARIANCES = ("expected", "observed")
+Covariance = Literal["expected", "observed"]
+COVARIANCES = get_args(Covariance)
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,8 @@ def count_model(
     arms: Sequence[str],
     numbers: Sequence[str] = (),
     factors: Sequence[str] = (),
-    covariance: str = "expected",
-    weights: str = "equal",
+    covariance: Covariance = "expected",
+    weights: Weights = "equal",
     confidence: float = 0.95,
 ) -> CountModel:
     """Fit log E(count) = log exposure + arm + covariates, negative binomial.
@@ -104,11 +111,31 @@ def count_model(
     CountModel
         An arm without any event gets rate 0 with the exact one-sided bound, and its ratio is 0 with the exact bound
         of the conditional test; the other arms are modelled. Without overdispersion the family is Poisson and a note
-        says so. What cannot be estimated has a `problem`.
+        says so. What cannot be estimated, or holds missing values, has a `problem`.
+
+    Raises
+    ------
+    OptionError
+        If there is no such covariance, there are no such weights, or no such level.
+    StatisticsError
+        If a column is not there.
+
+    Examples
+    --------
+    Counts that vary less than Poisson counts would, seen equally long: the ratio is that of the means.
+
+    >>> frame = pd.DataFrame({"arm": ["a"] * 4 + ["b"] * 4, "new": [4, 5, 4, 5, 2, 1, 2, 1], "scans": [1] * 8})
+    >>> found = count_model(frame, "new", "scans", ["a", "b"])
+    >>> round(found.ratios[0].estimate, 6), found.family
+    (0.333333, 'Poisson')
     """
-    few = few_in_an_arm(frame, arms)
-    if few:
-        return CountModel(n=len(frame), problem=few)
+    chosen(covariance, COVARIANCES, "covariance")
+    chosen(weights, WEIGHTS, "weights")
+    level(confidence)
+    problem = missing_columns(frame, [count, exposure, ARM, *numbers, *factors]) or arms_problem(frame, arms)
+    problem = problem or _count_problem(frame[count].to_numpy(float), frame[exposure].to_numpy(float))
+    if problem:
+        return CountModel(n=len(frame), problem=problem)
     totals = {arm: float(frame.loc[frame["arm"] == arm, count].sum()) for arm in arms}
     if not any(totals.values()):
         return CountModel(n=len(frame), problem="no lesion in any arm")
@@ -118,9 +145,30 @@ def count_model(
     return _fitted(frame, count, exposure, arms, numbers, factors, covariance, weights, confidence)
 
 
+def _count_problem(counts: Floats, exposure: Floats) -> str:
+    if (counts < 0).any() or (counts != np.rint(counts)).any():
+        odd = counts[(counts < 0) | (counts != np.rint(counts))][0]
+        return f"count: expected whole numbers >= 0, found {odd:g}"
+    return f"exposure: expected values > 0, found {exposure.min():g}" if (exposure <= 0).any() else ""
+
+
 def exact_rate_bound(events: int, exposure: float, confidence: float = 0.95) -> float:
-    """Return the exact upper one-sided limit of a Poisson rate (Garwood 1936); 0 events: -log(1 - level) / exposure."""
-    return float(scipy.stats.chi2.ppf(confidence, 2 * (events + 1)) / 2 / exposure)
+    """Return the exact upper one-sided limit of a Poisson rate (Garwood 1936); 0 events: -log(1 - level) / exposure.
+
+    Raises
+    ------
+    OptionError, StatisticsError
+        If there is no such level, events are negative or exposure is not positive.
+
+    Examples
+    --------
+    The rule of three:
+
+    >>> round(exact_rate_bound(0, 100), 4)
+    0.03
+    """
+    refuse(_count_problem(np.array([events], float), np.array([exposure], float)))
+    return float(scipy.stats.chi2.ppf(level(confidence), 2 * (events + 1)) / 2 / exposure)
 
 
 def exact_rate_ratio(
@@ -141,7 +189,22 @@ def exact_rate_ratio(
     -------
     Ratio
         `arm` is blank. No event in either arm: `problem` is set.
+
+    Raises
+    ------
+    OptionError, StatisticsError
+        If there is no such level, events are negative or exposure is not positive.
+
+    Examples
+    --------
+    R: `poisson.test(c(11, 6+8+7), c(800, 1083+1050+878))` prints a ratio of 1.97, limits 0.858 and 4.28.
+
+    >>> found = exact_rate_ratio(11, 800, 21, 3011)
+    >>> round(found.estimate, 2), round(found.low, 3), round(found.high, 2)
+    (1.97, 0.858, 4.28)
     """
+    level(confidence)
+    refuse(_count_problem(np.array([events, reference_events], float), np.array([exposure, reference_exposure], float)))
     total = events + reference_events
     if total == 0:
         return Ratio("", problem="no lesion in either arm")
@@ -157,8 +220,21 @@ def rank_sum_p(values: npt.ArrayLike, reference: npt.ArrayLike) -> float:
     """Return the two-sided p of Wilcoxon's rank-sum test, normal approximation with ties and continuity correction.
 
     R: `wilcox.test(values, reference, exact = FALSE)`. NaN where all values are the same or an arm is empty.
+
+    Raises
+    ------
+    StatisticsError
+        If a value is missing or no number.
+
+    Examples
+    --------
+    By hand: W = 3 of mean 4.5 and variance 5.25, so z = (1.5 - 0.5) / 2.291.
+
+    >>> round(rank_sum_p([0.8, 0.83, 1.89], [1.04, 1.45, 1.38]), 4)
+    0.6625
     """
-    a, b = np.asarray(values, float), np.asarray(reference, float)
+    a, b = as_numbers(values, "values"), as_numbers(reference, "reference")
+    refuse(missing_values(values=a, reference=b))
     if len(a) == 0 or len(b) == 0 or np.ptp(np.concatenate([a, b])) == 0:
         return NAN
     return float(scipy.stats.mannwhitneyu(a, b, method="asymptotic", use_continuity=True).pvalue)
@@ -170,7 +246,7 @@ def _odds(p: float) -> float:
 
 def _fitted(
     frame: pd.DataFrame, count: str, exposure: str, arms: Sequence[str], numbers: Sequence[str],
-    factors: Sequence[str], covariance: str, weights: str, confidence: float,
+    factors: Sequence[str], covariance: Covariance, weights: Weights, confidence: float,
 ) -> CountModel:  # fmt: skip
     y, offset = frame[count].to_numpy(float), np.log(frame[exposure].to_numpy(float))
     kept, notes = levels_with_events(frame, count, factors)
@@ -226,7 +302,7 @@ def _rate(fit: CountFit, covariance: Floats, design: Design, arm: str, z: float)
 
 def _with_empty_arms(
     frame: pd.DataFrame, count: str, exposure: str, arms: Sequence[str], empty: Sequence[str],
-    numbers: Sequence[str], factors: Sequence[str], covariance: str, weights: str, confidence: float,
+    numbers: Sequence[str], factors: Sequence[str], covariance: Covariance, weights: Weights, confidence: float,
 ) -> CountModel:  # fmt: skip
     """Model the arms with events; give the others exact bounds, because their Wald interval is without end."""
     full = [arm for arm in arms if arm not in empty]

@@ -1,9 +1,8 @@
 """Solve and invert matrices that may be singular: a fit then says that it has no estimate, and raises nothing."""
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats
 
 
 def solve_or_none(matrix: Floats, vector: Floats) -> Floats | None:

@@ -1,7 +1,8 @@
 """Mixed model for repeated measures: unstructured covariance, REML, Satterthwaite degrees of freedom.
 
-What R's `mmrm` and SAS's PROC MIXED (TYPE=UN, DDFM=SATTERTHWAITE) do. The likelihood needs the data through sums over
-patients with the same visits only, so that its cost does not grow with their number.
+What R's `mmrm` and SAS's PROC MIXED (TYPE=UN, DDFM=SATTERTHWAITE) do. Written here, because statsmodels' MixedLM has
+neither an unstructured covariance of residuals nor Satterthwaite's degrees of freedom. The likelihood needs the data
+through sums over patients with the same visits only, so that its cost does not grow with their number.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,10 @@ import numpy.typing as npt
 import scipy.optimize
 import scipy.stats
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats, Indices
+from nnunet_ms.errors import StatisticsError
+from nnunet_ms.statistics.input_checks import as_numbers, equally_long, level, missing_values
+
 NAN = float("nan")
 GRADIENT_TOLERANCE = 1e-7
 NEWTON_STEPS = 30
@@ -54,13 +58,16 @@ class Mmrm:
 
     def contrast(self, point: Floats, confidence: float = 0.95) -> Contrast:
         """Test point' beta = 0 with Satterthwaite's df = 2 v^2 / (g' V g), v = point' C point, g its gradient."""
+        quantile = 0.5 + level(confidence) / 2
         if self.problem:
             return Contrast(problem=self.problem)
+        if len(point) != len(self.beta):
+            raise StatisticsError(f"point: expected {len(self.beta)} weights, one per coefficient, found {len(point)}")
         estimate, variance = float(point @ self.beta), float(point @ self.covariance @ point)
         gradient = np.einsum("i,qij,j->q", point, self.slopes, point)
         df = 2 * variance**2 / float(gradient @ self.parameter_covariance @ gradient)
         se = float(np.sqrt(variance))
-        half = float(scipy.stats.t.ppf(0.5 + confidence / 2, df)) * se
+        half = float(scipy.stats.t.ppf(quantile, df)) * se
         p = 2 * float(scipy.stats.t.sf(abs(estimate / se), df))
         return Contrast(estimate, se, df, estimate / se, p, estimate - half, estimate + half)
 
@@ -69,7 +76,7 @@ class Mmrm:
 class _Pattern:
     """Sums over the `n` patients who have exactly the visits `visits` (v,): X X', X y, y y' by pair of visits."""
 
-    visits: npt.NDArray[np.intp]
+    visits: Indices
     n: int
     xx: Floats  # (v, v, k, k)
     xy: Floats  # (v, v, k)
@@ -108,29 +115,53 @@ def fit_mmrm(
     -------
     Mmrm
         `log_likelihood` is -((n - k) log 2 pi + sum log|S_i| + log|X' V^-1 X| + r' V^-1 r) / 2, as nlme and SAS
-        print it. With columns that cannot be told apart, a visit that no two patients share, or no maximum,
-        `problem` is set.
+        print it. With columns that cannot be told apart, a visit that no two patients share, no maximum, or values
+        that are missing, `problem` is set.
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ, a value is no number, or there is not one name per column.
+
+    Examples
+    --------
+    With one visit it is the t test of least squares: 2 / sqrt(2 / 3), on 4 degrees of freedom.
+
+    >>> X = [[1, 0], [1, 0], [1, 0], [1, 1], [1, 1], [1, 1]]
+    >>> fit = fit_mmrm([1, 2, 3, 3, 4, 5], X, range(6), [24] * 6, ["mean", "arm"])
+    >>> found = fit.contrast(np.array([0.0, 1.0]))
+    >>> round(found.t, 4), round(found.df, 4)
+    (2.4495, 4.0)
     """
-    values, design = np.asarray(y, float), np.asarray(X, float)
+    values, design = as_numbers(y, "response"), as_numbers(X, "design", 2)
+    equally_long(response=values, design=design, patient=patient, visit=visit)
+    if len(names) != design.shape[1]:
+        raise StatisticsError(f"names: expected one per column, found {len(names)} for {design.shape[1]} columns")
+    unknown = missing_values(response=values, design=design, patient=patient, visit=visit)
+    if unknown:
+        return _nothing(names, 0, len(values), 0, unknown)
     who = np.unique(np.asarray(patient), return_inverse=True)[1]
     when = np.unique(np.asarray(visit), return_inverse=True)[1]
-    k = design.shape[1]
     n_patients, m = int(who.max()) + 1 if len(who) else 0, int(when.max()) + 1 if len(when) else 0
-    empty = (np.full(k, np.nan), np.full((k, k), np.nan), np.full((m, m), np.nan))
     problem = _problem(values, design, who, when, n_patients, m)
     if problem:
-        return Mmrm(tuple(names), n_patients, len(values), *empty, problem=problem)
+        return _nothing(names, n_patients, len(values), m, problem)
     scale = float(values.std())
     patterns = _patterns(values / scale, design, who, when)
     start = _start(values / scale, design, who, when, m)
-    theta, converged = _maximise(patterns, start, m, len(values) - k)
+    theta, converged = _maximise(patterns, start, m, len(values) - design.shape[1])
     if not converged:
-        problem = "the restricted likelihood has no maximum"
-        return Mmrm(tuple(names), n_patients, len(values), *empty, problem=problem)
+        return _nothing(names, n_patients, len(values), m, "the restricted likelihood has no maximum")
     return _summary(patterns, theta, m, len(values), n_patients, scale, names)
 
 
-def _problem(y: Floats, X: Floats, who: npt.NDArray[np.intp], when: npt.NDArray[np.intp], n: int, m: int) -> str:
+def _nothing(names: Sequence[str], n_patients: int, rows: int, m: int, problem: str) -> Mmrm:
+    k = len(names)
+    empty = (np.full(k, np.nan), np.full((k, k), np.nan), np.full((m, m), np.nan))
+    return Mmrm(tuple(names), n_patients, rows, *empty, problem=problem)
+
+
+def _problem(y: Floats, X: Floats, who: Indices, when: Indices, n: int, m: int) -> str:
     if len(y) <= X.shape[1]:
         return f"{len(y)} values for {X.shape[1]} coefficients"
     length = np.linalg.norm(X, axis=0)
@@ -150,7 +181,7 @@ def _problem(y: Floats, X: Floats, who: npt.NDArray[np.intp], when: npt.NDArray[
     return ""
 
 
-def _patterns(y: Floats, X: Floats, who: npt.NDArray[np.intp], when: npt.NDArray[np.intp]) -> list[_Pattern]:
+def _patterns(y: Floats, X: Floats, who: Indices, when: Indices) -> list[_Pattern]:
     order = np.lexsort((when, who))
     y, X, who, when = y[order], X[order], who[order], when[order]
     code = np.bincount(who, weights=2.0**when).astype(np.int64)  # which visits a patient has
@@ -174,7 +205,7 @@ def _patterns(y: Floats, X: Floats, who: npt.NDArray[np.intp], when: npt.NDArray
     return found
 
 
-def _start(y: Floats, X: Floats, who: npt.NDArray[np.intp], when: npt.NDArray[np.intp], m: int) -> Floats:
+def _start(y: Floats, X: Floats, who: Indices, when: Indices, m: int) -> Floats:
     """Return log-Cholesky parameters of the residuals' variances, with the correlation that pairs show."""
     beta = np.linalg.lstsq(X, y, rcond=None)[0]
     residual = np.full((int(who.max()) + 1, m), np.nan)

@@ -7,12 +7,11 @@ bootstrap needs thousands of fits with a warm start. Variance of a count: mu + a
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import gammaln, polygamma, psi
 
+from nnunet_ms.arrays import Floats
+from nnunet_ms.statistics.input_checks import equally_long, missing_values, refuse
 from nnunet_ms.statistics.linear_systems import inverse_or_nan, solve_or_none
-
-Floats = npt.NDArray[np.float64]
 
 MAXIMUM_STEPS = 100
 SCORE_TOLERANCE = 1e-9
@@ -54,7 +53,21 @@ def fit_poisson(y: Floats, X: Floats, offset: Floats, weights: Floats | None = N
         Log of the exposure.
     weights : (n,) float array, optional
         How often each row counts (a bootstrap draw).
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ or a value is missing.
+
+    Examples
+    --------
+    The rate of 8 events in 4 patients who were seen once each:
+
+    >>> fit = fit_poisson(np.array([0.0, 1.0, 3.0, 4.0]), np.ones((4, 1)), np.zeros(4))
+    >>> round(float(np.exp(fit.beta[0])), 6)
+    2.0
     """
+    _check(y, X, offset, weights)
     w = np.ones(len(y)) if weights is None else weights
     beta = _first_guess(y, X, offset, w)
     converged = False
@@ -95,7 +108,13 @@ def fit_negative_binomial(
         As for `fit_poisson`.
     start : (k + 1,) float array, optional
         beta and log alpha to start from.
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ or a value is missing.
     """
+    _check(y, X, offset, weights)
     w = np.ones(len(y)) if weights is None else weights
     if start is None:
         poisson = fit_poisson(y, X, offset, w)
@@ -113,6 +132,11 @@ def fit_negative_binomial(
     expected = inverse_or_nan((X * (w * mu / (1 + alpha * mu))[:, None]).T @ X)
     observed = inverse_or_nan(-hessian)[:k, :k]
     return CountFit(theta[:-1], alpha, value, expected, observed, converged)
+
+
+def _check(y: Floats, X: Floats, offset: Floats, weights: Floats | None) -> None:
+    equally_long(counts=y, design=X, offset=offset, weights=weights)
+    refuse(missing_values(counts=y, design=X, offset=offset, weights=weights))
 
 
 def _climb(y: Floats, X: Floats, offset: Floats, w: Floats, theta: Floats) -> tuple[Floats, bool]:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.statistics.bootstrap_cox import cox_draws
 from nnunet_ms.statistics.bootstrap_estimates import sums_effect
-from nnunet_ms.statistics.cox import maximise, risk_sets
-
-Floats = npt.NDArray[np.float64]
-
+from nnunet_ms.statistics.cox import Ties, maximise, risk_sets
+from nnunet_ms.statistics.input_checks import equally_long, level
 
 FEWEST_DRAWS = 0.9  # share of draws that must give an estimate
 
@@ -54,7 +53,18 @@ def paired_effect(
         From `draw_weights`.
     confidence : float, optional
         Level of the percentile interval.
+
+    Returns
+    -------
+    PairedEffect
+        Where too few draws give an effect, `problem` says so.
+
+    Raises
+    ------
+    OptionError
+        If `confidence` is not between 0 and 1.
     """
+    tail = (1 - level(confidence)) / 2
     once = np.ones((1, weights.shape[1]))
     a, b = float(reference(once)[0]), float(rater(once)[0])
     if not np.isfinite([a, b]).all():
@@ -64,20 +74,19 @@ def paired_effect(
     if len(gaps) < FEWEST_DRAWS * len(weights) or len(gaps) < 2:
         why = f"only {len(gaps)} of {len(weights)} draws can be estimated"
         return PairedEffect(a, b, b - a, *(float("nan"),) * 3, len(gaps), why)
-    tail = (1 - confidence) / 2
     low, high = np.quantile(gaps, [tail, 1 - tail])
     return PairedEffect(a, b, b - a, float(low), float(high), float(gaps.std(ddof=1)), len(gaps))
 
 
 def linear_effect(y: Floats, X: Floats, column: int) -> Callable[[Floats], Floats]:
     """Return the effect of least squares: all draws at once, from weighted cross-products."""
+    equally_long(y=y, X=X)
     return sums_effect(X[:, :, None] * X[:, None, :], X * y[:, None], column)
 
 
-def log_ratio_of_means(
-    count: Floats, exposure: Floats, active: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]
-) -> Callable[[Floats], Floats]:
+def log_ratio_of_means(count: Floats, exposure: Floats, active: Bools, reference: Bools) -> Callable[[Floats], Floats]:
     """Return log(rate in `active` / rate in `reference`); NaN where one of them has no lesion."""
+    equally_long(count=count, exposure=exposure, active=active, reference=reference)
 
     def effect(weights: Floats) -> Floats:
         if not active.any() or not reference.any():
@@ -89,9 +98,7 @@ def log_ratio_of_means(
     return effect
 
 
-def log_hazard_ratio(
-    weeks: Floats, event: npt.NDArray[np.bool_], X: Floats, column: int, ties: str
-) -> Callable[[Floats], Floats]:
+def log_hazard_ratio(weeks: Floats, event: Bools, X: Floats, column: int, ties: Ties) -> Callable[[Floats], Floats]:
     """Return a Cox coefficient; each draw starts from the whole sample's."""
     start, _, _, converged = maximise(risk_sets(weeks, event, X), ties)
     if not converged:

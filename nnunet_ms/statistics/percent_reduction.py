@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.stats
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats
+from nnunet_ms.statistics.input_checks import equally_long, level, missing_values
+
 NAN = float("nan")
 
 
@@ -21,7 +22,13 @@ class Reduction:
 
 
 def of_ratio(ratio: float, low: float, high: float, problem: str = "") -> Reduction:
-    """Turn a rate ratio with its limits into a percent reduction: the upper limit of the ratio is the lower one."""
+    """Turn a rate ratio with its limits into a percent reduction: the upper limit of the ratio is the lower one.
+
+    Examples
+    --------
+    >>> of_ratio(0.25, 0.125, 0.5)
+    Reduction(estimate=75.0, low=50.0, high=87.5, problem='')
+    """
     return Reduction(100 * (1 - ratio), 100 * (1 - high), 100 * (1 - low), problem)
 
 
@@ -45,26 +52,44 @@ def crude_reduction(
     Returns
     -------
     Reduction
-        No lesion in the reference arm: nothing. No lesion in the other arm: 100 % without limits.
+        No lesion in the reference arm, or missing values: nothing. No lesion in the other arm: 100 % without limits.
+
+    Raises
+    ------
+    OptionError, StatisticsError
+        If there is no such level, or lengths differ.
 
     References
     ----------
     .. [1] Cochran WG. Sampling Techniques, 3rd ed., 1977, section 6.4.
+
+    Examples
+    --------
+    2 lesions in 4 scans against 6 in 3: a quarter of the rate.
+
+    >>> crude_reduction(np.array([2.0, 0.0]), np.array([2.0, 2.0]), np.array([4.0, 2.0]), np.array([2.0, 1.0])).estimate
+    75.0
     """
+    level(confidence)
+    equally_long(lesions=lesions, scans=scans)
+    equally_long(reference_lesions=reference_lesions, reference_scans=reference_scans)
+    problem = missing_values(lesions=[*lesions, *reference_lesions], scans=[*scans, *reference_scans])
+    if problem:
+        return Reduction(problem=problem)
     if not len(lesions) or not len(reference_lesions):
         return Reduction(problem="no visit in an arm")
     rates = [y.sum() / x.sum() for y, x in ((lesions, scans), (reference_lesions, reference_scans))]
     if rates[1] == 0:
         return Reduction(problem="no lesion in the reference arm")
-    estimate = 100 * (1 - rates[0] / rates[1])
+    estimate = 100 * (1 - float(rates[0] / rates[1]))
     if rates[0] == 0:
         return Reduction(estimate, problem="no lesion in an arm: no variance")
     if min(len(lesions), len(reference_lesions)) < 2:
         return Reduction(estimate, problem="one patient in an arm")
     variance = _log_variance(lesions, scans) + _log_variance(reference_lesions, reference_scans)
     reach = float(scipy.stats.norm.ppf(0.5 + confidence / 2)) * float(np.sqrt(variance))
-    ratio = rates[0] / rates[1]
-    return of_ratio(ratio, ratio * np.exp(-reach), ratio * np.exp(reach))
+    ratio = float(rates[0] / rates[1])
+    return of_ratio(ratio, ratio * float(np.exp(-reach)), ratio * float(np.exp(reach)))
 
 
 def _log_variance(y: Floats, x: Floats) -> float:

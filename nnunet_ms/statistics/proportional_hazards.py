@@ -1,19 +1,24 @@
 """Test of proportional hazards: the score test of R's `cox.zph` (survival >= 3), per term and GLOBAL.
 
-lifelines' `proportional_hazard_test` approximates it and does not give the same numbers.
+Written here, because lifelines' `proportional_hazard_test` approximates it and does not give the same numbers, and
+statsmodels has none.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
-from nnunet_ms.statistics.cox import event_terms, maximise, risk_sets
+from nnunet_ms.arrays import Bools, Floats
+from nnunet_ms.options import chosen
+from nnunet_ms.statistics.cox import TIES, Ties, event_terms, maximise, risk_sets
+from nnunet_ms.statistics.input_checks import as_numbers, equally_long, missing_values, refuse, time_to_event
 
-Floats = npt.NDArray[np.float64]
-TRANSFORMS = ("km", "rank", "identity")
+Transform = Literal["km", "rank", "identity"]
+TRANSFORMS = get_args(Transform)
 GLOBAL = "GLOBAL"
 
 
@@ -32,8 +37,8 @@ def proportional_hazards_test(
     event: npt.ArrayLike,
     X: npt.ArrayLike,
     terms: Mapping[str, Sequence[int]],
-    ties: str,
-    transform: str = "km",
+    ties: Ties,
+    transform: Transform = "km",
     strata: npt.ArrayLike | None = None,
 ) -> tuple[PhTest, ...]:
     """Test each term's coefficient against beta + gamma * g(time), by the score at gamma = 0 [1]_.
@@ -54,16 +59,38 @@ def proportional_hazards_test(
     tuple of PhTest
         One per term, then GLOBAL.
 
+    Raises
+    ------
+    OptionError
+        If there are no such ties, or there is no such transform.
+    StatisticsError
+        If lengths differ, a value is missing or no number, a time is negative, or an event is neither 0 nor 1.
+
     References
     ----------
     .. [1] Grambsch PM, Therneau TM. Biometrika 81:515-526, 1994; computed as score test, as `cox.zph` does.
+
+    Examples
+    --------
+    A hazard ratio of x that grows with time: the test sees it, p is small.
+
+    >>> x = [0.0] * 10 + [1.0] * 10
+    >>> weeks = [1, 2, 3, 4, 30, 31, 32, 33, 34, 35, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
+    >>> test = proportional_hazards_test(weeks, [1] * 20, [[v] for v in x], {"x": [0]}, "efron")
+    >>> [(line.term, line.df, line.p < 0.05) for line in test]
+    [('x', 1, True), ('GLOBAL', 1, True)]
     """
-    columns = np.asarray(X, float)
-    sets = risk_sets(weeks, event, columns, strata)
+    chosen(ties, TIES, "ties")
+    chosen(transform, TRANSFORMS, "transform")
+    columns = as_numbers(X, "covariates", 2)
+    time, happened, problem = time_to_event(weeks, event)
+    equally_long(time=time, covariates=columns, strata=strata)
+    refuse(problem or missing_values(covariates=columns, strata=strata))
+    sets = risk_sets(time, happened, columns, strata)
     count = np.ones(len(columns))
     beta, *_ = maximise(sets, ties)
     _, deaths_x, mean, variance, group = event_terms(sets, beta, ties, count)
-    g = _scale(np.asarray(weeks, float), np.asarray(event, bool), sets.time, transform)
+    g = _scale(time, happened, sets.time, transform)
     score = g @ deaths_x - g[group] @ mean
     ge, k = g[group], columns.shape[1]
     information = np.empty((2 * k, 2 * k))
@@ -82,7 +109,7 @@ def _line(name: str, which: list[int], score: Floats, information: Floats) -> Ph
     return PhTest(name, chisq, len(which), float(scipy.stats.chi2.sf(chisq, len(which))))
 
 
-def _scale(time: Floats, happened: npt.NDArray[np.bool_], at: Floats, transform: str) -> Floats:
+def _scale(time: Floats, happened: Bools, at: Floats, transform: Transform) -> Floats:
     """Return g at the times `at`, centred at its mean over the events."""
     if transform == "identity":
         of = time
@@ -94,7 +121,7 @@ def _scale(time: Floats, happened: npt.NDArray[np.bool_], at: Floats, transform:
     return np.array([value[t] for t in at]) - float(of[happened].mean())
 
 
-def _events_before(time: Floats, happened: npt.NDArray[np.bool_]) -> Floats:
+def _events_before(time: Floats, happened: Bools) -> Floats:
     distinct = np.unique(time)
     at_risk = np.array([(time >= t).sum() for t in distinct])
     died = np.array([(time[happened] == t).sum() for t in distinct])

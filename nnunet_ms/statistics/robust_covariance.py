@@ -4,6 +4,7 @@ Arms of a trial differ in their spread, and with unequal allocation the ordinary
 covers too little or too much. HC2 is unbiased where variances are equal, and for two arms without covariates it is
 Welch's standard error [1]_. The degrees of freedom are Satterthwaite's of that estimator where variances are equal
 [2]_, as clubSandwich's `coef_test(vcov = "CR2", cluster = patient)` and estimatr's `lm_robust(se_type = "CR2")` give.
+Written here, because statsmodels has HC2 without these degrees of freedom.
 
 .. [1] MacKinnon JG, White H. J Econometrics 29:305-325, 1985.
 .. [2] Bell RM, McCaffrey DF. Surv Methodol 28:169-181, 2002; Imbens GW, Kolesár M. Rev Econ Stat 98:701-712, 2016.
@@ -12,9 +13,9 @@ Welch's standard error [1]_. The degrees of freedom are Satterthwaite's of that 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from nnunet_ms.arrays import Floats
+
 FULL_LEVERAGE = 1e-9  # 1 - h below this: the patient's own coefficient fits the value exactly
 
 

@@ -1,4 +1,7 @@
-"""Area under the ROC curve, DeLong's comparison of two, and intervals by resampling patients."""
+"""Area under the ROC curve, DeLong's comparison of two, and intervals by resampling patients.
+
+Written here, because scipy and statsmodels have neither DeLong's test nor resampling of whole patients.
+"""
 
 from dataclasses import dataclass
 
@@ -6,20 +9,34 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
-from nnunet_ms.statistics.bootstrap_interval import LEVEL, MINIMUM_PATIENTS, REPLICATES, UNKNOWN
+from nnunet_ms.arrays import Floats
+from nnunet_ms.errors import StatisticsError
+from nnunet_ms.statistics.bootstrap_interval import LEVEL, MINIMUM_PATIENTS, REPLICATES, UNKNOWN, checked_replicates
+from nnunet_ms.statistics.input_checks import as_numbers, equally_long, missing_values, refuse
 
-Floats = npt.NDArray[np.float64]
 NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one reader: higher means more like a lesion; patients name the cluster of each entry."""
+    """Scores of one reader: higher means more like a lesion; patients name the cluster of each entry.
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ or a score is missing.
+    """
 
     positive: Floats
     negative: Floats
     positive_patients: npt.NDArray[np.str_]
     negative_patients: npt.NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        """Check lengths and scores."""
+        equally_long(positive=self.positive, positive_patients=self.positive_patients)
+        equally_long(negative=self.negative, negative_patients=self.negative_patients)
+        refuse(missing_values(positive=self.positive, negative=self.negative))
 
     @property
     def is_defined(self) -> bool:
@@ -38,14 +55,33 @@ class AucDifference:
 
 
 def auc(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
-    """Probability that a positive scores higher than a negative, ties one half; NaN when one kind is absent."""
-    x, y = np.asarray(positive, float), np.asarray(negative, float)
+    """Probability that a positive scores higher than a negative, ties one half; NaN when one kind is absent.
+
+    Raises
+    ------
+    StatisticsError
+        If a score is missing or no number.
+
+    Examples
+    --------
+    Of the four pairs three are won and one is level:
+
+    >>> auc([3, 2], [2, 1])
+    0.875
+    """
+    x, y = _both(positive, negative)
     return float(_placements(x, y)[0].mean()) if x.size and y.size else NAN
 
 
 def auc_se(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
-    """DeLong's standard error of one AUC [1]_ (R: `sqrt(pROC::var(roc))`); NaN with fewer than two of a kind."""
-    x, y = np.asarray(positive, float), np.asarray(negative, float)
+    """DeLong's standard error of one AUC (R: `sqrt(pROC::var(roc))`); NaN with fewer than two of a kind.
+
+    Raises
+    ------
+    StatisticsError
+        If a score is missing or no number.
+    """
+    x, y = _both(positive, negative)
     if min(x.size, y.size) < 2:
         return NAN
     return float(np.sqrt(_covariance([_placements(x, y)])[0, 0]))
@@ -67,7 +103,7 @@ def delong_test(first: Scores, second: Scores) -> AucDifference:
 
     Raises
     ------
-    ValueError
+    StatisticsError
         If the readers have not scored the same numbers.
 
     References
@@ -75,7 +111,8 @@ def delong_test(first: Scores, second: Scores) -> AucDifference:
     .. [1] DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 44:837-845, 1988. doi:10.2307/2531595
     """
     if first.positive.size != second.positive.size or first.negative.size != second.negative.size:
-        raise ValueError("both readers have to score the same lesions and the same false candidates")
+        sizes = [(reader.positive.size, reader.negative.size) for reader in (first, second)]
+        raise StatisticsError(f"expected both readers to score the same lesions and false candidates, found {sizes}")
     if min(first.positive.size, first.negative.size) < 2:
         return AucDifference(auc(first.positive, first.negative) - auc(second.positive, second.negative), NAN, NAN, NAN)
     placements = [_placements(reader.positive, reader.negative) for reader in (first, second)]
@@ -100,6 +137,12 @@ def difference_interval(
     """Percentile interval of the difference of two AUCs on the same candidates, over resampled patients."""
     a, b = _wins_by_patient(first), _wins_by_patient(second)
     return _interval(a[0] - b[0], a[1], a[2], replicates, seed)
+
+
+def _both(positive: npt.ArrayLike, negative: npt.ArrayLike) -> tuple[Floats, Floats]:
+    x, y = as_numbers(positive, "positive"), as_numbers(negative, "negative")
+    refuse(missing_values(positive=x, negative=y))
+    return x, y
 
 
 def _placements(x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -138,6 +181,7 @@ def _wins_by_patient(scores: Scores) -> tuple[Floats, Floats, Floats]:
 
 def _interval(wins: Floats, positives: Floats, negatives: Floats, replicates: int, seed: int) -> tuple[float, float]:
     n = positives.size
+    checked_replicates(replicates)
     if n < MINIMUM_PATIENTS:
         return UNKNOWN
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=replicates).astype(float)

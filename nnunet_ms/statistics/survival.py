@@ -1,19 +1,27 @@
 """Time to event: Kaplan-Meier with the usual intervals, log-rank tests, restricted mean survival time.
 
-What the tests cannot say (nothing to compare, nobody at risk) is said here in `problem`.
+Curves and tests are statsmodels'. Written here, because no Python library has it: the limits as R and SAS print them
+(statsmodels has none of log survival, lifelines log-log only); what a test says where it does not exist (statsmodels
+divides by a variance of 0); the standard error of the restricted mean as R prints it; the median of a flat step.
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import scipy.stats
+from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from nnunet_ms.arrays import Bools, Floats, Ints
+from nnunet_ms.options import chosen
+from nnunet_ms.statistics.input_checks import as_numbers, equally_long, level, missing_values, refuse, time_to_event
 
-INTERVALS = ("log", "log-log", "plain")
+Interval = Literal["log", "log-log", "plain"]
+FlatStep = Literal["midpoint", "first"]
+INTERVALS = get_args(Interval)
+ALONE = "at every event only one group was at risk"
 NAN = float("nan")
 
 
@@ -27,13 +35,15 @@ class LogRank:
     problem: str = ""
 
 
-def kaplan_meier(weeks: npt.ArrayLike, event: npt.ArrayLike, interval: str, confidence: float = 0.95) -> pd.DataFrame:
+def kaplan_meier(
+    weeks: npt.ArrayLike, event: npt.ArrayLike, interval: Interval, confidence: float = 0.95
+) -> pd.DataFrame:
     """Return the product-limit estimate at every time of the data (R: `survfit(conf.type = interval)`).
 
     Parameters
     ----------
     weeks, event : (n,) arrays
-        Time, and whether it ended with the event.
+        Time, >= 0, and whether it ended with the event.
     interval : {"log", "log-log", "plain"}
         Scale on which Greenwood's interval is symmetric: R's default, SAS's, or none.
     confidence : float, optional
@@ -44,16 +54,32 @@ def kaplan_meier(weeks: npt.ArrayLike, event: npt.ArrayLike, interval: str, conf
     pandas.DataFrame
         `week, n_risk, n_event, survival, low, high`, one row per distinct time. Where survival is 0 the limits
         are NaN, as in R. No patient: no row.
+
+    Raises
+    ------
+    OptionError
+        If the interval or the level does not exist.
+    StatisticsError
+        If lengths differ, a value is missing, a time is negative, or an event is neither 0 nor 1.
+
+    Examples
+    --------
+    R: `summary(survfit(Surv(time, status) ~ 1, aml[aml$x == "Maintained", ]))` begins with these rows (survival's
+    `aml`, Miller 1997).
+
+    >>> weeks, relapse = [9, 13, 13, 18, 23, 28, 31, 34, 45, 48, 161], [1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0]
+    >>> kaplan_meier(weeks, relapse, "log").head(3).round(3)
+       week  n_risk  n_event  survival    low  high
+    0   9.0      11        1     0.909  0.754   1.0
+    1  13.0      10        1     0.818  0.619   1.0
+    2  18.0       8        1     0.716  0.488   1.0
     """
-    time, happened = np.asarray(weeks, float), np.asarray(event, bool)
-    at = np.unique(time)
-    n_risk = np.array([(time >= t).sum() for t in at], dtype=int)
-    n_event = np.array([(time[happened] == t).sum() for t in at], dtype=int)
-    with np.errstate(divide="ignore"):  # everybody at risk has the event: infinite variance, NaN limits below
-        variance = np.cumsum(n_event / (n_risk * (n_risk - n_event).astype(float)))
-    survival = np.cumprod(1 - n_event / n_risk)
-    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
-    low, high = _limits(survival, variance, z, interval)
+    chosen(interval, INTERVALS, "interval")
+    z = float(scipy.stats.norm.ppf(0.5 + level(confidence) / 2))
+    time, happened, problem = time_to_event(weeks, event)
+    refuse(problem)
+    at, n_risk, n_event, survival = _steps(time, happened)
+    low, high = _limits(survival, _log_variance(n_risk, n_event), z, interval)
     return pd.DataFrame(
         {"week": at, "n_risk": n_risk, "n_event": n_event, "survival": survival, "low": low, "high": high}
     )
@@ -101,27 +127,43 @@ def logrank(
     Returns
     -------
     LogRank
-        With fewer than two groups, no event, or no event at which two groups were at risk, `problem` is set.
+        With fewer than two groups, no event, no event at which two groups were at risk, or values that cannot be
+        analysed, `problem` is set.
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ or a time or event is no number.
+
+    Examples
+    --------
+    R: `survdiff(Surv(time, status) ~ sex, lung)` prints "Chisq= 10.3 on 1 degrees of freedom, p= 0.001".
+
+    >>> from lifelines.datasets import load_lung
+    >>> lung = load_lung()
+    >>> test = logrank(lung["time"], lung["status"], lung["sex"])
+    >>> round(test.chisq, 1), test.df, round(test.p, 3)
+    (10.3, 1.0, 0.001)
     """
-    time, happened, groups = np.asarray(weeks, float), np.asarray(event, bool), np.asarray(group)
-    names, index = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
-        return LogRank(problem=f"{len(names)} group{'s' * (len(names) != 1)} with patients, needs 2")
+    time, happened, problem = time_to_event(weeks, event)
+    equally_long(time=time, group=group, strata=strata)
+    problem = problem or missing_values(group=group, strata=strata)
+    names, index = np.unique(np.asarray(group), return_inverse=True) if not problem else ((), np.zeros(0, int))
+    if problem or len(names) < 2:
+        return LogRank(problem=problem or f"{len(names)} group{'s' * (len(names) != 1)} with patients, needs 2")
     if not happened.any():
         return LogRank(problem="no events")
     stratum = np.zeros(len(time)) if strata is None else np.asarray(strata)
-    gap, variance = np.zeros(len(names)), np.zeros((len(names), len(names)))
-    for value in np.unique(stratum):
-        chosen = stratum == value
-        more = _observed_minus_expected(time[chosen], happened[chosen], index[chosen], len(names))
-        gap, variance = gap + more[0], variance + more[1]
     # a group whose every event found it alone at risk adds nothing, as in R, whose df count expected events > 0
-    used = np.flatnonzero(np.diag(variance) > 0)
-    if len(used) < 2:
-        return LogRank(problem="at every event only one group was at risk")
-    free = used[1:]
-    chisq = float(gap[free] @ np.linalg.pinv(variance[np.ix_(free, free)]) @ gap[free])
-    return LogRank(chisq, float(len(free)), float(scipy.stats.chi2.sf(chisq, len(free))))
+    several = range(len(names)) if len(names) > 2 else ()  # of two groups none is alone without the other
+    used = [g for g in several if _chisq(time, happened, index == g, stratum) is not None] if several else [0, 1]
+    inside = np.isin(index, used)
+    chisq = _chisq(time[inside], happened[inside], index[inside], stratum[inside]) if len(used) > 1 else None
+    if chisq is None:
+        apart = len(used) > 2
+        return LogRank(problem="some groups were never at risk together" if apart else ALONE)
+    # from the statistic, because statsmodels' p is 1 - cdf, which has no digits left below 1e-16
+    return LogRank(chisq, float(len(used) - 1), float(scipy.stats.chi2.sf(chisq, len(used) - 1)))
 
 
 @dataclass(frozen=True)
@@ -147,11 +189,31 @@ def restricted_mean(weeks: npt.ArrayLike, event: npt.ArrayLike, horizon: float, 
         Weeks, > 0; somebody must have been followed that long, unless the curve is at 0.
     confidence : float, optional
         Level of the two-sided Wald interval.
+
+    Returns
+    -------
+    MeanTime
+        With nobody followed that long, or values that cannot be analysed, `problem` is set.
+
+    Raises
+    ------
+    OptionError, StatisticsError
+        If there is no such level, lengths differ, or a value is no number.
+
+    Examples
+    --------
+    By hand: survival is 1 until week 10, 2/3 until week 20, 1/3 until week 30.
+
+    >>> round(restricted_mean([10, 20, 30], [1, 1, 0], 30).estimate, 6)
+    20.0
     """
-    time = np.asarray(weeks, float)
-    curve = kaplan_meier(time, event, "plain", confidence)
-    if curve.empty:
-        return MeanTime(horizon, problem="no patients")
+    z = float(scipy.stats.norm.ppf(0.5 + level(confidence) / 2))
+    time, happened, problem = time_to_event(weeks, event)
+    if not problem and not horizon > 0:
+        problem = f"horizon: expected weeks > 0, found {horizon:g}"
+    if problem or not len(time):
+        return MeanTime(horizon, problem=problem or "no patients")
+    curve = kaplan_meier(time, happened, "plain", confidence)
     if time.max() < horizon and curve["survival"].iloc[-1] > 0:
         return MeanTime(horizon, problem=f"nobody was followed to week {horizon:g}")
     inside = curve[curve["week"] < horizon]
@@ -163,7 +225,6 @@ def restricted_mean(weeks: npt.ArrayLike, event: npt.ArrayLike, horizon: float, 
     alive = n_risk - died
     terms = np.divide(left**2 * died, n_risk * alive, out=np.zeros_like(left), where=alive > 0)
     estimate, se = float(areas.sum()), float(np.sqrt(terms.sum()))
-    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
     return MeanTime(horizon, estimate, se, estimate - z * se, estimate + z * se)
 
 
@@ -180,16 +241,22 @@ class MeanTimeDifference:
 
 
 def mean_time_difference(a: MeanTime, b: MeanTime, confidence: float = 0.95) -> MeanTimeDifference:
-    """Return a - b of two independent samples, with Wald's interval and p."""
+    """Return a - b of two independent samples, with Wald's interval and p.
+
+    Raises
+    ------
+    OptionError
+        If `confidence` is not between 0 and 1.
+    """
+    z = float(scipy.stats.norm.ppf(0.5 + level(confidence) / 2))
     problem = a.problem or b.problem or ("no events" if a.se == b.se == 0 else "")
     if problem:
         return MeanTimeDifference(problem=problem)
     gap, se = a.estimate - b.estimate, float(np.hypot(a.se, b.se))
-    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
     return MeanTimeDifference(gap, se, gap - z * se, gap + z * se, 2 * float(scipy.stats.norm.sf(abs(gap / se))))
 
 
-def median_time(curve: pd.DataFrame, flat_step: str = "midpoint") -> float:
+def median_time(curve: pd.DataFrame, flat_step: FlatStep = "midpoint") -> float:
     """Return when survival falls to one half, in weeks; NaN if it never does.
 
     Parameters
@@ -199,7 +266,21 @@ def median_time(curve: pd.DataFrame, flat_step: str = "midpoint") -> float:
     flat_step : {"midpoint", "first"}, optional
         Where the curve is flat at exactly 0.5: the middle of the step (R's `quantile.survfit`, and SAS's PROC
         LIFETEST), or its first time.
+
+    Raises
+    ------
+    OptionError
+        If there is no such `flat_step`.
+
+    Examples
+    --------
+    R: `survfit(Surv(time, status) ~ sex, lung)` prints medians of 270 and 426 days.
+
+    >>> from lifelines.datasets import load_lung
+    >>> [median_time(kaplan_meier(g["time"], g["status"], "log")) for _, g in load_lung().groupby("sex")]
+    [270.0, 426.0]
     """
+    chosen(flat_step, get_args(FlatStep), "flat_step")
     reached = curve[curve["survival"] <= 0.5 + 1e-12]
     if reached.empty:
         return NAN
@@ -210,30 +291,56 @@ def median_time(curve: pd.DataFrame, flat_step: str = "midpoint") -> float:
     return first if below.empty else (first + float(below["week"].iloc[0])) / 2
 
 
-def above_median(values: npt.ArrayLike) -> tuple[float, Flags]:
-    """Return the median of all values and which lie above it; ties with the median count as not above."""
-    array = np.asarray(values, float)
+def above_median(values: npt.ArrayLike) -> tuple[float, Bools]:
+    """Return the median of all values and which lie above it; ties with the median count as not above.
+
+    Raises
+    ------
+    StatisticsError
+        If there is no value, or one is missing.
+
+    Examples
+    --------
+    >>> above_median([4.0, 1.0, 2.0])
+    (2.0, array([ True, False, False]))
+    """
+    array = as_numbers(values, "values")
+    refuse(missing_values(values=array) or ("no values" if not len(array) else ""))
     median = float(np.median(array))
     return median, np.asarray(array > median)
 
 
-def _observed_minus_expected(
-    time: Floats, happened: Flags, index: npt.NDArray[np.intp], groups: int
-) -> tuple[Floats, Floats]:
-    """Return the sums over event times of O - E per group, and their hypergeometric covariance."""
-    gap, variance = np.zeros(groups), np.zeros((groups, groups))
-    for t in np.unique(time[happened]):
-        at_risk = np.bincount(index[time >= t], minlength=groups).astype(float)
-        died = np.bincount(index[happened & (time == t)], minlength=groups).astype(float)
-        n, d = at_risk.sum(), died.sum()
-        share = at_risk / n
-        gap += died - d * share
-        if n > 1:
-            variance += d * (n - d) / (n - 1) * (np.diag(share) - np.outer(share, share))
-    return gap, variance
+def _chisq(
+    time: Floats, happened: Bools, group: npt.NDArray[np.generic], stratum: npt.NDArray[np.generic]
+) -> float | None:
+    """Log-rank statistic; None where its variance is 0."""
+    try:
+        return float(survdiff(time, happened.astype(int), group, strata=stratum)[0])
+    except np.linalg.LinAlgError:
+        return None
 
 
-def _limits(survival: Floats, variance: Floats, z: float, interval: str) -> tuple[Floats, Floats]:
+def _steps(time: Floats, happened: Bools) -> tuple[Floats, Ints, Ints, Floats]:
+    """Return the distinct times, numbers at risk and with the event, and survival after each."""
+    if not len(time):
+        return time, np.zeros(0, int), np.zeros(0, int), time
+    # everybody leaves at their own time: the numbers at risk where nobody has the event, too
+    leaving = SurvfuncRight(time, np.ones(len(time)))
+    at, n_event, survival = leaving.surv_times, np.zeros(len(leaving.surv_times), int), np.ones(len(leaving.surv_times))
+    if happened.any():
+        curve = SurvfuncRight(time, happened.astype(int))
+        n_event[np.searchsorted(at, curve.surv_times)] = curve.n_events
+        survival = np.append(1.0, curve.surv_prob)[np.searchsorted(curve.surv_times, at, side="right")]
+    return at, np.asarray(leaving.n_risk, int), n_event, survival
+
+
+def _log_variance(n_risk: Ints, n_event: Ints) -> Floats:
+    """Greenwood's variance of log survival; infinite from where everybody at risk has the event."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.cumsum(n_event / (n_risk * (n_risk - n_event).astype(float))))
+
+
+def _limits(survival: Floats, variance: Floats, z: float, interval: Interval) -> tuple[Floats, Floats]:
     """Greenwood's pointwise limits; `variance` is that of log survival."""
     dead, alive = survival <= 0, survival >= 1
     inner = np.where(dead | alive, 0.5, survival)

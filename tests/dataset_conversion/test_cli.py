@@ -16,27 +16,11 @@ import pytest
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.raw_dataset import write
 from nnunet_ms.tables import CASES, read_table
-from tests.dataset_conversion.conftest import SHAPE, save
-
-
-@pytest.fixture
-def raw(tmp_path, monkeypatch):
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path / "raw"
+from tests.dataset_conversion.conftest import SHAPE, save, tree
 
 
 def convert(manifest, raw, *more):
     return main(["trial", str(manifest), "--dataset-id", "5", "--raw", str(raw), *more])
-
-
-def tree(folder):
-    """Relative path -> content hash of every file, to compare two results byte for byte."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def edit(manifest, change):

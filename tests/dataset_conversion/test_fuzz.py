@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 
 from nnunet_ms.dataset_conversion.cli import main
-from nnunet_ms.dataset_conversion.sources.trial import find_cases
+from nnunet_ms.dataset_conversion.sources import trial
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.tables import CASES, read_table
 from tests.dataset_conversion.damage import FLAIR, MASK, T1, catalogue, patch, whole_case
@@ -162,7 +162,7 @@ def test_paths_that_leave_the_folder_of_the_manifest_are_refused(tmp_path, path)
     frame = pd.DataFrame([{"patient_id": "A", "visit": "v", "week": 0, "flair": path, "t2_lesions": "m.nii.gz"}])
     frame.to_csv(tmp_path / "manifest.csv", index=False)
     with pytest.raises(ConversionError, match="expected a path inside the manifest's folder"):
-        find_cases(tmp_path / "manifest.csv", ["flair"], "t2_lesions")
+        trial.find_cases(trial.SOURCE.request(tmp_path / "manifest.csv", "flair"))
 
 
 @pytest.fixture

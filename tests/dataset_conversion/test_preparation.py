@@ -16,7 +16,7 @@ from scipy import ndimage
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.preparation_options import spacing
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images import registration
+from nnunet_ms.images import bias_field
 from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.grids import reoriented, respaced
 from nnunet_ms.images.itk import resample, to_itk, to_matrix, to_transform, voxels
@@ -146,7 +146,7 @@ def test_images_without_content_are_refused():
 
 
 def test_n4_takes_out_most_of_a_known_bias(monkeypatch):
-    monkeypatch.setattr(registration, "N4_ITERATIONS", (50, 20))  # enough for a bias this simple
+    monkeypatch.setattr(bias_field, "N4_ITERATIONS", (50, 20))  # enough for a bias this simple
     affine = np.diag([5.0, 5.0, 5.0, 1.0])
     affine[:3, 3] = AFFINE[:3, 3]
     grid = Grid((34, 41, 30), affine)
@@ -199,7 +199,7 @@ def dice(first, second):
 
 
 def test_every_step_at_once_and_masks_return_to_the_grid_they_came_from(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(registration, "N4_ITERATIONS", (2,))  # what N4 does has its own test
+    monkeypatch.setattr(bias_field, "N4_ITERATIONS", (2,))  # what N4 does has its own test
     steps = ("--align", "rigid", "--to-baseline", "--n4", "--apply-brain-mask", "--spacing", "1x1x3")
     pd.read_csv(study).iloc[:3].to_csv(study, index=False)  # both visits of one patient, one of another
     assert convert(study, tmp_path / "raw", *steps, "--folds", "2") == 0

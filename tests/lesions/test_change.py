@@ -121,3 +121,13 @@ def test_empty_masks():
 def test_different_grids():
     with pytest.raises(ImageError, match="expected the grid of"):
         lesion_change(volume(cube((1, 1, 1))), volume(cube((1, 1, 1)), np.diag([1, 1, 2, 1.0])))
+
+
+def test_the_table_gives_volumes_in_ml():
+    # By hand, voxels of 1 x 1 x 3 mm: a cube of 27 that grew to 3 x 3 x 6 = 54 voxels, all of one lesion.
+    before, after = cube((1, 1, 1)), cube((1, 1, 1)) | cube((1, 1, 4))
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    table = change_table(lesion_change(volume(before, affine), volume(after, affine))).set_index("mask")
+    assert table.loc["followup", ["voxels", "voxels_old", "voxels_only_here"]].tolist() == [54, 27, 27]
+    assert table.loc["followup", ["volume_ml", "changed_ml"]].tolist() == pytest.approx([0.162, 0.081])
+    assert table.loc["baseline", ["volume_ml", "changed_ml"]].tolist() == pytest.approx([0.081, 0])

@@ -1,6 +1,8 @@
 from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -167,3 +169,14 @@ def test_unequal_lengths_and_bad_values():
         bland_altman_ratio([1, 2, -1], [1, 2, 3])
     with pytest.raises(ValueError, match="expected finite ratings"):
         intraclass_correlation(np.arange(3.0))
+
+
+def test_intraclass_correlation_and_its_interval_equal_psychs():
+    # Oracle: R 4.2.2, psych 2.2.9, ICC(2,1); script and versions in intraclass.R and intraclass.csv beside this file.
+    expected = pd.read_csv(Path(__file__).with_name("intraclass.csv"))
+    assert len(expected) == 16
+    for row in expected.itertuples():
+        i, j = np.arange(row.n)[:, None], np.arange(row.raters)
+        ratings = 5 * i + (i * i * (row.case + 2) + 3 * i * j + 7 * j * j) % 11 + row.case * j
+        found = intraclass_correlation(ratings, row.level)
+        assert (found.estimate, found.low, found.high) == pytest.approx((row.icc, row.low, row.high), rel=1e-9)

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import statsmodels.api as sm
 
 from nnunet_ms.statistics.count_model import count_model, exact_rate_bound, exact_rate_ratio, rank_sum_p
-from nnunet_ms.statistics.negative_binomial import fit_negative_binomial, fit_poisson
 
 ARMS = ["placebo", "active"]
 
@@ -18,33 +18,6 @@ def trial(alpha=1.0, ratio=0.3, n=200, seed=1):
     return pd.DataFrame(
         {"arm": arm, "lesions": rng.poisson(mu * frailty), "scans": scans, "region": rng.choice(["ROW", "US"], n)}
     )
-
-
-def test_likelihood_against_scipy():
-    # Oracle: scipy.stats.nbinom, and statsmodels' joint maximum likelihood.
-    from statsmodels.discrete.discrete_model import NegativeBinomial
-
-    frame = trial()
-    y, X = frame["lesions"].to_numpy(float), np.column_stack([np.ones(200), frame["arm"] == "active"]).astype(float)
-    offset = np.log(frame["scans"].to_numpy(float))
-    fit = fit_negative_binomial(y, X, offset)
-    mu = np.exp(X @ fit.beta + offset)
-    r = 1 / fit.alpha
-    assert fit.log_likelihood == pytest.approx(scipy.stats.nbinom.logpmf(y, r, r / (r + mu)).sum(), rel=1e-10)
-    peer = NegativeBinomial(y, X, offset=offset).fit(method="newton", disp=False, maxiter=200, tol=1e-12)
-    assert np.append(fit.beta, fit.alpha) == pytest.approx(peer.params, rel=1e-5)
-    assert np.sqrt(np.diag(fit.observed)) == pytest.approx(peer.bse[:2], rel=1e-4)
-
-
-def test_weights_are_patients_drawn_more_than_once():
-    # Oracle: the fit of the data with the rows repeated.
-    frame = trial()
-    y, X = frame["lesions"].to_numpy(float), np.column_stack([np.ones(200), frame["arm"] == "active"]).astype(float)
-    count = np.random.default_rng(2).multinomial(200, np.full(200, 1 / 200))
-    rows = np.repeat(np.arange(200), count)
-    drawn = fit_negative_binomial(y, X, np.zeros(200), count.astype(float))
-    plain = fit_negative_binomial(y[rows], X[rows], np.zeros(200))
-    assert np.append(drawn.beta, drawn.alpha) == pytest.approx(np.append(plain.beta, plain.alpha), rel=1e-7)
 
 
 def test_counts_without_overdispersion_become_poisson_and_say_so():
@@ -117,6 +90,41 @@ def test_rank_sum_by_definition():
     assert np.isnan(rank_sum_p([1, 1], [1]))
 
 
-def test_poisson_by_its_score():
-    y, X = np.array([0.0, 1, 3, 4]), np.ones((4, 1))
-    assert np.exp(fit_poisson(y, X, np.zeros(4)).beta[0]) == pytest.approx(2)
+@pytest.mark.parametrize("weights", ["equal", "proportional"])
+def test_rates_and_ratios_against_statsmodels(weights):
+    # Oracle: statsmodels GLM at our dispersion, whose t_test takes the points of emmeans' reference grid.
+    frame = trial().assign(age=np.linspace(-1, 2, 200))
+    found = count_model(frame, "lesions", "scans", ARMS, ["age"], ["region"], "expected", weights, confidence=0.9)
+    us, active = (frame["region"] == "US").to_numpy(float), (frame["arm"] == "active").to_numpy(float)
+    X = np.column_stack([np.ones(200), active, frame["age"], us])
+    family = sm.families.NegativeBinomial(alpha=found.alpha)
+    peer = sm.GLM(frame["lesions"].to_numpy(), X, family=family, exposure=frame["scans"].to_numpy()).fit(tol=1e-13)
+    share = 0.5 if weights == "equal" else us.mean()
+    points = [[1, arm, frame["age"].mean(), share] for arm in (0, 1)]
+    limits = np.exp(peer.t_test(points).conf_int(alpha=0.1))
+    for rate, (low, high) in zip(found.rates, limits, strict=True):
+        assert (rate.low, rate.high) == pytest.approx((low, high), rel=1e-5)
+        assert rate.estimate == pytest.approx(np.sqrt(low * high), rel=1e-5)
+    ratio, (low, high) = found.ratios[0], np.exp(peer.conf_int(alpha=0.1)[1])
+    assert (ratio.low, ratio.high) == pytest.approx((low, high), rel=1e-5)
+    assert ratio.p == pytest.approx(peer.pvalues[1], rel=1e-4)
+    assert found.n == 200
+
+
+def test_three_arms_of_which_one_has_no_lesion():
+    # Oracle: the model of the other two arms alone; exact bounds of the third.
+    frame = trial(n=210)
+    third = np.arange(210) % 3 == 2
+    frame = frame.assign(arm=np.where(third, "high", frame["arm"]), lesions=frame["lesions"].mask(third, 0))
+    found = count_model(frame, "lesions", "scans", [*ARMS, "high"], confidence=0.9)
+    alone = count_model(frame[~third], "lesions", "scans", ARMS, confidence=0.9)
+    assert found.ratios[0] == alone.ratios[0]
+    assert found.rates[:2] == alone.rates
+    scans = frame.groupby("arm")["scans"].sum()
+    assert found.rates[2].high == pytest.approx(-np.log(0.1) / scans["high"])
+    exact = exact_rate_ratio(
+        0, scans["high"], frame.loc[frame["arm"] == "placebo", "lesions"].sum(), scans["placebo"], 0.9
+    )
+    assert (found.ratios[1].arm, found.ratios[1].estimate) == ("high", 0)
+    assert (found.ratios[1].low, found.ratios[1].high, found.ratios[1].p) == (exact.low, exact.high, exact.p)
+    assert (found.n, found.family) == (210, "negative binomial")

@@ -3,31 +3,7 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.statistics.cox import cox_univariable, fit_cox, maximise, risk_sets
-from nnunet_ms.statistics.cox_firth import firth_cox, penalised_log_likelihood
-from nnunet_ms.statistics.proportional_hazards import proportional_hazards_test
-
-
-def cohort(seed=4, n=150):
-    rng = np.random.default_rng(seed)
-    X = np.column_stack([rng.integers(0, 2, n), rng.normal(size=n)]).astype(float)
-    time = np.ceil(rng.exponential(20 / np.exp(0.5 * X[:, 0] + 0.4 * X[:, 1])))
-    end = rng.integers(5, 40, n)
-    return np.minimum(time, end).astype(float), time <= end, X, rng.integers(0, 3, n)
-
-
-def by_hand(beta, time, event, X, strata, ties):
-    """Partial log-likelihood from the definition, one risk set after the other."""
-    value = 0.0
-    for t, s in {(t, s) for t, s, e in zip(time, strata, event, strict=True) if e}:
-        risk = (time >= t) & (strata == s)
-        dying = (time == t) & (strata == s) & event
-        eta = X @ beta
-        value += eta[dying].sum()
-        d = int(dying.sum())
-        for j in range(d):
-            minus = j / d * np.exp(eta[dying]).sum() if ties == "efron" else 0.0
-            value -= np.log(np.exp(eta[risk]).sum() - minus)
-    return value
+from tests.statistics.naive_cox import by_hand, cohort
 
 
 @pytest.mark.parametrize("ties", ["efron", "breslow"])
@@ -114,38 +90,27 @@ def test_confounded_and_too_few_events():
     assert "1 events for 2 coefficients" in fit_cox(time, one, X, ["a", "b"], "efron").problem
 
 
-def test_firth_maximises_the_penalised_likelihood():
-    # Oracle: the definition log L + log |I| / 2, I by second differences of log L by hand, on a grid.
-    time, event, X, _ = cohort(n=60)
-    event = event & (X[:, 0] == 0)
-    x = X[:, :1]
-    found = firth_cox(time, event, x, ["arm"], "arm")
-
-    def penalised(b, h=1e-4):
-        values = [by_hand(np.array([b + s]), time, event, x, np.zeros(len(time)), "breslow") for s in (-h, 0, h)]
-        return values[1] + 0.5 * np.log(-(values[0] - 2 * values[1] + values[2]) / h**2)
-
-    grid = found.coefficient + np.array([-0.05, 0, 0.05])
-    values = [penalised(b) for b in grid]
-    assert values[1] > max(values[0], values[2])
-    assert penalised(np.log(found.high)) == pytest.approx(penalised(found.coefficient) - 1.920729, abs=1e-4)
-    assert found.hazard_ratio < 1
-    assert np.isfinite([found.low, found.high, found.p]).all()
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_units_do_not_matter(ties):
+    # Oracle: a covariate in other units has its coefficient in the inverse of them.
+    time, event, X, _ = cohort()
+    one = fit_cox(time, event, X, ["arm", "x"], ties)
+    other = fit_cox(time, event, X * [1e7, 1e-2], ["arm", "x"], ties)
+    assert other.problem == ""
+    assert other.beta == pytest.approx(one.beta * [1e-7, 100], rel=1e-6)
+    assert other.term("x").p == pytest.approx(one.term("x").p, rel=1e-6)
 
 
-def test_firth_is_close_to_the_plain_fit_with_many_events():
-    time, event, X, _ = cohort(n=400)
-    plain = fit_cox(time, event, X, ["arm", "x"], "breslow").term("x")
-    found = firth_cox(time, event, X, ["arm", "x"], "x")
-    assert found.coefficient == pytest.approx(plain.coefficient, rel=0.02)
-    sets = risk_sets(time, event, X)
-    assert penalised_log_likelihood(sets, np.zeros(2), "breslow") < found.log_likelihood + 20
-    assert firth_cox(time, np.zeros(400), X, ["arm", "x"], "x").problem == "no events"
-
-
-def test_proportional_hazards_test_of_a_factor_has_its_columns_together():
-    # Oracle: GLOBAL of a model with that term alone is the test of the term.
-    time, event, _, strata = cohort()
-    design = np.column_stack([strata == 1, strata == 2]).astype(float)
-    term, whole = proportional_hazards_test(time, event, design, {"site": [0, 1]}, "breslow", "rank")
-    assert (term.df, term.chisq) == (whole.df, whole.chisq) == (2, pytest.approx(whole.chisq))
+def test_concordance_is_the_share_of_pairs_in_the_right_order():
+    # Oracle: Harrell's definition, pair by pair within strata: an event and somebody who stayed longer.
+    time, event, X, strata = cohort(n=80)
+    for within in (None, strata):
+        found = fit_cox(time, event, X, ["arm", "x"], "efron", within)
+        risk, agree, pairs = np.round(X @ found.beta, 9), 0.0, 0
+        for i in np.flatnonzero(event):
+            for j in range(80):
+                longer = time[j] > time[i] or (time[j] == time[i] and not event[j])
+                if longer and (within is None or within[i] == within[j]):
+                    agree += (risk[i] > risk[j]) + 0.5 * (risk[i] == risk[j])
+                    pairs += 1
+        assert found.concordance == pytest.approx(agree / pairs)

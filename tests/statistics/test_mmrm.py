@@ -116,3 +116,13 @@ def test_what_cannot_be_fitted_says_why(change, message):
     found = fit_mmrm(*change(*data), names)
     assert message in found.problem
     assert found.contrast(np.eye(6)[0]).problem == found.problem
+
+
+def test_covariance_of_complete_data_is_the_pooled_one_to_the_last_digits():
+    # Oracle: closed form. With every visit read and a mean per arm and visit, REML is the pooled covariance, n - 2.
+    y, X, who, when, names = repeated(n=30, missing=-1)
+    table, arm = y.reshape(30, 3), np.arange(30) % 2
+    centred = table - np.stack([table[arm == a].mean(axis=0) for a in (0, 1)])[arm]
+    found = fit_mmrm(y, X, who, when, names)
+    np.testing.assert_allclose(found.sigma, centred.T @ centred / 28, rtol=1e-9)
+    np.testing.assert_allclose(found.beta[3:], table[arm == 1].mean(axis=0) - table[arm == 0].mean(axis=0), rtol=1e-9)

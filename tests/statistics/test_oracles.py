@@ -1,6 +1,6 @@
-"""Every value that R computed on the shared tables, row by row, against the package.
+"""Every value that R computed on the simulated tables, row by row, against the package.
 
-Oracle: shared/oracles/endpoints/oracles.csv, made by oracles.R beside it with R 4.2.2, survival 3.5.3, MASS 7.3.58.2,
+Oracle: oracles/oracles.csv, made by oracles.R beside it with R 4.2.2, survival 3.5.3, MASS 7.3.58.2,
 emmeans 1.8.4.1, nlme 3.1.162.
 """
 
@@ -145,15 +145,15 @@ def mmrm_values(v):
 
 
 @pytest.fixture(scope="module")
-def computed(shared):
-    d, c, v = tables(shared / "oracles" / "endpoints")
+def computed(oracle_folder):
+    d, c, v = tables(oracle_folder)
     parts = [survival_values(d), curve_values(d), count_values(c), volume_values(v), mmrm_values(v)]
     return {key: value for part in parts for key, value in part}
 
 
 @pytest.fixture(scope="module")
-def rows(shared):
-    return list(pd.read_csv(shared / "oracles" / "endpoints" / "oracles.csv").itertuples())
+def rows(oracle_folder):
+    return list(pd.read_csv(oracle_folder / "oracles.csv").itertuples())
 
 
 def test_nothing_is_left_but_the_versions(rows, computed):
@@ -175,7 +175,7 @@ def test_every_value_agrees(rows, computed):
     assert compared == len(rows) - 5
 
 
-def test_univariable_is_the_general_fit_with_one_column(shared, rows, computed):
-    d, _, _ = tables(shared / "oracles" / "endpoints")
+def test_univariable_is_the_general_fit_with_one_column(oracle_folder, rows, computed):
+    d, _, _ = tables(oracle_folder)
     found = cox_univariable(d["weeks"], d["event"], d["log_tlv"], "efron")
     assert found.hazard_ratio == pytest.approx(computed["cox_uni_log_tlv_efron", "log_tlv", "hr"], rel=1e-12)

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from nnunet_ms.statistics.survival import (
+    MeanTime,
     above_median,
     kaplan_meier,
     logrank,
@@ -14,14 +18,14 @@ from nnunet_ms.statistics.survival import (
 
 
 @pytest.fixture
-def cohort(shared):
-    folder = shared / "oracles" / "endpoints"
+def cohort(oracle_folder):
+    folder = oracle_folder
     return pd.read_csv(folder / "patients.csv").merge(pd.read_csv(folder / "tte.csv"))
 
 
 @pytest.fixture
-def oracle(shared):
-    frame = pd.read_csv(shared / "oracles" / "endpoints" / "oracles.csv")
+def oracle(oracle_folder):
+    frame = pd.read_csv(oracle_folder / "oracles.csv")
     return {(r.analysis, r.term, r.stat): r.value for r in frame.itertuples()}
 
 
@@ -126,3 +130,37 @@ def test_one_stratum_is_no_stratum_and_three_groups_against_statsmodels():
     found = logrank(time, event, group, strata)
     peer = survdiff(time, event.astype(int), group, strata=strata)
     assert (found.chisq, found.p) == pytest.approx(peer, rel=1e-9)
+
+
+def test_restricted_mean_and_median_equal_rs():
+    # Oracle: R 4.2.2, survival 3.5.3; script and versions in restricted_mean.R and .csv beside this file.
+    i = np.arange(40)
+    time, event, group = (i * i * 3 + 5 * i) % 29 + 1.0, (i * 7) % 5 < 3, i % 2
+    expected = pd.read_csv(Path(__file__).with_name("restricted_mean.csv"))
+    assert len(expected) == 6
+    for row in expected.itertuples():
+        of = group == row.group
+        found = restricted_mean(time[of], event[of], row.horizon)
+        assert (found.estimate, found.se) == pytest.approx((row.mean, row.se), rel=1e-12)
+        half = scipy.stats.norm.ppf(0.975) * row.se
+        assert (found.low, found.high) == pytest.approx((row.mean - half, row.mean + half))
+        assert median_time(kaplan_meier(time[of], event[of], "log")) == row.median
+
+
+def test_difference_of_restricted_means_by_hand():
+    # Oracle: Wald's interval of two independent estimates, 3 and 4 making 5.
+    a, b = MeanTime(24, 20.0, 3.0), MeanTime(24, 13.0, 4.0)
+    found = mean_time_difference(a, b, confidence=0.9)
+    z = scipy.stats.norm.ppf(0.95)
+    assert (found.estimate, found.se) == (7, 5)
+    assert (found.low, found.high) == pytest.approx((7 - 5 * z, 7 + 5 * z))
+    assert found.p == pytest.approx(2 * scipy.stats.norm.sf(7 / 5))
+    assert mean_time_difference(MeanTime(24, 24.0, 0.0), MeanTime(24, 24.0, 0.0)).problem == "no events"
+
+
+def test_logrank_of_two_groups_on_paper():
+    # By hand. a: 1, 3, 5+; b: 2, 4+, 6. At 1, 2, 3 and 6 the risk sets are 3 + 3, 2 + 3, 2 + 2 and 0 + 1:
+    # E(a) = 1/2 + 2/5 + 1/2, variance 1/4 + 6/25 + 1/4.
+    found = logrank([1, 3, 5, 2, 4, 6], [1, 1, 0, 1, 0, 1], list("aaabbb"))
+    assert (found.chisq, found.df) == pytest.approx((0.6**2 / 0.74, 1))
+    assert found.p == pytest.approx(scipy.stats.chi2.sf(0.36 / 0.74, 1))

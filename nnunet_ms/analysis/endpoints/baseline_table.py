@@ -8,19 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
+from nnunet_ms.arrays import Floats
 
 ENDPOINT, ANALYSIS = "baseline", "characteristics"
 NUMBERS = {"age_years": "years", "edss_baseline": "EDSS"}
 FACTORS = ("sex", "region", "age_group", "edss_stratum")
 VOLUME, COUNT, ENHANCING = "t2_volume", "t2_lesion_count", "enhancing_lesions"
 STANDARDISED = "standardised_difference"
-Floats = npt.NDArray[np.float64]
 NAN = float("nan")
 
 

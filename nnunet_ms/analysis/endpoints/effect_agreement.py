@@ -21,13 +21,14 @@ from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable
 from nnunet_ms.analysis.endpoints.t2_volume_models import mmrm_design, volume_mmrm, with_covariates
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
+from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.statistics.bootstrap_cox import cox_draws
 from nnunet_ms.statistics.bootstrap_estimates import mixed_model_effect, rate_effect
 from nnunet_ms.statistics.count_model import levels_with_events
+from nnunet_ms.statistics.cox import Ties
 from nnunet_ms.statistics.design_matrix import arm_design
 from nnunet_ms.statistics.negative_binomial import fit_negative_binomial
 from nnunet_ms.statistics.paired_effect import (
-    Floats,
     draw_weights,
     linear_effect,
     log_hazard_ratio,
@@ -201,9 +202,7 @@ def _cox_rows(trial: TrialData, data: ProgressionData) -> Iterator[Statistic]:
         yield from _rows(trial, keys, effects, arms, unit, why or "constant in the data")
 
 
-def _all_columns(
-    time: Floats, event: npt.NDArray[np.bool_], X: Floats, ties: str, start: Floats
-) -> Callable[[Floats], Floats]:
+def _all_columns(time: Floats, event: Bools, X: Floats, ties: Ties, start: Floats) -> Callable[[Floats], Floats]:
     """Return all coefficients per draw; the draws of the last two calls are remembered, one fit serves every term."""
     known: dict[int, tuple[Floats, Floats]] = {}
 

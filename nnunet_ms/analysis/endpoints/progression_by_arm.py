@@ -13,7 +13,7 @@ from nnunet_ms.analysis.endpoints.progression_by_t2_volume import group_curve
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
-from nnunet_ms.statistics.cox import Cox, fit_cox
+from nnunet_ms.statistics.cox import Cox, Ties, fit_cox
 from nnunet_ms.statistics.cox_firth import firth_cox
 from nnunet_ms.statistics.survival import (
     logrank,
@@ -47,7 +47,7 @@ def hazard_ratio(
     table: pd.DataFrame,
     arm: str,
     reference: str,
-    ties: str,
+    ties: Ties,
     strata: np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> tuple[Cox, str]:

@@ -12,11 +12,12 @@ from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable
 from nnunet_ms.analysis.trial.data import EDSS_STRATUM, TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.statistics.cox import CoxModel, cox_univariable, fit_cox
-from nnunet_ms.statistics.proportional_hazards import proportional_hazards_test
+from nnunet_ms.statistics.design_matrix import arm_term, design, factor, number, product
+from nnunet_ms.statistics.proportional_hazards import Transform, proportional_hazards_test
 
 COUNT, MULTIVARIABLE, ZPH, ALONG = "cox_univariable_count", "cox_multivariable", "cox_zph", "arm_along_tlv"
 PERCENTILES = (10, 25, 50, 75, 90)
-TRANSFORM = "km"
+TRANSFORM: Transform = "km"
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,24 @@ def joint_model(trial: TrialData, data: ProgressionData, rater: str) -> JointMod
     """Fit arm, sex, region, EDSS below 4, age, log TLV and arm x log TLV (Krishnan 2023, Table 5)."""
     table = data.table
     patients = trial.patients.set_index("patient_id").loc[table["patient_id"]]
-    log_tlv = np.log(data.volumes[rater].to_numpy(float))
-    columns: list[tuple[str, str, np.ndarray]] = []
-    arms = {arm: (table["arm"] == arm).to_numpy(float) for arm in trial.settings.compared_arms}
-    columns += [("arm", arm, values) for arm, values in arms.items()]
-    for name in ("sex", "region"):
-        values = patients[name].fillna("missing").astype(str).to_numpy()
-        columns += [(name, f"{name}: {level}", (values == level).astype(float)) for level in sorted(set(values))[1:]]
-    columns.append(("edss", f"edss < {EDSS_STRATUM:g}", (patients["edss_baseline"] < EDSS_STRATUM).to_numpy(float)))
-    columns.append(("age", "age_years", patients["age_years"].to_numpy(float)))
-    columns.append(("log_tlv", "log_tlv", log_tlv))
-    columns += [("arm:log_tlv", f"{arm}:log_tlv", values * log_tlv) for arm, values in arms.items()]
-    kept = [c for c in columns if len(table) and np.ptp(c[2]) > 0]
-    dropped = tuple(name for _, name, values in columns if not len(table) or np.ptp(values) == 0)
-    X = np.column_stack([c[2] for c in kept]) if kept else np.zeros((len(table), 0))
-    terms: dict[str, list[int]] = {}
-    for i, (term, _, _) in enumerate(kept):
-        terms.setdefault(term, []).append(i)
-    names = [name for _, name, _ in kept]
-    model = fit_cox(table["time_weeks"], table["event"], X, names, trial.settings.conventions.ties)
-    return JointModel(model, X, terms, dropped)
+    log_tlv = number("log_tlv", np.log(data.volumes[rater].to_numpy(float)))
+    arm = arm_term(table["arm"], trial.settings.arms)
+    low_edss = patients["edss_baseline"] < EDSS_STRATUM
+    columns = design(
+        [
+            arm,
+            *(factor(name, patients[name].fillna("missing").astype(str)) for name in ("sex", "region")),
+            number(f"edss < {EDSS_STRATUM:g}", low_edss, "edss"),
+            number("age_years", patients["age_years"], "age"),
+            log_tlv,
+            product(arm, log_tlv),
+        ],
+        len(table),
+        intercept=False,
+    ).varying()
+    ties = trial.settings.conventions.ties
+    model = fit_cox(table["time_weeks"], table["event"], columns.X, columns.names, ties)
+    return JointModel(model, columns.X, columns.columns_of(), columns.dropped)
 
 
 def multivariable_statistics(trial: TrialData, data: ProgressionData) -> Iterator[Statistic]:

@@ -12,6 +12,7 @@ from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.statistics.cox import fit_cox
+from nnunet_ms.statistics.design_matrix import arm_term, design, factor, product
 
 ANALYSIS = "subgroup"
 ALL = "all patients"
@@ -60,13 +61,10 @@ def _interaction(trial: TrialData, table: pd.DataFrame, group: pd.Series, arm: s
     base = replace(base, method="likelihood-ratio test of arm x subgroup")
     if len(levels) < 2:
         return spread(base, {"p": (np.nan, "")}, not_estimable("one level only"))
-    a = (table["arm"] == arm).to_numpy(float)
-    main = np.column_stack([a, *((group == level).to_numpy(float) for level in levels[1:])])
-    full = np.column_stack([main, *(a * column for column in main.T[1:])])
-    fits = [
-        fit_cox(table["time_weeks"], table["event"], X, [f"c{i}" for i in range(X.shape[1])], ties)
-        for X in (main, full)
-    ]
+    arms, subgroup = arm_term(table["arm"], [trial.settings.reference_arm, arm]), factor("subgroup", group)
+    models = ([arms, subgroup], [arms, subgroup, product(arms, subgroup)])
+    designs = [design(terms, len(table), intercept=False) for terms in models]
+    fits = [fit_cox(table["time_weeks"], table["event"], d.X, d.names, ties) for d in designs]
     problem = "; ".join(dict.fromkeys("no maximum or too few events" for f in fits if f.problem))
     chisq = max(2 * (fits[1].log_likelihood - fits[0].log_likelihood), 0.0) if not problem else np.nan
     df = len(levels) - 1

@@ -43,7 +43,7 @@ def concordance_statistics(pairs: pd.DataFrame) -> Iterator[Statistic]:
     """
     for (rater, quantity), rows in pairs.groupby(["rater", "quantity"], sort=False):
         base = Statistic(ENDPOINT, str(quantity), population=POPULATION, rater=str(rater))
-        for found in concordance_rows(rows, str(quantity)).to_dict("records"):
+        for found in concordance_rows(rows, quantity).to_dict("records"):
             unit = "" if found["unit"] == "1" else str(found["unit"])
             stats = {name: (float(found[name]), unit) for name in ("estimate", "low", "high")}
             stats |= {name: (float(found[name]), "visits") for name in ("n", "n_left_out")}

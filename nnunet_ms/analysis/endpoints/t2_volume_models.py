@@ -12,6 +12,7 @@ from nnunet_ms.analysis.trial.exclusions import exclusion_table
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.zero_volumes import EXCLUDE, log_ratios, zero_note
 from nnunet_ms.statistics.ancova import ranked_ancova
+from nnunet_ms.statistics.design_matrix import arm_term, design, factor, number, product
 from nnunet_ms.statistics.mmrm import Mmrm, fit_mmrm
 
 RANKED, MMRM = "ranked_ancova_locf", "mmrm"
@@ -65,18 +66,14 @@ def mmrm_design(trial: TrialData, frame: pd.DataFrame) -> tuple[np.ndarray, list
         for week in trial.settings.weeks
         if all(((frame["week"] == week) & (frame["arm"] == arm)).sum() > 1 for arm in arms)
     ]
-    log_baseline = frame["log_baseline"].to_numpy(float)
-    columns, names = [], []
+    arm, baseline = arm_term(frame["arm"], arms), number("log baseline", frame["log_baseline"])
+    terms = []
     for week in weeks:
-        at = (frame["week"] == week).to_numpy(float)
-        columns += [at, *(at * (frame["arm"] == arm).to_numpy(float) for arm in arms[1:]), at * log_baseline]
-        names += [f"week {week:g}", *(f"{arm} at {week:g}" for arm in arms[1:]), f"log baseline at {week:g}"]
-    for factor in ("region", "age_group"):
-        for level in sorted(frame[factor].unique())[1:]:
-            columns.append((frame[factor] == level).to_numpy(float))
-            names.append(f"{factor}: {level}")
-    matrix = np.column_stack(columns) if columns else np.zeros((len(frame), 0))
-    return matrix, names, weeks
+        at = number(f"{week:g}", frame["week"] == week)
+        terms += [replace(at, names=(f"week {week:g}",)), product(arm, at, " at "), product(baseline, at, " at ")]
+    terms += [factor(name, frame[name]) for name in ("region", "age_group")]
+    model = design(terms, len(frame), intercept=False)
+    return model.X, list(model.names), weeks
 
 
 def volume_mmrm(trial: TrialData, frame: pd.DataFrame) -> tuple[Mmrm, list[float]]:

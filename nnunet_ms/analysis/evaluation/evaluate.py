@@ -222,9 +222,11 @@ def evaluate(
 
     Examples
     --------
-    >>> evaluation = evaluate(predictions, references, folder / "evaluation", rules=["krishnan2023", "msseg2016"])
-    >>> float(evaluation.agreement.query("rule == 'krishnan2023' and metric == 'dice'")["mean"].item())  # one case
-    0.5
+    >>> evaluation = evaluate("predictions", "references", "evaluation", rules=["krishnan2023", "msseg2016"])
+    >>> evaluation.agreement.query("rule == 'krishnan2023' and metric in ['ltpr', 'lfpr']")["mean"].round(2).tolist()
+    [0.67, 0.33]
+    >>> evaluation.visits[["rater", "lesion_count"]].values.tolist()
+    [['reference', 3], ['model', 3]]
     """
     folders = folders_by_model(predictions, rater)
     further = Further(

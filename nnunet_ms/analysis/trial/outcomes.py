@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
+
+from nnunet_ms.arrays import Bools, Floats
 
 Measure = Literal["edss", "t25fw", "nhpt"]
 OpenProgression = Literal["censor", "event_if_discontinued"]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 TIMED_COLUMN = {"t25fw": ("t25fw_s", "t25fw_unable"), "nhpt": ("nhpt_s", "nhpt_unable")}
 TIMED_INCREASE_PERCENT = 20
@@ -137,7 +136,7 @@ def edss_increase(baseline: float, rule: ProgressionRule) -> float:
     return next(increase for highest, increase in rule.edss_steps if baseline <= highest)
 
 
-def has_worsened(values: Floats, baseline: float, measure: Measure, rule: ProgressionRule) -> Flags:
+def has_worsened(values: Floats, baseline: float, measure: Measure, rule: ProgressionRule) -> Bools:
     """Say which values are at or above the progression threshold.
 
     Parameters
@@ -161,7 +160,7 @@ def has_worsened(values: Floats, baseline: float, measure: Measure, rule: Progre
     return np.asarray(_hundredths(values) * 100 >= _hundredths(baseline) * (100 + TIMED_INCREASE_PERCENT))
 
 
-def has_improved(values: Floats, baseline: float, rule: ProgressionRule) -> Flags:
+def has_improved(values: Floats, baseline: float, rule: ProgressionRule) -> Bools:
     """Say which EDSS values are at least the rule's step below the baseline, in integer hundredths."""
     return np.asarray(_hundredths(values) <= _hundredths(baseline - edss_increase(baseline, rule)))
 
@@ -275,7 +274,7 @@ class _Visits:
 
     week: Floats
     value: Floats
-    scheduled: Flags
+    scheduled: Bools
 
 
 def _by_patient(measured: pd.DataFrame) -> dict[str, _Visits]:
@@ -330,7 +329,7 @@ def _baseline(patient: dict[str, object], visits: _Visits, measure: Measure) -> 
     return float(before[-1]) if len(before) else float("nan")
 
 
-def _near_relapse(weeks: Floats, relapse_weeks: Floats | None, window: float) -> Flags:
+def _near_relapse(weeks: Floats, relapse_weeks: Floats | None, window: float) -> Bools:
     if relapse_weeks is None or window <= 0:
         return np.zeros(len(weeks), dtype=bool)
     since = weeks[:, None] - relapse_weeks[None, :]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings, adam_settings, find_adam
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, PRESETS, ProgressionRule
@@ -10,7 +11,13 @@ from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.analysis.trial.settings_section import Section, did_you_mean, read_sections
 from nnunet_ms.analysis.trial.visit_windows import Window, window_settings
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.options import chosen
+from nnunet_ms.statistics.count_model import Covariance
+from nnunet_ms.statistics.cox import Ties
+from nnunet_ms.statistics.design_matrix import Weights
+from nnunet_ms.statistics.survival import FlatStep, Interval
 
+Preset = Literal["r", "sas"]
 # what is done before a logarithm where a volume is 0 ml: add to all volumes, set the zeros only, or leave them out
 ZERO_VOLUME = ("add_half_smallest_positive", "half_smallest_positive", "exclude")
 SOURCES = ("derive", "adtte")
@@ -59,12 +66,17 @@ class Conventions:
         LIFETEST agree), or its first time.
     """
 
-    name: str
-    ties: str
-    km_interval: str
-    ls_mean_weights: str
-    nb_covariance: str
-    median_of_flat_step: str = "midpoint"
+    name: Preset
+    ties: Ties
+    km_interval: Interval
+    ls_mean_weights: Weights
+    nb_covariance: Covariance
+    median_of_flat_step: FlatStep = "midpoint"
+
+    def __post_init__(self) -> None:
+        """Refuse a word that no convention has."""
+        for key, allowed in CHOICES.items():
+            chosen(getattr(self, key), allowed, key)
 
     def words(self) -> str:
         """Return every choice in one sentence, as it stands under the tables."""
@@ -76,7 +88,14 @@ class Conventions:
         )
 
 
-CONVENTIONS = {
+CHOICES: dict[str, tuple[str, ...]] = {
+    "ties": get_args(Ties),
+    "km_interval": get_args(Interval),
+    "ls_mean_weights": get_args(Weights),
+    "nb_covariance": get_args(Covariance),
+    "median_of_flat_step": get_args(FlatStep),
+}
+CONVENTIONS: dict[str, Conventions] = {
     "r": Conventions("r", "efron", "log", "equal", "expected"),
     "sas": Conventions("sas", "breslow", "log-log", "equal", "observed"),
 }
@@ -152,7 +171,7 @@ class TrialSettings:
         return (self.reference_arm, *self.compared_arms)
 
 
-def read_settings(path: Path, conventions: str | None = None) -> TrialSettings:
+def read_settings(path: Path, conventions: Preset | None = None) -> TrialSettings:
     """Read and check a settings file; no table is opened.
 
     Parameters
@@ -167,6 +186,8 @@ def read_settings(path: Path, conventions: str | None = None) -> TrialSettings:
     SettingsError
         Naming the file, the key, what was expected, what was found and the next step.
     """
+    if conventions is not None:
+        chosen(conventions, CONVENTIONS, "conventions")
     sections = read_sections(path, SECTIONS)
     trial, arms, lesions = sections["trial"], sections["arms"], sections["lesions"]
     visits, disability = sections["visits"], sections["disability"]
@@ -237,20 +258,8 @@ def _rule(section: Section, required: bool) -> ProgressionRule | None:
 
 def _conventions(section: Section, instead: str | None) -> Conventions:
     named = section.choice("preset", tuple(CONVENTIONS), required=instead is None)
-    conventions = CONVENTIONS[instead or str(named)]
-    ties = section.choice("ties", ("efron", "breslow"))
-    interval = section.choice("km_interval", ("log", "log-log", "plain"))
-    weights = section.choice("ls_mean_weights", ("equal", "proportional"))
-    covariance = section.choice("nb_covariance", ("expected", "observed"))
-    median = section.choice("median_of_flat_step", ("midpoint", "first"))
-    return replace(
-        conventions,
-        ties=ties or conventions.ties,
-        km_interval=interval or conventions.km_interval,
-        ls_mean_weights=weights or conventions.ls_mean_weights,
-        nb_covariance=covariance or conventions.nb_covariance,
-        median_of_flat_step=median or conventions.median_of_flat_step,
-    )
+    single: dict[str, Any] = {key: section.choice(key, allowed) for key, allowed in CHOICES.items()}
+    return replace(CONVENTIONS[instead or str(named)], **{key: word for key, word in single.items() if word})
 
 
 def _analysis(section: Section) -> Analysis:

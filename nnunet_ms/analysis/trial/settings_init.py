@@ -8,10 +8,12 @@ import pandas as pd
 
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings, find_adam
 from nnunet_ms.analysis.trial.adam_tables import adam_patients
+from nnunet_ms.analysis.trial.keys import week_list
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, PRESETS
 from nnunet_ms.analysis.trial.published import PUBLISHED
-from nnunet_ms.analysis.trial.settings import CONVENTIONS, ZERO_VOLUME
+from nnunet_ms.analysis.trial.settings import CONVENTIONS, ZERO_VOLUME, Preset
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.tables import PATIENTS, REFERENCE, VISITS, read_table
 
@@ -68,7 +70,7 @@ def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path,
     )
 
 
-def write_settings(path: Path, found: Found, simulated: bool, conventions: str = "r") -> None:
+def write_settings(path: Path, found: Found, simulated: bool, conventions: Preset = "r") -> None:
     """Write the settings file.
 
     Parameters
@@ -88,7 +90,10 @@ def write_settings(path: Path, found: Found, simulated: bool, conventions: str =
         If `path` exists, or the tables have no two arms or no follow-up.
     TableError
         If a table cannot be read.
+    OptionError
+        If there are no such conventions.
     """
+    chosen(conventions, CONVENTIONS, "conventions")
     if path.exists():
         raise SettingsError(f"{path}: exists, and would be overwritten. Remove it, or name another file.")
     arms = sorted(_patients(found)["arm"].unique())
@@ -96,13 +101,15 @@ def write_settings(path: Path, found: Found, simulated: bool, conventions: str =
         raise SettingsError(f"{found.patients}: expected two or more arms, found {arms}. A comparison needs two.")
     visits = pd.concat([read_table(table, VISITS) for table in found.visits], ignore_index=True)
     lesion_types = sorted(visits["lesion_type"].unique())
-    chosen = DEFAULT_LESION_TYPE if DEFAULT_LESION_TYPE in lesion_types else lesion_types[0]
-    visits = visits[visits["lesion_type"] == chosen]
+    lesion_type = DEFAULT_LESION_TYPE if DEFAULT_LESION_TYPE in lesion_types else lesion_types[0]
+    visits = visits[visits["lesion_type"] == lesion_type]
     weeks = sorted(visits["week"].dropna().unique())
     if len(weeks) < 2:
-        raise SettingsError(f"{found.visits[0]}: expected a baseline and a later week, found {weeks}. Fill in week.")
+        raise SettingsError(
+            f"{found.visits[0]}: expected a baseline and a later week, found {week_list(weeks)}. Fill in week."
+        )
     raters = sorted(visits["rater"].unique(), key=lambda rater: (rater != REFERENCE, rater))
-    data = _Data(arms, chosen, lesion_types, weeks, int((visits["volume_ml"] <= 0).sum()), raters, _flags(found))
+    data = _Data(arms, lesion_type, lesion_types, weeks, int((visits["volume_ml"] <= 0).sum()), raters, _flags(found))
     text = _text(path.parent, found, simulated, data, conventions)
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")

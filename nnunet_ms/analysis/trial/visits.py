@@ -10,7 +10,7 @@ from nnunet_ms.analysis.trial.exclusions import (
     exclusion,
     exclusion_table,
 )
-from nnunet_ms.analysis.trial.keys import week_text
+from nnunet_ms.analysis.trial.keys import week_list, week_text
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.analysis.trial.visit_windows import to_planned_weeks
 from nnunet_ms.errors import SettingsError, TableError
@@ -31,7 +31,7 @@ def read_visits(settings: TrialSettings, without: set[str]) -> tuple[pd.DataFram
     if planned.empty:
         raise TableError(
             f"{settings.tables.visits[0]}: no scan of a patient analysed lies in a visit window; found weeks "
-            f"{sorted(rows['week'].dropna().unique())[:12]}. Correct [visits] windows."
+            f"{week_list(sorted(rows['week'].dropna().unique())[:12])}. Correct [visits] windows."
         )
     columns = ["patient_id", "week", "rater", "volume_ml"]
     of_type = planned[planned["lesion_type"] == settings.lesion_type]

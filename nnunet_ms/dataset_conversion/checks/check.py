@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from nnunet_ms.dataset_conversion.checks.misplaced_files import (
 )
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, check_inside_brain, is_copied, read_label
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
+from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.brain_mask import given_mask
 from nnunet_ms.images.volumes import Grid, check_same_grid, read_grid, read_volume, same_grid
@@ -41,22 +42,12 @@ class CheckedCase:
     contents: Mapping[str, Content | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class CheckOptions:
-    """How to check: `headers_only` believes the voxels of whatever is copied, unread.
-
-    `needs_brain` refuses cases without a brain mask, `uses_brain` checks those that there are.
-    """
-
-    headers_only: bool = False
-    needs_brain: bool = False
-    uses_brain: bool = False
-
-
 def check_cases(
     cases: Sequence[Case],
+    *,
+    headers_only: bool = False,
+    steps: Steps = NO_STEPS,
     workers: Workers = 1,
-    options: CheckOptions = CheckOptions(),
     memory: Path | None = None,
 ) -> Outcome[CheckedCase]:
     """Check every case; bad cases become failures, the others go on.
@@ -65,14 +56,16 @@ def check_cases(
     ----------
     cases : sequence of Case
         What a source found.
+    headers_only : bool, optional
+        Whether the voxels of whatever is copied are believed, unread.
+    steps : Steps, optional
+        What will be done to the images: which of them need a brain mask.
     workers : int or Dask, optional
         See `parallel.map_cases`.
-    options : CheckOptions, optional
-        How much is read.
     memory : Path, optional
         Folder for notes, so that a run after a killed one need not read again what did not change.
     """
-    check = partial(_recalled, options=options, memory=memory)
+    check = partial(_recalled, headers_only=headers_only, steps=steps, memory=memory)
     outcome = map_cases(check, cases, name=lambda case: case.case_id, label="check", workers=workers)
     copies = copies_between_patients([(checked.case, checked.contents) for checked in outcome.results])
     if not copies:
@@ -81,13 +74,14 @@ def check_cases(
     return Outcome(good, [*outcome.failures, *copies.values()])
 
 
-def _recalled(case: Case, options: CheckOptions, memory: Path | None) -> CheckedCase:
+def _recalled(case: Case, headers_only: bool, steps: Steps, memory: Path | None) -> CheckedCase:
     if memory is None or case.problem:
-        return check_case(case, options)
-    note, key = memory / f"{case.case_id}.checked.json", fingerprint(case, asdict(options))
+        return check_case(case, headers_only=headers_only, steps=steps)
+    how = {"headers_only": headers_only, "brain": [steps.apply_brain_mask, steps.n4]}
+    note, key = memory / f"{case.case_id}.checked.json", fingerprint(case, how)
     found = recall(note, key)
     if found is None:
-        checked = check_case(case, options)
+        checked = check_case(case, headers_only=headers_only, steps=steps)
         values = {name: getattr(checked, name) for name in ("resampled", "recoded", "bytes", "remark", "contents")}
         remember(note, key, json.loads(json.dumps(values)))
         return checked
@@ -95,8 +89,8 @@ def _recalled(case: Case, options: CheckOptions, memory: Path | None) -> Checked
     return CheckedCase(case, tuple(found["resampled"]), found["recoded"], found["bytes"], found["remark"], contents)
 
 
-def check_case(case: Case, options: CheckOptions = CheckOptions()) -> CheckedCase:
-    """Check one case.
+def check_case(case: Case, *, headers_only: bool = False, steps: Steps = NO_STEPS) -> CheckedCase:
+    """Check one case; the arguments are those of `check_cases`.
 
     Raises
     ------
@@ -111,15 +105,15 @@ def check_case(case: Case, options: CheckOptions = CheckOptions()) -> CheckedCas
     _check_names(case)
     headers = {channel: check_header(path) for channel, path in case.images.items()}
     contents = {name: header.content for name, header in headers.items()}
-    if not options.headers_only:
+    if not headers_only:
         contents = {channel: _read(path) for channel, path in case.images.items()}
     check_different(contents, case.images)
     grid = next(iter(headers.values())).grid if case.reference is None else read_grid(case.reference)
     resampled = tuple(
         name for name, header in headers.items() if name in case.transforms or not same_grid(grid, header.grid)
     )
-    recoded, remark = _check_label(case, grid, options)
-    _check_brain(case, grid, options)
+    recoded, remark = _check_label(case, grid, headers_only)
+    _check_brain(case, grid, steps)
     size = sum(path.stat().st_size for path in case.files().values())
     remarks = [*(header.note for header in headers.values()), remark]
     return CheckedCase(case, resampled, recoded, size, "; ".join(filter(None, remarks)), contents)
@@ -139,16 +133,16 @@ def _read(path: Path) -> Content:
     return content_of(volume.data)
 
 
-def _check_brain(case: Case, grid: Grid, options: CheckOptions) -> None:
-    if case.brain_mask is None and options.needs_brain:
+def _check_brain(case: Case, grid: Grid, steps: Steps) -> None:
+    if case.brain_mask is None and steps.apply_brain_mask:
         raise ConversionError(
             f"{case.case_id}: --apply-brain-mask: expected a brain mask, found none. Add it, or use --hd-bet."
         )
-    if case.brain_mask is not None and (options.needs_brain or options.uses_brain):
+    if case.brain_mask is not None and (steps.apply_brain_mask or steps.n4):
         given_mask(case.brain_mask, grid, next(iter(case.images.values())))
 
 
-def _check_label(case: Case, grid: Grid, options: CheckOptions) -> tuple[bool, str]:
+def _check_label(case: Case, grid: Grid, headers_only: bool) -> tuple[bool, str]:
     if case.label is None:
         return False, ""
     image = str(case.reference or next(iter(case.images.values())))
@@ -156,7 +150,7 @@ def _check_label(case: Case, grid: Grid, options: CheckOptions) -> tuple[bool, s
     for path, header in headers.items():
         check_same_grid(grid, header.grid, image, str(path))
     recoded = not is_copied(case.label) or any(header.stored_as_float for header in headers.values())
-    if options.headers_only and not recoded:
+    if headers_only and not recoded:
         return False, ""
     label, remark = read_label(case.label)
     if case.brain_mask is not None and case.label.rule not in CHANGE_RULES and label.data.max(initial=0) >= ENHANCING:

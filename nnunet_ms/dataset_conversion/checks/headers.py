@@ -14,11 +14,11 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.dataset_conversion.steps import EDGES_MM
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Grid, grid_of, open_image, promised_bytes
 
 CONFLICT_MM = 0.1  # headers that mean one geometry differ by micrometres; half a voxel of 0.2 mm is seen
-SPACING_MM = (0.05, 25.0)  # from ex-vivo scans to the thickest slices with gaps
 SHEAR = 1e-4  # of axis directions; SimpleITK refuses 3e-4
 Content = tuple[int, int]  # checksum and size
 
@@ -74,7 +74,7 @@ def _raw_header(image: nib.Nifti1Image, path: Path) -> nib.Nifti1Header:
 
 
 def _check_spacing(raw: nib.Nifti1Header, grid: Grid, path: Path) -> None:
-    low, high = SPACING_MM
+    low, high = EDGES_MM
     stored = np.abs(np.asarray(raw["pixdim"][1:4], dtype=np.float64))
     for spacing in (np.array(grid.spacing), stored):
         if not ((spacing >= low) & (spacing <= high)).all():

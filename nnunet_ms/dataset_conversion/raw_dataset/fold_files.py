@@ -1,8 +1,11 @@
 """Read what folds need from a raw dataset, and write `splits_final.json` where nnU-Net looks for it."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
+from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import nnunet_folder
 from nnunet_ms.dataset_conversion.raw_dataset.folds import (
     learning_curve_folds,
     patient_folds,
@@ -11,22 +14,56 @@ from nnunet_ms.dataset_conversion.raw_dataset.folds import (
 )
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import read_volume
+from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.tables import CASES, read_table
 
-SCHEMES = ("kfold", "stratified", "site", "learning-curve")
+Scheme = Literal["kfold", "stratified", "site", "learning-curve"]
 
 
-def make_folds(dataset: Path, scheme: str, folds: int, seed: int) -> list[dict[str, list[str]]]:
-    """Folds of a dataset's training cases by one of `SCHEMES`; `folds` counts the subsets of a learning curve.
+def make_folds(
+    dataset: str | Path, scheme: Scheme = "kfold", folds: int = 5, seed: int = 0
+) -> list[dict[str, list[str]]]:
+    """Folds of a raw dataset's training cases, always by patient; nothing is written.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        The nnU-Net raw dataset, with cases.csv and labelsTr.
+    scheme : {"kfold", "stratified", "site", "learning-curve"}, optional
+        See `patient_folds`, `stratified_folds` (by the lesion volume of the labels), `site_folds` and
+        `learning_curve_folds`.
+    folds : int, optional
+        Number of folds, >= 2, or of the subsets of a learning curve; `site` has a fold per site.
+    seed : int, optional
+        Seed of the shuffling, >= 0.
+
+    Returns
+    -------
+    list of dict
+        As nnU-Net's splits_final.json has it: per fold the case ids under "train" and "val".
 
     Raises
     ------
+    OptionError
+        If the scheme is unknown.
     ConversionError
         If there are too few patients or sites.
     TableError, ImageError
         If cases.csv or a label cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as dataset:
+    ...     rows = [f"{name}_v1,{name},v1,0,train,{site}" for name, site in zip("ABC", "xyx")]
+    ...     table = Path(dataset, "cases.csv")
+    ...     _ = table.write_text(chr(10).join(["case_id,patient_id,visit,week,role,site", *rows]))
+    ...     make_folds(dataset, "site")
+    [{'train': ['B_v1'], 'val': ['A_v1', 'C_v1']}, {'train': ['A_v1', 'C_v1'], 'val': ['B_v1']}]
     """
+    dataset = Path(dataset)
+    chosen(scheme, get_args(Scheme), "scheme")
     cases = read_table(dataset / "cases.csv", CASES)
     cases = cases[cases["role"] == "train"]
     patient_of = dict(zip(cases["case_id"], cases["patient_id"], strict=True))
@@ -45,8 +82,27 @@ def _load_ml(dataset: Path, case: str) -> float:
     return float((label.data != 0).sum()) * label.grid.voxel_volume_ml
 
 
-def write_folds(folds: list[dict[str, list[str]]], dataset: Path, preprocessed: Path | None) -> list[Path]:
-    """Write the folds into the raw dataset and, where it exists, the preprocessed one that `nnUNetv2_train` reads."""
+def write_folds(
+    folds: Sequence[Mapping[str, Sequence[str]]], dataset: str | Path, preprocessed: str | Path | None = None
+) -> list[Path]:
+    """Write the folds into the raw dataset and, where it exists, the preprocessed one that `nnUNetv2_train` reads.
+
+    Parameters
+    ----------
+    folds : sequence of mapping
+        As `make_folds` returns them.
+    dataset : str or Path
+        The nnU-Net raw dataset.
+    preprocessed : str or Path, optional
+        Folder of preprocessed datasets; default: the environment variable nnUNet_preprocessed.
+
+    Returns
+    -------
+    list of Path
+        The files, one or two.
+    """
+    dataset = Path(dataset)
+    preprocessed = nnunet_folder("nnUNet_preprocessed") if preprocessed is None else Path(preprocessed)
     places = [dataset]
     if preprocessed is not None and (preprocessed / dataset.name).is_dir():
         places.append(preprocessed / dataset.name)

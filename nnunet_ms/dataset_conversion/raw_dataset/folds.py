@@ -17,7 +17,7 @@ def patient_folds(patient_of: Mapping[str, str], folds: int, seed: int) -> list[
     folds : int
         Number of folds, at least 2; their numbers of patients differ by at most one.
     seed : int
-        Seeds the shuffling of the patients; the order of `patient_of` plays no part.
+        Seeds the shuffling of the patients, >= 0; the order of `patient_of` plays no part.
 
     Returns
     -------
@@ -27,7 +27,12 @@ def patient_folds(patient_of: Mapping[str, str], folds: int, seed: int) -> list[
     Raises
     ------
     ConversionError
-        If there are fewer patients than folds.
+        If there are fewer patients than folds, or the seed is negative.
+
+    Examples
+    --------
+    >>> patient_folds({"A_v1": "A", "A_v2": "A", "B_v1": "B"}, folds=2, seed=0)
+    [{'train': ['B_v1'], 'val': ['A_v1', 'A_v2']}, {'train': ['A_v1', 'A_v2'], 'val': ['B_v1']}]
     """
     patients = np.array(sorted(set(patient_of.values())))
     if folds < 2 or len(patients) < folds:
@@ -35,6 +40,8 @@ def patient_folds(patient_of: Mapping[str, str], folds: int, seed: int) -> list[
             f"expected at least 2 folds and at least one patient in each, found {len(patients)} training patients "
             f"and --folds {folds}. Choose other --folds or add patients."
         )
+    if seed < 0:
+        raise ConversionError(f"--seed {seed}: expected a whole number >= 0. Choose another seed.")
     np.random.default_rng(seed).shuffle(patients)
     fold_of = {patient: index % folds for index, patient in enumerate(patients)}
     return [
@@ -63,7 +70,15 @@ def stratified_folds(
     Raises
     ------
     ConversionError
-        If there are fewer patients than folds.
+        As `patient_folds`.
+
+    Examples
+    --------
+    The two patients of small load stand in different folds, and so do the two of large load:
+
+    >>> patient_of, load_ml = {name: name for name in "abcd"}, {"a": 1.0, "b": 2.0, "c": 30.0, "d": 40.0}
+    >>> [fold["val"] for fold in stratified_folds(patient_of, load_ml, folds=2, seed=0)]
+    [['a', 'c'], ['b', 'd']]
     """
     plain = patient_folds(patient_of, folds, seed)  # checks the number of patients
     loads: dict[str, list[float]] = {}
@@ -85,6 +100,11 @@ def site_folds(patient_of: Mapping[str, str], site_of: Mapping[str, str]) -> lis
     ------
     ConversionError
         If there are fewer than two sites, or one patient was seen at two (it would stand on both sides).
+
+    Examples
+    --------
+    >>> site_folds({"a": "A", "b": "B"}, {"a": "Rome", "b": "Oslo"})
+    [{'train': ['a'], 'val': ['b']}, {'train': ['b'], 'val': ['a']}]
     """
     sites: dict[str, str] = {}
     for case, patient in sorted(patient_of.items()):
@@ -105,7 +125,12 @@ def learning_curve_folds(patient_of: Mapping[str, str], subsets: int, seed: int)
     Raises
     ------
     ConversionError
-        If there are fewer patients than subsets.
+        As `patient_folds`.
+
+    Examples
+    --------
+    >>> [len(fold["train"]) for fold in learning_curve_folds({name: name for name in "abc"}, subsets=3, seed=0)]
+    [1, 1, 1, 2, 2, 2]
     """
     parts = [fold["val"] for fold in patient_folds(patient_of, subsets, seed)]
     return [

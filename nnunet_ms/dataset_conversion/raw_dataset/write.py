@@ -14,10 +14,11 @@ import pandas as pd
 from nnunet_ms.dataset_conversion.cases import LABEL, Case, DatasetInfo
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
-from nnunet_ms.dataset_conversion.preparation import NO_STEPS, Steps, baselines_of, write_preprocessed
+from nnunet_ms.dataset_conversion.preparation import baselines_of, write_preprocessed
 from nnunet_ms.dataset_conversion.raw_dataset.copying import checksum, copy_with_checksum
 from nnunet_ms.dataset_conversion.raw_dataset.folds import patient_folds
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
+from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError, ImageError
 from nnunet_ms.images.resample import resample_onto
 from nnunet_ms.images.volumes import write_volume

@@ -5,6 +5,7 @@ import re
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,40 +19,50 @@ from nnunet_ms.tables import CASES, read_table
 _BIDS_NAME = re.compile(r"(sub-[0-9A-Za-z]+)(?:_(ses-[0-9A-Za-z]+))?_.*nii(?:\.gz)?")
 
 
-def write_back(dataset: Path, predictions: Path, out: Path, rater: str, *, overwrite: bool = False) -> int:
+def write_back(
+    dataset: str | Path,
+    predictions: str | Path,
+    out: str | Path,
+    rater: str = "nnunetms",
+    *,
+    overwrite: bool = False,
+) -> list[Path]:
     """Write every predicted mask under the name and folder of its source, on the grid of its source.
 
     Voxels are copied; where the images had been prepared (provenance/), the mask is brought back by nearest neighbour.
 
     Parameters
     ----------
-    dataset : Path
+    dataset : str or Path
         The nnU-Net raw dataset that the predictions were made from, with cases.csv and dataset.json.
-    predictions : Path
+    predictions : str or Path
         Folder of masks called after the cases.
-    out : Path
+    out : str or Path
         Folder to write: a BIDS derivative where the source was BIDS, else the source's folders.
-    rater : str
+    rater : str, optional
         Name of the model, letters and digits.
     overwrite : bool, optional
         Whether an existing `out` is replaced.
 
     Returns
     -------
-    int
-        Number of masks written.
+    list of Path
+        The masks that were written.
 
     Raises
     ------
     ConversionError
-        If nothing was predicted, a name is not fit for BIDS, or `out` exists.
+        If nothing was predicted, a name is not fit for BIDS, `out` exists, or `dataset` is no dataset of ours.
+    TableError
+        If cases.csv cannot be read.
     ImageError
         If a prediction is damaged or does not lie on the grid of its image.
     """
     if not re.fullmatch("[0-9A-Za-z]+", rater):
         raise ConversionError(f"--rater {rater}: expected letters and digits only, as BIDS asks. Choose another name.")
+    dataset, predictions, out = Path(dataset), Path(predictions), Path(out)
     cases = read_table(dataset / "cases.csv", CASES)
-    content = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    content = _dataset_json(dataset)
     column = f"source_{content['channel_names']['0']}"
     plan = {path: _target(str(row[column]), str(row["case_id"]), rater) for path, row in _found(cases, predictions)}
     if not plan:
@@ -66,7 +77,14 @@ def write_back(dataset: Path, predictions: Path, out: Path, rater: str, *, overw
             _write(path, aside / relative, dataset / "provenance" / f"{path.name.removesuffix('.nii.gz')}.json")
         if any(str(relative).startswith("sub-") for relative in plan.values()):
             _describe(aside / "dataset_description.json", content["name"])
-    return len(plan)
+    return [out / relative for relative in plan.values()]
+
+
+def _dataset_json(dataset: Path) -> dict[str, Any]:
+    path = dataset / "dataset.json"
+    if not path.is_file():
+        raise ConversionError(f"{path}: expected nnU-Net's file, found none. Is this a raw dataset?")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _write(prediction: Path, target: Path, record: Path) -> None:

@@ -5,12 +5,13 @@ The tree is walked once without following links to folders, so a loop of links c
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, Mask, choose
+from nnunet_ms.dataset_conversion.cases import Case, Mask, choose
+from nnunet_ms.dataset_conversion.sources.source import Request
 from nnunet_ms.errors import ConversionError
 
 NIFTI = r"\.nii(?:\.gz)?"
@@ -26,41 +27,27 @@ class Archive:
     expression; rater `consensus` is the archive's own consensus. `variants` overrides `images` by name.
     """
 
-    info: DatasetInfo
     images: dict[str, str]
     masks: dict[str, dict[str, str]]
     expected: str
     brain_mask: str | None = None
     variants: dict[str, dict[str, str]] = field(default_factory=dict)
     values: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})
-    channels: str = "flair,t2,t1"
-    target: str = "t2_lesions"
 
 
 def find_archive_cases(
-    source: Path,
-    archive: Archive,
-    channels: Sequence[str],
-    target: str,
-    rater: str = "",
-    variant: str = "",
-    prefer: Callable[[str, list[str]], list[str]] = lambda _, paths: paths,
+    archive: Archive, request: Request, prefer: Callable[[str, list[str]], list[str]] = lambda _, paths: paths
 ) -> list[Case]:
-    """Find one case per visit (per visit and rater with `rater` = "all"); names only, nothing is read.
+    """Find one case per visit (per visit and rater with the rater `all`); names only, nothing is read.
 
     Parameters
     ----------
-    source : Path
-        Folder of the archive, at any level above the patients.
     archive : Archive
-        Its layout.
-    channels, target : sequence of str, str
-        Wanted sequences and mask.
-    rater : str, optional
-        A rater's name, `consensus` (the archive's own, else what more than half of the raters marked), `union`, or
-        `all` (a case per rater). Default: `consensus`.
-    variant : str, optional
-        A name of `archive.variants`; default: the first.
+        The layout.
+    request : Request
+        The folder, at any level above the patients; the wanted sequences and mask; a rater's name, `consensus` (the
+        default: the archive's own, else what more than half of the raters marked), `union`, or `all` (a case per
+        rater); and a name of `archive.variants` (default: the first).
     prefer : callable, optional
         Called with a channel (or a rater) and its files of one visit; returns those to choose from.
 
@@ -69,13 +56,12 @@ def find_archive_cases(
     ConversionError
         If the source is no folder, holds no image of this layout, or a name is unknown.
     """
-    images = _images_of(archive, variant, source)
+    source, channels, rater = request.path, request.channels, request.rater
+    images = _images_of(archive, request.variant, source)
     choose(channels, images, "--channels", source)
-    choose([target], archive.masks, "--target", source)
-    raters = archive.masks[target]
-    if rater not in {"", CONSENSUS, "union", "all", *raters}:
-        known = [CONSENSUS, "union", "all", *(name for name in raters if name != CONSENSUS)]
-        raise ConversionError(f"{source}: --rater {rater}: expected one of {known}. Correct --rater.")
+    choose([request.target], archive.masks, "--target", source)
+    raters = archive.masks[request.target]
+    _check_rater(rater, raters, source)
     if not source.is_dir():
         raise ConversionError(f"{source}: expected a folder ({archive.expected}), found none. Check the path.")
     files, closed = walk_files(source)
@@ -87,6 +73,12 @@ def find_archive_cases(
         raise ConversionError(f"{source}: expected {archive.expected}, found {files[:3]}. Is this the right folder?")
     cases = [case for key in keys for case in _cases_of(key, source, found, masks, brains, archive, rater)]
     return [*cases, *(_closed_folder(folder) for folder in closed)]
+
+
+def _check_rater(rater: str, raters: Iterable[str], source: Path) -> None:
+    known = [CONSENSUS, "union", "all", *(name for name in raters if name != CONSENSUS)]
+    if rater and rater not in known:
+        raise ConversionError(f"{source}: --rater {rater}: expected one of {known}. Correct --rater.")
 
 
 def walk_files(source: Path) -> tuple[list[str], list[Path]]:

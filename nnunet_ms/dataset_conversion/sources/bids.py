@@ -8,7 +8,8 @@ from pathlib import Path
 
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
 from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
-from nnunet_ms.dataset_conversion.sources.bids_tables import read_clinical
+from nnunet_ms.dataset_conversion.sources.bids_tables import read_clinical, write_clinical
+from nnunet_ms.dataset_conversion.sources.source import OF_ARCHIVES, Request, Source
 from nnunet_ms.errors import ConversionError
 
 # sub-01/ses-02/anat/sub-01_ses-02_acq-3d_FLAIR.nii.gz; entities between session and suffix may be any
@@ -25,7 +26,6 @@ def _mask(names: str) -> str:
 
 
 ARCHIVE = Archive(
-    DatasetInfo(name="BIDS", description="A BIDS data set; see its dataset_description.json for authors and licence"),
     images={
         "flair": rf"{_STEM}{_ENTITIES}_FLAIR{NIFTI}",
         "t2": rf"{_STEM}{_ENTITIES}_T2w{NIFTI}",
@@ -41,18 +41,15 @@ ARCHIVE = Archive(
     "sub-01_ses-01_label-lesion_mask.nii.gz",
     brain_mask=rf"{_DERIVATIVE}{_ANY}_(?:label|desc)-brain{_ANY}_mask{NIFTI}",
 )
-INFO = ARCHIVE.info
-CHANNELS, TARGET = ARCHIVE.channels, ARCHIVE.target
 _LONG = {"acquisition": "acq", "reconstruction": "rec", "ceagent": "ce", "direction": "dir"}
 
 
-def find_cases(
-    source: Path, channels: Sequence[str], target: str, rater: str = "", variant: str = "", prefer: str = ""
-) -> list[Case]:
+def find_cases(request: Request) -> list[Case]:
     """Cases of a BIDS data set, one per session; see `find_archive_cases`.
 
-    Weeks come from sessions.tsv, sites from participants.tsv. `prefer` chooses where a session has several files of
-    one sequence: `run=last`, `run=1`, `acq=3d`, for one channel `flair.acq=3d`, several with commas, used in turn.
+    Weeks come from sessions.tsv, sites from participants.tsv. The request's `prefer` chooses where a session has
+    several files of one sequence: `run=last`, `run=1`, `acq=3d`, for one channel `flair.acq=3d`, several with commas,
+    used in turn.
 
     Raises
     ------
@@ -61,9 +58,9 @@ def find_cases(
     TableError
         If one of the two tables cannot be read.
     """
-    rules = parse_preferences(prefer, source)
-    cases = find_archive_cases(source, ARCHIVE, channels, target, rater, variant, partial(preferred, rules=rules))
-    clinical = read_clinical(source)
+    rules = parse_preferences(request.prefer, request.path)
+    cases = find_archive_cases(ARCHIVE, request, partial(preferred, rules=rules))
+    clinical = read_clinical(request.path)
     return [
         replace(
             case,
@@ -72,6 +69,13 @@ def find_cases(
         )
         for case in cases
     ]
+
+
+def write_tables(source: Path, folder: Path) -> list[str]:
+    """Write the clinical tables of a data set into a folder; return what to tell the user."""
+    clinical = read_clinical(source)
+    written = write_clinical(clinical, folder)
+    return [*(f"with {name} from the tables of {source.name}" for name in written), *clinical.notes]
 
 
 @dataclass(frozen=True)
@@ -125,3 +129,16 @@ def _plain(value: str) -> str:
 
 def _order(value: str) -> tuple[bool, int, str]:
     return (not value.isdecimal(), int(value) if value.isdecimal() else 0, value)
+
+
+SOURCE = Source(
+    kind="bids",
+    info=DatasetInfo(
+        name="BIDS", description="A BIDS data set; see its dataset_description.json for authors and licence"
+    ),
+    channels=("flair", "t2", "t1"),
+    target="t2_lesions",
+    find=find_cases,
+    takes=(*OF_ARCHIVES, "prefer"),
+    write_tables=write_tables,
+)

@@ -1,13 +1,19 @@
 """Source `open_ms`: the cross-sectional 3 T MR dataset of the University of Ljubljana, 30 patients."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 
-from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.cases import DatasetInfo
 from nnunet_ms.dataset_conversion.sources.patient_folders import Layout, find_folder_cases
+from nnunet_ms.dataset_conversion.sources.source import Source
 
 LAYOUT = Layout(
-    DatasetInfo(
+    images={"flair": "FLAIR.nii.gz", "t2": "T2w.nii.gz", "t1": "T1w.nii.gz", "t1post": "T1wGd.nii.gz"},
+    masks={"t2_lesions": "lesion.nii.gz"},
+    expected="folders patientNN with FLAIR.nii.gz, T1w.nii.gz, T1wGd.nii.gz, T2w.nii.gz, lesion.nii.gz",
+)
+SOURCE = Source(
+    kind="open_ms",
+    info=DatasetInfo(
         name="OpenMS",
         citation=(
             "Lesjak Z, Galimzianova A, Koren A, et al. A novel public MR image dataset of multiple sclerosis patients "
@@ -17,14 +23,7 @@ LAYOUT = Layout(
         licence="CC-BY",
         description="Open MS data, cross-sectional: rigidly aligned to MNI, 1 mm, skull-stripped, N4; consensus masks",
     ),
-    images={"flair": "FLAIR.nii.gz", "t2": "T2w.nii.gz", "t1": "T1w.nii.gz", "t1post": "T1wGd.nii.gz"},
-    masks={"t2_lesions": "lesion.nii.gz"},
-    expected="folders patientNN with FLAIR.nii.gz, T1w.nii.gz, T1wGd.nii.gz, T2w.nii.gz, lesion.nii.gz",
+    channels=("flair", "t2", "t1"),
+    target="t2_lesions",
+    find=partial(find_folder_cases, LAYOUT),
 )
-INFO = LAYOUT.info
-CHANNELS, TARGET = "flair,t2,t1", "t2_lesions"
-
-
-def find_cases(source: Path, channels: Sequence[str], target: str) -> list[Case]:
-    """Cases below `source`, one per patient folder; see `find_folder_cases`."""
-    return find_folder_cases(source, LAYOUT, channels, target)

@@ -1,12 +1,12 @@
 """Source `open_ms_longitudinal`: two visits of 20 patients (Ljubljana) with a mask of change in a half-way space."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, Mask
 from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
+from nnunet_ms.dataset_conversion.sources.source import OF_ARCHIVES, Request, Source
 
 # patient01/study1_FLAIR.nii.gz, study1_FLAIR_to_common_space.txt, study1_T1W_intrastudy_to_FLAIR.txt, change_gt_common
 # the release itself writes patient01_study1_FLAIR.nii.gz and patient01_change_gt...: the prefix may be there or not
@@ -20,17 +20,6 @@ _TARGETS: dict[str, Literal["brighter", "darker", "signed"]] = {
 }
 _CHANGE = rf"{_PATIENT}change_gt_common{NIFTI}"
 ARCHIVE = Archive(
-    DatasetInfo(
-        name="OpenMSLongitudinal",
-        citation=(
-            "Lesjak Z, Pernus F, Likar B, Spiclin Z. Validation of white-matter lesion change detection methods on a "
-            "novel publicly available MRI image database. Neuroinformatics 14:403-420, 2016. "
-            "doi:10.1007/s12021-016-9301-1"
-        ),
-        licence="CC-BY",
-        description="Open MS data, longitudinal: both visits resampled once into the half-way space of the mask; the "
-        "mask of change is split by the sign of the intensity change",
-    ),
     images={
         f"{name}_{visit}": rf"{_PATIENT}study{number}_{stem}{NIFTI}"
         for visit, number in _VISITS.items()
@@ -39,21 +28,16 @@ ARCHIVE = Archive(
     masks={target: {"consensus": _CHANGE} for target in (*_TARGETS, "change")},
     expected="files like patient01/study1_FLAIR.nii.gz, study1_FLAIR_to_common_space.txt, change_gt_common.nii.gz",
     brain_mask=rf"{_PATIENT}brainmask_common{NIFTI}",
-    channels="flair_baseline,flair_followup",
-    target="new_lesions",
 )
-INFO = ARCHIVE.info
-CHANNELS, TARGET = ARCHIVE.channels, ARCHIVE.target
 
 
-def find_cases(source: Path, channels: Sequence[str], target: str, rater: str = "", variant: str = "") -> list[Case]:
-    """Cases below `source`, one per patient, in the space of the mask.
+def find_cases(request: Request) -> list[Case]:
+    """Find one case per patient, in the space of the mask; see `find_archive_cases`.
 
     Targets: `new_lesions` (brighter at follow-up), `resolved_lesions` (darker), `signed_change` (1 brighter,
     2 darker), `change` (as given).
     """
-    cases = find_archive_cases(source, ARCHIVE, channels, target, rater, variant)
-    return [_in_common_space(case, target) for case in cases]
+    return [_in_common_space(case, request.target) for case in find_archive_cases(ARCHIVE, request)]
 
 
 def _in_common_space(case: Case, target: str) -> Case:
@@ -81,3 +65,24 @@ def _transforms(image: Path) -> tuple[Path, ...]:
     study, sequence = stem.rsplit("_", 1)
     common = image.with_name(f"{study}_FLAIR_to_common_space.txt")
     return (common,) if sequence.upper() == "FLAIR" else (image.with_name(f"{stem}_intrastudy_to_FLAIR.txt"), common)
+
+
+SOURCE = Source(
+    kind="open_ms_longitudinal",
+    info=DatasetInfo(
+        name="OpenMSLongitudinal",
+        citation=(
+            "Lesjak Z, Pernus F, Likar B, Spiclin Z. Validation of white-matter lesion change detection methods on a "
+            "novel publicly available MRI image database. Neuroinformatics 14:403-420, 2016. "
+            "doi:10.1007/s12021-016-9301-1"
+        ),
+        licence="CC-BY",
+        description="Open MS data, longitudinal: both visits resampled once into the half-way space of the mask; the "
+        "mask of change is split by the sign of the intensity change",
+    ),
+    channels=("flair_baseline", "flair_followup"),
+    target="new_lesions",
+    find=find_cases,
+    takes=OF_ARCHIVES,
+    comes_aligned=True,
+)

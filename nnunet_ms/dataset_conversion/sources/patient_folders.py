@@ -1,10 +1,10 @@
 """Sources with one folder per patient and fixed file names."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, Mask, choose
+from nnunet_ms.dataset_conversion.cases import Case, Mask, choose
+from nnunet_ms.dataset_conversion.sources.source import Request
 from nnunet_ms.errors import ConversionError
 
 
@@ -12,13 +12,12 @@ from nnunet_ms.errors import ConversionError
 class Layout:
     """A source with one folder per patient: file name per sequence, and of the mask per target."""
 
-    info: DatasetInfo
     images: dict[str, str]
     masks: dict[str, str]
     expected: str = field(default="one folder per patient")
 
 
-def find_folder_cases(source: Path, layout: Layout, channels: Sequence[str], target: str) -> list[Case]:
+def find_folder_cases(layout: Layout, request: Request) -> list[Case]:
     """Find one case per patient folder; names only, nothing is read.
 
     Raises
@@ -26,8 +25,9 @@ def find_folder_cases(source: Path, layout: Layout, channels: Sequence[str], tar
     ConversionError
         If the source is no folder, holds no patient of this layout, or a channel or target is unknown.
     """
-    choose(channels, layout.images, "--channels", source)
-    choose([target], layout.masks, "--target", source)
+    source = request.path
+    choose(request.channels, layout.images, "--channels", source)
+    choose([request.target], layout.masks, "--target", source)
     if not source.is_dir():
         raise ConversionError(f"{source}: expected a folder ({layout.expected}), found none. Check the path.")
     known = {*layout.images.values(), *layout.masks.values()}
@@ -35,15 +35,15 @@ def find_folder_cases(source: Path, layout: Layout, channels: Sequence[str], tar
     if not folders:
         found = sorted(f.name for f in source.iterdir())[:5]
         raise ConversionError(f"{source}: expected {layout.expected}, found {found}. Is this the right folder?")
-    return [_folder_case(folder, layout, channels, target) for folder in folders]
+    return [_folder_case(folder, layout, request) for folder in folders]
 
 
-def _folder_case(folder: Path, layout: Layout, channels: Sequence[str], target: str) -> Case:
-    images = {channel: folder / layout.images[channel] for channel in channels}
-    label = folder / layout.masks[target]
+def _folder_case(folder: Path, layout: Layout, request: Request) -> Case:
+    images = {channel: folder / layout.images[channel] for channel in request.channels}
+    label = folder / layout.masks[request.target]
     missing = [path.name for path in [*images.values(), label] if not path.exists()]
     problem = ""
     if missing:
         found = sorted(f.name for f in folder.iterdir())
         problem = f"{folder}: missing {missing}, found {found}. Get the file, or choose other --channels."
-    return Case(folder.name, "", None, images, Mask({target: label}), problem)
+    return Case(folder.name, "", None, images, Mask({request.target: label}), problem)

@@ -7,14 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import JOINT_T1, Case, DatasetInfo, Mask, choose
+from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.tables import MANIFEST, REFERENCE_MASKS, SEQUENCES, read_table
 
-INFO = DatasetInfo(name="Trial", description="Trial visits listed in a manifest")
-CHANNELS, TARGET = "flair,t2,t1", "t2_lesions"
 
-
-def find_cases(source: Path, channels: Sequence[str], target: str) -> list[Case]:
+def find_cases(request: Request) -> list[Case]:
     """Cases of a manifest, one per row; only the table is read.
 
     Raises
@@ -24,6 +22,7 @@ def find_cases(source: Path, channels: Sequence[str], target: str) -> list[Case]
     TableError
         If the manifest has an unknown column, a bad value, or a visit twice.
     """
+    source, channels, target = request.path, request.channels, request.target
     choose(channels, SEQUENCES, "--channels", source)
     targets = choose(target.split(","), REFERENCE_MASKS, "--target", source)
     if len(targets) > 1 and target != JOINT_T1:
@@ -80,3 +79,12 @@ def _mask(files: dict[str, Path]) -> Mask:
     if len(set(files.values())) == 1:
         return Mask({JOINT_T1.replace(",", "_"): next(iter(files.values()))}, values={0: 0, 1: 1, 2: 2})
     return Mask(files, "classes")
+
+
+SOURCE = Source(
+    kind="trial",
+    info=DatasetInfo(name="Trial", description="Trial visits listed in a manifest"),
+    channels=("flair", "t2", "t1"),
+    target="t2_lesions",
+    find=find_cases,
+)

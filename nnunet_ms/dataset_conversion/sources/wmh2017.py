@@ -1,10 +1,10 @@
 """Source `wmh2017`: the WMH segmentation challenge 2017, three scanners."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 
-from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.cases import DatasetInfo
 from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
+from nnunet_ms.dataset_conversion.sources.source import OF_ARCHIVES, Source
 
 # Utrecht/0/pre/FLAIR.nii.gz, Utrecht/0/wmh.nii.gz, Amsterdam/GE3T/100/pre/T1.nii.gz
 _PATIENT = (
@@ -12,7 +12,18 @@ _PATIENT = (
 )
 _PREPROCESSED = {name: rf"{_PATIENT}/pre/{stem}{NIFTI}" for name, stem in {"flair": "FLAIR", "t1": "T1"}.items()}
 ARCHIVE = Archive(
-    DatasetInfo(
+    images=_PREPROCESSED,
+    masks={"t2_lesions": {"consensus": rf"{_PATIENT}/wmh{NIFTI}"}},
+    expected="files like Utrecht/0/pre/FLAIR.nii.gz and Utrecht/0/wmh.nii.gz",
+    variants={
+        "preprocessed": _PREPROCESSED,
+        "unprocessed": {name: path.replace("/pre/", "/orig/") for name, path in _PREPROCESSED.items()},
+    },
+    values={0: 0, 1: 1, 2: 0},
+)
+SOURCE = Source(
+    kind="wmh2017",
+    info=DatasetInfo(
         name="WMH2017",
         citation=(
             "Kuijf HJ, Biesbroek JM, de Bresser J, et al. Standardized assessment of automatic segmentation of white "
@@ -23,20 +34,8 @@ ARCHIVE = Archive(
         description="WMH 2017: white-matter hyperintensities of presumed vascular origin, no MS; other pathology is "
         "background here",
     ),
-    images=_PREPROCESSED,
-    masks={"t2_lesions": {"consensus": rf"{_PATIENT}/wmh{NIFTI}"}},
-    expected="files like Utrecht/0/pre/FLAIR.nii.gz and Utrecht/0/wmh.nii.gz",
-    variants={
-        "preprocessed": _PREPROCESSED,
-        "unprocessed": {name: path.replace("/pre/", "/orig/") for name, path in _PREPROCESSED.items()},
-    },
-    values={0: 0, 1: 1, 2: 0},
-    channels="flair,t1",
+    channels=("flair", "t1"),
+    target="t2_lesions",
+    find=partial(find_archive_cases, ARCHIVE),
+    takes=OF_ARCHIVES,
 )
-INFO = ARCHIVE.info
-CHANNELS, TARGET = ARCHIVE.channels, ARCHIVE.target
-
-
-def find_cases(source: Path, channels: Sequence[str], target: str, rater: str = "", variant: str = "") -> list[Case]:
-    """Cases below `source`, one per visit; see `find_archive_cases`."""
-    return find_archive_cases(source, ARCHIVE, channels, target, rater, variant)

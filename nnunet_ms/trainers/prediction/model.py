@@ -41,6 +41,7 @@ class Model:
     labels: Any
     dataset_json: dict[str, Any]
     mirror_axes: tuple[int, ...]
+    configuration_name: str  # by the checkpoints: a folder may have been renamed
 
     @property
     def classes(self) -> list[tuple[str, int]]:
@@ -107,7 +108,8 @@ def read_model(
     for path, one in zip(paths, loaded, strict=True):
         _check_trainer(path, one, trainer)
     plans = PlansManager(plans_json)
-    configuration = plans.get_configuration(str(loaded[0]["init_args"]["configuration"]))
+    configuration_name = str(loaded[0]["init_args"]["configuration"])
+    configuration = plans.get_configuration(configuration_name)
     labels = plans.get_label_manager(dataset_json)
     _check_supported(folder, plans_json, configuration, labels, dataset_json)
     network = _build(trainer, plans, configuration, labels, dataset_json)
@@ -124,6 +126,7 @@ def read_model(
         labels=labels,
         dataset_json=dataset_json,
         mirror_axes=tuple(loaded[0].get("inference_allowed_mirroring_axes") or ()),
+        configuration_name=configuration_name,
     )
 
 

@@ -114,11 +114,12 @@ class OpenModel:
 
         Examples
         --------
-        >>> found = open_model(model_folder, device="cpu").predict(image, mc_samples=2, dropout=0.1)
+        >>> image = {"t1": "t1.nii.gz", "flair": "flair.nii.gz", "t2": "t2.nii.gz"}
+        >>> found = open_model("trained", device="cpu").predict(image, mc_samples=2, dropout=0.1)
         >>> found.probability.shape == found.uncertainty["entropy"].shape == found.mask.shape
         True
-        >>> found.lesions[["volume_ml", "x_mm", "y_mm", "z_mm", "uncertainty"]].shape[1]  # one row per lesion
-        5
+        >>> lesions = found.lesions[["volume_ml", "x_mm", "y_mm", "z_mm", "uncertainty"]]
+        >>> figure, mask = found.plot(), found.save("predicted", "P1")
         """
         runner = make_runner(
             self.model,
@@ -177,7 +178,7 @@ def open_model(
 
     Examples
     --------
-    >>> open_model(model_folder, folds=0, device="cpu").channels
+    >>> open_model("trained", folds=0, device="cpu").channels
     ('t1', 'flair', 't2')
     """
     chosen_device = choose_device(device)

@@ -153,9 +153,9 @@ def predict(
 
     Examples
     --------
-    >>> done = predict(images, folder / "predicted", model=model_folder, device="cpu", mc_samples=2, dropout=0.1)
+    >>> done = predict("images", "predicted", model="trained", folds=0, mc_samples=2, dropout=0.1, device="cpu")
     >>> done.cases["case_id"].tolist(), done.failures
-    (['a_1'], [])
+    (['P1'], [])
     """
     opened = _opened(model, dataset, trainer, plans, configuration, folds, checkpoint, device)
     runner = make_runner(

@@ -137,7 +137,7 @@ def export_settings(
     return ExportSettings(
         out=out,
         plans=model.plans.plans,
-        configuration=configuration_name(model),
+        configuration=model.configuration_name,
         measuring=measuring,
         rater=rater,
         pictures=pictures,
@@ -165,8 +165,3 @@ def lesion_types(model: Model, asked: str) -> tuple[tuple[str, int], ...]:
 
 
 _LESION_TYPES = {"lesion": "t2_lesions", "unenhancing": "t1_unenhancing", "enhancing": "t1_enhancing"}
-
-
-def configuration_name(model: Model) -> str:
-    """The configuration that the model's folder names."""
-    return model.folder.name.split("__")[-1]

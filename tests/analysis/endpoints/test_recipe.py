@@ -14,7 +14,7 @@ from nnunet_ms.analysis.endpoints_cli import main
 from nnunet_ms.analysis.run_trial import run_trial
 from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.settings import read_settings
-from nnunet_ms.errors import NnunetMsError, SettingsError, TableError
+from nnunet_ms.errors import NnunetMsError, SettingsError
 from nnunet_ms.tables import ENDPOINTS, read_table
 from tests.analysis.synthetic_trial import SETTINGS, assessments, patients, visits, write_trial
 
@@ -145,68 +145,6 @@ def test_three_arms_and_the_sas_convention(tmp_path):
     found = run_trial(path, tmp_path / "out").endpoints
     assert set(select(found, analysis="ancova", term="arm")["contrast"]) == {"low - placebo", "high - placebo"}
     assert found["method"].str.contains("Breslow ties").any()
-
-
-def test_assessments_by_date(tmp_path):
-    # Oracle: the same trial in weeks.
-    table = patients().assign(randomisation_date="2020-01-01")
-    dated = assessments(table)
-    dated["date"] = (pd.Timestamp("2020-01-01") + pd.to_timedelta(7 * dated["week"], unit="D")).dt.strftime("%Y-%m-%d")
-    by_date = compute(tmp_path / "a", patients=table, assessments=dated.drop(columns="week"))
-    by_week = compute(tmp_path / "b")
-    pd.testing.assert_frame_equal(by_date.endpoints, by_week.endpoints)
-
-
-def changed(frame, row, column, value):
-    frame = frame.astype({column: object})
-    frame.loc[row, column] = value
-    return frame
-
-
-MASKS, EDSS = visits(patients()), assessments(patients())
-
-
-@pytest.mark.parametrize(
-    ("tables", "message"),
-    [
-        ({"patients": changed(patients(), 3, "arm", "activ")}, r"patients\.csv: row 4, column arm.*'activ'"),
-        ({"patients": changed(patients(), 3, "edss_baseline", 3.3)}, r"row 4, column edss_baseline.*half steps"),
-        ({"patients": changed(patients(), 3, "age_years", "")}, r"row 4, column age_years.*a blank"),
-        ({"patients": patients().query("arm == 'placebo'")}, "no patient is in arm 'active'"),
-        ({"visits": pd.concat([MASKS, MASKS.iloc[[5]].assign(case_id="again")])}, "stands twice"),
-        ({"visits": changed(MASKS, 2, "week", "")}, r"visits\.csv: row 3, column week.*a blank"),
-        ({"visits": changed(MASKS, 2, "week", -3)}, r"visits\.csv: row 3, column week.*found -3"),
-        ({"visits": MASKS.assign(lesion_type="t1")}, "no row with lesion_type 't2_lesions'"),
-        ({"visits": MASKS.assign(patient_id="Q" + MASKS["patient_id"])}, "no patient of .*has a baseline mask"),
-        ({"assessments": changed(EDSS, 4, "week", -1)}, r"assessments\.csv: row 5, column week"),
-        ({"assessments": changed(EDSS, 4, "edss", 3.25)}, r"row 5, column edss.*half steps"),
-        ({"assessments": changed(EDSS, 4, "week", 36)}, r"row 5: patient P000, week 36 stands twice"),
-        ({"assessments": EDSS.drop(columns="week")}, "expected a column week, or date"),
-        ({"truth": {"simulated": False, "truth": []}}, r"truth\.json: expected"),
-        ({"truth": {"truth": []}}, r"truth\.json: expected"),
-    ],
-)  # fmt: skip
-def test_bad_tables_are_one_clear_error(tmp_path, tables, message):
-    with pytest.raises((TableError, SettingsError), match=message):
-        compute(tmp_path, **tables)
-
-
-def test_outcome_whose_column_is_missing(tmp_path):
-    with pytest.raises(TableError, match="outcome 9hpt24 needs column nhpt_s"):
-        compute(tmp_path, SETTINGS.replace('["cdp24"]', '["9hpt24"]'))
-
-
-def test_two_models_from_two_files(tmp_path):
-    table = patients()
-    masks = visits(table)
-    masks.replace({"rater": {"model": "other"}}).to_csv(tmp_path / "other.csv", index=False)
-    text = SETTINGS.replace('visits = "visits.csv"', 'visits = ["visits.csv", "other.csv"]')
-    trial = read_trial(read_settings(write_trial(tmp_path, text)))
-    assert trial.raters == ("reference", "model", "other")
-    doubled = masks.assign(volume_ml=masks["volume_ml"] * 2)
-    doubled.to_csv(tmp_path / "other.csv", index=False)
-    with pytest.raises(TableError, match="different volumes in two files"):
-        read_trial(read_settings(tmp_path / "trial.toml"))
 
 
 def contents(folder):

@@ -1,7 +1,6 @@
 """The whole recipe on a trial with every lesion type and outcome: rows, guards, report."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
@@ -10,10 +9,7 @@ from nnunet_ms.analysis.run_trial import run_trial
 from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.settings import read_settings
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.statistics.ancova import ancova
 from nnunet_ms.statistics.cox import fit_cox
-from nnunet_ms.statistics.multiplicity import fixed_sequence, holm
-from nnunet_ms.statistics.paired_effect import draw_weights, linear_effect, log_hazard_ratio, paired_effect
 from tests.analysis.report.test_report import Page
 from tests.analysis.synthetic_trial import SETTINGS, all_lesion_types, patients, timed_assessments, visits, write_trial
 
@@ -147,47 +143,3 @@ def test_a_stratum_that_is_no_column(tmp_path):
 def test_t2_rows_alone_are_enough(tmp_path):
     found = compute(tmp_path, SETTINGS, patients=patients(), visits=visits(patients())).endpoints
     assert not set(found["endpoint"]) & {"enhancing_lesions", "new_t1_lesions", "new_t2_lesions"}
-
-
-def test_bootstrap_of_a_linear_effect_is_the_fit_of_the_drawn_patients():
-    # Oracle: ANCOVA of the drawn rows, one draw after the other.
-    rng = np.random.default_rng(1)
-    frame = pd.DataFrame({"arm": np.tile(["a", "b"], 30), "y": rng.normal(size=60), "x": rng.normal(size=60)})
-    X = np.column_stack([np.ones(60), frame["arm"] == "b", frame["x"]]).astype(float)
-    weights = draw_weights(frame["arm"], 5, seed=3)
-    assert (weights[:, ::2].sum(axis=1) == 30).all()
-    found = linear_effect(frame["y"].to_numpy(), X, 1)(weights)
-    for value, count in zip(found, weights, strict=True):
-        drawn = frame.iloc[np.repeat(np.arange(60), count.astype(int))]
-        assert value == pytest.approx(ancova(drawn, "y", ["a", "b"], ["x"]).contrasts[0].estimate)
-
-
-def test_equal_raters_have_no_difference_and_a_shift_is_found():
-    rng = np.random.default_rng(2)
-    time, x = rng.integers(1, 20, 80).astype(float), rng.normal(size=(80, 1))
-    event = rng.random(80) < 0.7
-    weights = draw_weights(np.tile(["a", "b"], 40), 50, seed=1)
-    one = log_hazard_ratio(time, event, x, 0, "efron")
-    same = paired_effect(one, one, weights)
-    assert (same.difference, same.low, same.high) == (0, 0, 0)
-    half = paired_effect(one, log_hazard_ratio(time, event, 2 * x, 0, "efron"), weights)
-    assert half.rater == pytest.approx(half.reference / 2)
-
-
-def test_bootstrap_standard_error_against_theory():
-    # Oracle: the standard error of a difference of means of independent noise, s * sqrt(1/n1 + 1/n2).
-    rng = np.random.default_rng(4)
-    n = 400
-    X = np.column_stack([np.ones(n), np.arange(n) % 2]).astype(float)
-    base, noise = rng.normal(size=n), rng.normal(size=n)
-    effects = [linear_effect(y, X, 1) for y in (base, base + noise)]
-    found = paired_effect(*effects, draw_weights(np.arange(n) % 2, 2000, seed=5))
-    assert found.se == pytest.approx(noise.std() * np.sqrt(2 / 200), rel=0.1)
-
-
-def test_holm_and_fixed_sequence():
-    # Oracle: R, p.adjust(c(.01, .04, .03, .005), "holm") = .03 .06 .06 .02.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    found = fixed_sequence(["a", "b", "c"], [0.01, 0.2, 0.001], 0.05)
-    assert [(d.tested, d.rejected) for d in found] == [(True, True), (True, False), (False, False)]
-    assert not fixed_sequence(["a"], [float("nan")], 0.05)[0].rejected

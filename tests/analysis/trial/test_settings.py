@@ -2,7 +2,6 @@ import pytest
 
 from nnunet_ms.analysis.trial.outcomes import PRESETS
 from nnunet_ms.analysis.trial.settings import read_settings
-from nnunet_ms.analysis.trial.settings_init import find_tables, write_settings
 from nnunet_ms.errors import SettingsError
 from tests.analysis.synthetic_trial import SETTINGS, write_trial
 
@@ -63,35 +62,3 @@ def test_mistakes_are_named(tmp_path, old, new, message):
 def test_missing_file_says_how_to_make_one(tmp_path):
     with pytest.raises(SettingsError, match=r"no such settings file.*init"):
         read_settings(tmp_path / "trial.toml")
-
-
-def test_init_writes_settings_that_run_reads(tmp_path):
-    settings(tmp_path)
-    path = tmp_path / "new.toml"
-    write_settings(path, find_tables(tmp_path, {}, ()), simulated=True)
-    found = read_settings(path)
-    assert found.arms == ("placebo", "active")
-    assert found.weeks == (24.0, 48.0, 96.0)
-    assert found.tables.named().keys() == {"patients", "visits", "assessments", "agreement", "truth"}
-    assert found.zero_volume == "add_half_smallest_positive"
-
-
-def test_init_quotes_names_from_the_data(tmp_path):
-    from tests.analysis.synthetic_trial import patients
-
-    table = patients()
-    name = 'a "quoted" \\ arm # 1'
-    write_trial(tmp_path, patients=table.assign(arm=table["arm"].replace("active", name)))
-    write_settings(tmp_path / "new.toml", find_tables(tmp_path, {}, ()), simulated=True)
-    assert read_settings(tmp_path / "new.toml").compared_arms == (name,)
-
-
-def test_init_never_overwrites(tmp_path):
-    path = settings(tmp_path)
-    with pytest.raises(SettingsError, match=r"trial\.toml: exists"):
-        write_settings(path, find_tables(tmp_path, {}, ()), simulated=True)
-
-
-def test_init_without_tables_says_which(tmp_path):
-    with pytest.raises(SettingsError, match=r"expected patients\.csv.*--patients"):
-        find_tables(tmp_path, {}, ())

@@ -46,7 +46,7 @@ def test_round_trip_keeps_affine_shape_and_voxels(source, tmp_path):
 
 
 def test_contrast_enhanced_and_plain_t1_are_told_apart(source):
-    case = bids.find_cases(source, ["flair", "t1", "t1post"], "t2_lesions")[0]
+    case = bids.find_cases(bids.SOURCE.request(source, "flair,t1,t1post"))[0]
     assert case.problem == ""
     assert case.images["t1"].name == "sub-01_ses-1_T1w.nii.gz"
     assert case.images["t1post"].name == "sub-01_ses-1_ce-gadolinium_T1w.nii.gz"
@@ -55,7 +55,7 @@ def test_contrast_enhanced_and_plain_t1_are_told_apart(source):
 def test_two_runs_are_listed_and_not_chosen_between(source):
     image = source / "sub-01/ses-1/anat/sub-01_ses-1_FLAIR.nii.gz"
     image.with_name("sub-01_ses-1_run-2_FLAIR.nii.gz").write_bytes(image.read_bytes())
-    case = bids.find_cases(source, ["flair"], "t2_lesions")[0]
+    case = bids.find_cases(bids.SOURCE.request(source, "flair"))[0]
     assert "expected one file, found ['sub-01/ses-1/anat/sub-01_ses-1_FLAIR.nii.gz'" in case.problem
 
 

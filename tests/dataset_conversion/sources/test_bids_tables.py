@@ -14,33 +14,13 @@ from nnunet_ms.tables import ASSESSMENTS, CASES, PATIENTS, read_table
 from tests.dataset_conversion.conftest import SHAPE, save
 
 
-@pytest.fixture
-def source(tmp_path):
-    """Three subjects, two sessions 24 weeks apart, participants at two sites."""
-    rng, root = np.random.default_rng(0), tmp_path / "bids"
-    for subject in ("01", "02", "03"):
-        for session in ("base", "w24"):
-            stem = f"sub-{subject}/ses-{session}/anat/sub-{subject}_ses-{session}"
-            save(root / f"{stem}_FLAIR.nii.gz", rng.integers(1, 900, SHAPE).astype(np.int16))
-            mask = np.zeros(SHAPE, np.uint8)
-            mask[3:6, 4, 2] = 1
-            save(root / "derivatives" / "manual" / f"{stem}_label-lesion_mask.nii.gz", mask)
-        rows = ["session_id\tacq_time\tEDSS", "ses-base\t1925-03-01T09:30:00\t2.5", "ses-w24\t1925-08-16T15:00:00\tn/a"]
-        (root / f"sub-{subject}" / f"sub-{subject}_sessions.tsv").write_text("\n".join(rows) + "\n")
-    (root / "participants.tsv").write_text(
-        "participant_id\tage\tsex\tgroup\tcountry\tcentre\thandedness\n"
-        "sub-01\t34\tfemale\tplacebo\tIT\tA\tright\nsub-02\t41\tM\tactive\tIT\tB\tn/a\nsub-03\t29\tf\tactive\tSI\tA\tleft\n"
-    )
-    return root
-
-
 def convert(source, raw, *more):
     arguments = ["bids", str(source), "--channels", "flair", "--dataset-id", "7", "--raw", str(raw)]
     return main([*arguments, *more])
 
 
-def test_tables_are_written_as_the_endpoints_read_them_and_weeks_and_sites_reach_the_cases(source, tmp_path):
-    assert convert(source, tmp_path / "raw") == 0
+def test_tables_are_written_as_the_endpoints_read_them_and_weeks_and_sites_reach_the_cases(bids_study, tmp_path):
+    assert convert(bids_study, tmp_path / "raw") == 0
     folder = tmp_path / "raw" / "Dataset007_BIDS"
     patients = read_table(folder / "patients.csv", PATIENTS).set_index("patient_id")
     assert patients.loc["01", ["arm", "sex", "region"]].tolist() == ["placebo", "F", "IT"]
@@ -56,9 +36,9 @@ def test_tables_are_written_as_the_endpoints_read_them_and_weeks_and_sites_reach
     assert len(json.loads((folder / "splits_final.json").read_text())) == 2
 
 
-def test_missing_columns_are_told_and_do_not_stop_the_conversion(source, tmp_path, capsys):
-    (source / "participants.tsv").write_text("participant_id\tage\nsub-01\t34\nsub-02\t41\nsub-03\t29\n")
-    assert convert(source, tmp_path / "raw") == 0
+def test_missing_columns_are_told_and_do_not_stop_the_conversion(bids_study, tmp_path, capsys):
+    (bids_study / "participants.tsv").write_text("participant_id\tage\nsub-01\t34\nsub-02\t41\nsub-03\t29\n")
+    assert convert(bids_study, tmp_path / "raw") == 0
     assert "participants.tsv has no arm, sex, region: nnunet-ms-endpoints needs it" in capsys.readouterr().out
 
 
@@ -121,12 +101,12 @@ def test_preferences_that_cannot_be(tmp_path, text):
         bids.parse_preferences(text, tmp_path)
 
 
-def test_second_runs_are_listed_unless_one_is_preferred(source, tmp_path, capsys):
-    stem = source / "sub-01/ses-base/anat/sub-01_ses-base"
+def test_second_runs_are_listed_unless_one_is_preferred(bids_study, tmp_path, capsys):
+    stem = bids_study / "sub-01/ses-base/anat/sub-01_ses-base"
     save(stem.with_name(f"{stem.name}_run-2_FLAIR.nii.gz"), np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE))
-    assert convert(source, tmp_path / "raw") == 1
+    assert convert(bids_study, tmp_path / "raw") == 1
     assert "patient 01 visit base: expected one file, found" in capsys.readouterr().err
-    assert convert(source, tmp_path / "raw", "--prefer", "run=last", "--overwrite") == 0
+    assert convert(bids_study, tmp_path / "raw", "--prefer", "run=last", "--overwrite") == 0
     cases = pd.read_csv(tmp_path / "raw" / "Dataset007_BIDS" / "cases.csv").set_index("case_id")
     assert cases.loc["01_base", "source_flair"] == "sub-01/ses-base/anat/sub-01_ses-base_run-2_FLAIR.nii.gz"
     assert main(["trial", "x.csv", "--dataset-id", "7", "--raw", str(tmp_path), "--prefer", "run=1"]) == 2

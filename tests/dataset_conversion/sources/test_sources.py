@@ -38,9 +38,9 @@ def test_ms3seg_lists_the_two_patients_without_t2(shared_data, tmp_path, capsys)
 def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "letters").mkdir()
     with pytest.raises(ConversionError, match=r"expected folders patientNN .*found \['letters'\]"):
-        open_ms.find_cases(tmp_path, ["flair"], "t2_lesions")
+        open_ms.SOURCE.find(open_ms.SOURCE.request(tmp_path, ["flair"]))
 
 
 def test_no_folder_at_all(tmp_path):
     with pytest.raises(ConversionError, match="expected a folder"):
-        ms3seg.find_cases(tmp_path / "none", ["flair"], "t2_lesions")
+        ms3seg.SOURCE.find(ms3seg.SOURCE.request(tmp_path / "none", ["flair"]))

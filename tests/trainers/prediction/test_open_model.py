@@ -154,6 +154,12 @@ def test_a_folder_that_is_no_model(tmp_path):
         open_model(str(tmp_path), device="cpu")
 
 
+def test_a_folder_may_have_any_name(model_folder, files, found, tmp_path):
+    (tmp_path / "our_model").symlink_to(model_folder)
+    again = open_model(tmp_path / "our_model", device="cpu").predict(files, **OPTIONS)
+    assert np.array_equal(again.probability, found.probability)
+
+
 def test_folds_are_numbers_or_names(model_folder):
     assert open_model(model_folder, 1, device="cpu").model.folds == ("1",)
     assert (fold_names((0, "1")), fold_names("all"), fold_names(None)) == (("0", "1"), ("all",), None)

@@ -1,0 +1,260 @@
+"""Write `tables.md`, the data dictionary of every table that the commands write: `python docs/make_tables.py`.
+
+Columns come from the `Table` objects of the package where a table has one, their words and units from its vocabulary.
+`tests/test_tables_page.py` compares the page with this script, and the script with what the commands write.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_ms import tables
+from nnunet_ms.analysis.concordance_table import CONCORDANCE
+from nnunet_ms.analysis.endpoints import rater_concordance
+from nnunet_ms.analysis.evaluation import evaluate, lesion_roc, model_comparison, uncertainty_tables
+from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
+from nnunet_ms.analysis.trial import exclusions, outcomes, populations, visit_windows, zero_volumes
+from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
+from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
+from nnunet_ms.tables import Table
+from nnunet_ms.trainers.prediction import output_folder
+from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
+from nnunet_ms.vocabulary import meaning_of
+
+PAGE = Path(__file__).resolve().parent / "tables.md"
+STATISTICS = ("mean", "log_mean", "log_sum")
+
+
+@dataclass(frozen=True)
+class Output:
+    """One file: what a row is, its `Table` where it has one, and columns that the command adds."""
+
+    file: str
+    row: str
+    table: Table | None = None
+    more: Sequence[str] = ()
+    note: str = ""
+
+    @property
+    def sense(self) -> str:
+        """Name by which the vocabulary tells narrower senses apart."""
+        return self.table.name if self.table else Path(self.file).stem
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column, those of the `Table` first."""
+        own = self.table.names if self.table else []
+        return [*own, *(name for name in self.more if name not in own)]
+
+
+CASE_ROW = "case, rater and lesion type"
+CHANGES = (*CHANGE_COUNTS, *CHANGE_VOLUMES, "previous_visit", "previous_week", "change_note")
+BOX = [f"{axis}_{end}" for end in ("first", "last") for axis in "xyz"]
+MEASURE_COLUMNS = [f"{measure}_{how}" for measure in MEASURES for how in STATISTICS]
+CURVE = ("arm", "week", "n_risk", "n_event", "survival", "low", "high")
+ADAM = ("STUDYID", "USUBJID", "TRT01P")
+MANY_CHANNELS = "`source_*` and `sha256_*`: one pair for every channel and for the label."
+
+INPUTS = [
+    Output("manifest.csv", "visit", tables.MANIFEST, note="Also an output of `nnunet-ms-simulate`."),
+    Output("patients.csv", "patient", tables.PATIENTS, note="Further columns can be strata, subgroups or populations."),
+    Output("assessments.csv", "assessment", tables.ASSESSMENTS, note="Either `week` or `date`."),
+    Output("relapses.csv", "relapse", tables.RELAPSES, note="Either `week` or `date`."),
+]
+CONVERT = [
+    Output(
+        "cases.csv", "case", tables.CASES, ("resampled", "site", "steps", "source_*", "sha256_*"), note=MANY_CHANNELS
+    ),
+]
+PREDICT = [
+    Output(
+        "lesions.csv",
+        "lesion of the predicted mask",
+        tables.LESIONS,
+        ("mean_probability", *MEASURE_COLUMNS, "lsu_plus", "data_note"),
+        note="`lsu_plus` with `--fold-thresholds`.",
+    ),
+    Output(
+        "cases.csv",
+        "case and lesion type",
+        tables.CASES,
+        (
+            *(
+                "rater",
+                "lesion_type",
+                "n_samples",
+                "lesion_count",
+                "volume_ml",
+                "expected_volume_ml",
+                "psu",
+                "mean_lsu",
+            ),
+            *("volume_ml_sd", "volume_ml_low", "volume_ml_high", "lesion_count_sd", "content_voxels"),
+            *(f"{measure}_mean" for measure in MEASURES),
+            *("psu_plus", "data_note"),
+        ),
+        note="`psu_plus` with `--fold-thresholds`. Spreads over samples are blank with one sample.",
+    ),
+    Output("failures.csv", "case that could not be predicted", output_folder.FAILURES),
+]
+EVALUATE = [
+    Output(
+        "lesions.csv",
+        "lesion of the reference or a model",
+        tables.LESIONS,
+        (
+            *BOX,
+            *("found", "overlap_voxels", "lesion_dice", "distance_mm", "found_by_*"),
+            *("location", "ventricles_mm", "cortex_mm", "infratentorial_share", "rule", "data_note"),
+        ),
+        note="`--map NAME=DIR` adds a column NAME, the mean of that map over the lesion; `location` and the columns "
+        "after it with `--region`.",
+    ),
+    Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
+    Output("lesion_changes.csv", "lesion of either of two visits", evaluate.CHANGES),
+    Output("agreement_cases.csv", "case, rater, lesion type, rule and metric", tables.AGREEMENT_CASES),
+    Output(
+        "agreement.csv",
+        "rater, lesion type, rule and metric",
+        tables.AGREEMENT,
+        ("se", "low", "high", "subset"),
+        note="Intervals take patients as clusters.",
+    ),
+    Output("concordance.csv", "statistic of volumes or counts", CONCORDANCE),
+    Output("size_bins.csv", "group of lesion sizes", SIZE_BINS),
+    Output("failures.csv", "case that could not be evaluated", evaluate.FAILURES),
+    Output("comparison.csv", "pair of models and metric", model_comparison.COMPARISON, note="With several models."),
+    Output("ranking.csv", "model and metric", model_comparison.RANKING, note="With several models."),
+    Output("lesion_auc/lesion_auc.csv", "statistic of ROC curves", lesion_roc.LESION_AUC, note="With `--lesion-auc`."),
+    Output(
+        "lesion_auc/lesion_candidates.csv",
+        "candidate",
+        None,
+        (
+            *("case_id", "patient_id", "visit", "week", "lesion_type", "components", "candidate", "truth"),
+            *("counted", "rater", "volume_ml", "score", "lesion_dice", "rule", "data_note"),
+        ),
+        note="With `--lesion-auc`.",
+    ),
+    Output(
+        "uncertainty/calibration.csv", "bin of probability", uncertainty_tables.CALIBRATION, ("data_note",),
+        note="With `--uncertainty`.",
+    ),
+    Output(
+        "uncertainty/retention.csv", "point of a curve", uncertainty_tables.RETENTION, ("data_note",),
+        note="With `--uncertainty`.",
+    ),
+    Output(
+        "uncertainty/uncertainty.csv", "number", uncertainty_tables.UNCERTAINTY, ("data_note",),
+        note="With `--uncertainty`.",
+    ),
+]  # fmt: skip
+ENDPOINTS = [
+    Output("endpoints.csv", "statistic; every number of the report is here", tables.ENDPOINTS),
+    Output("audit/exclusions.csv", "patient or visit left out", None, exclusions.EXCLUSION_COLUMNS),
+    Output("audit/populations.csv", "patient outside a population", None, populations.COLUMNS),
+    Output("audit/visit_windows.csv", "scan that is not at its planned week", None, visit_windows.COLUMNS),
+    Output("audit/zero_volumes.csv", "volume of 0 ml", None, zero_volumes.COLUMNS),
+    Output("audit/rater_pairs.csv", "visit, model and quantity", None, rater_concordance.COLUMNS),
+    Output(
+        "audit/t2_volume_percent_change.csv",
+        "patient, rater and visit",
+        None,
+        ("patient_id", "arm", "rater", "week", "baseline_ml", "volume_ml", "percent_change"),
+    ),
+    Output("audit/OUTCOME.csv", "patient", None, outcomes.COLUMNS, note="One file per outcome, such as `cdp24.csv`."),
+    Output("tables/km_by_arm_OUTCOME.csv", "step of a Kaplan-Meier curve", None, CURVE),
+    Output(
+        "tables/km_curves_OUTCOME.csv",
+        "step of a Kaplan-Meier curve of a half of the patients by baseline volume",
+        None,
+        ("outcome", "rater", "arm", "term", *CURVE[1:]),
+    ),
+    Output(
+        "tables/arm_along_tlv_OUTCOME.csv",
+        "arm and baseline volume",
+        None,
+        ("arm", "tlv_ml", "hazard_ratio", "low", "high", "rater"),
+    ),
+]
+SIMULATE = [
+    Output("lesions.csv", "lesion of the reference or the simulated reader", tables.LESIONS),
+    Output("visits.csv", "case, rater and lesion type", tables.VISITS),
+    Output("lesion_truth.csv", "simulated lesion at a visit", None, TRUTH_COLUMNS),
+    Output(
+        "adam/adsl.csv",
+        "subject",
+        None,
+        (
+            *("STUDYID", "USUBJID", "SUBJID", "TRT01P", "TRT01A", "AGE", "AGEU", "SEX", "REGION1", "EDSSBL", "ITTFL"),
+            *("SAFFL", "RANDDT", "TRTSDT", "TRTEDT", "TRTEDY", "EOTSTT"),
+        ),
+    ),
+    Output(
+        "adam/adqs.csv",
+        "subject, parameter and visit",
+        None,
+        (
+            *ADAM,
+            *("PARAMCD", "PARAM", "AVISIT", "AVISITN", "ADT", "ADY", "ABLFL", "AVAL", "BASE", "CHG", "PCHG"),
+        ),
+    ),
+    Output(
+        "adam/adtte.csv",
+        "subject and outcome",
+        None,
+        (*ADAM, *("PARAMCD", "PARAM", "AVAL", "AVALU", "CNSR", "EVNTDESC", "STARTDT", "ADT", "ADY")),
+    ),
+]
+CHAPTERS = {
+    "Input: the trial": INPUTS,
+    "nnunet-ms-convert": CONVERT,
+    "nnunet-ms-predict": PREDICT,
+    "nnunet-ms-evaluate": EVALUATE,
+    "nnunet-ms-endpoints run": ENDPOINTS,
+    "nnunet-ms-simulate": SIMULATE,
+}
+HEAD = """# Tables
+
+Every column of every table that the commands read and write, with its unit. This page is made by
+`python docs/make_tables.py` from `nnunet_ms/tables.py` and `nnunet_ms/vocabulary.py`; a test compares them.
+
+Tables are CSV in UTF-8, or Parquet when the file's name ends in `.parquet`. A blank cell means that there is no value.
+Text that a spreadsheet would run as a formula begins with an apostrophe. A unit of 1 means a pure number or a count.
+The report's own tables, `tables/*.csv` and `.rtf` of `nnunet-ms-endpoints`, hold the text of the page, with arms or
+raters as columns; numbers for further work are in `endpoints.csv`.
+"""
+
+
+def page() -> str:
+    """Text of `tables.md`."""
+    return "\n".join([HEAD, *(line for title, outputs in CHAPTERS.items() for line in _chapter(title, outputs))])
+
+
+def _chapter(title: str, outputs: Sequence[Output]) -> Iterator[str]:
+    yield f"## {title}\n"
+    for output in outputs:
+        about = [f"One row per {output.row}.", _unique(output.table), output.note]
+        yield f"### {output.file}\n\n{' '.join(filter(None, about))}\n"
+        needed = outputs is INPUTS
+        yield "| column | unit | what |" + (" needed |\n|---|---|---|---|" if needed else "\n|---|---|---|")
+        yield from (_line(output, name, needed=needed) for name in output.columns)
+        yield ""
+
+
+def _unique(table: Table | None) -> str:
+    names = ", ".join(f"`{name}`" for name in table.key) if table else ""
+    return f"No two rows share {names}." if names else ""
+
+
+def _line(output: Output, name: str, *, needed: bool) -> str:
+    meaning = meaning_of(name, output.sense)
+    cells = [f"`{name}`", meaning.unit, meaning.words]
+    if needed and output.table is not None:
+        column = next(c for c in output.table.columns if c.name == name)
+        cells.append("no" if not column.required else "yes, single cells may be blank" if column.blank else "yes")
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8", newline="\n")

@@ -1,0 +1,373 @@
+"""Source data become an nnU-Net raw dataset: find, check, write, in that order; the commands parse and call this.
+
+Messages name the command's options, whose words are those of the arguments: `--test-patients` is `test_patients`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, check_case_ids, label_names, names_of
+from nnunet_ms.dataset_conversion.checks.check import CheckedCase, check_cases
+from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import new_folder
+from nnunet_ms.dataset_conversion.raw_dataset.write import (
+    WriteOptions,
+    assign_roles,
+    check_writable,
+    write_raw_dataset,
+)
+from nnunet_ms.dataset_conversion.sources.all_sources import Kind, check_options, source_of
+from nnunet_ms.dataset_conversion.sources.source import Request, Source
+from nnunet_ms.dataset_conversion.steps import Steps, steps_of
+from nnunet_ms.errors import ConversionError
+from nnunet_ms.images.brain_mask import check_hd_bet
+from nnunet_ms.outputs import remove_leftovers, resumable_folder
+from nnunet_ms.parallel import Failure, Outcome, Workers
+
+Say = Callable[[str | Failure], None]
+SHOWN_FAILURES = 10  # beside an error that ends a conversion
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion wrote, or with `dry_run` would write.
+
+    Parameters
+    ----------
+    folder : Path
+        The dataset.
+    cases, patients : tuple of str
+        Ids of the cases, in the order of the source, and of their patients, sorted.
+    failures : tuple of Failure
+        Cases that were left out, each with its reason.
+    notes : tuple of str
+        What a user should know: what was resampled, masks that overlap, tables that came along.
+    resampled : dict
+        Case id -> channels that were resampled onto the first one's grid. Empty with `steps`: provenance/ then says
+        what was done to every case.
+    written : bool
+        False with `dry_run`.
+    """
+
+    folder: Path
+    cases: tuple[str, ...]
+    patients: tuple[str, ...]
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+    resampled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    written: bool = True
+
+    def summary(self) -> str:
+        """One line, as the command prints it.
+
+        Examples
+        --------
+        >>> Conversion(Path("raw/Dataset801_Trial"), ("P1_base", "P1_w24"), ("P1",)).summary()
+        'wrote raw/Dataset801_Trial: 2 cases of 1 patients, 0 left out'
+        """
+        return (
+            f"{'wrote' if self.written else 'would write'} {self.folder}: {len(self.cases)} cases of "
+            f"{len(self.patients)} patients, {len(self.failures)} left out"
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to know about a case: an `error` keeps it out of a dataset, a `note` does not."""
+
+    severity: Literal["error", "note"]
+    case: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class SourceCheck:
+    """The cases of a source (their number) and their problems, errors first, then by case."""
+
+    cases: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """Cases with errors."""
+        return frozenset(problem.case for problem in self.problems if problem.severity == "error")
+
+
+def convert(
+    source: str | Path,
+    kind: Kind = "trial",
+    *,
+    dataset_id: int,
+    raw: str | Path | None = None,
+    name: str | None = None,
+    channels: str | Sequence[str] | None = None,
+    target: str | None = None,
+    rater: str = "",
+    variant: str = "",
+    prefer: str = "",
+    test_patients: str | Iterable[str] = (),
+    folds: int = 3,
+    seed: int = 0,
+    steps: Steps | Mapping[str, Any] | None = None,
+    headers_only: bool = False,
+    workers: Workers = 1,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    say: Say | None = None,
+) -> Conversion:
+    """Write trial or challenge data as an nnU-Net raw dataset: complete or absent, folds by patient.
+
+    Parameters
+    ----------
+    source : str or Path
+        Manifest CSV (`trial`) or folder (the other kinds). It is never written to.
+    kind : str, optional
+        Layout of the source, a name of `SOURCES`.
+    dataset_id : int
+        nnU-Net's number of the dataset, 1 to 999.
+    raw : str or Path, optional
+        Folder of raw datasets; default: the environment variable nnUNet_raw.
+    name : str, optional
+        Name of the dataset, letters, digits, dash and underscore; default: the kind's.
+    channels : sequence of str, or str with commas, optional
+        Sequences in their order; the first gives the grid. Default: the kind's.
+    target : str, optional
+        Reference mask to learn; default: the kind's.
+    rater : str, optional
+        Archives: a rater, `consensus` (default), `union` or `all`.
+    variant : str, optional
+        Archives: `preprocessed` (default) or `unprocessed`.
+    prefer : str, optional
+        `bids`, where a session has several files of one sequence: `run=last`, `flair.acq=3d`, with commas.
+    test_patients : iterable of str, or str with commas, optional
+        Their cases go to imagesTs and labelsTs, and so do cases without a mask.
+    folds, seed : int, optional
+        Cross-validation folds by patient, >= 2, and the seed of their shuffling, >= 0.
+    steps : Steps or mapping, optional
+        Preparation of the images by name, such as ``{"n4": True, "align": "rigid"}``. Without any, files whose grid is
+        the first channel's are copied byte for byte.
+    headers_only : bool, optional
+        Whether the voxels of copied files are believed unread: fast, but damage inside is not seen.
+    workers : int or Dask, optional
+        Processes, or a cluster; see `parallel.map_cases`.
+    overwrite : bool, optional
+        Whether a dataset of this number and name is replaced.
+    dry_run : bool, optional
+        Check everything, write nothing.
+    say : callable, optional
+        Called with each note (str) and each `Failure` as soon as it is known; a long conversion can so be followed.
+
+    Returns
+    -------
+    Conversion
+        Cases with a problem are left out, listed in `failures`, and do not stop the others.
+
+    Raises
+    ------
+    ConversionError
+        If the source does not have this layout, there are too few patients for the folds, the number is taken, two
+        steps exclude each other, or no case is good; without `say`, the error's notes then list the first reasons.
+    OptionError
+        If a word (kind, a step) is unknown; the message lists those that are known.
+    TableError
+        If the manifest, or a table of the data set, cannot be read.
+
+    Examples
+    --------
+    Three patients with one image and one mask each:
+
+    >>> import tempfile, nibabel, numpy
+    >>> place = tempfile.TemporaryDirectory()
+    >>> for patient in ("01", "02", "03"):
+    ...     (Path(place.name) / "study" / patient).mkdir(parents=True)
+    ...     for file, data in (("FLAIR", numpy.random.rand(9, 9, 5)), ("lesion", numpy.eye(9)[..., None].repeat(5, 2))):
+    ...         image = nibabel.Nifti1Image(data.astype(numpy.float32), numpy.eye(4))
+    ...         nibabel.save(image, Path(place.name) / "study" / patient / f"{file}.nii.gz")
+
+    >>> done = convert(f"{place.name}/study", "ms3seg", dataset_id=801, raw=f"{place.name}/raw", channels="flair")
+    >>> done.folder.name, done.cases, done.failures
+    ('Dataset801_MS3SEG', ('01', '02', '03'), ())
+    >>> sorted(path.name for path in done.folder.iterdir())
+    ['cases.csv', 'dataset.json', 'imagesTr', 'labelsTr', 'splits_final.json']
+    >>> place.cleanup()
+    """
+    found = source_of(kind)
+    request = found.request(source, channels, target, rater, variant, prefer)
+    options = WriteOptions(
+        info=_info(found, name),
+        channels=request.channels,
+        labels=label_names(request.target),
+        test_patients=names_of(test_patients),
+        folds=folds,
+        seed=seed,
+        workers=workers,
+        steps=_allowed(found, steps_of(steps)),
+        root=request.root,
+    )
+    folder = new_folder(raw, dataset_id, options.info.name, overwrite=overwrite)
+    cases = find_cases(found, request)
+    assign_roles(cases, options.test_patients)  # an unknown test patient is said before anything is read
+    if dry_run:
+        outcome = _checked(cases, request, options, headers_only, None, say)
+        return _conversion(folder, outcome, [], _notes(outcome, options.steps), options.steps, written=False)
+    check_writable(folder)
+    remove_leftovers(folder)
+    with resumable_folder(folder, replace=overwrite) as work:
+        outcome = _checked(cases, request, options, headers_only, work.memory, say)
+        failures = write_raw_dataset(outcome.results, work, options)
+        tables = [] if found.write_tables is None else found.write_tables(request.path, work.folder)
+        _tell(say, [*failures, *tables])
+    return _conversion(folder, outcome, failures, [*_notes(outcome, options.steps), *tables], options.steps)
+
+
+def check(
+    source: str | Path,
+    kind: Kind = "trial",
+    *,
+    channels: str | Sequence[str] | None = None,
+    target: str | None = None,
+    rater: str = "",
+    variant: str = "",
+    prefer: str = "",
+    headers_only: bool = False,
+    workers: Workers = 1,
+) -> SourceCheck:
+    """Read a source as `convert` would, write nothing, and return its problems; the arguments are those of `convert`.
+
+    Raises
+    ------
+    ConversionError
+        If the source does not have this layout or holds no case.
+    OptionError, TableError
+        As `convert`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     (Path(place) / "P1").mkdir()
+    ...     _ = (Path(place) / "P1" / "FLAIR.nii.gz").write_bytes(b"no image")
+    ...     found = check(place, "ms3seg", channels="flair")
+    >>> found.cases, sorted(found.failed)
+    (1, ['P1'])
+    """
+    found = source_of(kind)
+    request = found.request(source, channels, target, rater, variant, prefer)
+    cases = find_cases(found, request)
+    if not cases:
+        raise ConversionError("expected at least one case, found none. Check the source.")
+    outcome = check_cases(cases, headers_only=headers_only, workers=workers)
+    errors = [Problem("error", failure.case, failure.reason) for failure in outcome.failures]
+    notes = [Problem("note", one.case.case_id, note) for one in outcome.results for note in _remarks(one)]
+    ranked = [*sorted(errors, key=lambda row: row.case), *sorted(notes, key=lambda row: row.case)]
+    return SourceCheck(len(cases), tuple(ranked))
+
+
+def find_cases(found: Source, request: Request) -> list[Case]:
+    """Cases of a source by the names of its files; nothing is read but tables.
+
+    Raises
+    ------
+    ConversionError
+        If an option is not the kind's, two cases would share a name, or as the source's `find`.
+    """
+    check_options(found, request)
+    cases = found.find(request)
+    check_case_ids(cases, request.path)
+    return cases
+
+
+def _info(found: Source, name: str | None) -> DatasetInfo:
+    info = found.info if name is None else replace(found.info, name=name)
+    if not re.fullmatch("[A-Za-z0-9_-]+", info.name):  # it becomes a folder's name
+        raise ConversionError(
+            f"--name {info.name}: expected letters, digits, dash and underscore. Choose another name."
+        )
+    return info
+
+
+def _allowed(found: Source, steps: Steps) -> Steps:
+    if steps.any() and found.comes_aligned:
+        raise ConversionError(
+            f"{found.kind}: expected no preparation, because its images are resampled by its own transforms, once. "
+            "Leave the steps out."
+        )
+    if steps.hd_bet:
+        check_hd_bet()
+    return steps
+
+
+def _checked(
+    cases: Sequence[Case],
+    request: Request,
+    options: WriteOptions,
+    headers_only: bool,
+    memory: Path | None,
+    say: Say | None,
+) -> Outcome[CheckedCase]:
+    """Check the cases and tell what was found out; ConversionError if none is left."""
+    outcome = check_cases(cases, headers_only=headers_only, steps=options.steps, workers=options.workers, memory=memory)
+    _tell(say, outcome.failures)
+    if not outcome.results:
+        error = ConversionError(f"{request.path}: none of {len(cases)} cases can be converted; nothing written.")
+        for failure in outcome.failures[:SHOWN_FAILURES] if say is None else ():  # else they are told already
+            error.add_note(f"case {failure.case}: {failure.reason}")
+        raise error
+    _tell(say, _notes(outcome, options.steps))
+    return outcome
+
+
+def _tell(say: Say | None, what: Iterable[str | Failure]) -> None:
+    if say is None:
+        return
+    for line in what:
+        say(line)
+
+
+def _notes(outcome: Outcome[CheckedCase], steps: Steps) -> list[str]:
+    """What the user should know about good cases; with steps, provenance/ says what was resampled."""
+    notes = []
+    for checked in outcome.results:
+        if checked.resampled and not steps.any():
+            channels = ", ".join(checked.resampled)
+            notes.append(f"{checked.case.case_id}: {channels} resampled onto {_grid_name(checked.case)}")
+        if checked.remark:
+            notes.append(f"{checked.case.case_id}: {checked.remark}")
+    return notes
+
+
+def _remarks(checked: CheckedCase) -> list[str]:
+    remarks = [checked.remark] if checked.remark else []
+    if checked.resampled:
+        remarks.append(f"{', '.join(checked.resampled)} will be resampled onto {_grid_name(checked.case)}")
+    if checked.case.label is None:
+        remarks.append("no mask: becomes a test case")
+    return remarks
+
+
+def _grid_name(case: Case) -> str:
+    return next(iter(case.images)) if case.reference is None else case.reference.name
+
+
+def _conversion(
+    folder: Path,
+    outcome: Outcome[CheckedCase],
+    later: Sequence[Failure],
+    notes: Sequence[str],
+    steps: Steps,
+    *,
+    written: bool = True,
+) -> Conversion:
+    failed = {failure.case for failure in later}
+    good = [checked for checked in outcome.results if checked.case.case_id not in failed]
+    return Conversion(
+        folder=folder,
+        cases=tuple(checked.case.case_id for checked in good),
+        patients=tuple(sorted({checked.case.patient_id for checked in good})),
+        failures=(*outcome.failures, *later),
+        notes=tuple(notes),
+        resampled={} if steps.any() else {one.case.case_id: one.resampled for one in good if one.resampled},
+        written=written,
+    )

@@ -1,0 +1,88 @@
+"""What a kind of source data is: its facts, its defaults, the options it takes, and how its cases are found."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, names_of
+
+Option = Literal["rater", "variant", "prefer"]
+OF_ARCHIVES: tuple[Option, ...] = ("rater", "variant")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a source.
+
+    Parameters
+    ----------
+    path : Path
+        The manifest or the folder.
+    channels : tuple of str
+        Sequences in their order; the first gives the grid.
+    target : str
+        Reference mask to learn.
+    rater, variant, prefer : str, optional
+        Options of some kinds (`Source.takes`); blank means the kind's default.
+    """
+
+    path: Path
+    channels: tuple[str, ...]
+    target: str
+    rater: str = ""
+    variant: str = ""
+    prefer: str = ""
+
+    @property
+    def root(self) -> Path:
+        """Folder of the source: cases.csv names files below it."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of source data; each module of this folder that is a kind has one, called `SOURCE`.
+
+    Parameters
+    ----------
+    kind : str
+        Its name, which is its module's.
+    info : DatasetInfo
+        What dataset.json says about it.
+    channels : tuple of str
+        Sequences that are taken where none are asked for.
+    target : str
+        Reference mask that is taken where none is asked for.
+    find : callable
+        Returns the cases for a `Request`, by the names of files only: nothing is read but tables. ConversionError
+        where the source does not have its layout, or a channel, target or option is unknown.
+    takes : tuple of {"rater", "variant", "prefer"}, optional
+        Options besides channels and target.
+    comes_aligned : bool, optional
+        Whether its images bring their transforms, by which they are resampled once; they then take no preparation.
+    write_tables : callable, optional
+        Writes tables of the source (its path) into the new dataset (a folder); returns what to tell the user.
+    """
+
+    kind: str
+    info: DatasetInfo
+    channels: tuple[str, ...]
+    target: str
+    find: Callable[[Request], list[Case]]
+    takes: tuple[Option, ...] = ()
+    comes_aligned: bool = False
+    write_tables: Callable[[Path, Path], list[str]] | None = None
+
+    def request(
+        self,
+        path: str | Path,
+        channels: str | Sequence[str] | None = None,
+        target: str | None = None,
+        rater: str = "",
+        variant: str = "",
+        prefer: str = "",
+    ) -> Request:
+        """What is asked of this source; channels (a list, or text with commas) and target are its own if not named."""
+        names = names_of(channels) or self.channels
+        return Request(Path(path), names, target or self.target, rater, variant, prefer)

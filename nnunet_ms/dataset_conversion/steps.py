@@ -1,0 +1,126 @@
+"""The optional preparation of the images, by name: what may be asked for, and what excludes what."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from nnunet_ms.errors import ConversionError, OptionError
+from nnunet_ms.options import chosen
+
+if TYPE_CHECKING:
+    from nnunet_ms.images.grids import Spacing
+
+Alignment = Literal["", "rigid", "affine"]
+EDGES_MM = (0.05, 25.0)  # of voxels: from ex-vivo scans to the thickest slices
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is done to the images; the default is nothing, and then files are copied.
+
+    Parameters
+    ----------
+    reorient : bool, optional
+        Axes to right, anterior, superior.
+    n4 : bool, optional
+        Correct the bias field of every image.
+    align : {"", "rigid", "affine"}, optional
+        Register the other channels to the first one.
+    to_baseline : bool, optional
+        Register later visits (rigidly) to the patient's first one.
+    spacing : (3,) tuple of float, "isotropic" or None, optional
+        New voxel edges in mm; `isotropic` takes the finest edge for all three. Three that differ imply `reorient`,
+        because only then do they belong to the body's axes.
+    apply_brain_mask : bool, optional
+        0 outside the brain mask that comes with the data.
+    hd_bet : bool, optional
+        0 outside the brain mask that the external command hd-bet makes.
+    threads : int, optional
+        Threads per process for these steps, >= 1.
+
+    Raises
+    ------
+    OptionError
+        If a word or a number is not among those that a step takes.
+    ConversionError
+        If two brain masks are asked for.
+
+    Examples
+    --------
+    >>> Steps(n4=True, spacing=(1.0, 1.0, 3.0)).reorients
+    True
+    >>> Steps(align="elastic")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: align: expected one of '', 'rigid', 'affine', found 'elastic'. Choose one of them.
+    """
+
+    reorient: bool = False
+    n4: bool = False
+    align: Alignment = ""
+    to_baseline: bool = False
+    spacing: "Spacing" = None
+    apply_brain_mask: bool = False
+    hd_bet: bool = False
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        chosen(self.align, get_args(Alignment), "align")
+        if self.spacing not in (None, "isotropic") and not are_edges(self.spacing):
+            low, high = EDGES_MM
+            raise OptionError(
+                f"spacing: expected three edges of {low:g} to {high:g} mm, 'isotropic' or None, found "
+                f"{self.spacing!r}. Correct it."
+            )
+        if self.hd_bet and self.apply_brain_mask:
+            raise ConversionError("--hd-bet and --apply-brain-mask: expected one brain mask, found two. Leave one out.")
+        if self.threads < 1:
+            raise OptionError(f"threads: expected a whole number >= 1, found {self.threads}. Correct it.")
+
+    def any(self) -> bool:
+        """Whether images change at all."""
+        return bool(self.reorients or self.n4 or self.align or self.to_baseline or self.spacing or self.strips)
+
+    @property
+    def reorients(self) -> bool:
+        """Whether the axes are turned: asked for, or needed by voxel edges that differ."""
+        return self.reorient or (self.spacing not in (None, "isotropic") and len(set(self.spacing)) > 1)
+
+    @property
+    def strips(self) -> bool:
+        """Whether a brain mask is applied."""
+        return self.apply_brain_mask or self.hd_bet
+
+
+NO_STEPS = Steps()
+
+
+def are_edges(values: Any) -> bool:
+    """Whether `values` are the three edges of a voxel in mm, each within `EDGES_MM`."""
+    if not isinstance(values, Sequence) or len(values) != 3:
+        return False
+    return all(isinstance(value, int | float) and EDGES_MM[0] <= value <= EDGES_MM[1] for value in values)
+
+
+def steps_of(words: Steps | Mapping[str, Any] | None) -> Steps:
+    """Steps from their names, such as ``{"n4": True, "align": "rigid"}``; none without any.
+
+    Raises
+    ------
+    OptionError
+        If a name is none of `Steps`, or as `Steps`.
+    ConversionError
+        As `Steps`.
+
+    Examples
+    --------
+    >>> steps_of({"n4": True, "align": "rigid"}).any()
+    True
+    >>> steps_of(None) == NO_STEPS
+    True
+    """
+    if isinstance(words, Steps):
+        return words
+    for name in words or {}:
+        chosen(name, [field.name for field in fields(Steps)], "steps")
+    return Steps(**(words or {}))

@@ -1,0 +1,136 @@
+import pandas as pd
+import pytest
+
+from nnunet_ms.analysis.trial.settings import read_settings
+from nnunet_ms.analysis.trial.settings_init import find_tables, write_settings
+from nnunet_ms.errors import SettingsError
+from tests.analysis.synthetic_trial import patients, visits, write_trial
+
+
+def written(folder, conventions="r", **changed):
+    """The text of new settings for the synthetic trial, and the settings as they are read."""
+    write_trial(folder, **changed)
+    path = folder / "new.toml"
+    write_settings(path, find_tables(folder, {}, ()), simulated=True, conventions=conventions)
+    return path.read_text(encoding="utf-8"), read_settings(path)
+
+
+def test_init_writes_settings_that_run_reads(tmp_path):
+    _, found = written(tmp_path)
+    assert found.arms == ("placebo", "active")
+    assert found.weeks == (24.0, 48.0, 96.0)
+    assert found.tables.named().keys() == {"patients", "visits", "assessments", "agreement", "truth"}
+    assert found.zero_volume == "add_half_smallest_positive"
+
+
+def test_init_quotes_names_from_the_data(tmp_path):
+    table = patients()
+    name = 'a "quoted" \\ arm # 1'
+    _, found = written(tmp_path, patients=table.assign(arm=table["arm"].replace("active", name)))
+    assert found.compared_arms == (name,)
+
+
+def test_init_never_overwrites(tmp_path):
+    path = write_trial(tmp_path)
+    with pytest.raises(SettingsError, match=r"trial\.toml: exists"):
+        write_settings(path, find_tables(tmp_path, {}, ()), simulated=True)
+
+
+def test_init_without_tables_says_which(tmp_path):
+    with pytest.raises(SettingsError, match=r"expected patients\.csv.*--patients"):
+        find_tables(tmp_path, {}, ())
+
+
+@pytest.mark.parametrize(
+    ("names", "reference"),
+    [
+        (("active", "Placebo"), "Placebo"),
+        (("b", "interferon beta"), "interferon beta"),
+        (("ocrelizumab", "IFN"), "IFN"),
+        (("control", "placebo"), "placebo"),  # placebo before control
+        (("zeta", "alpha"), "alpha"),  # no known name: the first of the alphabet
+    ],
+)
+def test_the_reference_arm_is_known_by_its_name(tmp_path, names, reference):
+    table = patients()
+    _, found = written(tmp_path, patients=table.assign(arm=[names[i % 2] for i in range(60)]))
+    assert found.reference_arm == reference
+    assert set(found.arms) == set(names)
+
+
+def test_what_the_data_hold_stands_beside_the_choices(tmp_path):
+    masks = visits(patients())
+    masks.loc[[1, 5], "volume_ml"] = 0.0  # rows of the model
+    other = masks[masks["rater"] == "model"].assign(lesion_type="a_type", week=8, volume_ml=0.0)
+    other = other.drop_duplicates("patient_id").assign(case_id=lambda rows: "a" + rows["case_id"])
+    table = patients().assign(ITTFL=["Y", "N"] * 30, SAFFL="Y", other=["Y", "x"] * 30)
+    text, found = written(tmp_path, patients=table, visits=pd.concat([masks, other]))
+    assert found.lesion_type == "t2_lesions"
+    assert found.weeks == (24.0, 48.0, 96.0)  # not week 8, which has masks of the other type only
+    assert '# in the data: "a_type", "t2_lesions"' in text
+    assert "volumes of 0 ml (2 in the data)" in text
+    assert '# raters = ["reference", "model"]' in text
+    assert '# flags in the data: "ITTFL", "SAFFL"' in text
+
+
+def test_windows_are_offered_half_way_to_the_weeks_beside(tmp_path):
+    # By hand for weeks 0, 24, 48, 96; four weeks before the first, twelve after the last.
+    text, _ = written(tmp_path)
+    offered = [line for line in text.splitlines() if line.startswith('# "')]
+    assert offered == ['# "0" = [-4, 12]', '# "24" = [12.5, 36]', '# "48" = [36.5, 72]', '# "96" = [72.5, 108]']
+    uncommented = "\n".join(
+        line.removeprefix("# ") if line in (*offered, WINDOWS) else line for line in text.splitlines()
+    )
+    path = tmp_path / "windows.toml"
+    path.write_text(uncommented, encoding="utf-8")
+    found = [(window.target, window.low, window.high) for window in read_settings(path).windows]
+    assert found == [(0, -4, 12), (24, 12.5, 36), (48, 36.5, 72), (96, 72.5, 108)]
+
+
+WINDOWS = "# [visits.windows]  # weeks that count as a week of the plan; of two scans in one window the closer is taken"
+
+
+@pytest.mark.parametrize("conventions", ["r", "sas"])
+def test_the_convention_and_whether_data_are_simulated(tmp_path, conventions):
+    _, found = written(tmp_path / "simulated", conventions=conventions)
+    assert (found.simulated, found.conventions.name) == (True, conventions)
+    write_trial(tmp_path / "real")
+    (tmp_path / "real" / "truth.json").unlink()
+    path = tmp_path / "real" / "new.toml"
+    write_settings(path, find_tables(tmp_path / "real", {}, ()), simulated=False, conventions=conventions)
+    assert read_settings(path).simulated is False
+
+
+def test_named_tables_go_over_those_of_the_usual_names(tmp_path):
+    write_trial(tmp_path)
+    others = {name: tmp_path / f"other_{name}.csv" for name in ("patients", "assessments", "agreement", "relapses")}
+    visit_files = (tmp_path / "a.csv", tmp_path / "b.csv")
+    found = find_tables(tmp_path, others, visit_files)
+    assert {name: getattr(found, name) for name in others} == others
+    assert found.visits == visit_files
+    assert found.truth == tmp_path / "truth.json"
+    assert (found.adam, found.size_bin_figure) == (None, None)
+
+
+def test_tables_without_a_comparison_are_refused(tmp_path):
+    write_trial(tmp_path / "arms", patients=patients().assign(arm="x"))
+    with pytest.raises(SettingsError, match=r"expected two or more arms, found \['x'\]"):
+        write_settings(tmp_path / "arms" / "n.toml", find_tables(tmp_path / "arms", {}, ()), simulated=True)
+    write_trial(tmp_path / "weeks", visits=visits(patients()).query("week == 0"))
+    with pytest.raises(SettingsError, match=r"expected a baseline and a later week, found \[0\]"):
+        write_settings(tmp_path / "weeks" / "n.toml", find_tables(tmp_path / "weeks", {}, ()), simulated=True)
+    assert not list(tmp_path.rglob("n.toml"))
+
+
+def test_visits_that_are_missing_are_named(tmp_path):
+    write_trial(tmp_path)
+    (tmp_path / "visits.csv").unlink()
+    with pytest.raises(SettingsError, match=r"expected visits\.csv, found none.*--visits FILE"):
+        find_tables(tmp_path, {}, ())
+
+
+def test_an_adam_folder_stands_for_patients_and_assessments(tmp_path):
+    with pytest.raises(SettingsError, match="--adam stands for --patients and --assessments"):
+        find_tables(tmp_path, {"adam": tmp_path, "patients": tmp_path / "p.csv"}, ())
+    with pytest.raises(SettingsError, match="--adam stands for --patients and --assessments"):
+        find_tables(tmp_path, {"adam": tmp_path, "assessments": tmp_path / "a.csv"}, ())
