@@ -2,16 +2,17 @@
 # PYTHON chooses the interpreter (3.11 or newer); constraints.txt holds every version that was tested.
 
 PYTHON ?= python3
+TORCH ?= $(shell grep -E '^(torch|torchvision)==' constraints.txt)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs gallery clean
+.PHONY: demo test lint docs gallery wheelhouse clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	# torch and torchvision first, and by their pinned versions: a bare `torch` may pull gigabytes of CUDA libraries
-	$(BIN)/pip install --quiet $$(grep -E '^(torch|torchvision)==' constraints.txt)
+	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -36,6 +37,10 @@ gallery: $(READY)
 test: lint docs
 	$(BIN)/pytest
 
+# every wheel that an installation needs, for a machine or a container without the network
+wheelhouse: $(READY)
+	$(BIN)/pip wheel --quiet --wheel-dir $@ -c constraints.txt $(TORCH) .
+
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build dist wheelhouse .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

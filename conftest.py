@@ -2,8 +2,9 @@
 
 `reference.nii.gz` and `prediction.nii.gz` are lesion masks on one grid of 1 x 1 x 3 mm, in the folders `references` and
 `predictions` as the case P1; `flair.nii.gz`, `t1.nii.gz` and `t2.nii.gz` are images, in the folder `images` as nnU-Net
-names them. `trial` is a simulated trial without scans, and "trained" (an example that names it so gets it) a network of
-nnU-Net's results, whose weights are random numbers. `np` and `pd` are numpy and pandas.
+names them. `study` holds the scans of three patients and their manifest, `trial` is a simulated trial without scans,
+and "trained" a network of nnU-Net's results, whose weights are random numbers; an example gets these three when it
+names them. `np` and `pd` are numpy and pandas.
 """
 
 import re
@@ -36,6 +37,24 @@ def draw_masks(folder: Path) -> None:
         (folder / f"{link}.nii.gz").symlink_to(folder / f"{name}.nii.gz")
 
 
+def draw_study(folder: Path) -> None:
+    """Three patients with one visit: FLAIR, T1 and a lesion mask each, listed in study/manifest.csv."""
+    rows, generator = [], np.random.default_rng(0)
+    mask = np.zeros((12, 14, 6), dtype=np.uint8)
+    mask[4:7, 5:8, 2:4] = 1
+    for patient in ("P1", "P2", "P3"):
+        place = folder / "study" / patient
+        place.mkdir(parents=True)
+        for name in ("flair", "t1"):
+            data = generator.normal(100, 20, mask.shape).astype(np.float32)
+            nib.save(nib.Nifti1Image(data, AFFINE), place / f"{name}.nii.gz")
+        nib.save(nib.Nifti1Image(mask, AFFINE), place / "mask.nii.gz")
+        files = {"flair": "flair", "t1": "t1", "t2_lesions": "mask"}
+        paths = {column: f"{patient}/{name}.nii.gz" for column, name in files.items()}
+        rows.append({"patient_id": patient, "visit": "base", "week": 0, **paths})
+    pd.DataFrame(rows).to_csv(folder / "study" / "manifest.csv", index=False)
+
+
 @cache
 def simulated_trial(folder: Path) -> Path:
     """A trial of 40 patients without scans; made once, when the first example asks for it."""
@@ -65,6 +84,8 @@ def place_of_an_example(request: pytest.FixtureRequest) -> None:
     request.getfixturevalue("doctest_namespace").update(np=np, pd=pd, Path=Path)
     draw_masks(folder)
     base = request.getfixturevalue("tmp_path_factory").getbasetemp()
+    if "study/" in request.node.dtest.docstring:
+        draw_study(folder)
     if '"trial' in request.node.dtest.docstring:  # Path("trial"), "trial/visits.csv"
         (folder / "trial").symlink_to(simulated_trial(base))
     if '"trained"' in request.node.dtest.docstring:

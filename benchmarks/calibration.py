@@ -31,9 +31,9 @@ import calibration_trial as on
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.commands import add_parallel_options
+from nnunet_ms.commands import add_parallel_options, report_failures
 from nnunet_ms.outputs import whole_file
-from nnunet_ms.parallel import map_cases, report_failures
+from nnunet_ms.parallel import map_cases
 from nnunet_ms.simulation.model.presets import TrialPreset
 from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.truth.population import outcomes

@@ -19,10 +19,13 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from nnunet_ms.trainers.networks.closed_form import head_moments
 from nnunet_ms.trainers.networks.dropout import SITES, channels_of, draw_masks, finest_head
 from nnunet_ms.trainers.networks.multi_arm_unet import Arm, MultiArmUNet
-from nnunet_ms.trainers.networks.sampling import SplitForward, head_input, naive_samples
+from nnunet_ms.trainers.networks.sampling import SplitForward, head_input
+from tests.trainers.networks.naive_sampling import naive_samples
 
 ARMS = (Arm((0, 1, 2)), Arm((0,), 4), Arm((1,), 4))
 LIMITS = {"decoder": 5.0, "last": 2.5}

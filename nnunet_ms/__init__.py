@@ -4,6 +4,7 @@ TYPE_CHECKING = False  # type checkers take it for true; importing `typing` for 
 if TYPE_CHECKING:
     from nnunet_ms import statistics as statistics
     from nnunet_ms.analysis.evaluation.evaluate import evaluate as evaluate
+    from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
     from nnunet_ms.dataset_conversion.convert import convert as convert
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
@@ -18,12 +19,24 @@ _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
     "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
+    "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
 }
-__all__ = ["NnunetMsError", "__version__", "convert", "evaluate", "open_model", "predict", "run_trial", "simulate", "statistics"]
+__all__ = [
+    "NnunetMsError",
+    "__version__",
+    "convert",
+    "evaluate",
+    "evaluate_masks",
+    "open_model",
+    "predict",
+    "run_trial",
+    "simulate",
+    "statistics",
+]
 
 
 if not TYPE_CHECKING:  # checkers see the imports above alone, and so a misspelt name

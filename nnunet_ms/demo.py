@@ -7,13 +7,16 @@ done again. Killed at any moment and started again, the demo goes on where it st
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from nnunet_ms.commands import OK, parser, run
 from nnunet_ms.errors import ImageError, NnunetMsError, SettingsError
@@ -22,6 +25,7 @@ from nnunet_ms.outputs import whole_file
 PROGRAM = "nnunet-ms-demo"
 DATASET = "801"
 DONE = ".done"  # one file per finished stage
+GRACE_S = 10.0  # that an interrupted stage gets to end its own processes
 CONFIGURATION, PLANS, FOLD = "3d_fullres", "nnUNetPlansMS", "0"
 
 
@@ -63,8 +67,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; 0 when the report is there, 2 when a stage failed."""
-    args = build_parser().parse_args(argv)
-    return run(PROGRAM, lambda: demo(args.out.resolve(), QUICK if args.quick else FULL, args.seed))
+    remains = "Stages that are done are kept. Repeat the command to go on."
+    return run(PROGRAM, lambda: _demo(build_parser().parse_args(argv)), remains)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    return demo(args.out.resolve(), QUICK if args.quick else FULL, args.seed)
 
 
 def demo(out: Path, size: Size, seed: int) -> int:
@@ -201,15 +209,30 @@ def run_stage(stage: Stage, out: Path, title: str) -> None:
     with log.open("w", encoding="utf-8") as stream:
         stream.write(f"$ {shlex.join(stage.command)}\n")
         stream.flush()
-        code = subprocess.run(_executable(stage.command), cwd=out, env=_environment(out), stdout=stream, stderr=stream)
-    if code.returncode != 0 or not (out / stage.output).exists():
+        code = _call(stage.command, out, stream)
+    if code != 0 or not (out / stage.output).exists():
         tail = "\n".join(log.read_text(encoding="utf-8").splitlines()[-15:])
-        raise NnunetMsError(
-            f"{title}: exit code {code.returncode}, expected {out / stage.output}. The end of {log}:\n{tail}"
-        )
+        raise NnunetMsError(f"{title}: exit code {code}, expected {out / stage.output}. The end of {log}:\n{tail}")
     with whole_file(marker) as aside:
         aside.write_text(shlex.join(stage.command), encoding="utf-8")
     print(f"{time.monotonic() - started:.0f} s", flush=True)
+
+
+def _call(command: Sequence[str], out: Path, stream: IO[str]) -> int:
+    """Run a command to its end and return its exit code; an interrupt ends it first."""
+    process = subprocess.Popen(_executable(command), cwd=out, env=_environment(out), stdout=stream, stderr=stream)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        print(flush=True)
+        # Ctrl-C on a terminal has reached it too, and then it is about to end; `kill -INT` of the demo has not
+        for signal_ in (None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if signal_ is not None:
+                process.send_signal(signal_)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_S if signal_ else 1.0)
+                break
+        raise
 
 
 def _executable(command: Sequence[str]) -> list[str]:

@@ -1,5 +1,10 @@
 """One word of a few."""
 
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pytest
 
 from nnunet_ms.errors import NnunetMsError, OptionError
@@ -44,3 +49,108 @@ def test_an_unknown_keyword_is_refused_with_the_known_ones(name, hint):
 def test_what_is_missing_is_said_by_python():
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'path'"):
         draw(width=2)
+
+
+def loss(**words):
+    from nnunet_ms.trainers.losses import SmoothTruncatedLoss
+
+    return SmoothTruncatedLoss(1.0, **words)
+
+
+def has_worsened(word):
+    from nnunet_ms.analysis.trial.outcomes import PRESETS, has_worsened
+
+    return has_worsened(np.array([4.0]), 3.0, word, PRESETS["opera"])
+
+
+def progression_rule(word):
+    from nnunet_ms.analysis.trial.outcomes import PRESETS
+
+    return replace(PRESETS["opera"], open_progression=word)
+
+
+def conventions(**words):
+    from nnunet_ms.analysis.trial.settings import CONVENTIONS
+
+    return replace(CONVENTIONS["r"], **words)
+
+
+def settings_of_trial(**words):
+    from nnunet_ms.analysis.trial.settings import TrialSettings
+
+    values = dict.fromkeys((field.name for field in fields(TrialSettings)), None)
+    return TrialSettings(**{**values, "outcome_source": "derive", **words})
+
+
+def read_settings(word):
+    from nnunet_ms.analysis.trial.settings import read_settings
+
+    return read_settings(Path("trial.toml"), word)
+
+
+def write_settings(word):
+    from nnunet_ms.analysis.trial.settings_init import write_settings
+
+    return write_settings(Path("trial.toml"), None, simulated=True, conventions=word)
+
+
+def concordance_rows(word):
+    from nnunet_ms.analysis.concordance_table import concordance_rows
+
+    return concordance_rows(pd.DataFrame(), word)
+
+
+def outcome_audit(word):
+    from nnunet_ms.analysis.endpoints.progression_by_t2_volume import outcome_audit
+
+    return outcome_audit(None, word)
+
+
+def joint_unet(word):
+    from nnunet_ms.trainers.networks.joint_unet import JointUNet
+
+    return JointUNet({}, cross_connections=word)
+
+
+def dropout_layers(word):
+    from torch import nn
+
+    from nnunet_ms.trainers.networks.dropout import dropout_layers
+
+    return dropout_layers(nn.Linear(1, 1), word)
+
+
+def register(word):
+    from nnunet_ms.images.registration import register
+
+    return register(None, None, word)
+
+
+# what takes a word outside of the statistics and does not refuse it on its way from a command
+ELSEWHERE = {
+    "alpha_mode": lambda word: loss(alpha_mode=word),
+    "beta_driver": lambda word: loss(beta_driver=word),
+    "conventions": read_settings,
+    "conventions of new settings": write_settings,
+    "cross_connections": joint_unet,
+    "kind": register,
+    "km_interval": lambda word: conventions(km_interval=word),
+    "ls_mean_weights": lambda word: conventions(ls_mean_weights=word),
+    "measure": has_worsened,
+    "median_of_flat_step": lambda word: conventions(median_of_flat_step=word),
+    "nb_covariance": lambda word: conventions(nb_covariance=word),
+    "open_progression": progression_rule,
+    "outcome": outcome_audit,
+    "outcome_source": lambda word: settings_of_trial(outcome_source=word),
+    "preset": lambda word: settings_of_trial(preset=word),
+    "quantity": concordance_rows,
+    "site": dropout_layers,
+    "ties": lambda word: conventions(ties=word),
+    "zero_volume": lambda word: settings_of_trial(zero_volume=word),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_an_unknown_word_falls_into_no_else_branch(name):
+    with pytest.raises(OptionError, match=rf"^{name.split()[0]}: expected one of '.*', found 'other'"):
+        ELSEWHERE[name]("other")

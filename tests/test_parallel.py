@@ -1,7 +1,10 @@
+import multiprocessing
+import time
+
 import pytest
 
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.parallel import Dask, executor, map_cases, report_failures
+from nnunet_ms.parallel import Dask, Failure, attempt, executor, map_cases
 
 
 def square(x):
@@ -27,9 +30,47 @@ def test_no_cases():
     assert map_cases(square, []).results == []
 
 
-def test_failures_are_listed_on_stderr(capsys):
-    report_failures(map_cases(square, [3]).failures, "program")
-    assert capsys.readouterr().err == "program: case 3: image 3: damaged\n"
+def test_one_call_gives_its_result_or_the_failure():
+    assert attempt("case 2", square, 2) == 4
+    assert attempt("case 3", square, x=3) == Failure("case 3", "image 3: damaged")
+    bug = attempt("case 5", square, 5)
+    assert (bug.case, bug.reason) == ("case 5", "KeyError: 'a bug'")
+    assert "in square" in bug.traceback
+
+
+def test_an_interrupt_is_no_failure_of_a_case():
+    def interrupted(_):
+        raise KeyboardInterrupt("by hand")
+
+    with pytest.raises(KeyboardInterrupt, match="by hand"):
+        map_cases(interrupted, [1])
+
+
+def begin_and_fail(folder):
+    with executor(2) as (pool, _):
+        future = pool.submit(wait_and_tidy_up, folder)
+        while not (folder / "begun").exists():
+            assert not future.done()
+            time.sleep(0.02)
+        raise ZeroDivisionError("meanwhile")
+
+
+def wait_and_tidy_up(folder):
+    """Wait longer than any test, and leave a file when ended before."""
+    try:
+        (folder / "begun").touch()
+        time.sleep(600)
+    finally:
+        (folder / "tidied up").touch()
+
+
+def test_jobs_under_way_are_ended_with_the_block_and_tidy_up(tmp_path):
+    started = time.monotonic()
+    with pytest.raises(ZeroDivisionError, match="meanwhile"):
+        begin_and_fail(tmp_path)
+    assert (tmp_path / "tidied up").exists()
+    assert time.monotonic() - started < 300
+    assert multiprocessing.active_children() == []
 
 
 def test_dask_keeps_only_a_window_of_cases_in_flight_and_loses_none():

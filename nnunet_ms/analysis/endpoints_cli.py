@@ -48,8 +48,12 @@ _INIT = "Tables that are not named are looked for beside trial.toml under their 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    args = build_parser().parse_args(argv)
-    return commands.run(PROGRAM, lambda: _init(args) if args.command == "init" else _run(args))
+    remains = "The output is as it was before. Repeat the command to start again."
+    return commands.run(PROGRAM, lambda: _act(build_parser().parse_args(argv)), remains)
+
+
+def _act(args: argparse.Namespace) -> int:
+    return _init(args) if args.command == "init" else _run(args)
 
 
 def _init(args: argparse.Namespace) -> int:
@@ -58,7 +62,7 @@ def _init(args: argparse.Namespace) -> int:
     keys = ("patients", "assessments", "relapses", "agreement", "size_bin_figure", "truth", "adam")
     found = find_tables(args.settings.parent, {key: getattr(args, key) for key in keys}, tuple(args.visits))
     # a truth file exists for simulations only
-    simulated = args.simulated or found.truth is not None
+    simulated = args.simulated or found.tables.truth is not None
     write_settings(args.settings, found, simulated, args.conventions or "r")
     print(f"{args.settings}: written. Check it, then: {PROGRAM} run {args.settings} -o results")
     return commands.OK

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, report_failures, run
 from nnunet_ms.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -94,13 +94,12 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 if some cases failed, or 2 if nothing could be done."""
-    arguments = build_parser().parse_args(argv)
-    return run(PROGRAM, lambda: _evaluate(arguments))
+    remains = "Folders are complete or as they were before. Repeat the command to start again."
+    return run(PROGRAM, lambda: _evaluate(build_parser().parse_args(argv)), remains)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from nnunet_ms.analysis.evaluation.evaluate import evaluate  # pandas and matplotlib take a second, --help must not
-    from nnunet_ms.parallel import report_failures
 
     evaluation = evaluate(
         _by_model(arguments.predictions, "--predictions"),

@@ -48,7 +48,13 @@ class Case:
 
     @property
     def case_id(self) -> str:
-        """File stem in the nnU-Net dataset: patient and visit in letters, digits, dot, dash and underscore."""
+        """File stem in the nnU-Net dataset: patient and visit in letters, digits, dot, dash and underscore.
+
+        Examples
+        --------
+        >>> Case("P 07", "week 24", 24.0, {}, None).case_id
+        'P-07_week-24'
+        """
         joined = f"{self.patient_id}_{self.visit}" if self.visit else self.patient_id
         plain = re.sub(r"^[.]+", "-", re.sub(r"[^A-Za-z0-9._-]", "-", joined))  # a leading dot would hide the file
         # names in other scripts would all become dashes; a few digits of their checksum tell them apart
@@ -76,7 +82,15 @@ class DatasetInfo:
 
 
 def label_names(target: str) -> dict[str, int]:
-    """Labels of dataset.json for a target: one lesion class but for the joint T1 task and for signed change."""
+    """Labels of dataset.json for a target: one lesion class but for the joint T1 task and for signed change.
+
+    Examples
+    --------
+    >>> label_names("t2_lesions")
+    {'background': 0, 'lesion': 1}
+    >>> label_names(JOINT_T1)
+    {'background': 0, 'unenhancing': 1, 'enhancing': 2}
+    """
     if target == JOINT_T1:
         return {"background": 0, "unenhancing": 1, "enhancing": 2}
     if target == "signed_change":
@@ -85,7 +99,15 @@ def label_names(target: str) -> dict[str, int]:
 
 
 def check_case_ids(cases: Sequence[Case], source: Path) -> None:
-    """Raise ConversionError if two visits would share one file name (also where upper and lower case are one)."""
+    """Raise ConversionError if two visits would share one file name (also where upper and lower case are one).
+
+    Examples
+    --------
+    >>> check_case_ids([Case("P1", visit, None, {}, None) for visit in ("a b", "A/b")], Path("study"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ConversionError: study: patient P1 visit A/b and patient P1 visit a b both become case P1_A-b. ...
+    """
     seen: dict[str, Case] = {}
     for case in cases:
         other = seen.setdefault(case.case_id.lower(), case)
@@ -112,7 +134,13 @@ def names_of(words: str | Iterable[object] | None) -> tuple[str, ...]:
 
 
 def choose(wanted: Iterable[str], known: Iterable[str], option: str, source: Path) -> list[str]:
-    """Return `wanted` as a list, or raise ConversionError if a name is unknown or stands twice."""
+    """Return `wanted` as a list, or raise ConversionError if a name is unknown or stands twice.
+
+    Examples
+    --------
+    >>> choose(["t1", "flair"], ("flair", "t2", "t1"), "--channels", Path("study"))
+    ['t1', 'flair']
+    """
     names = list(wanted)
     strange = [name for name in names if name not in set(known)]
     if strange or len(set(names)) != len(names) or not names:

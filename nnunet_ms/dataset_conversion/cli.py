@@ -8,7 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_ms.commands import COULD_NOT_RUN, OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
+from nnunet_ms.commands import (
+    COULD_NOT_RUN,
+    OK,
+    SOME_CASES_FAILED,
+    add_parallel_options,
+    parser,
+    positive,
+    report_failures,
+    run,
+)
 from nnunet_ms.dataset_conversion import dataset_cli
 from nnunet_ms.dataset_conversion.cases import names_of
 from nnunet_ms.dataset_conversion.preparation_options import add_step_options, chosen_steps
@@ -85,10 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] in (["back"], ["splits"]):
         return dataset_cli.main(arguments)
     if arguments[:1] == ["check"]:
-        args = check_parser().parse_args(arguments[1:])
-        return run(f"{PROGRAM} check", lambda: run_check(args))
-    args = build_parser().parse_args(arguments)
-    return run(PROGRAM, lambda: run_convert(args))
+        return run(f"{PROGRAM} check", lambda: run_check(check_parser().parse_args(arguments[1:])))
+    remains = "Cases that are written are kept aside. Repeat the command to go on."
+    return run(PROGRAM, lambda: run_convert(build_parser().parse_args(arguments)), remains)
 
 
 def run_convert(args: argparse.Namespace) -> int:
@@ -136,8 +144,6 @@ def _of_source(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _say(what: "str | Failure") -> None:
-    from nnunet_ms.parallel import report_failures
-
     if isinstance(what, str):
         print(visible(what))
     else:

@@ -4,7 +4,8 @@ Messages name the command's options, whose words are those of the arguments: `--
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from nnunet_ms.dataset_conversion.raw_dataset.write import (
 from nnunet_ms.dataset_conversion.sources.all_sources import Kind, check_options, source_of
 from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.dataset_conversion.steps import Steps, steps_of
-from nnunet_ms.errors import ConversionError
+from nnunet_ms.errors import ConversionError, NnunetMsError
 from nnunet_ms.images.brain_mask import check_hd_bet
 from nnunet_ms.outputs import remove_leftovers, resumable_folder
 from nnunet_ms.parallel import Failure, Outcome, Workers
@@ -167,8 +168,8 @@ def convert(
     Raises
     ------
     ConversionError
-        If the source does not have this layout, there are too few patients for the folds, the number is taken, two
-        steps exclude each other, or no case is good; without `say`, the error's notes then list the first reasons.
+        If the source does not have this layout, no case is good or too few for the folds (without `say`, the error's
+        notes then name the first that are not), the number is taken, or two steps exclude each other.
     OptionError
         If a word (kind, a step) is unknown; the message lists those that are known.
     TableError
@@ -176,22 +177,19 @@ def convert(
 
     Examples
     --------
-    Three patients with one image and one mask each:
+    Three patients with one visit each, listed in a manifest:
 
-    >>> import tempfile, nibabel, numpy
-    >>> place = tempfile.TemporaryDirectory()
-    >>> for patient in ("01", "02", "03"):
-    ...     (Path(place.name) / "study" / patient).mkdir(parents=True)
-    ...     for file, data in (("FLAIR", numpy.random.rand(9, 9, 5)), ("lesion", numpy.eye(9)[..., None].repeat(5, 2))):
-    ...         image = nibabel.Nifti1Image(data.astype(numpy.float32), numpy.eye(4))
-    ...         nibabel.save(image, Path(place.name) / "study" / patient / f"{file}.nii.gz")
-
-    >>> done = convert(f"{place.name}/study", "ms3seg", dataset_id=801, raw=f"{place.name}/raw", channels="flair")
-    >>> done.folder.name, done.cases, done.failures
-    ('Dataset801_MS3SEG', ('01', '02', '03'), ())
+    >>> done = convert("study/manifest.csv", dataset_id=801, raw="raw", channels="flair,t1")
+    >>> done.folder.as_posix(), done.cases, done.failures
+    ('raw/Dataset801_Trial', ('P1_base', 'P2_base', 'P3_base'), ())
     >>> sorted(path.name for path in done.folder.iterdir())
     ['cases.csv', 'dataset.json', 'imagesTr', 'labelsTr', 'splits_final.json']
-    >>> place.cleanup()
+
+    The same with other voxels, and one patient to test on; nothing is written:
+
+    >>> wanted = {"steps": {"spacing": (1, 1, 1)}, "test_patients": ["P3"], "folds": 2, "channels": "flair,t1"}
+    >>> convert("study/manifest.csv", dataset_id=802, raw="raw", dry_run=True, **wanted).summary()
+    'would write raw/Dataset802_Trial: 3 cases of 3 patients, 0 left out'
     """
     found = source_of(kind)
     request = found.request(source, channels, target, rater, variant, prefer)
@@ -216,7 +214,8 @@ def convert(
     remove_leftovers(folder)
     with resumable_folder(folder, replace=overwrite) as work:
         outcome = _checked(cases, request, options, headers_only, work.memory, say)
-        failures = write_raw_dataset(outcome.results, work, options)
+        with _reasons(outcome.failures, say):
+            failures = write_raw_dataset(outcome.results, work, options)
         tables = [] if found.write_tables is None else found.write_tables(request.path, work.folder)
         _tell(say, [*failures, *tables])
     return _conversion(folder, outcome, failures, [*_notes(outcome, options.steps), *tables], options.steps)
@@ -245,13 +244,12 @@ def check(
 
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     (Path(place) / "P1").mkdir()
-    ...     _ = (Path(place) / "P1" / "FLAIR.nii.gz").write_bytes(b"no image")
-    ...     found = check(place, "ms3seg", channels="flair")
+    >>> _ = Path("study/P2/t1.nii.gz").write_bytes(b"no image")
+    >>> found = check("study/manifest.csv", channels=["flair", "t1"])
     >>> found.cases, sorted(found.failed)
-    (1, ['P1'])
+    (3, ['P2_base'])
+    >>> found.problems[0].severity, found.problems[0].problem
+    ('error', 'study/P2/t1.nii.gz: ...')
     """
     found = source_of(kind)
     request = found.request(source, channels, target, rater, variant, prefer)
@@ -310,13 +308,22 @@ def _checked(
     """Check the cases and tell what was found out; ConversionError if none is left."""
     outcome = check_cases(cases, headers_only=headers_only, steps=options.steps, workers=options.workers, memory=memory)
     _tell(say, outcome.failures)
-    if not outcome.results:
-        error = ConversionError(f"{request.path}: none of {len(cases)} cases can be converted; nothing written.")
-        for failure in outcome.failures[:SHOWN_FAILURES] if say is None else ():  # else they are told already
-            error.add_note(f"case {failure.case}: {failure.reason}")
-        raise error
+    with _reasons(outcome.failures, say):
+        if not outcome.results:
+            raise ConversionError(f"{request.path}: none of {len(cases)} cases can be converted; nothing written.")
     _tell(say, _notes(outcome, options.steps))
     return outcome
+
+
+@contextmanager
+def _reasons(failures: Sequence[Failure], say: Say | None) -> Iterator[None]:
+    """Let an error carry the first of the cases that were left out before it, unless they are told already."""
+    try:
+        yield
+    except NnunetMsError as error:
+        for failure in failures[:SHOWN_FAILURES] if say is None else ():
+            error.add_note(f"case {failure.case}: {failure.reason}")
+        raise
 
 
 def _tell(say: Say | None, what: Iterable[str | Failure]) -> None:

@@ -13,8 +13,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one of the two; `argv` starts with its name."""
     name, *rest = argv
     arguments, action = {"back": (back_parser, back), "splits": (splits_parser, splits)}[name]
-    args = arguments().parse_args(rest)
-    return run(f"{PROGRAM} {name}", lambda: action(args))
+    return run(f"{PROGRAM} {name}", lambda: action(arguments().parse_args(rest)))
 
 
 def back_parser() -> argparse.ArgumentParser:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 
 from nnunet_ms.dataset_conversion.cases import Mask
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_mask, read_volume
+from nnunet_ms.lesions.components import find_components
 
 CHANGE_RULES = ("brighter", "darker", "signed")
 MINIMUM_RAW_MASK_OVERLAP = 0.5  # of an enhancing mask that must lie inside the brain
@@ -82,11 +82,9 @@ def signed_change(
     component takes the sign of its mean difference (ours). No change gives an empty label.
     """
     difference = _robust(followup, brain) - _robust(baseline, brain)
-    parts, number = cc3d.connected_components(change, connectivity=18, return_N=True)
-    sums = np.bincount(parts.ravel(), weights=difference.ravel(), minlength=number + 1)
-    table = np.where(sums > 0, 1, 2).astype(np.uint8)
-    table[0] = 0
-    return table[parts]
+    parts = find_components(change)
+    sums = np.bincount(parts.component, weights=difference[parts.axes])
+    return parts.painted(np.where(sums > 0, 1, 2).astype(np.uint8))
 
 
 def label_of_change(

@@ -5,7 +5,8 @@ orientation and new voxel size are joined into one transform. Masks take the nea
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,28 +56,41 @@ def write_preprocessed(
     ImageError
         If a registration, the bias field or HD-BET fails.
     """
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(steps.threads)
-    log: list[dict[str, Any]] = []
-    volumes = {channel: read_volume(path) for channel, path in case.images.items()}
-    grid = next(iter(volumes.values())).grid
-    images = {name: to_itk(volume.data.astype(np.float32), volume.grid) for name, volume in volumes.items()}
-    brain = _brain(case, next(iter(volumes.values())), steps, log)
-    if steps.n4:
-        images = _without_bias(images, volumes, grid, brain, log)
-    to_reference = _aligned(images, steps, log)
-    to_visit = _onto_baseline(next(iter(images.values())), baseline, steps, log)
-    target = _target_grid(grid if baseline is None else read_volume(_reference(baseline)).grid, steps, log)
-    inside = None if brain is None or not steps.strips else voxels(_moved(brain, grid, target, to_visit, is_label=True))
-    for channel, image in images.items():
-        moved = _moved(image, volumes[channel].grid, target, to_reference[channel] @ to_visit, is_label=False)
-        data = voxels(moved) if inside is None else voxels(moved) * (inside != 0)
-        write_volume(targets[channel], data.astype(np.float32), target.affine)
-    if case.label is not None:
-        mask, _ = read_label(case.label)
-        moved = _moved(to_itk(mask.data, mask.grid), mask.grid, target, to_visit, is_label=True)
-        write_volume(label, voxels(moved).astype(np.uint8), target.affine)
-    _write_record(record, case, grid, target, to_visit, baseline, log)
-    return [entry["step"] for entry in log]
+    with _threads(steps.threads):
+        log: list[dict[str, Any]] = []
+        volumes = {channel: read_volume(path) for channel, path in case.images.items()}
+        grid = next(iter(volumes.values())).grid
+        images = {name: to_itk(volume.data.astype(np.float32), volume.grid) for name, volume in volumes.items()}
+        brain = _brain(case, next(iter(volumes.values())), steps, log)
+        if steps.n4:
+            images = _without_bias(images, volumes, grid, brain, log)
+        to_reference = _aligned(images, steps, log)
+        to_visit = _onto_baseline(next(iter(images.values())), baseline, steps, log)
+        target = _target_grid(grid if baseline is None else read_volume(_reference(baseline)).grid, steps, log)
+        inside = (
+            None if brain is None or not steps.strips else voxels(_moved(brain, grid, target, to_visit, is_label=True))
+        )
+        for channel, image in images.items():
+            moved = _moved(image, volumes[channel].grid, target, to_reference[channel] @ to_visit, is_label=False)
+            data = voxels(moved) if inside is None else voxels(moved) * (inside != 0)
+            write_volume(targets[channel], data.astype(np.float32), target.affine)
+        if case.label is not None:
+            mask, _ = read_label(case.label)
+            moved = _moved(to_itk(mask.data, mask.grid), mask.grid, target, to_visit, is_label=True)
+            write_volume(label, voxels(moved).astype(np.uint8), target.affine)
+        _write_record(record, case, grid, target, to_visit, baseline, log)
+        return [entry["step"] for entry in log]
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Let SimpleITK use so many threads, and afterwards what it used before: the number is the whole process's."""
+    before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
+    try:
+        yield
+    finally:
+        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def back_to_source(data: npt.NDArray[np.uint8], record: Mapping[str, Any]) -> tuple[npt.NDArray[np.uint8], Matrix]:

@@ -31,7 +31,13 @@ def add_step_options(to: argparse.ArgumentParser) -> None:
 
 
 def spacing(text: str) -> "tuple[float, float, float] | str":
-    """Parse `1x1x3`, `1` or `isotropic` (for argparse)."""
+    """Parse `1x1x3`, `1` or `isotropic` (for argparse).
+
+    Examples
+    --------
+    >>> spacing("1x1x3"), spacing("1"), spacing("isotropic")
+    ((1.0, 1.0, 3.0), (1.0, 1.0, 1.0), 'isotropic')
+    """
     if text == "isotropic":
         return text
     parts = text.split("x")

@@ -17,7 +17,21 @@ from nnunet_ms.dataset_conversion.cases import Case
 
 
 def fingerprint(case: Case, options: Mapping[str, Any]) -> str:
-    """Checksum of everything that the result of a case follows from."""
+    """Checksum of everything that the result of a case follows from.
+
+    Parameters
+    ----------
+    case : Case
+        With its files, whose size and time count.
+    options : mapping
+        What else the result depends on.
+
+    Examples
+    --------
+    >>> case = Case("P1", "base", 0.0, {"flair": Path("flair.nii.gz")}, None)
+    >>> fingerprint(case, {"role": "train"}) == fingerprint(case, {"role": "test"})
+    False
+    """
     files = [*case.files().values(), case.reference, case.brain_mask, *sum(case.transforms.values(), ())]
     stamps = [[str(path), *_stamp(path)] for path in files if path is not None]
     told = [_our_version(), asdict(case), stamps, dict(options)]
@@ -33,7 +47,14 @@ def recall(note: Path, key: str) -> dict[str, Any] | None:
 
 
 def remember(note: Path, key: str, value: Mapping[str, Any]) -> None:
-    """Write a note, complete or not at all; a case is one worker's, so the name beside it is free."""
+    """Write a note, complete or not at all; a case is one worker's, so the name beside it is free.
+
+    Examples
+    --------
+    >>> remember(Path("P1.json"), "key", {"voxels": 12})
+    >>> recall(Path("P1.json"), "key"), recall(Path("P1.json"), "other key")
+    ({'voxels': 12}, None)
+    """
     partial = note.with_suffix(".partial")
     partial.write_text(json.dumps({"key": key, "value": value}), encoding="utf-8")
     partial.replace(note)

@@ -5,7 +5,7 @@ the headers' position or the match of the centres of mass, whichever is better.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import SimpleITK
@@ -13,6 +13,9 @@ import SimpleITK
 from nnunet_ms.errors import ImageError, one_line
 from nnunet_ms.images.itk import Matrix, to_matrix
 from nnunet_ms.images.resample import shrink_factors
+from nnunet_ms.options import chosen
+
+Kind = Literal["rigid", "affine"]
 
 LEVELS_MM = (4.0, 2.0, 1.0)
 SAMPLES = 60_000  # per level: enough for 32 x 32 bins, little enough for seconds
@@ -29,7 +32,7 @@ class Registration:
     after: float
 
 
-def register(fixed: SimpleITK.Image, moving: SimpleITK.Image, kind: Literal["rigid", "affine"]) -> Registration:
+def register(fixed: SimpleITK.Image, moving: SimpleITK.Image, kind: Kind) -> Registration:
     """Align two 3-D float32 images of one head.
 
     The headers' position is kept where no step improves on it.
@@ -38,7 +41,22 @@ def register(fixed: SimpleITK.Image, moving: SimpleITK.Image, kind: Literal["rig
     ------
     ImageError
         If the images do not overlap or the result is absurd (the middle of the head moves further than 100 mm).
+    OptionError
+        If `kind` is neither rigid nor affine.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.itk import to_itk
+    >>> from nnunet_ms.images.volumes import Grid
+    >>> grid = Grid((40, 40, 20), np.diag([2.0, 2.0, 4.0, 1.0]))
+    >>> x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in grid.shape), indexing="ij")
+    >>> head = np.exp(-3 * (x**2 + 2 * y**2 + 1.5 * z**2 + 0.3 * x * y)).astype(np.float32)
+    >>> moved = np.roll(head, 3, axis=0)
+    >>> found = register(to_itk(head, grid), to_itk(moved, grid), "rigid")
+    >>> float(found.matrix[0, 3].round())
+    6.0
     """
+    chosen(kind, get_args(Kind), "kind")
     try:
         transform: SimpleITK.Transform = _start(fixed, moving)
         for level in LEVELS_MM:

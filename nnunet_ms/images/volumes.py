@@ -145,15 +145,19 @@ def read_mask(path: Path, labels: Iterable[int] = (0, 1)) -> Volume:
         ...
     nnunet_ms.errors.ImageError: flair.nii.gz: expected a mask with values [0, 1], found 80.5029, 81.1386, ...
     """
-    volume = _read_plain(path) or read_volume(path)
+    return checked_mask(_read_plain(path) or read_volume(path), labels)
+
+
+def checked_mask(volume: Volume, labels: Iterable[int] = (0, 1)) -> Volume:
+    """The same volume as uint8, if its values are a subset of `labels`; ImageError if not (0.999 is another value)."""
     allowed = sorted(labels)
     found = _values(volume.data)
     if strange := [value for value in found.tolist() if value not in {0, *allowed}]:
         raise ImageError(
-            f"{path}: expected a mask with values {allowed}, found {_few(strange)}. "
+            f"{volume.path}: expected a mask with values {allowed}, found {_few(strange)}. "
             "Is this the mask, and is it binarised?"
         )
-    return Volume(volume.data.astype(np.uint8, copy=False), volume.grid, path)
+    return Volume(volume.data.astype(np.uint8, copy=False), volume.grid, volume.path)
 
 
 def check_same_grid(reference: Volume | Grid, other: Volume | Grid, reference_name: str, other_name: str) -> None:

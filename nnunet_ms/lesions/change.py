@@ -19,8 +19,6 @@ from nnunet_ms.images.volumes import Volume, check_same_grid
 from nnunet_ms.lesions.components import BoolArray, Connectivity, IntArray, foreground, label_voxels
 
 Mask = Literal["followup", "baseline"]
-FOLLOWUP_CHANGES = ("existing", "new", "enlarging", "small")
-BASELINE_CHANGES = ("kept", "resolved", "shrinking", "small")
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class ChangedLesions:
     Attributes
     ----------
     change : (L,) str array
-        One of `FOLLOWUP_CHANGES` or `BASELINE_CHANGES`.
+        At follow-up "existing", "new", "enlarging" or "small", at baseline "kept", "resolved", "shrinking" or "small".
     voxels_old, voxels_only_here : (L,) int64 arrays
         Voxels that are lesion at the other visit as well (o), and those that are not (n).
     voxel_volume_ml : float
@@ -139,7 +137,7 @@ def classify(
     Returns
     -------
     (L,) str array
-        `FOLLOWUP_CHANGES`.
+        "existing", "new", "enlarging" or "small".
     """
     minimum = rule.minimum_voxels(voxel_volume_ml)
     conditions = [

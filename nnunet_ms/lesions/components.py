@@ -7,9 +7,10 @@ are unions of those, joined wherever two of them touch by an edge or a corner.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import product
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cc3d
 import numpy as np
@@ -19,8 +20,77 @@ Connectivity = Literal[6, 18, 26]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.unsignedinteger]
+Scalar = TypeVar("Scalar", bound=np.generic)
 _AXES_CHANGED = {6: 1, 18: 2, 26: 3}  # a neighbour by face differs along one axis, by edge along two, by corner three
 _WORD, _SHIFT = 8, 3  # voxels of a byte each that are looked at together, and the power of two that it is
+
+
+@dataclass(frozen=True)
+class Components:
+    """The L connected components of one array, made of V voxels together; of whatever grid, see `Lesions` for places.
+
+    Attributes
+    ----------
+    index : (V,) int64 array
+        Ascending flat index of each foreground voxel, first axis fastest.
+    component : (V,) int64 array
+        The component, 0 .. L - 1, that each of these voxels belongs to; numbered as `label_voxels` does.
+    shape : tuple of int
+        Of the array.
+    """
+
+    index: IntArray
+    component: IntArray
+    shape: tuple[int, ...]
+
+    @cached_property
+    def voxels(self) -> IntArray:
+        """Size of each component in voxels, (L,)."""
+        return np.bincount(self.component).astype(np.int64)
+
+    @property
+    def count(self) -> int:
+        """Number of components, L."""
+        return int(self.voxels.size)
+
+    @cached_property
+    def axes(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Indices of the foreground voxels along the three axes, (V,) each."""
+        return coordinates(self.index, self.shape)
+
+    def painted(self, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """An array of the components' shape that holds one value, out of (L,), in each component, and 0 elsewhere."""
+        image = np.zeros(self.shape, dtype=values.dtype)
+        image[self.axes] = values[self.component]
+        return image
+
+
+def find_components(data: npt.NDArray[np.generic], connectivity: Connectivity = 18) -> Components:
+    """Label the connected components of the non-zero voxels of an array.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) array
+        Every non-zero voxel is foreground.
+    connectivity : {6, 18, 26}
+        Neighbours of a voxel: by face; also by edge; also by corner.
+
+    Returns
+    -------
+    Components
+        Numbered by their first voxel where the last axis runs fastest; arrays of length 0 without foreground.
+
+    Examples
+    --------
+    Two voxels that touch by an edge are one component; a third one lies alone:
+
+    >>> data = np.zeros((4, 4, 4), dtype=bool)
+    >>> data[0, 0, 0] = data[0, 1, 1] = data[3, 3, 3] = True
+    >>> find_components(data).voxels.tolist(), find_components(data, 6).voxels.tolist()
+    ([2, 1], [1, 1, 1])
+    """
+    index = foreground(data)
+    return Components(index, label_voxels(index, data.shape, [connectivity])[0][connectivity], data.shape)
 
 
 def foreground(data: npt.NDArray[np.generic]) -> IntArray:
@@ -66,7 +136,6 @@ def label_voxels(
     surface : (V,) bool array
         Whether a neighbour by face is missing.
     """
-    _keep_freed_memory()
     if not index.size:
         return dict.fromkeys(connectivities, np.zeros(0, dtype=np.int64)), np.zeros(0, dtype=np.bool_)
     inside, place, scan = _boxed(index, shape)
@@ -82,16 +151,6 @@ def label_voxels(
         offsets = _offsets(_AXES_CHANGED[smallest], _AXES_CHANGED[connectivity]) @ np.array(inside.strides)
         components[connectivity] = _joined(labels, touching, offsets, number)[base] if offsets.size else base
     return components, surface
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Once per process: let glibc keep some 64 MB of freed memory, instead of returning and asking for it per mask.
-
-    Its thresholds follow the largest block that was freed (mallopt(3), M_MMAP_THRESHOLD). New pages for the images of
-    each mask took a third of the time of labelling and matching; other allocators do not care.
-    """
-    np.empty(31 << 20, dtype=np.uint8)  # is never written, so it takes no memory
 
 
 def _boxed(index: IntArray, shape: Sequence[int]) -> tuple[BoolArray, IntArray, IntArray]:

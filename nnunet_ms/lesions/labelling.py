@@ -10,10 +10,16 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from nnunet_ms.images.volumes import Grid, Volume
-from nnunet_ms.lesions.components import BoolArray, Connectivity, IntArray, coordinates, foreground, label_voxels
+from nnunet_ms.lesions.components import (
+    BoolArray,
+    Connectivity,
+    IntArray,
+    coordinates,
+    foreground,
+    label_voxels,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -81,6 +87,11 @@ class Lesions:
     def voxel_volume_ml(self) -> float:
         """Volume of one voxel in ml."""
         return self.grid.voxel_volume_ml
+
+    @property
+    def volumes_ml(self) -> FloatArray:
+        """Volume of each lesion in ml, (L,)."""
+        return np.asarray(self.voxels * self.voxel_volume_ml, dtype=np.float64)
 
     @property
     def volume_ml(self) -> float:
@@ -170,6 +181,29 @@ def find_all_lesions(mask: Volume, connectivities: Sequence[Connectivity]) -> di
     return lesions
 
 
+def lesions_of_labels(labels: Volume) -> tuple[IntArray, Lesions]:
+    """Take every label of an image for one lesion, whatever touches it.
+
+    Parameters
+    ----------
+    labels : Volume
+        `data` (X, Y, Z) whole numbers; 0 is background.
+
+    Returns
+    -------
+    names : (L,) array
+        The labels, ascending.
+    lesions : Lesions
+        In that order.
+    """
+    index = foreground(labels.data)
+    names, lesion = np.unique(labels.data[coordinates(index, labels.grid.shape)], return_inverse=True)
+    surface = label_voxels(index, labels.grid.shape, [6])[1]
+    kept = np.ones(names.size, dtype=np.bool_)
+    voxels = np.bincount(lesion, minlength=names.size).astype(np.int64)
+    return names, Lesions(_Mask(index, lesion.astype(np.int64), surface), kept, voxels, labels.grid)
+
+
 def without_small(lesions: Lesions, minimum_voxels: int) -> Lesions:
     """The same lesions without those below a size, renumbered; `mask_voxels` stays."""
     large = lesions.voxels >= minimum_voxels
@@ -183,22 +217,3 @@ def without_small(lesions: Lesions, minimum_voxels: int) -> Lesions:
 def new_numbers(kept: npt.NDArray[np.bool_]) -> IntArray:
     """Row of each kept lesion after the others are removed, (L,); meaningless for those removed."""
     return np.asarray(np.cumsum(kept) - 1, dtype=np.int64)
-
-
-def lesion_table(lesions: Lesions) -> pd.DataFrame:
-    """One row per lesion: `lesion_id` (from 1), `voxels`, `volume_ml`, `x_mm`, `y_mm`, `z_mm` of its centroid."""
-    return pd.DataFrame(lesion_columns(lesions)).iloc[:, :6]
-
-
-def lesion_columns(lesions: Lesions) -> dict[str, npt.NDArray[np.generic]]:
-    """Columns of a lesion table, each (L,): those of `lesion_table`, then the bounding box in voxel indices."""
-    names = ("x", "y", "z")
-    centroid = lesions.centroid_mm
-    return {
-        "lesion_id": np.arange(1, lesions.count + 1),
-        "voxels": lesions.voxels,
-        "volume_ml": lesions.voxels * lesions.voxel_volume_ml,
-        **{f"{name}_mm": centroid[:, axis] for axis, name in enumerate(names)},
-        **{f"{name}_first": lesions.first_voxel[:, axis] for axis, name in enumerate(names)},
-        **{f"{name}_last": lesions.last_voxel[:, axis] for axis, name in enumerate(names)},
-    }

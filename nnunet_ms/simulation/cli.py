@@ -34,8 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; exit code 0, 1 (some patients failed, listed) or 2 (could not run)."""
-    args = build_parser().parse_args(argv)
-    return commands.run(PROGRAM, lambda: _simulate(args))
+    remains = "Visits that are complete are kept. Repeat the command to make the others."
+    return commands.run(PROGRAM, lambda: _simulate(build_parser().parse_args(argv)), remains)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +54,7 @@ def _seed(text: str) -> int:
 
 
 def _simulate(args: argparse.Namespace) -> int:
-    from nnunet_ms.parallel import report_failures  # this and the modules below take a second; not for --help
-    from nnunet_ms.simulation.images.files import PhantomSettings, write_phantoms
+    from nnunet_ms.simulation.images.files import PhantomSettings, write_phantoms  # takes a second; not for --help
     from nnunet_ms.simulation.simulate import simulate
 
     if args.kind == "phantom":
@@ -72,7 +71,7 @@ def _simulate(args: argparse.Namespace) -> int:
             qsm=args.qsm,
             workers=args.workers,
         ).failures
-    report_failures(failures, PROGRAM)
+    commands.report_failures(failures, PROGRAM)
     return commands.SOME_CASES_FAILED if failures else commands.OK
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from nnunet_ms import tables
 from nnunet_ms.outputs import whole_file
@@ -29,7 +30,14 @@ LESION_TYPES = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
 
 @dataclass(frozen=True)
 class TrialSettings:
-    """What one simulated trial is made from; the same settings give the same bytes."""
+    """What one simulated trial is made from; the same settings give the same bytes.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> TrialSettings(DEMO, patients=40, seed=0, grid=DEMO.grid, images=False).preset.name
+    'demo'
+    """
 
     preset: TrialPreset
     patients: int
@@ -82,6 +90,15 @@ def write_trial(settings: TrialSettings, folder: Path, workers: Workers = 1) -> 
     ------
     SettingsError
         If `folder` holds something else.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> settings = TrialSettings(DEMO, patients=4, seed=0, grid=DEMO.grid, images=False)
+    >>> write_trial(settings, Path("simulated"))
+    []
+    >>> sorted(path.name for path in Path("simulated").glob("*.csv"))
+    ['assessments.csv', 'patients.csv', 'relapses.csv', 'visits.csv']
     """
     check_preset(settings.preset)
     claim_folder(folder, "truth.json", describe_trial(settings))
@@ -113,7 +130,15 @@ def _write_clinical(settings: TrialSettings, patients: Sequence[SimulatedPatient
 
 
 def describe_trial(settings: TrialSettings) -> dict[str, Any]:
-    """Content of `truth.json`: every parameter, and the true statistics."""
+    """Content of `truth.json`: every parameter, and the true statistics.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> truth = describe_trial(TrialSettings(DEMO, patients=40, seed=0, grid=DEMO.grid, images=False))
+    >>> truth["simulated"], truth["parameters"]["patients"]
+    (True, 40)
+    """
     parameters = {
         **asdict(settings.preset),
         "patients": settings.patients,
@@ -125,23 +150,42 @@ def describe_trial(settings: TrialSettings) -> dict[str, Any]:
         "scanner": asdict(SCANNER),
         "contrasts": {name: asdict(contrast) for name, contrast in CONTRASTS.items()},
     }
+    with threadpool_limits(1, user_api="blas"):  # sums over threads differ in their last digit from run to run
+        truth = truth_rows(settings.preset)
     return {
         "simulated": True,
         "seed": settings.seed,
         "preset": settings.preset.name,
         "parameters": parameters,
-        "truth": truth_rows(settings.preset),
+        "truth": truth,
     }
 
 
 def simulate_patients(settings: TrialSettings) -> list[SimulatedPatient]:
-    """Every patient of the trial, each from streams of its own."""
+    """Every patient of the trial, each from streams of its own.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> settings = TrialSettings(DEMO, patients=40, seed=0, grid=DEMO.grid, images=False)
+    >>> patients = simulate_patients(settings)
+    >>> sum(patient.arm for patient in patients), len(patients[0].volume_ml)
+    (20, 3)
+    """
     arms = cohort.draw_arms(settings.preset, settings.patients, stream(settings.seed, Step.ALLOCATION))
     return [simulate_patient(settings.preset, settings.seed, index, int(arm)) for index, arm in enumerate(arms)]
 
 
 def simulate_patient(preset: TrialPreset, seed: int, index: int, arm: int) -> SimulatedPatient:
-    """Draw one patient of `arm` (index into the preset's arms)."""
+    """Draw one patient of `arm` (index into the preset's arms).
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> patient = simulate_patient(DEMO, seed=0, index=6, arm=1)
+    >>> patient.name, patient.volume_ml == simulate_patient(DEMO, seed=0, index=6, arm=1).volume_ml
+    ('P007', True)
+    """
 
     def draw(step: Step) -> np.random.Generator:
         return stream(seed, step, index)
@@ -179,7 +223,16 @@ def simulate_patient(preset: TrialPreset, seed: int, index: int, arm: int) -> Si
 
 
 def clinical_tables(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -> dict[str, pd.DataFrame]:
-    """Tables `patients`, `assessments`, `relapses` of `nnunet_ms.tables`."""
+    """Tables `patients`, `assessments`, `relapses` of `nnunet_ms.tables`.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> settings = TrialSettings(DEMO, patients=4, seed=0, grid=DEMO.grid, images=False)
+    >>> frames = clinical_tables(settings, simulate_patients(settings))
+    >>> list(frames), len(frames["patients"])
+    (['patients', 'assessments', 'relapses'], 4)
+    """
     preset = settings.preset
     assessments = [
         (p.name, week, *values, True)
@@ -197,7 +250,16 @@ def clinical_tables(settings: TrialSettings, patients: Sequence[SimulatedPatient
 
 
 def visit_table(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -> pd.DataFrame:
-    """Lesions as both raters would report them (`tables.VISITS`), for a trial without images."""
+    """Lesions as both raters would report them (`tables.VISITS`), for a trial without images.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> settings = TrialSettings(DEMO, patients=4, seed=0, grid=DEMO.grid, images=False)
+    >>> visits = visit_table(settings, simulate_patients(settings))
+    >>> sorted(set(visits["rater"])), sorted(set(visits["lesion_type"]))
+    (['reference', 'simulated_reader'], ['t1_enhancing', 't1_unenhancing', 't2_lesions'])
+    """
     rows = [row for p in patients for row in _visit_rows(settings, p)]
     return pd.DataFrame(rows, columns=tables.VISITS.names).astype({"new_lesion_count": "Int64"})
 

@@ -4,7 +4,7 @@ Columns and their coding are R's `contr.treatment`; the reference grid is that o
 levels of a factor by their weights, products as the product of both.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -170,10 +170,10 @@ class Design:
         return {term: [i for i, t in enumerate(self.terms) if t == term] for term in dict.fromkeys(self.terms)}
 
     def varying(self) -> "Design":
-        """Return the design without constant columns; `dropped` names their terms. For models without intercept."""
+        """Return the design without constant columns; `dropped` names them. For models without intercept."""
         keep = np.ptp(self.X, axis=0) != 0 if len(self.X) else np.zeros(len(self.names), bool)
         inside = np.flatnonzero(keep)
-        dropped = tuple(term for term, kept in zip(self.terms, keep, strict=True) if not kept)
+        dropped = tuple(name for name, kept in zip(self.names, keep, strict=True) if not kept)
         names, terms, owners = (
             tuple(values[i] for i in inside) for values in (self.names, self.terms, self.column_arms)
         )
@@ -234,6 +234,7 @@ def arm_design(
     factors: Sequence[str] = (),
     weights: Weights = "equal",
     products: Sequence[tuple[str, str]] = (),
+    references: Mapping[str, object] | None = None,
 ) -> Design:
     """Return the design of: intercept + arm + numbers + factors + products.
 
@@ -250,6 +251,8 @@ def arm_design(
         How the reference grid weighs the levels of a factor; numeric covariates are at their mean.
     products : sequence of (str, str), optional
         Interactions of two of the terms above; "arm" is the arms.
+    references : mapping, optional
+        Factor -> its reference level, where that is not the first.
 
     Raises
     ------
@@ -269,7 +272,8 @@ def arm_design(
     constant = tuple(name for name in (*numbers, *factors) if frame[name].nunique() < 2)
     terms = {ARM: arm_term(frame[ARM], arms)}
     terms |= {name: number(name, frame[name]) for name in numbers if name not in constant}
-    terms |= {name: factor(name, frame[name], weights) for name in factors if name not in constant}
+    first = references or {}
+    terms |= {name: factor(name, frame[name], weights, first.get(name)) for name in factors if name not in constant}
     for pair in products:
         for name in pair:
             chosen(name, (*terms, *constant), "products")

@@ -16,6 +16,14 @@ FEWEST_DRAWS = 0.9  # share of draws that must give an estimate
 
 
 @dataclass(frozen=True)
+class DrawnEffect:
+    """One rater's effect from all patients, and from every draw, (draws,); NaN where a draw gives none."""
+
+    estimate: float
+    draws: Floats
+
+
+@dataclass(frozen=True)
 class PairedEffect:
     """The same effect from two raters, `difference` = rater - reference, with the bootstrap's interval."""
 
@@ -64,15 +72,27 @@ def paired_effect(
     OptionError
         If `confidence` is not between 0 and 1.
     """
+    level(confidence)
+    once, none = np.ones((1, weights.shape[1])), np.zeros(0)
+    estimates = [float(effect(once)[0]) for effect in (reference, rater)]
+    known = bool(np.isfinite(estimates).all())  # what cannot be estimated from all patients is not drawn
+    first, second = (
+        DrawnEffect(estimate, effect(weights) if known else none)
+        for estimate, effect in zip(estimates, (reference, rater), strict=True)
+    )
+    return paired_draws(first, second, confidence)
+
+
+def paired_draws(reference: DrawnEffect, rater: DrawnEffect, confidence: float = 0.95) -> PairedEffect:
+    """Compare two effects that are estimated already, on the same draws; see `paired_effect`."""
     tail = (1 - level(confidence)) / 2
-    once = np.ones((1, weights.shape[1]))
-    a, b = float(reference(once)[0]), float(rater(once)[0])
+    a, b = reference.estimate, rater.estimate
     if not np.isfinite([a, b]).all():
         return PairedEffect(a, b, *(float("nan"),) * 4, 0, "the effect itself cannot be estimated")
-    gaps = rater(weights) - reference(weights)
+    gaps = rater.draws - reference.draws
     gaps = gaps[np.isfinite(gaps)]
-    if len(gaps) < FEWEST_DRAWS * len(weights) or len(gaps) < 2:
-        why = f"only {len(gaps)} of {len(weights)} draws can be estimated"
+    if len(gaps) < FEWEST_DRAWS * len(rater.draws) or len(gaps) < 2:
+        why = f"only {len(gaps)} of {len(rater.draws)} draws can be estimated"
         return PairedEffect(a, b, b - a, *(float("nan"),) * 3, len(gaps), why)
     low, high = np.quantile(gaps, [tail, 1 - tail])
     return PairedEffect(a, b, b - a, float(low), float(high), float(gaps.std(ddof=1)), len(gaps))

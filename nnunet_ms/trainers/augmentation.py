@@ -27,6 +27,13 @@ def spatial_transform(patch: Sequence[int], deform: bool) -> SpatialTransform:
 
     Segmentations are sampled at the nearest voxel, so that labels and lesion volumes, which share the sampling grid,
     stay in step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> crop = spatial_transform((16, 16), deform=False)
+    >>> tuple(crop(image=torch.zeros(1, 20, 20))["image"].shape)
+    (1, 16, 16)
     """
     p = 1.0 if deform else 0.0
     return SpatialTransform(
@@ -67,6 +74,15 @@ def training_transforms(
         Channels set back to 0 outside the brain after interpolation.
     mirror_axes : tuple of int, optional
         Spatial axes along which a patch is mirrored, each with probability one half.
+
+    Examples
+    --------
+    >>> import torch
+    >>> steps = training_transforms((8, 16, 16), None, in_plane_only=True, masked_channels=[0])
+    >>> patch = {"image": torch.zeros(1, 8, 20, 20), "segmentation": torch.ones(2, 8, 20, 20)}
+    >>> moved = steps(**patch)
+    >>> tuple(moved["image"].shape), tuple(moved["segmentation"].shape)
+    ((1, 8, 16, 16), (2, 8, 16, 16))
     """
     plane = patch[1:] if in_plane_only else patch
     deformation = OneOfTransform([spatial_transform(plane, deform=True), spatial_transform(plane, deform=False)])

@@ -14,7 +14,13 @@ _SEQUENCE_OF = {spelling: sequence for sequence, spellings in _SPELLINGS.items()
 
 
 def sequence_of(channel_name: str) -> str:
-    """Return the sequence that a channel name stands for ("T2w" -> "t2"); unknown names come back in lower case."""
+    """Return the sequence that a channel name stands for ("T2w" -> "t2"); unknown names come back in lower case.
+
+    Examples
+    --------
+    >>> sequence_of("T2w"), sequence_of("T1-Gd"), sequence_of("QSM")
+    ('t2', 't1post', 'qsm')
+    """
     plain = "".join(character for character in channel_name.lower() if character.isalnum())
     return _SEQUENCE_OF.get(plain, plain)
 
@@ -26,6 +32,15 @@ def channel_indices(channel_names: Sequence[str], wanted: Sequence[str], what: s
     ------
     ModelError
         If a sequence is missing or stands twice; the message names `what` needs it.
+
+    Examples
+    --------
+    >>> channel_indices(["T1w", "FLAIR", "T2w"], ["flair", "t2"], "the second arm")
+    (1, 2)
+    >>> channel_indices(["T1w", "FLAIR"], ["flair", "t2"], "the second arm")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ModelError: the second arm needs one channel each of ['flair', 't2'], found channels ...
     """
     sequences = [sequence_of(name) for name in channel_names]
     wrong = [name for name in wanted if sequences.count(name) != 1]

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
+from nnunet_ms.lesions.components import Connectivity, find_components
 from nnunet_ms.outputs import whole_file
 
-CONNECTIVITY = 18  # the paper's
+CONNECTIVITY: Connectivity = 18  # the paper's
 MAX_VOLUME_MM3 = np.iinfo(np.int16).max  # nnU-Net carries segmentations as int16; alpha is flat long before 32 ml
 
 
@@ -34,14 +34,21 @@ def lesion_volume_map(labels: npt.NDArray[np.integer], voxel_volume_mm3: float) 
     -------
     (Z, Y, X) int16 array
         0 outside lesions, at least 1 inside, capped at 32767.
+
+    Examples
+    --------
+    >>> labels = np.zeros((2, 3, 4), dtype=np.int16)
+    >>> labels[:, 0, :2], labels[0, 2, 3] = 1, 1
+    >>> lesion_volume_map(labels, voxel_volume_mm3=3.0)[0]
+    array([[12, 12,  0,  0],
+           [ 0,  0,  0,  0],
+           [ 0,  0,  0,  3]], dtype=int16)
     """
-    components = cc3d.connected_components(  # type: ignore[call-overload]  # its stub lists no numpy array types
-        np.maximum(labels, 0).astype(np.uint8), connectivity=CONNECTIVITY
-    )
-    voxels = np.bincount(components.ravel())
-    volumes = np.clip(np.rint(voxels * voxel_volume_mm3), 1, MAX_VOLUME_MM3).astype(np.int16)
-    volumes[0] = 0
-    volume_map: npt.NDArray[np.int16] = volumes[components]
+    volume_map = np.zeros(labels.shape, dtype=np.int16)
+    for lesion_type in np.unique(labels[labels > 0]):
+        lesions = find_components(labels == lesion_type, CONNECTIVITY)
+        volumes = np.clip(np.rint(lesions.voxels * voxel_volume_mm3), 1, MAX_VOLUME_MM3).astype(np.int16)
+        volume_map += lesions.painted(volumes)  # types share no voxel
     return volume_map
 
 

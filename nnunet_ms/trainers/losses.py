@@ -6,11 +6,16 @@ Where the paper gives a maximum or an end point only, the constants below are th
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 from torch.nn.functional import logsigmoid
+
+from nnunet_ms.options import chosen
+
+AlphaMode = Literal["lesion", "patch"]
+BetaDriver = Literal["volume", "epoch"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,14 @@ class VolumeWeights:
 
     `alpha_max` = 100 is the paper's. Ours: `alpha_min`, `beta_min`, `beta_max`, the steepness, and the half-way volume
     v0 = 150 mm3, which is 50 voxels of 3 mm3, the paper's border between small and large lesions.
+
+    Examples
+    --------
+    >>> weights = VolumeWeights()
+    >>> weights.alpha(torch.tensor([3.0, 150.0, 15_000.0]))
+    tensor([99.9604, 50.5000,  1.0099])
+    >>> weights.beta(torch.tensor([0.0, 150.0, 15_000.0]))
+    tensor([0.1000, 0.5500, 0.9999])
     """
 
     alpha_max: float = 100.0
@@ -54,6 +67,11 @@ def gamma_at(epoch: int, epochs: int, first: float = 0.02, last: float = 0.15) -
         Current epoch, 0 to `epochs` - 1.
     epochs : int
         Number of epochs; with a single one gamma stays at `first`.
+
+    Examples
+    --------
+    >>> gamma_at(0, 200), round(gamma_at(199, 200), 3)
+    (0.02, 0.15)
     """
     return first + (last - first) * epoch / max(epochs - 1, 1)
 
@@ -74,6 +92,12 @@ def smooth_truncated_cross_entropy(true_class_logit: torch.Tensor, gamma: torch.
     tensor
         -log p where p >= gamma, -log gamma + (1 - p^2 / gamma^2) / 2 below; same shape. The value and the slope are
         continuous at gamma, and nothing exceeds -log gamma + 1/2.
+
+    Examples
+    --------
+    >>> logits = torch.tensor([4.0, 0.0, -4.0, -40.0])
+    >>> smooth_truncated_cross_entropy(logits, gamma=0.15)
+    tensor([0.0181, 0.6931, 2.3899, 2.3971])
     """
     gamma = torch.as_tensor(gamma, dtype=true_class_logit.dtype, device=true_class_logit.device)
     p = torch.sigmoid(true_class_logit)
@@ -89,6 +113,14 @@ def squared_soft_dice_loss(probability: torch.Tensor, reference: torch.Tensor, s
     """1 - 2 sum(p q) / (sum(p^2) + sum(q^2)) over the whole mini-batch (V-Net; Milletari et al. 2016).
 
     Both arguments have one shape. Sums run over the batch, because a patch may hold a single small lesion.
+
+    Examples
+    --------
+    >>> reference = torch.tensor([1.0, 1.0, 0.0, 0.0])
+    >>> round(float(squared_soft_dice_loss(reference, reference)), 6)
+    0.0
+    >>> round(float(squared_soft_dice_loss(1 - reference, reference)), 4)
+    1.0
     """
     overlap = (probability * reference).sum()
     return 1 - (2 * overlap + smooth) / ((probability**2).sum() + (reference**2).sum() + smooth)
@@ -113,6 +145,18 @@ class SmoothTruncatedLoss(nn.Module):
     beta_driver : {"volume", "epoch"}
         Whether beta grows with the lesion volume of the patch or with training progress; the paper's sentence can
         be read both ways.
+
+    Examples
+    --------
+    >>> output = torch.zeros(1, 2, 4, 8, 8, requires_grad=True)
+    >>> target = torch.zeros(1, 2, 4, 8, 8)
+    >>> target[:, 0, 1:3, 2:4, 2:4], target[:, 1, 1:3, 2:4, 2:4] = 1, 24.0
+    >>> loss = SmoothTruncatedLoss(patch_volume_mm3=4 * 8 * 8 * 3.0)(output, target)
+    >>> round(loss.item(), 3)
+    3.084
+    >>> loss.backward()
+    >>> bool((output.grad[0, 1][target[0, 0] == 1] < 0).all())
+    True
     """
 
     def __init__(
@@ -120,10 +164,12 @@ class SmoothTruncatedLoss(nn.Module):
         patch_volume_mm3: float,
         label: int = 1,
         weights: VolumeWeights | None = None,
-        alpha_mode: Literal["lesion", "patch"] = "lesion",
-        beta_driver: Literal["volume", "epoch"] = "volume",
+        alpha_mode: AlphaMode = "lesion",
+        beta_driver: BetaDriver = "volume",
     ) -> None:
         super().__init__()
+        chosen(alpha_mode, get_args(AlphaMode), "alpha_mode")
+        chosen(beta_driver, get_args(BetaDriver), "beta_driver")
         self.patch_volume_mm3 = patch_volume_mm3
         self.label = label
         self.weights = weights or VolumeWeights()
@@ -181,6 +227,13 @@ class JointT1Loss(nn.Module):
         Volume of a whole patch.
     exclusivity : float
         lambda, >= 0; 0 leaves the last term out.
+
+    Examples
+    --------
+    >>> output, target = torch.zeros(1, 3, 4, 8, 8), torch.zeros(1, 2, 4, 8, 8)
+    >>> plain = JointT1Loss(768.0, exclusivity=0.0)(output, target)
+    >>> round(float(JointT1Loss(768.0, exclusivity=0.1)(output, target) - plain), 3)
+    0.025
     """
 
     def __init__(self, patch_volume_mm3: float, exclusivity: float = 0.1) -> None:

@@ -15,6 +15,16 @@ class BrainPercentileNormalization(ImageNormalization):
     References
     ----------
     .. [1] Krishnan et al., Sci Rep 13:4102, 2023, "Image preprocessing". doi:10.1038/s41598-023-31207-5
+
+    Examples
+    --------
+    >>> image = np.random.default_rng(0).normal(300, 40, (8, 32, 32)).astype(np.float32)
+    >>> brain = np.zeros(image.shape, dtype=np.int8)
+    >>> brain[:, :4] = -1
+    >>> scheme = BrainPercentileNormalization(use_mask_for_norm=True, intensityproperties={})
+    >>> normalised = scheme.run(image, brain)
+    >>> float(np.abs(normalised[:, :4]).max()), round(float(normalised[:, 4:].std()), 1)
+    (0.0, 1.1)
     """
 
     leaves_pixels_outside_mask_at_zero_if_use_mask_for_norm_is_true = True

@@ -26,7 +26,13 @@ GB_FIXED = 0.7  # CUDA context, weights, gradients, Adam moments
 
 
 def estimated_gpu_memory_gb(patch: tuple[int, ...], batch_size: int) -> float:
-    """Memory of one training step of the full multi-arm network under autocast, in GB."""
+    """Memory of one training step of the full multi-arm network under autocast, in GB.
+
+    Examples
+    --------
+    >>> round(estimated_gpu_memory_gb((32, 96, 96), batch_size=10), 1)
+    11.7
+    """
     return GB_FIXED + GB_PER_REFERENCE_PATCH * batch_size * float(np.prod(patch)) / REFERENCE_VOXELS
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, run
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, report_failures, run
 
 PROGRAM = "nnunet-ms-predict"
 # dropout.SITES and case_measures.MAPS, spelled out because --help must not import torch; a test compares them
@@ -102,15 +102,17 @@ def _add_work(command: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 if some cases failed, or 2 if nothing could be done."""
-    arguments = build_parser().parse_args(argv)
-    return run(PROGRAM, lambda: _predict(arguments))
+    remains = "Cases that are done are kept. Repeat the command with --continue to predict the others."
+    return run(PROGRAM, lambda: _predict(build_parser().parse_args(argv)), remains)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from nnunet_ms.parallel import report_failures
+    from tqdm import tqdm
+
     from nnunet_ms.trainers.prediction.predict import predict  # torch and nnU-Net: seconds, which --help must not take
 
-    predicted = predict(**vars(arguments))  # every option has the name of an argument; a test compares them
+    # every option has the name of an argument (a test compares them); `write` does not disturb the progress bar
+    predicted = predict(**vars(arguments), say=tqdm.write)
     for note in predicted.notes:
         print(f"{PROGRAM}: {note}")
     report_failures(predicted.failures, PROGRAM)

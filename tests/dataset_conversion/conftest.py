@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nnunet_ms.dataset_conversion.cli import main
+
 SHAPE, SPACING = (10, 12, 6), (2.0, 2.0, 4.0)
 
 
@@ -72,3 +74,44 @@ def bids_study(tmp_path):
         "sub-01\t34\tfemale\tplacebo\tIT\tA\tright\nsub-02\t41\tM\tactive\tIT\tB\tn/a\nsub-03\t29\tf\tactive\tSI\tA\tleft\n"
     )
     return root
+
+
+def convert_trial(manifest, raw, *more):
+    return main(["trial", str(manifest), "--dataset-id", "5", "--raw", str(raw), *more])
+
+
+def edit(manifest, change):
+    frame = pd.read_csv(manifest, dtype=str)
+    change(frame)
+    frame.to_csv(manifest, index=False)
+
+
+def first_image(manifest, name="flair"):
+    return manifest.parent / "images" / "P1" / "base" / f"{name}.nii.gz"
+
+
+def refused(trial, raw, capsys, *more):
+    assert convert_trial(trial, raw, *more) == 2
+    assert not list(raw.glob("Dataset*")) if raw.exists() else True
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.fixture
+def bids_folder(tmp_path):
+    """Four subjects, two sessions each; masks with 1 to 8 voxels."""
+    rng = np.random.default_rng(0)
+    for subject in range(1, 5):
+        for session in (1, 2):
+            folder, stem = f"sub-{subject:02d}/ses-{session}/anat", f"sub-{subject:02d}_ses-{session}"
+            for name in ("FLAIR", "T2w", "T1w", "ce-gadolinium_T1w"):
+                save(tmp_path / "bids" / folder / f"{stem}_{name}.nii.gz", rng.integers(1, 900, SHAPE).astype(np.int16))
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[1 : 1 + 2 * subject, 4, 2] = 1
+            save(tmp_path / "bids/derivatives/manual" / folder / f"{stem}_label-lesion_mask.nii.gz", mask)
+    return tmp_path / "bids"
+
+
+def convert_bids(source, raw, *more):
+    return main(["bids", str(source), "--dataset-id", "7", "--raw", str(raw), "--folds", "2", *more])

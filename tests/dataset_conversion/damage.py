@@ -12,6 +12,9 @@ from functools import partial
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
+
+from nnunet_ms.dataset_conversion.cli import main
 
 SHAPE = (7, 6, 5)
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -261,3 +264,34 @@ def catalogue():
 def append(folder, _rng, name, number):
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content + b"garbage!" * 13 if number == 100 else content + b"garbage!"[:number])
+
+
+def manifest_of(folder, names):
+    """Manifest of cases that lie in folders of these names."""
+    rows = [{"patient_id": name, "visit": "v", "week": 0, **paths(name)} for name in names]
+    pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
+    return folder / "manifest.csv"
+
+
+def paths(name):
+    return {"flair": f"{name}/{FLAIR}", "t1": f"{name}/{T1}", "t2_lesions": f"{name}/{MASK}"}
+
+
+def convert_damaged(manifest, raw, *more):
+    arguments = ["--channels", "flair,t1", "--dataset-id", "5", "--raw", str(raw), "--folds", "2"]
+    return main(["trial", str(manifest), *arguments, *more])
+
+
+def make(folder, damages, whole=()):
+    rng = np.random.default_rng(0)
+    for name in (*whole, *damages):
+        whole_case(folder / name, rng)
+        if name in damages:
+            damages[name](folder / name, rng)
+    return manifest_of(folder, [*whole, *damages])
+
+
+def lines_of(error):
+    """Case -> its line."""
+    assert "Traceback" not in error
+    return {line.split(": ")[1].removeprefix("case "): line for line in error.splitlines()}

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK
 
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.convert import check, convert
@@ -111,8 +112,10 @@ def test_nnunets_folder_is_taken_where_none_is_named(trial, raw, monkeypatch):
 
 
 def test_steps_are_named_in_provenance_and_not_among_what_was_resampled(mixed, raw):
-    done = convert(mixed, dataset_id=5, raw=raw, steps={"spacing": "isotropic"})
+    threads = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    done = convert(mixed, dataset_id=5, raw=raw, steps={"spacing": "isotropic", "threads": threads + 1})
     assert done.resampled == {}
+    assert SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads() == threads  # the caller's, not the steps'
     assert read_volume(done.folder / "imagesTr" / "P1_base_0000.nii.gz").grid.spacing == pytest.approx((2, 2, 2))
     assert json.loads((done.folder / "provenance" / "P1_base.json").read_text())["steps"][0]["step"] == "resample"
 
@@ -169,6 +172,13 @@ def test_when_no_case_is_good_the_error_carries_the_reasons(trial, raw):
         convert(trial, dataset_id=5, raw=raw, say=said.append)
     assert len(said) == 6
     assert not hasattr(raised.value, "__notes__")  # who was told needs no second list
+    assert not raw.exists()
+
+
+def test_an_error_after_the_check_names_the_cases_that_are_missing(mixed, raw):
+    with pytest.raises(ConversionError, match="found 3 training patients and --folds 4") as raised:
+        convert(mixed, dataset_id=5, raw=raw, folds=4)
+    assert [note.split(": ")[0] for note in raised.value.__notes__] == ["case P2_base"]
     assert not raw.exists()
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunet_ms.lesions.components import coordinates, foreground, label_voxels
+from nnunet_ms.lesions.components import coordinates, find_components, foreground, label_voxels
 
 CONNECTIVITIES = {6: 1, 18: 2, 26: 3}
 SHAPES = [(9, 8, 7), (1, 1, 3), (1, 7, 5), (6, 1, 1), (1, 1, 1), (2, 13, 3)]
@@ -66,3 +66,36 @@ def test_surface():
         _, surface = label_voxels(foreground(mask), mask.shape, (6,))
         expected = mask & ~ndimage.binary_erosion(mask)
         assert surface.tolist() == expected.ravel(order="F")[mask.ravel(order="F")].tolist()
+
+
+@pytest.mark.parametrize("connectivity", [6, 18, 26])
+def test_painted_sizes_against_scipy(connectivity):
+    # Oracle: scipy.ndimage.label and a sum per label; random masks in both memory orders.
+    structure = ndimage.generate_binary_structure(3, CONNECTIVITIES[connectivity])
+    for number, mask in enumerate(random_masks()):
+        data = np.ascontiguousarray(mask) if number % 2 else mask
+        labels, count = ndimage.label(mask, structure)
+        sizes = np.concatenate([[0], ndimage.sum_labels(mask, labels, range(1, count + 1))]) if count else np.zeros(1)
+        parts = find_components(data, connectivity)
+        assert parts.count == count
+        painted = parts.painted(parts.voxels)
+        assert painted.dtype == np.int64
+        np.testing.assert_array_equal(painted, sizes[labels])
+
+
+def test_painted_is_zero_outside_in_the_type_of_the_values():
+    data = np.zeros((3, 3, 3), dtype=np.uint8)
+    data[0, 0, 0], data[2, 2, 2] = 1, 9
+    parts = find_components(data)
+    assert (parts.count, parts.voxels.tolist(), parts.shape) == (2, [1, 1], (3, 3, 3))
+    painted = parts.painted(np.array([5, 7], dtype=np.int16))
+    assert (painted.dtype, painted[0, 0, 0], painted[2, 2, 2], int(painted.sum())) == (np.int16, 5, 7, 12)
+    none = find_components(np.zeros((3, 3, 3)))
+    assert (none.count, none.painted(np.zeros(0, dtype=bool)).any()) == (0, False)
+
+
+def test_eighteen_neighbours_unless_told_otherwise():
+    # By hand: two voxels that touch by an edge and a third by a corner.
+    data = np.zeros((4, 4, 4))
+    data[0, 0, 0] = data[1, 1, 0] = data[2, 2, 1] = 1
+    assert find_components(data).voxels.tolist() == [2, 1]

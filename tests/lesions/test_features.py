@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.analysis.evaluation.matching import count_overlap
 from nnunet_ms.images.volumes import Volume, read_mask
 from nnunet_ms.lesions.distance import distance_to_lesions
 from nnunet_ms.lesions.features import distance_to_region, locate, mean_of_map
-from nnunet_ms.lesions.labelling import find_lesions, lesion_columns
+from nnunet_ms.lesions.labelling import find_lesions
+from nnunet_ms.lesions.overlap import count_overlap
 from tests.lesions.naive_matching import lesions_of, random_pair, volume
 
 AFFINE = np.array([[-0.9, 0, 0, 5], [0, 1.1, 0, -3], [0, 0, 3, 1], [0, 0, 0, 1.0]])
@@ -21,7 +21,7 @@ def nearest(first, second):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_distances_means_and_boxes_against_all_pairs(seed):
+def test_distances_and_means_against_all_pairs(seed):
     # Oracle: every pair of voxels, one boolean volume per lesion.
     reference, prediction = random_pair(seed)
     first, second = (find_lesions(volume(mask, AFFINE), 18, 3) for mask in (reference, prediction))
@@ -29,7 +29,6 @@ def test_distances_means_and_boxes_against_all_pairs(seed):
     distance = distance_to_lesions(first, second, count_overlap(first, second).shared_voxels > 0)
     region = distance_to_region(first, volume(prediction, AFFINE))
     mean = mean_of_map(first, Volume(values, first.grid, "map"))
-    columns = lesion_columns(first)
     others = lesions_of(prediction)
     for row, lesion in enumerate(lesions_of(reference)):
         expected = min((nearest(millimetres(lesion), millimetres(other)) for other in others), default=np.nan)
@@ -37,12 +36,6 @@ def test_distances_means_and_boxes_against_all_pairs(seed):
         whole = nearest(millimetres(lesion), millimetres(prediction)) if prediction.any() else np.nan
         assert region[row] == pytest.approx(whole, nan_ok=True)
         assert mean[row] == pytest.approx(values[lesion].mean())
-        index = np.argwhere(lesion)
-        for axis, name in enumerate("xyz"):
-            assert (columns[f"{name}_first"][row], columns[f"{name}_last"][row]) == (
-                index[:, axis].min(),
-                index[:, axis].max(),
-            )
 
 
 def bar(x, length=4):

@@ -8,7 +8,6 @@ patients have in common cancels. Interval: percentiles [1]_.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,23 +15,25 @@ import pandas as pd
 
 from nnunet_ms.analysis.endpoints.lesion_counts import CountEndpoint, available, count_factors, patient_counts
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import ProgressionData
-from nnunet_ms.analysis.endpoints.progression_multivariable import joint_model
+from nnunet_ms.analysis.endpoints.progression_multivariable import JointModel, joint_model
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
 from nnunet_ms.analysis.endpoints.t2_volume_models import mmrm_design, volume_mmrm, with_covariates
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
-from nnunet_ms.arrays import Bools, Floats
+from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.bootstrap_cox import cox_draws
 from nnunet_ms.statistics.bootstrap_estimates import mixed_model_effect, rate_effect
 from nnunet_ms.statistics.count_model import levels_with_events
-from nnunet_ms.statistics.cox import Ties
 from nnunet_ms.statistics.design_matrix import arm_design
 from nnunet_ms.statistics.negative_binomial import fit_negative_binomial
 from nnunet_ms.statistics.paired_effect import (
+    DrawnEffect,
+    PairedEffect,
     draw_weights,
     linear_effect,
     log_hazard_ratio,
     log_ratio_of_means,
+    paired_draws,
     paired_effect,
 )
 from nnunet_ms.tables import REFERENCE
@@ -182,42 +183,37 @@ def _cox_rows(trial: TrialData, data: ProgressionData) -> Iterator[Statistic]:
     events = int(event.sum())
     why = "no events" if events == 0 else "one event" if events == 1 else "the lesion volume is constant"
     yield from _rows(trial, Statistic(ENDPOINT, data.outcome, term="log_tlv"), effects, arms, unit, why)
+    yield from _joint_rows(trial, data, arms, unit)
+
+
+def _joint_rows(trial: TrialData, data: ProgressionData, arms: npt.NDArray[np.str_], unit: str) -> Iterator[Statistic]:
+    """Compare the terms of the model of both arms; one fit per rater and draw serves every term."""
     joint = {rater: joint_model(trial, data, rater) for rater in trial.raters}
     why = next((fit.model.problem for fit in joint.values() if fit.model.problem), "")
-    analysis = f"{data.outcome}_multivariable"
-    named = {"log_tlv": ("log_tlv", "")} | {
+    contrasts = {"log_tlv": ("log_tlv", "")} | {
         f"{arm}:log_tlv": ("arm:log_tlv", contrast_text(arm, trial.settings.reference_arm))
         for arm in trial.settings.compared_arms
     }
-    fits = {} if why else {
-        rater: _all_columns(time, event, fit.X, ties, fit.model.beta) for rater, fit in joint.items()
-    }  # fmt: skip
-    for name, (term, contrast) in named.items():
-        effects = {
-            rater: partial(_column, fits[rater], fit.model.names.index(name))
-            for rater, fit in joint.items()
-            if rater in fits and name in fit.model.names
-        }
-        keys = Statistic(ENDPOINT, analysis, term=term, contrast=contrast)
-        yield from _rows(trial, keys, effects, arms, unit, why or "constant in the data")
+    weights = draw_weights(arms, trial.settings.analysis.bootstrap_draws, trial.settings.analysis.seed)
+    drawn = {} if why else {rater: _drawn_terms(trial, data, fit, weights) for rater, fit in joint.items()}
+    for name, (term, contrast) in contrasts.items():
+        keys = Statistic(ENDPOINT, f"{data.outcome}_multivariable", term=term, contrast=contrast)
+        effects = {rater: terms[name] for rater, terms in drawn.items() if name in terms}
+        for rater in (r for r in trial.raters if r != REFERENCE):
+            found = None
+            if REFERENCE in effects and rater in effects:
+                found = paired_draws(effects[REFERENCE], effects[rater], trial.settings.analysis.confidence)
+            yield from _row(replace(keys, rater=rater), found, unit, why or "constant in the data")
 
 
-def _all_columns(time: Floats, event: Bools, X: Floats, ties: Ties, start: Floats) -> Callable[[Floats], Floats]:
-    """Return all coefficients per draw; the draws of the last two calls are remembered, one fit serves every term."""
-    known: dict[int, tuple[Floats, Floats]] = {}
-
-    def fit(weights: Floats) -> Floats:
-        there = known.get(len(weights))
-        if there is None or (there[0] is not weights and not np.array_equal(there[0], weights)):
-            there = weights, cox_draws(time, event, X, ties, weights, start)
-            known[len(weights)] = there
-        return there[1]
-
-    return fit
-
-
-def _column(fit: Callable[[Floats], Floats], column: int, weights: Floats) -> Floats:
-    return fit(weights)[:, column]
+def _drawn_terms(trial: TrialData, data: ProgressionData, fit: JointModel, weights: Floats) -> dict[str, DrawnEffect]:
+    """Every coefficient of one rater's model, by name."""
+    time, event = data.table["time_weeks"].to_numpy(float), data.table["event"].to_numpy(bool)
+    once, draws = (
+        cox_draws(time, event, fit.X, trial.settings.conventions.ties, drawn, fit.model.beta)
+        for drawn in (np.ones((1, len(time))), weights)
+    )
+    return {name: DrawnEffect(float(once[0, k]), draws[:, k]) for k, name in enumerate(fit.model.names)}
 
 
 def _rows(
@@ -232,18 +228,25 @@ def _rows(
     analysis = trial.settings.analysis
     weights = None
     for rater in (r for r in trial.raters if r != REFERENCE):
-        base = replace(keys, population="patients with both raters", rater=rater)
-        if REFERENCE not in effects or rater not in effects or arms is None:
-            yield from spread(base, {"difference": (float("nan"), unit)}, not_estimable(why))
-            continue
-        weights = draw_weights(arms, analysis.bootstrap_draws, analysis.seed) if weights is None else weights
-        found = paired_effect(effects[REFERENCE], effects[rater], weights, analysis.confidence)
-        method = f"{rater} - reference; paired bootstrap of patients within arms, {found.draws} draws, percentiles"
-        method += f"; {note}" if note else ""
-        stats = {
-            "effect_reference": found.reference, "effect_rater": found.rater, "difference": found.difference,
-            "low": found.low, "high": found.high, "se": found.se,
-        }  # fmt: skip
-        yield from spread(
-            replace(base, method=method), {k: (v, unit) for k, v in stats.items()}, not_estimable(found.problem)
-        )
+        found = None
+        if REFERENCE in effects and rater in effects and arms is not None:
+            weights = draw_weights(arms, analysis.bootstrap_draws, analysis.seed) if weights is None else weights
+            found = paired_effect(effects[REFERENCE], effects[rater], weights, analysis.confidence)
+        yield from _row(replace(keys, rater=rater), found, unit, why, note)
+
+
+def _row(keys: Statistic, found: PairedEffect | None, unit: str, why: str, note: str = "") -> Iterator[Statistic]:
+    """Yield one comparison's numbers; blank, with the reason `why`, when there is none."""
+    base = replace(keys, population="patients with both raters")
+    if found is None:
+        yield from spread(base, {"difference": (float("nan"), unit)}, not_estimable(why))
+        return
+    method = f"{keys.rater} - reference; paired bootstrap of patients within arms, {found.draws} draws, percentiles"
+    method += f"; {note}" if note else ""
+    stats = {
+        "effect_reference": found.reference, "effect_rater": found.rater, "difference": found.difference,
+        "low": found.low, "high": found.high, "se": found.se,
+    }  # fmt: skip
+    yield from spread(
+        replace(base, method=method), {k: (v, unit) for k, v in stats.items()}, not_estimable(found.problem)
+    )

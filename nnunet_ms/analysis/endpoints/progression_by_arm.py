@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import group_curve
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.statistics.cox import Cox, Ties, fit_cox
@@ -133,21 +133,7 @@ def _cox_rows(
         ties, level = trial.settings.conventions.ties, trial.settings.analysis.confidence
         fit, method = hazard_ratio(table, arm, reference, ties, strata, level)
         keys = replace(base, contrast=contrast_text(arm, reference), method=method + note)
-        yield from spread(keys, cox_stats(fit), not_estimable(fit.problem))
-
-
-def cox_stats(fit: Cox) -> dict[str, tuple[float, str]]:
-    """Return a fit as statistics."""
-    return {
-        "n": (float(fit.n), "patients"),
-        "events": (float(fit.events), "patients"),
-        "coefficient": (fit.coefficient, ""),
-        "se": (fit.se, ""),
-        "hazard_ratio": (fit.hazard_ratio, ""),
-        "low": (fit.low, ""),
-        "high": (fit.high, ""),
-        "p": (fit.p, ""),
-    }
+        yield from spread(keys, hazard_values(fit), not_estimable(fit.problem))
 
 
 def _mean_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Iterator[Statistic]:

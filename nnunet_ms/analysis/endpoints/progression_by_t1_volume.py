@@ -5,14 +5,13 @@ logarithm, as in the sister paper on T2 lesions, is ours. Its table of enhancing
 unenhancing lesions are `lesion_counts`.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints.progression_by_t2_volume import ProgressionData
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
+from nnunet_ms.analysis.endpoints.progression_by_t2_volume import PER_LOG_ML, ProgressionData
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.zero_volumes import EXCLUDE, WORDS, positive_baselines
 from nnunet_ms.statistics.cox import Cox, cox_univariable
@@ -20,7 +19,6 @@ from nnunet_ms.statistics.cox import Cox, cox_univariable
 ANALYSIS, TERM = "cox_unenhancing", "log_unenhancing_tlv"
 LESION_TYPE = "t1_unenhancing"
 POPULATION = "baseline T1 mask of every rater"
-UNIT = "per unit of log(TLV in ml)"
 
 
 def unenhancing_statistics(trial: TrialData, data: ProgressionData) -> list[Statistic]:
@@ -43,7 +41,8 @@ def unenhancing_statistics(trial: TrialData, data: ProgressionData) -> list[Stat
             fit = cox_univariable(together["time_weeks"], together["event"], log_tlv, ties, confidence)
         method = f"Cox regression, {ties.capitalize()} ties, Wald {trial.settings.analysis.level} interval"
         base = Statistic(data.outcome, ANALYSIS, population=POPULATION, rater=rater, term=TERM)
-        rows += _rows(base, fit, "; ".join(filter(None, (method, note))))
+        keys = replace(base, method="; ".join(filter(None, (method, note))))
+        rows += spread(keys, hazard_values(fit, PER_LOG_ML), not_estimable(fit.problem))
     return rows
 
 
@@ -66,18 +65,3 @@ def _positive(trial: TrialData, volumes: pd.DataFrame) -> tuple[pd.DataFrame, st
     if how != EXCLUDE and not (volumes > 0).any().all():
         return volumes, "", "a rater has no volume above 0 ml"
     return positive_baselines(trial, volumes).dropna(), f"{patients} patients with 0 ml: {WORDS[how]}", ""
-
-
-def _rows(base: Statistic, fit: Cox, method: str) -> Iterable[Statistic]:
-    stats = {
-        "n": (float(fit.n), "patients"),
-        "events": (float(fit.events), "patients"),
-        "coefficient": (fit.coefficient, UNIT),
-        "se": (fit.se, UNIT),
-        "hazard_ratio": (fit.hazard_ratio, UNIT),
-        "low": (fit.low, UNIT),
-        "high": (fit.high, UNIT),
-        "p": (fit.p, ""),
-    }
-    keyed = replace(base, method=method)
-    return spread(keyed, stats, not_estimable(fit.problem))

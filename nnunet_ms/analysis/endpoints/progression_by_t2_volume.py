@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread, value_of
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread, value_of
 from nnunet_ms.analysis.trial.composite_outcomes import derive_outcome
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.exclusions import exclusion_table
@@ -14,11 +14,13 @@ from nnunet_ms.analysis.trial.keys import week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.zero_volumes import positive_baselines, zero_note
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.options import chosen
 from nnunet_ms.statistics.cox import cox_univariable
 from nnunet_ms.statistics.survival import above_median, kaplan_meier, logrank, survival_at
 
 COX, KM = "cox_univariable", "km_at_median_tlv"
 POPULATION = "baseline mask of every rater"
+PER_LOG_ML = "per unit of log(TLV in ml)"
 LOW, HIGH, LOGRANK = "tlv <= median", "tlv > median", "logrank"
 SHOWN, SHOWN_BELOW = "shown", 0.1  # the paper draws the halves only where the univariable p is below .1
 
@@ -60,8 +62,9 @@ def outcome_audit(trial: TrialData, outcome: str) -> pd.DataFrame:
     Raises
     ------
     SettingsError
-        If there is neither.
+        If there is neither, or no such outcome.
     """
+    chosen(outcome, OUTCOMES, "outcome")
     if outcome in trial.times:
         return trial.times[outcome]
     if trial.assessments is None or trial.settings.rule is None:
@@ -143,18 +146,7 @@ def _cox_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> list[
     fit = cox_univariable(data.table["time_weeks"], data.table["event"], log_tlv, ties, level.confidence)
     method = f"Cox regression, {ties.capitalize()} ties, Wald {level.level} interval; {_zero_note(trial)}".rstrip("; ")
     keys = replace(base, term="log_tlv", method=method)
-    unit = "per unit of log(TLV in ml)"
-    stats = {
-        "n": (fit.n, "patients"),
-        "events": (fit.events, "patients"),
-        "coefficient": (fit.coefficient, unit),
-        "se": (fit.se, unit),
-        "hazard_ratio": (fit.hazard_ratio, unit),
-        "low": (fit.low, unit),
-        "high": (fit.high, unit),
-        "p": (fit.p, ""),
-    }
-    return spread(keys, stats, not_estimable(fit.problem))
+    return spread(keys, hazard_values(fit, PER_LOG_ML), not_estimable(fit.problem))
 
 
 def _zero_note(trial: TrialData) -> str:

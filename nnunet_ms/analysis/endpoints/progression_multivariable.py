@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints.progression_by_arm import cox_stats
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import POPULATION, ProgressionData
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread
 from nnunet_ms.analysis.trial.data import EDSS_STRATUM, TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.statistics.cox import CoxModel, cox_univariable, fit_cox
@@ -98,7 +97,7 @@ def _count_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> lis
     ties, level = settings.conventions.ties, settings.analysis.confidence
     fit = cox_univariable(table["time_weeks"], table["event"], x[known], ties, level)
     method = f"Cox regression, {settings.conventions.ties.capitalize()} ties, per lesion"
-    return spread(replace(base, term="lesion_count", method=method), cox_stats(fit), not_estimable(fit.problem))
+    return spread(replace(base, term="lesion_count", method=method), hazard_values(fit), not_estimable(fit.problem))
 
 
 def _term_rows(trial: TrialData, joint: JointModel, base: Statistic) -> Iterator[Statistic]:
@@ -110,7 +109,8 @@ def _term_rows(trial: TrialData, joint: JointModel, base: Statistic) -> Iterator
         contrast = contrast_text(arm, settings.reference_arm) if arm in settings.compared_arms else ""
         term = name if not contrast else "arm:log_tlv" if name.endswith(":log_tlv") else "arm"
         keys = replace(base, contrast=contrast, term=term, method=method)
-        yield from spread(keys, cox_stats(model.term(name, settings.analysis.confidence)), not_estimable(model.problem))
+        ratio = model.term(name, settings.analysis.confidence)
+        yield from spread(keys, hazard_values(ratio), not_estimable(model.problem))
     stats = {"log_likelihood": (model.log_likelihood, ""), "concordance": (model.concordance, "")}
     yield from spread(replace(base, term="model", method=method), stats, not_estimable(model.problem))
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from nnunet_ms.analysis.endpoints.progression_by_arm import POPULATION, cox_stats, usable
-from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
+from nnunet_ms.analysis.endpoints.progression_by_arm import POPULATION, usable
+from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.statistics.cox import fit_cox
@@ -42,7 +42,7 @@ def _level(trial: TrialData, table: pd.DataFrame, arm: str, base: Statistic) -> 
     found = term if not problem else replace(term, hazard_ratio=np.nan, coefficient=np.nan,
                                                         se=np.nan, low=np.nan, high=np.nan, p=np.nan)  # fmt: skip
     base = replace(base, method=f"Cox regression of arm, {ties.capitalize()} ties")
-    return spread(base, cox_stats(found), not_estimable(problem or fit.problem))
+    return spread(base, hazard_values(found), not_estimable(problem or fit.problem))
 
 
 def _degenerate(table: pd.DataFrame, arm: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.statistics.cox import Cox
 from nnunet_ms.tables import ENDPOINTS
 
 NOT_ESTIMABLE = "not estimable"
@@ -53,6 +54,33 @@ def spread(base: Statistic, values: Mapping[str, tuple[float, str]], note: str =
         method = base.method if finite else "; ".join(filter(None, (base.method, reason)))
         rows.append(replace(base, stat_name=name, stat=value if finite else float("nan"), unit=unit, method=method))
     return rows
+
+
+def hazard_values(fit: Cox, unit: str = "") -> dict[str, tuple[float, str]]:
+    """Return a hazard ratio as the values that `spread` takes.
+
+    Parameters
+    ----------
+    fit : Cox
+        Its fields are NaN where there is no estimate.
+    unit : str, optional
+        Of the covariate, such as "per unit of log(TLV in ml)"; blank for an arm.
+
+    Examples
+    --------
+    >>> hazard_values(Cox(n=60, events=9, hazard_ratio=0.5))["hazard_ratio"]
+    (0.5, '')
+    """
+    return {
+        "n": (float(fit.n), "patients"),
+        "events": (float(fit.events), "patients"),
+        "coefficient": (fit.coefficient, unit),
+        "se": (fit.se, unit),
+        "hazard_ratio": (fit.hazard_ratio, unit),
+        "low": (fit.low, unit),
+        "high": (fit.high, unit),
+        "p": (fit.p, ""),
+    }
 
 
 def to_frame(statistics: Iterable[Statistic]) -> pd.DataFrame:

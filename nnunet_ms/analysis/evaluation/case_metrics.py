@@ -173,6 +173,12 @@ def _tested_volume(match: Match) -> float:
     return 1000 * match.prediction.volume_ml
 
 
+METRIC_UNITS = {  # of those that are no shares of one
+    "relative_volume_error_percent": "%",
+    "brain_voxels": "voxels",
+    "tested_lesions": "lesions",
+    "tested_volume_mm3": "mm3",
+}
 CASE_METRICS: dict[str, Callable[[Match], float]] = {
     "ppv": _ppv,
     "tpr": _tpr,

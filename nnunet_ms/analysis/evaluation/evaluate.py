@@ -134,11 +134,6 @@ class Evaluation:
         """`lesions.csv`, read from `out`: it may hold millions of rows."""
         return tables.read_table(self.out / "lesions.csv", tables.LESIONS)
 
-    @property
-    def lesion_changes(self) -> pd.DataFrame:
-        """`lesion_changes.csv`, read from `out`."""
-        return tables.read_table(self.out / "lesion_changes.csv", CHANGES)
-
 
 @known_keywords
 def evaluate(

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.evaluation.matching import Match, Overlap, Rule, lesion_dice, match_by_rules
+from nnunet_ms.analysis.evaluation.matching import Match, Rule, match_by_rules
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.lesions.features import mean_of_map
 from nnunet_ms.lesions.labelling import Lesions, find_lesions
+from nnunet_ms.lesions.overlap import Overlap, lesion_dice
 from nnunet_ms.statistics.roc import Scores
 
 LESION, FALSE, CONFIRMED = "lesion", "false", "confirmed"
@@ -48,7 +49,7 @@ def case_candidates(
         `candidate` (`r1`, ... reference lesions; `f1`, ... a model's false components; `c1`, ... common ones; `p1`, ...
         predicted components that the reference confirms, which are no candidates but count in the LFPR), `truth`,
         `counted` (in which set of candidates), `rater`, `volume_ml`, `score`, `lesion_dice` (of reference lesions, see
-        `matching.lesion_dice`). No rows where there is nothing.
+        `overlap.lesion_dice`). No rows where there is nothing.
     """
     matches = {rater: match_by_rules(reference, mask, [rule])[0] for rater, mask in predictions.items()}
     scores = {rater: mean_of_map(match.prediction, probabilities[rater]) for rater, match in matches.items()}
@@ -56,8 +57,7 @@ def case_candidates(
     frames = []
     for rater, match in matches.items():
         false = ~match.prediction_found
-        volume = match.prediction.voxels * match.prediction.voxel_volume_ml
-        lesions = match.reference.voxels * match.reference.voxel_volume_ml
+        volume, lesions = match.prediction.volumes_ml, match.reference.volumes_ml
         found = _rows(rater, "r", LESION, BOTH, lesions, _lesion_scores(match, scores[rater]))
         frames += [
             found.assign(lesion_dice=lesion_dice(match.overlap)),
@@ -65,8 +65,9 @@ def case_candidates(
             _rows(rater, "p", CONFIRMED, NOT_COUNTED, volume[~false], scores[rater][~false]),
         ]
         if len(matches) > 1:
-            volumes = common.voxels * common.voxel_volume_ml
-            frames.append(_rows(rater, "c", FALSE, COMMON, volumes, _common_scores(match, scores[rater], common)))
+            frames.append(
+                _rows(rater, "c", FALSE, COMMON, common.volumes_ml, _common_scores(match, scores[rater], common))
+            )
     filled = [frame for frame in frames if len(frame)]  # empty frames have columns without a type
     return pd.concat(filled or frames[:1], ignore_index=True)
 

@@ -15,7 +15,7 @@ import pandas as pd
 from nnunet_ms.analysis.evaluation.case_masks import CaseMasks, Extras, read_case
 from nnunet_ms.analysis.evaluation.case_metrics import case_metrics
 from nnunet_ms.analysis.evaluation.cohort_metrics import count_sizes
-from nnunet_ms.analysis.evaluation.matching import Match, Overlap, Rule, lesion_dice, match_lesions
+from nnunet_ms.analysis.evaluation.matching import Match, Rule, match_lesions
 from nnunet_ms.analysis.evaluation.pairing import CaseFiles
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.table_pieces import Piece, write_pieces
@@ -23,7 +23,9 @@ from nnunet_ms.errors import NnunetMsError
 from nnunet_ms.lesions.change import change_columns, change_table, lesion_change
 from nnunet_ms.lesions.distance import distance_to_lesions
 from nnunet_ms.lesions.features import locate, mean_of_map
-from nnunet_ms.lesions.labelling import Lesions, find_all_lesions, lesion_columns
+from nnunet_ms.lesions.labelling import Lesions, find_all_lesions
+from nnunet_ms.lesions.overlap import Overlap, lesion_dice
+from nnunet_ms.lesions.rows import box_columns, lesion_columns
 from nnunet_ms.parallel import Failure
 from nnunet_ms.tables import REFERENCE
 
@@ -232,25 +234,39 @@ def _add_lesions(
     found_by: Block = {}
     if len(matches) > 1:
         found_by = {f"found_by_{rater}": match[0].reference_found.astype(object) for rater, match in matches.items()}
-    reference = _lesion_block(first.reference, first.prediction, first.overlap, first.reference_found, case)
+    reference = reference_lesions(first) | _features(first.reference, case)
     rows.lesions.append({**labels, "rater": REFERENCE, **reference, **found_by, "rule": rule.name})
     for rater, (match, *_) in matches.items():
-        block = _lesion_block(match.prediction, match.reference, match.overlap.swapped, match.prediction_found, case)
+        block = predicted_lesions(match) | _features(match.prediction, case)
         rows.lesions.append({**labels, "rater": rater, **block, "rule": rule.name})
 
 
+def reference_lesions(match: Match) -> Block:
+    """Columns of `lesions.csv` for the reference lesions: size, place, and what the prediction does with them."""
+    return _lesion_block(match.reference, match.prediction, match.overlap, match.reference_found)
+
+
+def predicted_lesions(match: Match) -> Block:
+    """Columns of `lesions.csv` for the predicted lesions: size, place, and what the reference says of them."""
+    return _lesion_block(match.prediction, match.reference, match.overlap.swapped, match.prediction_found)
+
+
 def _lesion_block(
-    lesions: Lesions, others: Lesions, overlap: Overlap, found: np.ndarray[Any, np.dtype[np.bool_]], case: CaseMasks
+    lesions: Lesions, others: Lesions, overlap: Overlap, found: np.ndarray[Any, np.dtype[np.bool_]]
 ) -> Block:
     shared = overlap.shared_voxels
-    block: Block = {
+    return {
         **lesion_columns(lesions),
+        **box_columns(lesions),
         "found": found,
         "overlap_voxels": shared,
         "lesion_dice": lesion_dice(overlap),
         "distance_mm": distance_to_lesions(lesions, others, shared > 0),
     }
-    block |= {name: mean_of_map(lesions, values) for name, values in case.maps.items()}
+
+
+def _features(lesions: Lesions, case: CaseMasks) -> Block:
+    block: Block = {name: mean_of_map(lesions, values) for name, values in case.maps.items()}
     return block | locate(lesions, case.regions) if case.regions else block
 
 

@@ -12,9 +12,10 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.analysis.evaluation.matching import Overlap, Rule
+from nnunet_ms.analysis.evaluation.matching import Rule
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.lesions.components import BoolArray
+from nnunet_ms.lesions.overlap import Overlap
 
 ALL_SIZES = (1, 3, 11, 51, 151)  # krishnan2023's bins, and one for what that rule drops
 SHIFTS = "shifts2022"
@@ -35,6 +36,11 @@ def rules_by_name(names: tuple[str, ...]) -> list[Rule]:
             "Correct it."
         )
     return [rule for rule in found if rule is not None]
+
+
+def is_rule(name: str) -> bool:
+    """Whether `rules_by_name` knows the name."""
+    return _rule(name) is not None
 
 
 def _rule(name: str) -> Rule | None:
@@ -67,8 +73,7 @@ def _any_voxel(overlap: Overlap) -> BoolArray:
 
 def _best_iou(overlap: Overlap, threshold: Fraction) -> BoolArray:
     """Whether one lesion of the other mask alone reaches an intersection over union, (L,)."""
-    union = overlap.voxels[overlap.row] + overlap.other_voxels[overlap.column] - overlap.shared
-    reached = threshold.denominator * overlap.shared >= threshold.numerator * union
+    reached = threshold.denominator * overlap.shared >= threshold.numerator * overlap.union_voxels
     return _any_by_row(overlap, reached)
 
 

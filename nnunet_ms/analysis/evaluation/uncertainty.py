@@ -34,7 +34,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.analysis.evaluation.matching import Overlap, match_masks
+from nnunet_ms.analysis.evaluation.matching import match_masks
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.uncertainty_curves import (
     Bool,
@@ -52,6 +52,7 @@ from nnunet_ms.analysis.evaluation.uncertainty_tables import (
 )
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.images.volumes import Volume, check_same_grid, read_mask, read_volume
+from nnunet_ms.lesions.overlap import best_iou
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Workers, map_cases
 from nnunet_ms.plotting.style import save_figure
@@ -245,7 +246,7 @@ def _match_lesions(
             "key": keys,
             "uncertainty": known["uncertainty"].to_numpy(float),
             "true": match.prediction_found,
-            "iou": _best_overlap(overlap, match.prediction.count),
+            "iou": best_iou(overlap.swapped),
         }
     )
     touched = [
@@ -253,11 +254,3 @@ def _match_lesions(
         for row, found in enumerate(match.reference_found)
     ]
     return rows, touched
-
-
-def _best_overlap(overlap: Overlap, predicted: int) -> Float:
-    """Greatest IoU of each predicted lesion with a reference lesion, (predicted,)."""
-    union = overlap.voxels[overlap.row] + overlap.other_voxels[overlap.column] - overlap.shared
-    best = np.zeros(predicted)
-    np.maximum.at(best, overlap.column, overlap.shared / union)
-    return best

@@ -7,12 +7,13 @@ assessment between. What trials do differently is data (`PRESETS`), not another 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from nnunet_ms.arrays import Bools, Floats
+from nnunet_ms.options import chosen
 
 Measure = Literal["edss", "t25fw", "nhpt"]
 OpenProgression = Literal["censor", "event_if_discontinued"]
@@ -107,6 +108,10 @@ class ProgressionRule:
     relapse_onset_weeks: float = 0.0
     relapse_confirmation_weeks: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse a word that no rule has."""
+        chosen(self.open_progression, get_args(OpenProgression), "open_progression")
+
 
 _ONE_POINT_TO_5_5 = ((5.5, 1.0), (float("inf"), 0.5))
 
@@ -154,7 +159,13 @@ def has_worsened(values: Floats, baseline: float, measure: Measure, rule: Progre
     -------
     (n,) bool array
         Compared in integer hundredths, so that 4.20 s -> 5.04 s counts.
+
+    Raises
+    ------
+    OptionError
+        If there is no such measure.
     """
+    chosen(measure, get_args(Measure), "measure")
     if measure == "edss":
         return np.asarray(_hundredths(values) >= _hundredths(baseline + edss_increase(baseline, rule)))
     return np.asarray(_hundredths(values) * 100 >= _hundredths(baseline) * (100 + TIMED_INCREASE_PERCENT))

@@ -19,8 +19,9 @@ from nnunet_ms.statistics.survival import FlatStep, Interval
 
 Preset = Literal["r", "sas"]
 # what is done before a logarithm where a volume is 0 ml: add to all volumes, set the zeros only, or leave them out
-ZERO_VOLUME = ("add_half_smallest_positive", "half_smallest_positive", "exclude")
-SOURCES = ("derive", "adtte")
+ZeroVolume = Literal["add_half_smallest_positive", "half_smallest_positive", "exclude"]
+OutcomeSource = Literal["derive", "adtte"]
+ZERO_VOLUME, SOURCES = get_args(ZeroVolume), get_args(OutcomeSource)
 # endpoints with a main p value beside the outcomes of [disability]
 IMAGING_ENDPOINTS = ("t2_volume_percent_change", "enhancing_lesions", "new_t1_lesions", "new_t2_lesions")
 
@@ -164,6 +165,14 @@ class TrialSettings:
     populations: Populations = field(default_factory=Populations)
     adam: AdamSettings | None = None  # None: tables of our own
     outcome_source: str = "derive"
+
+    def __post_init__(self) -> None:
+        """Refuse a word that no setting has."""
+        if self.zero_volume is not None:
+            chosen(self.zero_volume, ZERO_VOLUME, "zero_volume")
+        if self.preset is not None:
+            chosen(self.preset, PUBLISHED, "preset")
+        chosen(self.outcome_source, SOURCES, "outcome_source")
 
     @property
     def arms(self) -> tuple[str, ...]:

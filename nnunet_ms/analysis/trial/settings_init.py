@@ -11,7 +11,7 @@ from nnunet_ms.analysis.trial.adam_tables import adam_patients
 from nnunet_ms.analysis.trial.keys import week_list
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, PRESETS
 from nnunet_ms.analysis.trial.published import PUBLISHED
-from nnunet_ms.analysis.trial.settings import CONVENTIONS, ZERO_VOLUME, Preset
+from nnunet_ms.analysis.trial.settings import CONVENTIONS, ZERO_VOLUME, Preset, TablePaths
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_file
@@ -24,16 +24,10 @@ DEFAULT_LESION_TYPE = "t2_lesions"
 
 @dataclass(frozen=True)
 class Found:
-    """The files of a trial; None where there is none."""
+    """The files of a trial, and the ADaM folder where there is one; then `tables.patients` is its ADSL."""
 
-    patients: Path
-    visits: tuple[Path, ...]
-    assessments: Path | None = None
-    relapses: Path | None = None
-    agreement: Path | None = None
-    size_bin_figure: Path | None = None
-    truth: Path | None = None
-    adam: Path | None = None  # a folder; then `patients` is its ADSL
+    tables: TablePaths
+    adam: Path | None = None
 
 
 def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path, ...]) -> Found:
@@ -58,7 +52,7 @@ def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path,
     if patients is None or not visits:
         lacking = "patients" if patients is None else "visits"
         raise SettingsError(f"{folder}: expected {lacking}.csv, found none. Name the table with --{lacking} FILE.")
-    return Found(
+    tables = TablePaths(
         patients,
         visits,
         assessments=usual("assessments") if adam is None else None,
@@ -66,8 +60,8 @@ def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path,
         agreement=usual("agreement"),
         size_bin_figure=named.get("size_bin_figure"),
         truth=usual("truth", ".json"),
-        adam=adam,
     )
+    return Found(tables, adam)
 
 
 def write_settings(path: Path, found: Found, simulated: bool, conventions: Preset = "r") -> None:
@@ -98,15 +92,17 @@ def write_settings(path: Path, found: Found, simulated: bool, conventions: Prese
         raise SettingsError(f"{path}: exists, and would be overwritten. Remove it, or name another file.")
     arms = sorted(_patients(found)["arm"].unique())
     if len(arms) < 2:
-        raise SettingsError(f"{found.patients}: expected two or more arms, found {arms}. A comparison needs two.")
-    visits = pd.concat([read_table(table, VISITS) for table in found.visits], ignore_index=True)
+        raise SettingsError(
+            f"{found.tables.patients}: expected two or more arms, found {arms}. A comparison needs two."
+        )
+    visits = pd.concat([read_table(table, VISITS) for table in found.tables.visits], ignore_index=True)
     lesion_types = sorted(visits["lesion_type"].unique())
     lesion_type = DEFAULT_LESION_TYPE if DEFAULT_LESION_TYPE in lesion_types else lesion_types[0]
     visits = visits[visits["lesion_type"] == lesion_type]
     weeks = sorted(visits["week"].dropna().unique())
     if len(weeks) < 2:
         raise SettingsError(
-            f"{found.visits[0]}: expected a baseline and a later week, found {week_list(weeks)}. Fill in week."
+            f"{found.tables.visits[0]}: expected a baseline and a later week, found {week_list(weeks)}. Fill in week."
         )
     raters = sorted(visits["rater"].unique(), key=lambda rater: (rater != REFERENCE, rater))
     data = _Data(arms, lesion_type, lesion_types, weeks, int((visits["volume_ml"] <= 0).sum()), raters, _flags(found))
@@ -130,8 +126,8 @@ class _Data:
 
 def _patients(found: Found) -> pd.DataFrame:
     if found.adam is None:
-        return read_table(found.patients, PATIENTS)
-    return adam_patients(found.patients, AdamSettings(found.adam), find_adam(found.adam)[1])
+        return read_table(found.tables.patients, PATIENTS)
+    return adam_patients(found.tables.patients, AdamSettings(found.adam), find_adam(found.adam)[1])
 
 
 def _flags(found: Found) -> list[str]:
@@ -182,11 +178,11 @@ def _trial_lines(folder: Path, simulated: bool) -> list[str]:
 
 
 def _table_lines(found: Found, folder: Path) -> list[str]:
-    visits = [_file(path, folder) for path in found.visits]
-    optional = {key: getattr(found, key) for key in OPTIONAL_TABLES}
+    visits = [_file(path, folder) for path in found.tables.visits]
+    optional = {key: getattr(found.tables, key) for key in OPTIONAL_TABLES}
     return [
         "[tables]  # paths are relative to this file",
-        *([] if found.adam else [f"patients = {_file(found.patients, folder)}"]),
+        *([] if found.adam else [f"patients = {_file(found.tables.patients, folder)}"]),
         f"visits = {visits[0] if len(visits) == 1 else '[' + ', '.join(visits) + ']'}",
         *(f"{key} = {_file(path, folder)}" if path else f"# {key} = ..." for key, path in optional.items()),
         "",

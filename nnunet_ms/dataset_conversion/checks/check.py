@@ -64,6 +64,14 @@ def check_cases(
         See `parallel.map_cases`.
     memory : Path, optional
         Folder for notes, so that a run after a killed one need not read again what did not change.
+
+    Examples
+    --------
+    >>> from nnunet_ms.dataset_conversion.sources.trial import SOURCE
+    >>> _ = Path("study/P2/flair.nii.gz").write_bytes(b"no image")
+    >>> outcome = check_cases(SOURCE.find(SOURCE.request("study/manifest.csv", "flair,t1")))
+    >>> [checked.case.case_id for checked in outcome.results], [failure.case for failure in outcome.failures]
+    (['P1_base', 'P3_base'], ['P2_base'])
     """
     check = partial(_recalled, headers_only=headers_only, steps=steps, memory=memory)
     outcome = map_cases(check, cases, name=lambda case: case.case_id, label="check", workers=workers)

@@ -43,6 +43,12 @@ def check_header(path: Path) -> Header:
     ------
     ImageError
         If the file is no NIfTI file, not 3-D, cut, or its geometry is absurd, sheared or given twice.
+
+    Examples
+    --------
+    >>> header = check_header(Path("flair.nii.gz"))
+    >>> header.grid.shape, header.grid.spacing, header.stored_as_float
+    ((24, 24, 12), (1.0, 1.0, 3.0), True)
     """
     image = open_image(path)
     grid = grid_of(image, path)
@@ -116,7 +122,13 @@ def _check_forms(image: nib.Nifti1Image, grid: Grid, path: Path) -> None:
 
 
 def largest_distance(grid: Grid, affine: npt.NDArray[np.float64]) -> float:
-    """How far two affines are apart at the corners of a grid, in mm."""
+    """How far two affines are apart at the corners of a grid, in mm.
+
+    Examples
+    --------
+    >>> largest_distance(Grid((10, 10, 10), np.diag([1.0, 1.0, 1.0, 1.0])), np.diag([1.0, 1.0, 1.5, 1.0]))
+    5.0
+    """
     corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*grid.shape, 1]
     return float(np.abs(corners @ (grid.affine - affine).T).max())
 

@@ -15,7 +15,13 @@ Content = tuple[int, int]
 
 
 def content_of(data: npt.NDArray[np.generic]) -> Content:
-    """Checksum and number of the voxels."""
+    """Checksum and number of the voxels.
+
+    Examples
+    --------
+    >>> content_of(np.zeros((2, 3, 4))) == content_of(np.zeros((2, 3, 4)))
+    True
+    """
     return zlib.crc32(np.ascontiguousarray(data.T).data), data.size
 
 
@@ -32,7 +38,15 @@ def check_different(contents: Mapping[str, Content | None], paths: Mapping[str, 
 
 
 def check_grey_values(data: npt.NDArray[np.generic], path: Path) -> None:
-    """Raise ImageError for an image with one or two values: empty, or a mask in its place."""
+    """Raise ImageError for an image with one or two values: empty, or a mask in its place.
+
+    Examples
+    --------
+    >>> check_grey_values(np.eye(3), Path("flair.nii.gz"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ImageError: flair.nii.gz: expected an image, found only 0 and 1: a mask? Put the right file ...
+    """
     low, high = data.min(), data.max()
     if low == high:
         raise ImageError(f"{path}: expected an image, found {low:g} in every voxel. Copy or download it again.")

@@ -9,7 +9,13 @@ PIECE = 1 << 17  # bytes: stays in the cache between reading, checksum and writi
 
 
 def copy_with_checksum(source: Path, target: Path) -> str:
-    """Copy `source` to `target`, compressed if it is not; return the SHA-256 of the source as hexadecimal text."""
+    """Copy `source` to `target`, compressed if it is not; return the SHA-256 of the source as hexadecimal text.
+
+    Examples
+    --------
+    >>> copy_with_checksum(Path("flair.nii.gz"), Path("copy.nii.gz")) == checksum(Path("copy.nii.gz"))
+    True
+    """
     digest, buffer = hashlib.sha256(), memoryview(bytearray(PIECE))
     packs = not source.name.endswith(".gz")
     with source.open("rb", buffering=0) as stream, target.open("wb", buffering=PIECE) as raw:
@@ -23,6 +29,13 @@ def copy_with_checksum(source: Path, target: Path) -> str:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal text."""
+    """SHA-256 of a file, as hexadecimal text.
+
+    Examples
+    --------
+    >>> _ = Path("letter.txt").write_text("abc")
+    >>> checksum(Path("letter.txt"))[:8]  # of FIPS 180-2, appendix B.1
+    'ba7816bf'
+    """
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

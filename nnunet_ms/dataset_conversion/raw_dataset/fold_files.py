@@ -54,13 +54,10 @@ def make_folds(
 
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as dataset:
-    ...     rows = [f"{name}_v1,{name},v1,0,train,{site}" for name, site in zip("ABC", "xyx")]
-    ...     table = Path(dataset, "cases.csv")
-    ...     _ = table.write_text(chr(10).join(["case_id,patient_id,visit,week,role,site", *rows]))
-    ...     make_folds(dataset, "site")
-    [{'train': ['B_v1'], 'val': ['A_v1', 'C_v1']}, {'train': ['A_v1', 'C_v1'], 'val': ['B_v1']}]
+    >>> from nnunet_ms.dataset_conversion.convert import convert
+    >>> done = convert("study/manifest.csv", dataset_id=801, raw="raw", channels="flair")
+    >>> make_folds(done.folder, "kfold", folds=3)[0]
+    {'train': ['P1_base', 'P2_base'], 'val': ['P3_base']}
     """
     dataset = Path(dataset)
     chosen(scheme, get_args(Scheme), "scheme")
@@ -100,6 +97,12 @@ def write_folds(
     -------
     list of Path
         The files, one or two.
+
+    Examples
+    --------
+    >>> Path("raw/Dataset801_Trial").mkdir(parents=True)
+    >>> [path.as_posix() for path in write_folds([{"train": ["a"], "val": ["b"]}], "raw/Dataset801_Trial")]
+    ['raw/Dataset801_Trial/splits_final.json']
     """
     dataset = Path(dataset)
     preprocessed = nnunet_folder("nnUNet_preprocessed") if preprocessed is None else Path(preprocessed)

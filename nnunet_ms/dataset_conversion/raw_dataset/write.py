@@ -93,6 +93,14 @@ def assign_roles(cases: Sequence[Case], test_patients: Iterable[str]) -> dict[st
     ------
     ConversionError
         If a test patient is not among the cases.
+
+    Examples
+    --------
+    >>> from nnunet_ms.dataset_conversion.cases import Mask
+    >>> mask = Mask({"t2_lesions": Path("mask.nii.gz")})
+    >>> cases = [Case(name, "", None, {}, None if name == "P3" else mask) for name in ("P1", "P2", "P3")]
+    >>> assign_roles(cases, ["P1"])
+    {'P1': 'test', 'P2': 'train', 'P3': 'test'}
     """
     wanted = set(test_patients)
     unknown = wanted - {case.patient_id for case in cases}

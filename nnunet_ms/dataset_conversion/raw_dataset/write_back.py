@@ -57,6 +57,15 @@ def write_back(
         If cases.csv cannot be read.
     ImageError
         If a prediction is damaged or does not lie on the grid of its image.
+
+    Examples
+    --------
+    The reference masks, in the place of predictions:
+
+    >>> from nnunet_ms.dataset_conversion.convert import convert
+    >>> done = convert("study/manifest.csv", dataset_id=801, raw="raw", channels="flair")
+    >>> [path.as_posix() for path in write_back(done.folder, done.folder / "labelsTr", "back")]
+    ['back/P1/P1_base_nnunetms.nii.gz', 'back/P2/P2_base_nnunetms.nii.gz', 'back/P3/P3_base_nnunetms.nii.gz']
     """
     if not re.fullmatch("[0-9A-Za-z]+", rater):
         raise ConversionError(f"--rater {rater}: expected letters and digits only, as BIDS asks. Choose another name.")

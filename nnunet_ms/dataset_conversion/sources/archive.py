@@ -55,6 +55,16 @@ def find_archive_cases(
     ------
     ConversionError
         If the source is no folder, holds no image of this layout, or a name is unknown.
+
+    Examples
+    --------
+    >>> from nnunet_ms.dataset_conversion.sources.msseg2_2021 import ARCHIVE, SOURCE
+    >>> Path("release/013").mkdir(parents=True)
+    >>> for name in ("flair_time01_on_middle_space", "flair_time02_on_middle_space", "ground_truth"):
+    ...     Path(f"release/013/{name}.nii.gz").touch()
+    >>> (case,) = find_archive_cases(ARCHIVE, SOURCE.request("release"))
+    >>> case.case_id, case.images["flair_followup"].name
+    ('013', 'flair_time02_on_middle_space.nii.gz')
     """
     source, channels, rater = request.path, request.channels, request.rater
     images = _images_of(archive, request.variant, source)
@@ -105,7 +115,13 @@ def _preferred(
 
 
 def group_files(files: Iterable[str], expression: str) -> dict[Key, list[str]]:
-    """(site, patient, visit) -> the files that match `expression` as a whole, ignoring upper and lower case."""
+    """(site, patient, visit) -> the files that match `expression` as a whole, ignoring upper and lower case.
+
+    Examples
+    --------
+    >>> group_files(["P1/base/FLAIR.nii", "P1/base/T1.nii"], r"(?P<patient>[^/]+)/(?P<visit>[^/]+)/flair[.]nii")
+    {('', 'P1', 'base'): ['P1/base/FLAIR.nii']}
+    """
     pattern = re.compile(expression, re.IGNORECASE)
     found: dict[Key, list[str]] = {}
     for path in files:

@@ -88,7 +88,13 @@ class Preference:
 
 
 def parse_preferences(text: str, source: Path) -> list[Preference]:
-    """Parse `run=last,flair.acq=3d`; ConversionError if it is something else."""
+    """Parse `run=last,flair.acq=3d`; ConversionError if it is something else.
+
+    Examples
+    --------
+    >>> parse_preferences("run=last, flair.acq=3d", Path("bids"))
+    [Preference(channel='', entity='run', value='last'), Preference(channel='flair', entity='acq', value='3d')]
+    """
     rules = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         match = re.fullmatch(r"(?:(?P<channel>[a-z0-9]+)\.)?(?P<entity>[a-z]+)=(?P<value>[0-9A-Za-z]+)", part)
@@ -104,7 +110,14 @@ def parse_preferences(text: str, source: Path) -> list[Preference]:
 
 
 def preferred(channel: str, paths: list[str], rules: Sequence[Preference]) -> list[str]:
-    """Of several files of a session, those that the rules keep; a rule that fits none of them is passed over."""
+    """Of several files of a session, those that the rules keep; a rule that fits none of them is passed over.
+
+    Examples
+    --------
+    >>> paths = [f"sub-1_run-{run}_FLAIR.nii.gz" for run in (1, 2, 10)]
+    >>> preferred("flair", paths, [Preference("", "run", "last")])
+    ['sub-1_run-10_FLAIR.nii.gz']
+    """
     for rule in rules:
         if len(paths) < 2 or rule.channel not in ("", channel):
             continue

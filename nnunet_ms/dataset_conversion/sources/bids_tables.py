@@ -49,6 +49,15 @@ def read_clinical(source: Path) -> Clinical:
     ------
     TableError
         If a file is no table, lacks its key column, or names a participant or session twice.
+
+    Examples
+    --------
+    >>> Path("bids/sub-01").mkdir(parents=True)
+    >>> times = ["2001-03-01T09:30", "2001-03-15T16:00"]
+    >>> sessions = pd.DataFrame({"session_id": ["ses-1", "ses-2"], "acq_time": times})
+    >>> sessions.to_csv("bids/sub-01/sub-01_sessions.tsv", sep=chr(9), index=False)
+    >>> read_clinical(Path("bids")).week_of
+    {('01', '1'): 0.0, ('01', '2'): 2.0}
     """
     participants = _read(source / "participants.tsv", "participant_id")
     sessions = [

@@ -24,6 +24,15 @@ def find_folder_cases(layout: Layout, request: Request) -> list[Case]:
     ------
     ConversionError
         If the source is no folder, holds no patient of this layout, or a channel or target is unknown.
+
+    Examples
+    --------
+    >>> from nnunet_ms.dataset_conversion.sources.ms3seg import LAYOUT, SOURCE
+    >>> Path("ms3seg/104670").mkdir(parents=True)
+    >>> for name in ("FLAIR", "T1w", "lesion"):
+    ...     Path(f"ms3seg/104670/{name}.nii.gz").touch()
+    >>> [case.patient_id for case in find_folder_cases(LAYOUT, SOURCE.request("ms3seg", "flair,t1"))]
+    ['104670']
     """
     source = request.path
     choose(request.channels, layout.images, "--channels", source)

@@ -83,6 +83,13 @@ class Source:
         variant: str = "",
         prefer: str = "",
     ) -> Request:
-        """What is asked of this source; channels (a list, or text with commas) and target are its own if not named."""
+        """What is asked of this source; channels (a list, or text with commas) and target are its own if not named.
+
+        Examples
+        --------
+        >>> source = Source("scans", DatasetInfo("Scans"), ("flair", "t1"), "t2_lesions", find=lambda request: [])
+        >>> source.request("scans").channels, source.request("scans", "t2, flair").channels
+        (('flair', 't1'), ('t2', 'flair'))
+        """
         names = names_of(channels) or self.channels
         return Request(Path(path), names, target or self.target, rater, variant, prefer)

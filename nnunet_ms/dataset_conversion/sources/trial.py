@@ -21,6 +21,11 @@ def find_cases(request: Request) -> list[Case]:
         If a channel or the target is unknown or has no column, or a path leaves the manifest's folder.
     TableError
         If the manifest has an unknown column, a bad value, or a visit twice.
+
+    Examples
+    --------
+    >>> [case.case_id for case in find_cases(SOURCE.request("study/manifest.csv", "flair,t1"))]
+    ['P1_base', 'P2_base', 'P3_base']
     """
     source, channels, target = request.path, request.channels, request.target
     choose(channels, SEQUENCES, "--channels", source)

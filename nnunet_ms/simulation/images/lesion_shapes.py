@@ -9,11 +9,11 @@ mask and, through its distance to the threshold, the partial volume of the inten
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from nnunet_ms.lesions.components import find_components
 from nnunet_ms.simulation.images.anatomy import Anatomy, Bools, Floats
 from nnunet_ms.simulation.model.presets import LesionSizes
 
@@ -75,7 +75,15 @@ class LesionMap:
 
 
 def draw_sizes(count: int, sizes: LesionSizes, voxel_mm3: float, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw the voxel numbers of `count` lesions: log-normal volumes within the limits, redrawn outside them."""
+    """Draw the voxel numbers of `count` lesions: log-normal volumes within the limits, redrawn outside them.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.presets import GRIDS
+    >>> voxels = draw_sizes(5, GRIDS["demo"].sizes, 3.0, np.random.default_rng(0))
+    >>> bool(voxels.min() >= GRIDS["demo"].sizes.smallest_voxels)
+    True
+    """
     low, high = (sizes.smallest_voxels - 0.5) * voxel_mm3, sizes.largest_mm3
     volumes = np.empty(0)
     while volumes.size < count:
@@ -173,10 +181,8 @@ def visit_map(lesions: Sequence[Lesion], visit: int, voxels: int, anatomy: Anato
 
 def small_components(mask: Bools, smallest: int) -> Bools:
     """Return the 18-connected components of `mask` that have fewer than `smallest` voxels, as (X, Y, Z) bool."""
-    labels, count = cc3d.connected_components(mask.astype(np.uint8), connectivity=18, return_N=True)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[0] = smallest
-    return np.asarray(sizes[labels] < smallest)
+    parts = find_components(mask)
+    return parts.painted(parts.voxels < smallest)
 
 
 def _threshold(level: Floats, voxels: int, smallest: int) -> tuple[float, Bools]:

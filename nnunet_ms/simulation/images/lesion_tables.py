@@ -6,16 +6,17 @@ Tables of one patient lie beside its images, and are gathered when all patients 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.images.volumes import Grid
-from nnunet_ms.simulation.images.lesion_shapes import NEVER
+from nnunet_ms.images.volumes import Grid, Volume
+from nnunet_ms.lesions.labelling import Lesions, find_lesions, lesions_of_labels
+from nnunet_ms.lesions.overlap import count_overlap
+from nnunet_ms.lesions.rows import lesion_columns
+from nnunet_ms.simulation.images.lesion_shapes import NEVER, small_components
 from nnunet_ms.simulation.images.mask_reader import Reader, read_again
 from nnunet_ms.simulation.images.phantom import Patient, VisitMasks, visit_masks
 from nnunet_ms.simulation.model.streams import Step, stream
@@ -50,19 +51,18 @@ def measure_patient(
     rows: list[tuple[object, ...]] = []
     truth: list[tuple[object, ...]] = []
     missed = stream(seed, Step.READER, index).random(len(patient.lesions))
-    before: dict[str, Masks] = {}
+    grid = patient.anatomy.grid
+    before: dict[str, dict[str, Lesions]] = {}
     for k, (visit, week) in enumerate(visits):
         found = visit_masks(patient, k)
         reader = read_visit(found, patient, missed, stream(seed, Step.READER, index, k))
         case = (f"{name}_{visit}", name, visit, week)
-        now = {tables.REFERENCE: _lesion_masks(found), RATER: reader}
-        for rater, masks in now.items():
-            for kind, mask in masks.items():
-                of_mask = list(_components(mask, patient.anatomy.grid))
-                lesions += [(*case, rater, kind, *row) for row in of_mask]
-                new = None if k == 0 else _count_new(mask, before[rater][kind])
-                volume_ml = round(int(mask.sum()) * patient.anatomy.grid.voxel_volume_ml, 6)
-                rows.append((*case, rater, kind, len(of_mask), volume_ml, new))
+        now = {tables.REFERENCE: _lesions(_lesion_masks(found), grid), RATER: _lesions(reader, grid)}
+        for rater, of_rater in now.items():
+            for kind, of_mask in of_rater.items():
+                lesions += [(*case, rater, kind, *row) for row in _rows(of_mask)]
+                new = None if k == 0 else _count_new(of_mask, before[rater][kind])
+                rows.append((*case, rater, kind, of_mask.count, round(of_mask.volume_ml, 6), new))
         truth += [(*case, *row) for row in _true_lesions(patient, found, k)]
         before = now
     return {
@@ -113,44 +113,30 @@ def _lesion_masks(found: VisitMasks) -> Masks:
     return {kind: found.masks[kind] > 0 for kind in tables.REFERENCE_MASKS}
 
 
-def _label(mask: Bools) -> tuple[npt.NDArray[Any], int]:
-    labels, count = cc3d.connected_components(mask.astype(np.uint8), connectivity=18, return_N=True)
-    return labels, int(count)
+def _lesions(masks: Masks, grid: Grid) -> dict[str, Lesions]:
+    return {kind: find_lesions(Volume(mask, grid, Path(kind))) for kind, mask in masks.items()}
 
 
-def _components(mask: Bools, grid: Grid) -> Iterator[tuple[object, ...]]:
-    """Yield lesion_id, voxels, volume_ml and centre (mm) of every 18-connected component."""
-    labels, count = _label(mask)
-    if not count:
-        return
-    statistics = cc3d.statistics(labels)
-    centres = statistics["centroids"][1:] @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-    for i, (voxels, centre) in enumerate(zip(statistics["voxel_counts"][1:], centres, strict=True), start=1):
-        yield (i, int(voxels), round(int(voxels) * grid.voxel_volume_ml, 6), *(round(float(mm), 2) for mm in centre))
+def _rows(lesions: Lesions) -> Iterator[tuple[object, ...]]:
+    """Yield lesion_id, voxels, volume_ml and centre (mm) of every lesion, rounded for the tables."""
+    for number, voxels, volume_ml, *centre in zip(*lesion_columns(lesions).values(), strict=True):
+        yield (int(number), int(voxels), round(float(volume_ml), 6), *(round(float(mm), 2) for mm in centre))
 
 
-def _count_new(mask: Bools, before: Bools) -> int:
-    """Components that touch nothing of the previous visit's mask."""
-    labels, count = _label(mask)
-    return count - int(np.count_nonzero(np.unique(labels[before])))
+def _count_new(lesions: Lesions, before: Lesions) -> int:
+    """Lesions that share no voxel with the previous visit's mask."""
+    return int(np.count_nonzero(count_overlap(lesions, before).shared_voxels == 0))
 
 
 def _without_small(mask: Bools, smallest: int = 3) -> Bools:
-    labels, count = _label(mask)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    return np.asarray((sizes >= smallest)[labels])
+    return mask & ~small_components(mask, smallest)
 
 
 def _true_lesions(patient: Patient, found: VisitMasks, visit: int) -> Iterator[tuple[object, ...]]:
     """Yield one row per simulated lesion that is in the mask; confluent lesions are told apart."""
-    grid = patient.anatomy.grid
-    places = np.argwhere(found.owner > 0)
-    owner = found.owner[found.owner > 0]
-    for number in np.unique(owner):
-        lesion, own = patient.lesions[number - 1], places[owner == number]
-        centre = own.mean(axis=0) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-        size = (len(own), round(len(own) * grid.voxel_volume_ml, 6), *(round(float(mm), 2) for mm in centre))
+    names, lesions = lesions_of_labels(Volume(found.owner, patient.anatomy.grid, Path("owner")))
+    for number, (_, *size) in zip(names.tolist(), _rows(lesions), strict=True):
+        lesion = patient.lesions[number - 1]
         enhancing = lesion.enhancing_at == visit
         hole = lesion.hole_from != NEVER and lesion.hole_from <= visit and not enhancing
-        yield (int(number), *size, lesion.born, lesion.born == visit and visit > 0, enhancing, hole, lesion.rim)
+        yield (number, *size, lesion.born, lesion.born == visit and visit > 0, enhancing, hole, lesion.rim)

@@ -42,7 +42,17 @@ class Activity:
 
 
 def draw_baseline(preset: TrialPreset, n: int, rng: np.random.Generator) -> Baseline:
-    """Draw `n` patients; nothing depends on the arm."""
+    """Draw `n` patients; nothing depends on the arm.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> patients = draw_baseline(DEMO, 1000, np.random.default_rng(0))
+    >>> bool(DEMO.age_limits[0] <= patients.age_years.min()), bool(patients.age_years.max() <= DEMO.age_limits[1])
+    (True, True)
+    >>> round(float(np.exp(np.median(patients.log_tlv))), 1)
+    8.1
+    """
     age = _truncated_normal(n, preset.age_mean, preset.age_sd, preset.age_limits, rng)
     cut = preset.tlv_truncation_sd
     deviation = _truncated_normal(n, 0.0, 1.0, (-cut, cut), rng)
@@ -54,14 +64,29 @@ def draw_baseline(preset: TrialPreset, n: int, rng: np.random.Generator) -> Base
 
 
 def baseline_lesions(preset: TrialPreset, volume_ml: Numbers) -> Indices:
-    """Return the number of T2 lesions of typical size that each baseline volume stands for, at least 1."""
+    """Return the number of T2 lesions of typical size that each baseline volume stands for, at least 1.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> baseline_lesions(DEMO, np.array([0.0, 8.0]))
+    array([ 1, 17])
+    """
     sizes = GRIDS[preset.grid].sizes
     mean_ml = sizes.median_mm3 * np.exp(sizes.log_sd**2 / 2) / 1000
     return np.maximum(1, np.rint(volume_ml / mean_ml)).astype(np.int64)
 
 
 def draw_log_tlv(preset: TrialPreset, arm: Indices, log_tlv: Numbers, rng: np.random.Generator) -> Numbers:
-    """Log volume (ml) at the MRI weeks, (n, visits): the baseline, the arm's slope, the patient's own, noise."""
+    """Log volume (ml) at the MRI weeks, (n, visits): the baseline, the arm's slope, the patient's own, noise.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> volumes = draw_log_tlv(DEMO, np.array([0, 1]), np.log([8.0, 8.0]), np.random.default_rng(0))
+    >>> volumes.shape, np.exp(volumes[:, 0])
+    ((2, 3), array([8., 8.]))
+    """
     years = np.array(preset.mri_weeks) / WEEKS_PER_YEAR
     slope = _of_arms(preset, "log_tlv_slope")[arm] + preset.tlv_slope_sd * rng.standard_normal(arm.size)
     noise = preset.tlv_visit_sd * rng.standard_normal((arm.size, years.size))
@@ -73,6 +98,14 @@ def log_hazard_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline
     """Log of the hazard over that of a reference-arm patient at the median volume and covariates of 0, (n,).
 
     Age counts from the cohort's mean.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> patients = draw_baseline(DEMO, 2, np.random.default_rng(0))
+    >>> ratios = [log_hazard_ratio(DEMO, DEMO.edss, np.array([arm, arm]), patients) for arm in (0, 1)]
+    >>> (ratios[1] - ratios[0]).round(3)
+    array([-0.5, -0.5])
     """
     deviation = baseline.log_tlv - np.log(preset.tlv_median_ml)
     by = preset.covariates
@@ -82,7 +115,14 @@ def log_hazard_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline
 
 
 def draw_onset(rate_per_year: float, log_ratio: Numbers, rng: np.random.Generator) -> Numbers:
-    """Week of lasting progression, (n,): exponential with hazard `rate_per_year` x exp(`log_ratio`)."""
+    """Week of lasting progression, (n,): exponential with hazard `rate_per_year` x exp(`log_ratio`).
+
+    Examples
+    --------
+    >>> weeks = draw_onset(0.35, np.zeros(100_000), np.random.default_rng(0))
+    >>> round(float(np.mean(weeks)) / WEEKS_PER_YEAR * 0.35, 2)
+    1.0
+    """
     return np.asarray(rng.standard_exponential(log_ratio.size) / (rate_per_year * np.exp(log_ratio)) * WEEKS_PER_YEAR)
 
 
@@ -92,6 +132,13 @@ def draw_edss(preset: TrialPreset, baseline: Numbers, onset_week: Numbers, rng: 
     Single assessments reach the threshold (spikes), never two in a row and never right before the onset, so
     that the initial progression of a confirmed one is the first assessment at or after the onset. Half-point
     fluctuations stay below the threshold before the onset and above it afterwards.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> edss = draw_edss(DEMO, np.array([3.0]), np.array([50.0]), np.random.default_rng(0))
+    >>> dict(zip(DEMO.assessment_weeks, edss[0].tolist(), strict=True))
+    {0: 3.0, 12: 3.0, 24: 4.0, 36: 3.0, 48: 3.5, 60: 4.0, 72: 4.0, 84: 4.0, 96: 4.0, 108: 4.5, 120: 4.5}
     """
     weeks = np.array(preset.assessment_weeks)
     progressed = weeks[None, :] >= onset_week[:, None]
@@ -107,7 +154,15 @@ def draw_edss(preset: TrialPreset, baseline: Numbers, onset_week: Numbers, rng: 
 
 
 def draw_timed_test(preset: TrialPreset, test: TimedTest, onset_week: Numbers, rng: np.random.Generator) -> Numbers:
-    """Seconds at the assessment weeks, (n, assessments), to a hundredth."""
+    """Seconds at the assessment weeks, (n, assessments), to a hundredth.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> seconds = draw_timed_test(DEMO, DEMO.t25fw, np.array([60.0]), np.random.default_rng(0))
+    >>> bool(seconds[0, -1] > 1.2 * seconds[0, 0])
+    True
+    """
     weeks = np.array(preset.assessment_weeks)
     own = test.median_s * np.exp(test.log_sd * rng.standard_normal((onset_week.size, 1)))
     noise = np.exp(test.noise_log_sd * rng.standard_normal((onset_week.size, weeks.size)))
@@ -116,7 +171,15 @@ def draw_timed_test(preset: TrialPreset, test: TimedTest, onset_week: Numbers, r
 
 
 def draw_relapses(preset: TrialPreset, arm: int, last_week: float, rng: np.random.Generator) -> list[int]:
-    """Weeks of one patient's relapses up to `last_week`: a Poisson process at the arm's rate."""
+    """Weeks of one patient's relapses up to `last_week`: a Poisson process at the arm's rate.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> weeks = draw_relapses(DEMO, arm=0, last_week=120.0, rng=np.random.default_rng(1))
+    >>> all(0 < week <= 120 for week in weeks)
+    True
+    """
     count = rng.poisson(preset.arms[arm].relapses * last_week / WEEKS_PER_YEAR)
     return sorted(int(week) for week in np.ceil(rng.random(count) * last_week))
 
@@ -125,6 +188,13 @@ def draw_activity(preset: TrialPreset, arm: Indices, rng: np.random.Generator) -
     """Lesions that are new or enhance at each MRI week: one frailty per patient makes every count negative binomial.
 
     Enhancing lesions are a share of the new T2 lesions, so that their mean per scan is the arm's whatever the interval.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> activity = draw_activity(DEMO, np.zeros(20_000, dtype=int), np.random.default_rng(0))
+    >>> round(float(activity.new_t2[:, 1].mean() / (24 / WEEKS_PER_YEAR)), 1), DEMO.arms[0].new_lesions
+    (2.0, 2.0)
     """
     frailty = rng.gamma(1 / preset.new_lesion_dispersion, preset.new_lesion_dispersion, size=(arm.size, 1))
     new = np.zeros((arm.size, len(preset.mri_weeks)), dtype=np.int64)
@@ -137,14 +207,29 @@ def draw_activity(preset: TrialPreset, arm: Indices, rng: np.random.Generator) -
 
 
 def enhancing_share(preset: TrialPreset) -> Numbers:
-    """Share of the lesions new at a visit that enhance there, (arms, follow-up visits)."""
+    """Share of the lesions new at a visit that enhance there, (arms, follow-up visits).
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> enhancing_share(DEMO).round(2)
+    array([[0.76, 0.25],
+           [0.72, 0.24]])
+    """
     new = _of_arms(preset, "new_lesions")[:, None] * _intervals(preset)
     enhancing = np.broadcast_to(_of_arms(preset, "enhancing")[:, None], new.shape)
     return np.asarray(np.divide(enhancing, new, out=np.where(enhancing > 0, np.inf, 0.0), where=new > 0))
 
 
 def draw_arms(preset: TrialPreset, n: int, rng: np.random.Generator) -> Indices:
-    """Arm of each patient, (n,), by permuted blocks; the first k are the same for every n >= k."""
+    """Arm of each patient, (n,), by permuted blocks; the first k are the same for every n >= k.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> np.bincount(draw_arms(DEMO, 40, np.random.default_rng(0)))
+    array([20, 20])
+    """
     names = [arm.name for arm in preset.arms]
     block = np.array([names.index(name) for name in preset.allocation])
     blocks = [rng.permutation(block) for _ in range(-(-n // block.size))]

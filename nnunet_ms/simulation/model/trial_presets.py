@@ -17,13 +17,27 @@ WEEKS_PER_YEAR = 365.25 / 7
 
 
 def log_normal(mean: float, sd: float) -> tuple[float, float]:
-    """Median and log SD of the log-normal distribution with this mean and SD."""
+    """Median and log SD of the log-normal distribution with this mean and SD.
+
+    Examples
+    --------
+    >>> median, log_sd = log_normal(mean=9.96, sd=12.8)
+    >>> round(median, 2), round(log_sd, 3)
+    (6.12, 0.988)
+    """
     log_sd = sqrt(log1p((sd / mean) ** 2))
     return mean * exp(-(log_sd**2) / 2), log_sd
 
 
 def slope_for(percent: float, week: float, slope_sd: float, visit_sd: float) -> float:
-    """Slope per year of log volume whose mean percent change at `week` is `percent` (mean of a log-normal)."""
+    """Slope per year of log volume whose mean percent change at `week` is `percent` (mean of a log-normal).
+
+    Examples
+    --------
+    >>> slope = slope_for(-4.0, 96, slope_sd=0.0, visit_sd=0.0)
+    >>> round(100 * (exp(slope * 96 / WEEKS_PER_YEAR) - 1), 6)
+    -4.0
+    """
     years = week / WEEKS_PER_YEAR
     return (log1p(percent / 100) - ((slope_sd * years) ** 2 + visit_sd**2) / 2) / years
 

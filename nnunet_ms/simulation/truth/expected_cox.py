@@ -50,6 +50,13 @@ def expected_events(preset: TrialPreset, hazard_per_year: Numbers, confirmation_
     With p_j the probability that visit j is the first at or after the onset, h_j the first visit that could confirm
     it and G(w) the probability of attending week w: event_j = p_j G(h_j), and at_risk_j = G(w_j) minus, over the
     earlier visits i, p_i G(max(w_j, h_i)). Who progressed unconfirmed stays at risk until the last visit.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> expected = expected_events(DEMO, np.array([0.35]), confirmation_weeks=24)
+    >>> expected.event.shape, round(float(expected.at_risk[0, 0]), 3)
+    ((1, 10), 0.983)
     """
     weeks = np.array(preset.assessment_weeks, dtype=float)
     survival = np.exp(-hazard_per_year[:, None] * weeks / WEEKS_PER_YEAR)
@@ -78,6 +85,13 @@ def limits_of_cox(expected: Expected, X: Numbers, strata: npt.NDArray[np.generic
     References
     ----------
     .. [1] Lin DY, Wei LJ. J Am Stat Assoc 84:1074-1078, 1989 (the limit of a Cox model that need not hold).
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> expected = expected_events(DEMO, np.array([0.4, 0.2, 0.2, 0.1]), confirmation_weeks=24)
+    >>> limits_of_cox(expected, np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])).round(2)
+    array([-0.69, -0.69])
     """
     X = X - X.mean(axis=0)
     values = np.zeros(len(X)) if strata is None else strata
@@ -94,12 +108,29 @@ def limits_of_cox(expected: Expected, X: Numbers, strata: npt.NDArray[np.generic
 
 
 def limit_of_cox(expected: Expected, x: Numbers, strata: npt.NDArray[np.generic] | None = None) -> float:
-    """Coefficient of one covariate (n,), as `limits_of_cox`."""
+    """Coefficient of one covariate (n,), as `limits_of_cox`.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> expected = expected_events(DEMO, np.array([0.20, 0.10]), confirmation_weeks=24)
+    >>> ratio = np.exp(limit_of_cox(expected, np.array([0.0, 1.0])))
+    >>> round(float(ratio), 2)
+    0.5
+    """
     return float(limits_of_cox(expected, x[:, None], strata)[0])
 
 
 def limit_of_kaplan_meier(expected: Expected, visit: int) -> float:
-    """Survival after the `visit`-th visit after baseline that the Kaplan-Meier estimate tends to."""
+    """Survival after the `visit`-th visit after baseline that the Kaplan-Meier estimate tends to.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> expected = expected_events(DEMO, np.array([0.35]), confirmation_weeks=24)
+    >>> round(limit_of_kaplan_meier(expected, 0), 3), round(limit_of_kaplan_meier(expected, 8), 3)
+    (1.0, 0.539)
+    """
     return float(survival_steps(expected)[visit])
 
 

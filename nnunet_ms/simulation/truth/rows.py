@@ -3,6 +3,7 @@
 The strings are those of `endpoints.csv`, so that a report can put estimate and truth side by side.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,33 @@ from nnunet_ms.simulation.truth.progression import Row, progression_rows
 
 
 def truth_rows(preset: TrialPreset) -> list[Row]:
-    """Rows of the true statistics of a preset, in a fixed order."""
+    """Rows of the true statistics of a preset, in a fixed order.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> row = truth_rows(DEMO)[0]
+    >>> row["endpoint"], row["arm"], row["visit"], round(row["stat"], 2)
+    ('t2_volume_percent_change', 'placebo', '24', 3.82)
+    """
+    return [dict(row) for row in _rows(preset)]
+
+
+@cache  # seconds of integration, and the same for every trial of a preset
+def _rows(preset: TrialPreset) -> tuple[Row, ...]:
     progression = progression_rows(preset, _contrast(preset))
-    return [*_volume_rows(preset), *_count_rows(preset), *progression]
+    return (*_volume_rows(preset), *_count_rows(preset), *progression)
 
 
 def mean_percent_change(preset: TrialPreset, arm: int, week: int) -> float:
-    """Return the expected percent change of T2 volume from baseline: the mean of a log-normal variable."""
+    """Return the expected percent change of T2 volume from baseline: the mean of a log-normal variable.
+
+    Examples
+    --------
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> round(mean_percent_change(DEMO, arm=0, week=96), 2), round(mean_percent_change(DEMO, arm=1, week=96), 2)
+    (16.4, -8.36)
+    """
     years = week / WEEKS_PER_YEAR
     variance = (preset.tlv_slope_sd * years) ** 2 + preset.tlv_visit_sd**2
     return float(100 * np.expm1(preset.arms[arm].log_tlv_slope * years + variance / 2))

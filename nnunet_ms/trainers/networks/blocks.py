@@ -48,6 +48,12 @@ class ResidualBlock(nn.Module):
     References
     ----------
     .. [1] Krishnan et al., Sci Rep 13:4102, 2023, Fig. 1. doi:10.1038/s41598-023-31207-5
+
+    Examples
+    --------
+    >>> block = ResidualBlock(2, 4, first_kernel=(1, 3, 3), dropout=0.1).eval()
+    >>> block(torch.zeros(1, 2, 4, 8, 8)).shape
+    torch.Size([1, 4, 4, 8, 8])
     """
 
     def __init__(self, channels_in: int, channels_out: int, first_kernel: Stride, dropout: float) -> None:
@@ -71,19 +77,37 @@ class ResidualBlock(nn.Module):
 
 
 def projection(channels_in: int, channels_out: int, stride: Stride = (1, 1, 1), kernel: int = 1) -> nn.Sequential:
-    """Convolution and BN that bring a feature map to another width and, with a stride, to a lower resolution."""
+    """Convolution and BN that bring a feature map to another width and, with a stride, to a lower resolution.
+
+    Examples
+    --------
+    >>> projection(8, 4, stride=(1, 2, 2)).eval()(torch.zeros(1, 8, 4, 8, 8)).shape
+    torch.Size([1, 4, 4, 4, 4])
+    """
     return nn.Sequential(
         Convolution(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2), nn.BatchNorm3d(channels_out)
     )
 
 
 def resize_like(x: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Interpolate (B, C, z, y, x) linearly to the spatial size of `reference`."""
+    """Interpolate (B, C, z, y, x) linearly to the spatial size of `reference`.
+
+    Examples
+    --------
+    >>> resize_like(torch.zeros(1, 2, 2, 4, 4), torch.zeros(1, 7, 4, 8, 8)).shape
+    torch.Size([1, 2, 4, 8, 8])
+    """
     return interpolate(x, size=reference.shape[2:], mode="trilinear", align_corners=False)
 
 
 def stride_between(strides: Sequence[Stride], fine: int, coarse: int) -> Stride:
-    """Return the total stride from level `fine` to level `coarse` > `fine`."""
+    """Return the total stride from level `fine` to level `coarse` > `fine`.
+
+    Examples
+    --------
+    >>> stride_between([(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2)], 0, 3)
+    (4, 8, 8)
+    """
     total = [1, 1, 1]
     for level in range(fine + 1, coarse + 1):
         total = [t * s for t, s in zip(total, strides[level], strict=True)]
@@ -95,6 +119,11 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
 
     A single channel counts as laid out either way, and what follows it would fall back to channels first; hence the
     explicit copy.
+
+    Examples
+    --------
+    >>> channels_last(torch.zeros(1, 1, 4, 8, 8)).is_contiguous(memory_format=torch.channels_last_3d)
+    True
     """
     if x.device.type != "cpu":
         return x
@@ -106,12 +135,27 @@ def with_background(foreground: torch.Tensor) -> torch.Tensor:
 
     Softmax over (0, z) equals the sigmoid of z, so one lesion type keeps one logit and nnU-Net's commands, which
     expect a background channel, work unchanged.
+
+    Examples
+    --------
+    >>> with_background(torch.tensor([[[1.5], [-2.0]]]))
+    tensor([[[ 0.0000],
+             [ 1.5000],
+             [-2.0000]]])
     """
     return torch.cat((torch.zeros_like(foreground[:, :1]), foreground), dim=1)
 
 
 def initialise(network: nn.Module) -> None:
-    """He initialisation for ReLU networks (He et al., ICCV 2015); biases start at zero."""
+    """He initialisation for ReLU networks (He et al., ICCV 2015); biases start at zero.
+
+    Examples
+    --------
+    >>> layer = nn.Conv3d(1, 1, 1)
+    >>> initialise(layer)
+    >>> float(layer.bias.detach())
+    0.0
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -28,27 +28,30 @@ def head_moments(head: nn.Conv3d, feature: torch.Tensor, probability: float) -> 
     -------
     mean, variance : (1, T, Z, Y, X) float tensors
         The variance is 0 at probability 0.
+
+    Examples
+    --------
+    >>> head = nn.Conv3d(2, 1, 1, bias=False)
+    >>> _ = nn.init.ones_(head.weight)
+    >>> mean, variance = head_moments(head, torch.ones(1, 2, 1, 1, 1), probability=0.5)
+    >>> mean.item(), variance.item()
+    (2.0, 2.0)
     """
     weight = whole_weight(head)
     variance = torch.conv3d(feature.square(), weight.square()) * (probability / (1 - probability))
     return torch.conv3d(feature, weight, head.bias), variance
 
 
-def mean_sigmoid(mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
-    """E[sigmoid(z)] for z ~ N(mean, variance), by sigmoid(mean / sqrt(1 + pi variance / 8)).
-
-    References
-    ----------
-    .. [1] MacKay DJC. The evidence framework applied to classification networks. Neural Comput 4:720-736, 1992.
-       doi:10.1162/neco.1992.4.5.720
-    """
-    return torch.sigmoid(mean / torch.sqrt(1 + torch.pi * variance / 8))
-
-
 def quadrature(nodes: int = NODES) -> tuple[torch.Tensor, torch.Tensor]:
     """Standard-normal Gauss-Hermite nodes and weights, (nodes,) each: E[f(z)] = sum_i weight_i f(mean + sd node_i).
 
     From the eigenvalues of the recurrence's matrix (Golub GH, Welsch JH. Math Comp 23:221-230, 1969).
+
+    Examples
+    --------
+    >>> nodes, weights = quadrature(8)
+    >>> round(float((weights * nodes**2).sum()), 12)
+    1.0
     """
     off_diagonal = torch.arange(1, nodes, dtype=torch.float64).sqrt()
     matrix = torch.diag(off_diagonal, 1) + torch.diag(off_diagonal, -1)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from nnunet_ms.options import chosen
+
 SITES = ("head", "last", "decoder2", "decoder", "bottleneck", "all")
 HEAD = "head"  # the name under which masks of the input of the finest head are kept
 
@@ -28,6 +30,17 @@ class MaskedDropout3d(nn.Dropout3d):
     References
     ----------
     .. [1] Gal Y, Ghahramani Z. Dropout as a Bayesian approximation. ICML 2016. arXiv:1506.02142
+
+    Examples
+    --------
+    >>> layer = MaskedDropout3d(0.5).eval()
+    >>> x = torch.ones(1, 2, 1, 1, 1)
+    >>> layer(x).flatten()
+    tensor([1., 1.])
+    >>> layer.masks = torch.tensor([[0.0, 2.0], [2.0, 2.0]])
+    >>> layer(x).flatten(1)
+    tensor([[0., 2.],
+            [2., 2.]])
     """
 
     masks: torch.Tensor | None = None
@@ -55,7 +68,19 @@ def dropout_layers(network: nn.Module, site: str) -> dict[str, MaskedDropout3d]:
     -------
     dict
         Empty when the network has no such layer.
+
+    Raises
+    ------
+    OptionError
+        If there is no such site.
+
+    Examples
+    --------
+    >>> from nnunet_ms.trainers.networks.plain_unet import PlainUNet
+    >>> list(dropout_layers(PlainUNet(1, filters=(2, 4, 8)), "decoder"))
+    ['decoder.blocks.0.body.3', 'decoder.blocks.1.body.3']
     """
+    chosen(site, SITES, "site")
     every = {name: m for name, m in network.named_modules() if isinstance(m, MaskedDropout3d)}
     levels = {"last": 1, "decoder2": 2, "decoder": len(every)}.get(site)
     if site == "all":
@@ -74,6 +99,12 @@ def channels_of(network: nn.Module, site: str) -> dict[str, int]:
     -------
     dict
         Empty when the network has no such layer or no `decoder.seg_layers`.
+
+    Examples
+    --------
+    >>> from nnunet_ms.trainers.networks.plain_unet import PlainUNet
+    >>> channels_of(PlainUNet(1, filters=(2, 4, 8)), "decoder")
+    {'decoder.blocks.0.body.3': 2, 'decoder.blocks.1.body.3': 4}
     """
     if site == HEAD:
         head = finest_head(network)
@@ -85,6 +116,12 @@ def finest_head(network: nn.Module) -> nn.Conv3d | None:
     """Last layer of a network, a 1x1x1 convolution that gives the full-resolution logits; None if there is none.
 
     Ours is the first of `decoder.seg_layers`, that of nnU-Net's own networks the last.
+
+    Examples
+    --------
+    >>> from nnunet_ms.trainers.networks.plain_unet import PlainUNet
+    >>> finest_head(PlainUNet(1, filters=(2, 4, 8)))
+    Convolution(2, 1, kernel_size=(1, 1, 1), stride=(1, 1, 1))
     """
     heads = getattr(getattr(network, "decoder", None), "seg_layers", None)
     if not isinstance(heads, nn.ModuleList) or len(heads) == 0:
@@ -94,7 +131,13 @@ def finest_head(network: nn.Module) -> nn.Conv3d | None:
 
 
 def whole_weight(head: nn.Conv3d) -> torch.Tensor:
-    """Weights of a 1x1x1 head as if it had no groups: (T, C, 1, 1, 1), 0 where a logit does not see a channel."""
+    """Weights of a 1x1x1 head as if it had no groups: (T, C, 1, 1, 1), 0 where a logit does not see a channel.
+
+    Examples
+    --------
+    >>> whole_weight(nn.Conv3d(4, 2, 1, groups=2)).shape
+    torch.Size([2, 4, 1, 1, 1])
+    """
     if head.groups == 1:
         return head.weight
     return torch.block_diag(*head.weight[..., 0, 0, 0].chunk(head.groups))[..., None, None, None]
@@ -118,6 +161,15 @@ def draw_masks(channels: Mapping[str, int], samples: int, probability: float, se
     -------
     dict
         Layer name -> (K, C) float32 tensor of 0 and 1 / (1 - probability).
+
+    Examples
+    --------
+    >>> masks = draw_masks({"head": 4}, samples=2, probability=0.5, seed=0)
+    >>> masks["head"]
+    tensor([[2., 0., 2., 2.],
+            [0., 2., 2., 0.]])
+    >>> bool((draw_masks({"head": 4}, 1, 0.5, seed=0)["head"] == masks["head"][:1]).all())
+    True
     """
     keep = 1.0 - probability
     rows: dict[str, list[torch.Tensor]] = {name: [] for name in channels}
@@ -129,13 +181,31 @@ def draw_masks(channels: Mapping[str, int], samples: int, probability: float, se
 
 
 def select(masks: Masks, samples: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
-    """Masks of some of the samples, on a device."""
+    """Masks of some of the samples, on a device.
+
+    Examples
+    --------
+    >>> select({"head": torch.tensor([[0.0, 2.0], [2.0, 0.0]])}, [1], torch.device("cpu"))
+    {'head': tensor([[2., 0.]])}
+    """
     return {name: mask[list(samples)].to(device) for name, mask in masks.items()}
 
 
 @contextmanager
 def fixed_masks(network: nn.Module, masks: Masks) -> Iterator[None]:
-    """Run the network with given masks inside this block; a naive pass per sample uses masks of one row."""
+    """Run the network with given masks inside this block; a naive pass per sample uses masks of one row.
+
+    Examples
+    --------
+    >>> from nnunet_ms.trainers.networks.plain_unet import PlainUNet
+    >>> network = PlainUNet(1, filters=(2, 4, 8), deep_supervision=False).eval()
+    >>> masks = draw_masks(channels_of(network, "head"), 1, 0.5, seed=1)
+    >>> x = torch.ones(1, 1, 4, 8, 8)
+    >>> with torch.no_grad(), fixed_masks(network, masks):
+    ...     first, second = network(x), network(x)
+    >>> torch.equal(first, second), torch.equal(first, network(x))
+    (True, False)
+    """
     layers = {name: network.get_submodule(name) for name in masks if name != HEAD}
     head = finest_head(network) if HEAD in masks else None
     hook = head.register_forward_pre_hook(lambda _, x: (x[0] * masks[HEAD][:, :, None, None, None],)) if head else None

@@ -7,11 +7,12 @@ starts from two independent networks.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import nn
 
+from nnunet_ms.options import chosen
 from nnunet_ms.trainers.networks.blocks import (
     Convolution,
     Heads,
@@ -158,6 +159,13 @@ class JointUNet(LesionNetwork):
     ----------
     .. [1] Krishnan et al., Joint MRI T1 Unenhancing and Contrast-enhancing Multiple Sclerosis Lesion Segmentation with
        Deep Learning in OPERA Trials. Radiology 2022.
+
+    Examples
+    --------
+    >>> channels = {"unenhancing": (0, 1), "enhancing": (0, 2)}
+    >>> network = JointUNet(channels, filters=(4, 8, 16, 32), deep_supervision=False).eval()
+    >>> network(torch.zeros(1, 3, 8, 16, 16)).shape
+    torch.Size([1, 3, 8, 16, 16])
     """
 
     def __init__(
@@ -171,6 +179,7 @@ class JointUNet(LesionNetwork):
         cross_connections: CrossConnections = "both",
     ) -> None:
         super().__init__()
+        chosen(cross_connections, get_args(CrossConnections), "cross_connections")
         self.levels = len(filters)
         self.channels = {name: tuple(channels[name]) for name in BRANCHES}
         self.encoders = nn.ModuleDict(

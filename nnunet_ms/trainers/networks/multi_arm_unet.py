@@ -162,6 +162,16 @@ class MultiArmUNet(LesionNetwork):
     References
     ----------
     .. [1] Krishnan et al., Sci Rep 13:4102, 2023. doi:10.1038/s41598-023-31207-5
+
+    Examples
+    --------
+    >>> arms = [Arm((0, 1, 2)), Arm((1,), width_divisor=2)]
+    >>> network = MultiArmUNet(arms, filters=(4, 8, 16, 32)).eval()
+    >>> [tuple(level.shape) for level in network(torch.zeros(1, 3, 8, 16, 16))]
+    [(1, 2, 8, 16, 16), (1, 2, 8, 8, 8), (1, 2, 4, 4, 4)]
+    >>> network.decoder.deep_supervision = False
+    >>> tuple(network(torch.zeros(1, 3, 8, 16, 16)).shape)
+    (1, 2, 8, 16, 16)
     """
 
     def __init__(

@@ -37,7 +37,14 @@ class PlainDecoder(Heads):
 
 
 class PlainUNet(LesionNetwork):
-    """Residual 3-D U-Net, one encoder, adjacent levels only; arguments as `MultiArmUNet`."""
+    """Residual 3-D U-Net, one encoder, adjacent levels only; arguments as `MultiArmUNet`.
+
+    Examples
+    --------
+    >>> network = PlainUNet(3, filters=(4, 8, 16, 32), deep_supervision=False).eval()
+    >>> network(torch.zeros(1, 3, 8, 16, 16)).shape
+    torch.Size([1, 2, 8, 16, 16])
+    """
 
     def __init__(
         self,

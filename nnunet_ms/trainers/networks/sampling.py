@@ -6,7 +6,7 @@ to be cut by hand, and a further one needs no code here. What the modules do bet
 concatenation) is done again, and joins one image to K by repeating it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,12 +190,3 @@ def _is_of_one_image(output: Any) -> bool:
 
 def _copy(output: Any) -> Any:
     return list(output) if isinstance(output, list) else output
-
-
-def naive_samples(network: nn.Module, x: torch.Tensor, masks: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """What `SplitForward.samples` has to equal: one whole pass per sample, (K, heads, Z, Y, X)."""
-    passes = []
-    for sample in range(len(next(iter(masks.values())))):
-        with fixed_masks(network, select(masks, [sample], x.device)):
-            passes.append(plain_logits(network, x))
-    return torch.cat(passes)

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from nnunet_ms.lesions.labelling import Lesions, without_small
 from nnunet_ms.trainers.networks.closed_form import quadrature
 from nnunet_ms.trainers.prediction.lesion_uncertainty import (
-    LabelledLesions,
-    label_lesions,
+    label_sample,
     lesion_rows,
     patient_row,
     structural_uncertainty,
@@ -151,8 +151,8 @@ def measured_types(
     for number, (lesion_type, value) in enumerate(settings.classes):
         maps = {PROBABILITY: sampled.sums[number].mean(), **sampled.sums[number].measures()}
         maps.update(sampled.variances[number].parts() if sampled.variances else {})
-        lesions = label_lesions(labels == value, settings.minimum_voxels)
-        table, row = _rows(lesions, value, maps, sampled, content, way, settings)
+        lesions = without_small(label_sample(labels == value, way.box_grid), settings.minimum_voxels)
+        table, row = _rows(lesions, value, maps, sampled, content, settings)
         if DETERMINISTIC in settings.maps and prediction.deterministic is not None:
             maps[DETERMINISTIC] = way.mean_probability(prediction.deterministic[:, number])
         yield Measured(lesion_type, maps, table.assign(lesion_type=lesion_type), {"lesion_type": lesion_type, **row})
@@ -181,20 +181,19 @@ def _labels(probability: Float, settings: Measuring, threshold: float) -> npt.ND
 
 
 def _rows(
-    lesions: LabelledLesions,
+    lesions: Lesions,
     value: int,
     maps: Mapping[str, Float],
     sampled: Sampled,
     content: Bool,
-    way: WayBack,
     settings: Measuring,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Table of the lesions of one type, and the case's row."""
     measures = {name: maps[name] for name in MEASURES}
-    masks = [mask == value for mask in sampled.masks]
-    table = lesion_rows(lesions, masks, maps[PROBABILITY], measures, way.box_grid)
-    row = patient_row(lesions, masks, maps[PROBABILITY], measures, content, way.box_grid, settings.minimum_voxels)
+    samples = [label_sample(mask == value, lesions.grid) for mask in sampled.masks]
+    table = lesion_rows(lesions, samples, maps[PROBABILITY], measures)
+    row = patient_row(lesions, samples, maps[PROBABILITY], measures, content, settings.minimum_voxels)
     if sampled.members:
-        members = [mask == value for mask in sampled.members]
+        members = [label_sample(mask == value, lesions.grid) for mask in sampled.members]
         table["lsu_plus"], row["psu_plus"] = structural_uncertainty(lesions, members, settings.minimum_voxels)
-    return table, {"n_samples": float(len(masks)), **row}
+    return table, {"n_samples": float(len(samples)), **row}

@@ -17,104 +17,102 @@ References
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.images.volumes import Grid
+from nnunet_ms.images.volumes import Grid, Volume
+from nnunet_ms.lesions.components import Connectivity
+from nnunet_ms.lesions.labelling import Lesions, find_lesions, without_small
+from nnunet_ms.lesions.overlap import best_iou, count_overlap
+from nnunet_ms.lesions.rows import lesion_columns
 
-CONNECTIVITY, MINIMUM_VOXELS = 18, 3  # the lesions of rule krishnan2023, so that lesion_id means the same there
+# the lesions of rule krishnan2023, so that lesion_id means the same there
+CONNECTIVITY: Connectivity = 18
+MINIMUM_VOXELS = 3
 SMALLEST = 1e-12
 
 BoolArray = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float64]
+Maps = Mapping[str, npt.NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
-class LabelledLesions:
-    """Lesions of one mask in scan order: `labels` (X, Y, Z) int, 0 background, 1 .. L; `voxels` (L,)."""
+def label_sample(mask: BoolArray, grid: Grid) -> Lesions:
+    """Label all 18-connected components of a mask (X, Y, Z), whatever their size.
 
-    labels: npt.NDArray[np.int64]
-    voxels: npt.NDArray[np.int64]
-
-
-def label_lesions(mask: BoolArray, minimum_voxels: int = MINIMUM_VOXELS) -> LabelledLesions:
-    """Label 18-connected lesions of at least `minimum_voxels`, in the order of their first voxel (C order)."""
-    found = _components(mask)
-    names, first, voxels = np.unique(found, return_index=True, return_counts=True)
-    large = (names > 0) & (voxels >= minimum_voxels)
-    order = np.flatnonzero(large)[np.argsort(first[large])]
-    rows = np.zeros(int(names.max()) + 1, dtype=np.int64)
-    rows[names[order]] = np.arange(1, order.size + 1)
-    return LabelledLesions(rows[found], voxels[order].astype(np.int64))
+    Examples
+    --------
+    >>> mask = np.zeros((10, 10, 4), dtype=bool)
+    >>> mask[1:4, 1:4, 1:3] = mask[7:9, 7:9, 0] = True
+    >>> label_sample(mask, Grid(mask.shape, np.eye(4))).voxels
+    array([18,  4])
+    """
+    return find_lesions(Volume(mask, grid, Path()), CONNECTIVITY)
 
 
-def best_overlap(lesions: LabelledLesions, sample: BoolArray) -> Array:
-    """Greatest IoU of each lesion with a component of another mask, (L,); 0 where none touches it."""
-    others = _components(sample)
-    sizes = np.bincount(others.ravel())
-    shared = (lesions.labels > 0) & (others > 0)
-    pairs, counts = np.unique(lesions.labels[shared] * sizes.size + others[shared], return_counts=True)
-    lesion, other = np.divmod(pairs, sizes.size)
-    iou = counts / (lesions.voxels[lesion - 1] + sizes[other] - counts)
-    best = np.zeros(lesions.voxels.size)
-    np.maximum.at(best, lesion - 1, iou)
-    return best
+def lesion_structural_uncertainty(lesions: Lesions, samples: Sequence[Lesions]) -> Array:
+    """LSU of each lesion, (L,) in [0, 1]; NaN with fewer than two samples, which cannot disagree.
 
-
-def lesion_structural_uncertainty(lesions: LabelledLesions, samples: Sequence[BoolArray]) -> Array:
-    """LSU of each lesion, (L,) in [0, 1]; NaN with fewer than two samples, which cannot disagree."""
+    Examples
+    --------
+    >>> mask, other = np.zeros((2, 10, 10, 4), dtype=bool)
+    >>> mask[1:4, 1:4, 1:3] = mask[7:9, 7:9, 0:2] = other[1:4, 1:4, 1:3] = True
+    >>> samples = [label_sample(one, Grid(mask.shape, np.eye(4))) for one in (mask, other)]
+    >>> lesion_structural_uncertainty(samples[0], samples)
+    array([0. , 0.5])
+    """
     if len(samples) < 2:
-        return np.full(lesions.voxels.size, np.nan)
-    overlaps = np.zeros(lesions.voxels.size)
+        return np.full(lesions.count, np.nan)
+    overlaps = np.zeros(lesions.count)
     for sample in samples:
-        overlaps += best_overlap(lesions, sample)
+        overlaps += best_iou(count_overlap(lesions, sample))
     return np.asarray(1 - overlaps / len(samples))
 
 
-def patient_structural_uncertainty(mask: BoolArray, samples: Sequence[BoolArray]) -> float:
-    """PSU in [0, 1]; two empty masks agree; NaN with fewer than two samples."""
+def patient_structural_uncertainty(lesions: Lesions, samples: Sequence[Lesions]) -> float:
+    """PSU in [0, 1]; two empty masks agree; NaN with fewer than two samples.
+
+    Examples
+    --------
+    >>> mask, other = np.zeros((2, 4, 4, 4), dtype=bool)
+    >>> mask[:2], other[:1] = True, True
+    >>> samples = [label_sample(one, Grid(mask.shape, np.eye(4))) for one in (mask, other)]
+    >>> patient_structural_uncertainty(samples[0], samples)
+    0.25
+    """
     if len(samples) < 2:
         return float("nan")
-    return float(1 - np.mean([_iou(mask, sample) for sample in samples]))
+    return float(1 - np.mean([_iou(lesions, sample) for sample in samples]))
 
 
 def structural_uncertainty(
-    lesions: LabelledLesions, samples: Sequence[BoolArray], minimum_voxels: int = MINIMUM_VOXELS
+    lesions: Lesions, samples: Sequence[Lesions], minimum_voxels: int = MINIMUM_VOXELS
 ) -> tuple[Array, float]:
     """LSU of each lesion (L,), and PSU with every sample's mask under the size filter of the mask.
 
     With samples binarised at thresholds of their own, these are LSU+ and PSU+ of [1]_.
     """
-    sizeable = [label_lesions(sample, minimum_voxels).labels > 0 for sample in samples]
-    psu = patient_structural_uncertainty(lesions.labels > 0, sizeable)
-    return lesion_structural_uncertainty(lesions, samples), psu
+    sizeable = [without_small(sample, minimum_voxels) for sample in samples]
+    return lesion_structural_uncertainty(lesions, samples), patient_structural_uncertainty(lesions, sizeable)
 
 
 def lesion_rows(
-    lesions: LabelledLesions,
-    samples: Sequence[BoolArray],
-    probability: npt.NDArray[np.float32],
-    measures: Mapping[str, npt.NDArray[np.float32]],
-    grid: Grid,
+    lesions: Lesions, samples: Sequence[Lesions], probability: npt.NDArray[np.float32], measures: Maps
 ) -> pd.DataFrame:
     """One row per lesion.
 
     Parameters
     ----------
-    lesions : LabelledLesions
-        On `grid`.
-    samples : sequence of (X, Y, Z) bool arrays
-        Masks of the samples, at the threshold of the mask.
+    lesions : Lesions
+        Of the mask, with its size filter.
+    samples : sequence of Lesions
+        See `label_sample`; of the samples' masks, at the threshold of the mask.
     probability : (X, Y, Z) float array
         Mean probability.
     measures : mapping of (X, Y, Z) float arrays
         See `voxel_uncertainty.MEASURES`.
-    grid : Grid
-        For volumes and places.
 
     Returns
     -------
@@ -122,19 +120,11 @@ def lesion_rows(
         `lesion_id` (from 1), `voxels`, `volume_ml`, `x_mm`, `y_mm`, `z_mm`, `uncertainty` (LSU), `mean_probability`,
         and per measure `<name>_mean`, `<name>_log_mean`, `<name>_log_sum`. No rows without lesions.
     """
-    count = lesions.voxels.size
-    inside = np.nonzero(lesions.labels)
-    which = lesions.labels[inside] - 1
-    sums = [np.bincount(which, weights=axis, minlength=count) for axis in inside]
-    centroid = np.stack(sums, axis=1) / np.maximum(lesions.voxels, 1)[:, None]
-    x, y, z = (centroid @ grid.affine[:3, :3].T + grid.affine[:3, 3]).T
+    # z fastest: sums of floats keep the last digit that they have when read from an array in C order
+    order = np.lexsort(lesions.voxel_axes[::-1])
+    inside, which = tuple(axis[order] for axis in lesions.voxel_axes), lesions.lesion_of_voxel[order]
     columns = {
-        "lesion_id": np.arange(1, count + 1),
-        "voxels": lesions.voxels,
-        "volume_ml": lesions.voxels * grid.voxel_volume_ml,
-        "x_mm": x,
-        "y_mm": y,
-        "z_mm": z,
+        **lesion_columns(lesions),
         "uncertainty": lesion_structural_uncertainty(lesions, samples),
         "mean_probability": _mean(probability[inside], which, lesions.voxels),
     }
@@ -148,12 +138,11 @@ def lesion_rows(
 
 
 def patient_row(
-    lesions: LabelledLesions,
-    samples: Sequence[BoolArray],
+    lesions: Lesions,
+    samples: Sequence[Lesions],
     probability: npt.NDArray[np.float32],
-    measures: Mapping[str, npt.NDArray[np.float32]],
+    measures: Maps,
     content: BoolArray,
-    grid: Grid,
     minimum_voxels: int = MINIMUM_VOXELS,
 ) -> dict[str, float]:
     """One case's numbers: lesions, volume, PSU, mean LSU, what the samples say of volume and count, mean measures.
@@ -161,18 +150,17 @@ def patient_row(
     `content` (X, Y, Z) marks voxels in which any channel is not 0, the brain of skull-stripped scans; the measures are
     averaged over it. `volume_ml` is of the lesions; `expected_volume_ml` is the sum of probabilities over all voxels.
     """
-    mask = lesions.labels > 0
     lsu = lesion_structural_uncertainty(lesions, samples)
     # every mask of a sample gets the size filter of the mask, so that counts and volumes compare
-    sampled = [label_lesions(sample, minimum_voxels) for sample in samples]
-    volumes = np.array([one.voxels.sum() for one in sampled]) * grid.voxel_volume_ml
-    counts = np.array([one.voxels.size for one in sampled], dtype=float)
+    sizeable = [without_small(sample, minimum_voxels) for sample in samples]
+    volumes = np.array([sample.volume_ml for sample in sizeable])
+    counts = np.array([sample.count for sample in sizeable], dtype=float)
     spread = len(samples) > 1
     row = {
-        "lesion_count": float(lesions.voxels.size),
-        "volume_ml": float(lesions.voxels.sum()) * grid.voxel_volume_ml,
-        "expected_volume_ml": float(probability.sum(dtype=np.float64)) * grid.voxel_volume_ml,
-        "psu": patient_structural_uncertainty(mask, [one.labels > 0 for one in sampled]),
+        "lesion_count": float(lesions.count),
+        "volume_ml": lesions.volume_ml,
+        "expected_volume_ml": float(probability.sum(dtype=np.float64)) * lesions.voxel_volume_ml,
+        "psu": patient_structural_uncertainty(lesions, sizeable),
         "mean_lsu": float(lsu.mean()) if lsu.size else float("nan"),
         "volume_ml_sd": float(volumes.std(ddof=1)) if spread else float("nan"),
         "volume_ml_low": float(np.percentile(volumes, 2.5)) if spread else float("nan"),
@@ -185,16 +173,11 @@ def patient_row(
     return row
 
 
-def _components(mask: BoolArray) -> npt.NDArray[np.int64]:
-    found = cc3d.connected_components(  # type: ignore[call-overload]  # its stub lists no bool arrays
-        np.ascontiguousarray(mask), connectivity=CONNECTIVITY
-    )
-    return np.asarray(found, dtype=np.int64)
-
-
-def _iou(first: BoolArray, second: BoolArray) -> float:
-    union = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / union if union else 1.0
+def _iou(first: Lesions, second: Lesions) -> float:
+    """Intersection over union of all lesions of one mask with all of another."""
+    shared = int(count_overlap(first, second).shared.sum())
+    union = int(first.voxels.sum()) + int(second.voxels.sum()) - shared
+    return shared / union if union else 1.0
 
 
 def _mean(values: npt.NDArray[np.floating], which: npt.NDArray[np.int64], voxels: npt.NDArray[np.int64]) -> Array:

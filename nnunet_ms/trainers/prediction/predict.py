@@ -38,7 +38,7 @@ from tqdm import tqdm
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.volumes import Grid, read_grid
 from nnunet_ms.options import known_keywords
-from nnunet_ms.parallel import Failure, Outcome, Workers, executor, map_cases
+from nnunet_ms.parallel import Failure, Workers, attempt, executor
 from nnunet_ms.trainers.prediction.export import (
     ExportSettings,
     Spooled,
@@ -63,6 +63,13 @@ class Predicted:
     cases: pd.DataFrame
     failures: list[Failure]
     notes: list[str]
+
+
+Say = Callable[[str], object]
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
 
 
 @known_keywords
@@ -96,6 +103,7 @@ def predict(
     device: str | None = None,
     workers: Workers = 1,
     resume: bool = False,
+    say: Say = silent,
 ) -> Predicted:
     """Predict every case of a folder that is not done yet, and write masks, maps, pictures and tables.
 
@@ -136,6 +144,8 @@ def predict(
         Processes, or a cluster, that write finished cases.
     resume : bool, optional
         Whether to go on with an earlier run in the same folder.
+    say : callable, optional
+        Gets a line about what was done before, and one for each case when it is done.
 
     Returns
     -------
@@ -149,7 +159,7 @@ def predict(
     ModelError
         If the folder is no model, or the model cannot give the samples.
     ImageError
-        If not one case could be predicted.
+        If not one case could be predicted; its notes are tracebacks of the bugs among the reasons.
 
     Examples
     --------
@@ -181,7 +191,7 @@ def predict(
     export = export_settings(runner, measuring, Path(out), rater=rater, note=note, pictures=pictures)
     found = find_image_cases(Path(images), opened.model, None if cases is None else Path(cases))
     claim(export.out, record_of(runner, measuring, rater, note), resume=resume)
-    return _predict_cases(*found, runner, export, workers)
+    return _predict_cases(*found, runner, export, workers, say)
 
 
 def _opened(
@@ -210,12 +220,13 @@ def _predict_cases(
     runner: TileRunner,
     export: ExportSettings,
     workers: Workers,
+    say: Say,
 ) -> Predicted:
     """Predict what is not done yet and put the tables of all cases together."""
     todo = [case for case in cases if not is_done(case.case_id, export)]
     if len(todo) < len(cases):
-        print(f"{len(cases) - len(todo)} of {len(cases)} cases done before")
-    failed = sorted([*failures, *_run(todo, runner, export, workers)], key=lambda failure: failure.case)
+        say(f"{len(cases) - len(todo)} of {len(cases)} cases done before")
+    failed = sorted([*failures, *_run(todo, runner, export, workers, say)], key=lambda failure: failure.case)
     finished = [case for case in cases if case.case_id not in {failure.case for failure in failed}]
     if not finished:
         _give_up(export.out, failed)
@@ -225,9 +236,12 @@ def _predict_cases(
 def _give_up(out: Path, failures: Sequence[Failure]) -> NoReturn:
     """Leave nothing behind and say why not one case worked."""
     withdraw(out)
-    print(*(failure.traceback for failure in failures if failure.traceback), sep="\n", end="", file=sys.stderr)
     listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures[:3])
-    raise ImageError(f"none of {len(failures)} cases could be predicted. {listed}")
+    error = ImageError(f"none of {len(failures)} cases could be predicted. {listed}")
+    for failure in failures:
+        if failure.traceback:
+            error.add_note(failure.traceback.rstrip("\n"))
+    raise error
 
 
 @dataclass(frozen=True)
@@ -256,7 +270,9 @@ def _prepare(case: ImageCase, model: Model) -> _Prepared:
     return _Prepared(case, read_grid(case.files[0]), torch.from_numpy(np.ascontiguousarray(data)), properties)
 
 
-def _run(cases: Sequence[ImageCase], runner: TileRunner, export: ExportSettings, workers: Workers) -> list[Failure]:
+def _run(
+    cases: Sequence[ImageCase], runner: TileRunner, export: ExportSettings, workers: Workers, say: Say
+) -> list[Failure]:
     """Prepare the next case while one is predicted; export here, or in other processes while the next is predicted."""
     failures: list[Failure] = []
     pending: dict[Future[dict[str, float]], tuple[ImageCase, float]] = {}
@@ -266,13 +282,13 @@ def _run(cases: Sequence[ImageCase], runner: TileRunner, export: ExportSettings,
                 _ahead(cases, runner.model), total=len(cases), desc="predict", disable=not sys.stderr.isatty()
             ):
                 started = time.monotonic()
-                job = _predict_one(case, prepared, runner, export, pool)
+                job = attempt(case.case_id, _predict_one, case, prepared, runner, export, pool)
                 if isinstance(job, Failure):
                     failures.append(job)
                     continue
                 pending[job] = (case, started)
-                failures += _finish(pending, keep=slots)  # no more wait in files than there are takers
-            failures += _finish(pending, keep=0)
+                failures += _finish(pending, slots, say)  # no more wait in files than there are takers
+            failures += _finish(pending, 0, say)
     finally:
         shutil.rmtree(export.out / SPOOL, ignore_errors=True)
     return failures
@@ -294,43 +310,31 @@ def _predict_one(
     runner: TileRunner,
     export: ExportSettings,
     pool: Executor | None,
-) -> "Future[dict[str, float]] | Failure":
-    """Predict one case and hand it to its export; a case that fails becomes a `Failure`."""
-
-    def work(_: ImageCase) -> Future[dict[str, float]]:
-        ready = prepared()
-        prediction = runner.predict(ready.data)
-        if pool is None:
-            future: Future[dict[str, float]] = Future()
-            future.set_result(export_case(prediction, case, ready.grid, ready.properties, export))
-            return future
-        path = export.out / SPOOL / f"{case.case_id}.npz"
-        spool(prediction, path)
-        return pool.submit(export_spooled, Spooled(case, ready.grid, ready.properties, path), export)
-
-    return _only(map_cases(work, [case], _name))
+) -> "Future[dict[str, float]]":
+    """Predict one case and hand it to its export."""
+    ready = prepared()
+    prediction = runner.predict(ready.data)
+    if pool is None:
+        future: Future[dict[str, float]] = Future()
+        future.set_result(export_case(prediction, case, ready.grid, ready.properties, export))
+        return future
+    path = export.out / SPOOL / f"{case.case_id}.npz"
+    spool(prediction, path)
+    return pool.submit(export_spooled, Spooled(case, ready.grid, ready.properties, path), export)
 
 
-def _finish(pending: dict["Future[dict[str, float]]", tuple[ImageCase, float]], keep: int) -> list[Failure]:
-    """Wait for exports, oldest first, until `keep` are left, and print a line for each."""
+def _finish(pending: dict["Future[dict[str, float]]", tuple[ImageCase, float]], keep: int, say: Say) -> list[Failure]:
+    """Wait for exports, oldest first, until `keep` are left, and say a line for each."""
     failures = []
     while len(pending) > keep:
         future = next(iter(pending))
         case, started = pending.pop(future)
-        result = _only(map_cases(lambda _, future=future: future.result(), [case], _name))  # type: ignore[misc]
+        result = attempt(case.case_id, future.result)
         if isinstance(result, Failure):
             failures.append(result)
             continue
-        tqdm.write(
+        say(
             f"{case.case_id}: {result['lesion_count']:.0f} lesions, {result['volume_ml']:.2f} ml, "
             f"PSU {result['psu']:.3f}, {time.monotonic() - started:.0f} s"
         )
     return failures
-
-
-def _only(outcome: Outcome[Any]) -> Any:
-    return outcome.results[0] if outcome.results else outcome.failures[0]
-
-
-def _name(case: ImageCase) -> str:
-    return case.case_id

@@ -47,6 +47,11 @@ class Sampling:
         Whether a pass without dropout is made too.
     step_size : float
         Step between tiles as a share of the patch.
+
+    Examples
+    --------
+    >>> Sampling(samples=10, probability=0.1).drops, Sampling(samples=0).drops
+    (True, False)
     """
 
     samples: int = 10

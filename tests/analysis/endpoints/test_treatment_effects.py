@@ -9,7 +9,6 @@ from nnunet_ms.analysis.run_trial import run_trial
 from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.settings import read_settings
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.statistics.cox import fit_cox
 from tests.analysis.report.test_report import Page
 from tests.analysis.synthetic_trial import SETTINGS, all_lesion_types, patients, timed_assessments, visits, write_trial
 
@@ -57,33 +56,6 @@ def test_the_agreed_names_are_there(done):
     ).any()
     blank = rows[rows["stat"].isna()]
     assert blank["method"].str.contains(r"not estimable \(.+\)").all()
-
-
-def test_counts_against_pandas(done):
-    # Oracle: the definition, by pandas alone.
-    table = patients()
-    long = all_lesion_types(table).merge(table[["patient_id", "arm"]])
-    chosen = long[(long["lesion_type"] == "new_t1") | (long["lesion_type"] == "t1_unenhancing")]
-    chosen = chosen[(chosen["rater"] == "model") & (chosen["week"] > 0)]
-    sums = chosen.groupby("arm")["new_lesion_count"].agg(["sum", "size"])
-    keys = {"endpoint": "new_t1_lesions", "analysis": "by_visit", "rater": "model", "visit": "all"}
-    rows = done[0].endpoints
-    for arm in ("placebo", "active"):
-        assert value_of(rows, arm=arm, stat_name="lesions", **keys) == sums.loc[arm, "sum"]
-        assert value_of(rows, arm=arm, stat_name="visits", **keys) == sums.loc[arm, "size"]
-    rate = sums["sum"] / sums["size"]
-    reduction = 100 * (1 - rate["active"] / rate["placebo"])
-    assert value_of(rows, stat_name="percent_reduction", contrast="active - placebo", **keys) == pytest.approx(
-        reduction
-    )
-
-
-def test_arm_effect_is_the_fit_on_the_audit(done):
-    audit = done[0].audit["ccdp12"]
-    x = (audit["arm"] == "active").to_numpy(float)[:, None]
-    fit = fit_cox(audit["time_weeks"], audit["event"], x, ["arm"], "efron").term("arm")
-    keys = {"endpoint": "ccdp12", "analysis": "cox_by_arm", "stat_name": "hazard_ratio"}
-    assert value_of(done[0].endpoints, **keys) == pytest.approx(fit.hazard_ratio)
 
 
 def test_report_shows_every_block_with_headings_and_alt_texts(done):

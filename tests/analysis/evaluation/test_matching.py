@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.analysis.evaluation.matching import lesion_dice, match_masks
+from nnunet_ms.analysis.evaluation.matching import match_masks
 from nnunet_ms.analysis.evaluation.rules import RULES, rules_by_name
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.lesions.overlap import lesion_dice
 from tests.lesions.naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, volume
 
 RULE = RULES["krishnan2023"]

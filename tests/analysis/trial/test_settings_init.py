@@ -106,10 +106,10 @@ def test_named_tables_go_over_those_of_the_usual_names(tmp_path):
     others = {name: tmp_path / f"other_{name}.csv" for name in ("patients", "assessments", "agreement", "relapses")}
     visit_files = (tmp_path / "a.csv", tmp_path / "b.csv")
     found = find_tables(tmp_path, others, visit_files)
-    assert {name: getattr(found, name) for name in others} == others
-    assert found.visits == visit_files
-    assert found.truth == tmp_path / "truth.json"
-    assert (found.adam, found.size_bin_figure) == (None, None)
+    assert {name: getattr(found.tables, name) for name in others} == others
+    assert found.tables.visits == visit_files
+    assert found.tables.truth == tmp_path / "truth.json"
+    assert (found.adam, found.tables.size_bin_figure) == (None, None)
 
 
 def test_tables_without_a_comparison_are_refused(tmp_path):

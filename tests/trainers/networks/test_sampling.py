@@ -8,7 +8,8 @@ from nnunet_ms.trainers.networks.dropout import SITES, channels_of, draw_masks
 from nnunet_ms.trainers.networks.joint_unet import JointUNet
 from nnunet_ms.trainers.networks.multi_arm_unet import Arm, MultiArmUNet
 from nnunet_ms.trainers.networks.plain_unet import PlainUNet
-from nnunet_ms.trainers.networks.sampling import SplitForward, naive_samples, plain_logits
+from nnunet_ms.trainers.networks.sampling import SplitForward, plain_logits
+from tests.trainers.networks.naive_sampling import naive_samples
 
 SMALL = (4, 8, 16, 32)
 

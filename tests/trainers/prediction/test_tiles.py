@@ -138,7 +138,7 @@ def test_out_of_memory_on_the_cpu_says_what_to_do(model, monkeypatch, data):
 
 def test_a_network_without_dropout_layers_is_told_what_to_do(model):
     foreign = replace(model, network=torch.nn.Identity(), trainer="nnUNetTrainer")
-    with pytest.raises(ModelError, match=r"nnUNetTrainer has no dropout layer at the site decoder.*--mc-samples 0"):
+    with pytest.raises(ModelError, match=r"nnUNetTrainer has no dropout layer at the site decoder.*mc_samples 0"):
         check_sampling(foreign, Sampling())
-    with pytest.raises(ModelError, match="the closed form is for --dropout-site head"):
+    with pytest.raises(ModelError, match="the closed form is for dropout_site head"):
         check_sampling(model, Sampling(closed_form=True))

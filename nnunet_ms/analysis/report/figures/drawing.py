@@ -1,7 +1,6 @@
-"""What the report's figures share: a drawing with its caption, the house's text and sizes, a table under an axis."""
+"""What the report's figures share: a drawing with its caption, sizes of text, a table under an axis."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,6 @@ from matplotlib.figure import Figure
 from nnunet_ms.analysis.endpoints.statistic_rows import value_of
 from nnunet_ms.analysis.trial.keys import week_text
 from nnunet_ms.analysis.trial.settings import TrialSettings
-from nnunet_ms.plotting.style import style
 
 PANEL_INCHES = 4.4
 SMALL = 8
@@ -36,13 +34,6 @@ class TableRow:
     label: str
     texts: list[str]
     colour: str = "black"
-
-
-@contextmanager
-def plain_text() -> Iterator[None]:
-    """Draw in the house style, with names from the data as they are: "$" in an arm's name starts no formula."""
-    with style():
-        yield
 
 
 def new_figure(width: float, height: float, settings: TrialSettings) -> Figure:

@@ -11,11 +11,11 @@ from matplotlib.patches import Rectangle
 
 from nnunet_ms.analysis.endpoints import disposition, progression_by_arm, t2_volume
 from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
-from nnunet_ms.analysis.report.figures.drawing import SMALL, Drawing, new_figure, plain_text
+from nnunet_ms.analysis.report.figures.drawing import SMALL, Drawing, new_figure
 from nnunet_ms.analysis.report.wording import joined
 from nnunet_ms.analysis.trial.keys import week_text
 from nnunet_ms.analysis.trial.settings import TrialSettings
-from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS
+from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, style
 
 ARM_INCHES = 4.7
 MAIN_INCHES, SIDE_INCHES = 2.5, 1.85  # widths of the boxes of a column: followed, and left out beside it
@@ -48,7 +48,7 @@ def flow_figure(rows: pd.DataFrame, settings: TrialSettings, outcomes: Sequence[
     columns = [_column(rows, settings, arm, outcomes) for arm in arms]
     width, top = ARM_INCHES * len(arms), _height(f"Randomised\nn = {total:.0f}")
     height = max(_column_height(column) for column in columns) + top + 2 * GAP_INCHES + 0.4
-    with plain_text():
+    with style():
         figure = new_figure(width, height, settings)
         figure.set_layout_engine("none")
         axes = figure.add_axes((0, 0, 1, 1))  # one unit is one inch, so that boxes and letters fit each other
@@ -74,7 +74,7 @@ def completeness_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
     """Draw the percentage of patients with masks of every rater at each visit, one line per arm."""
     counts = select(rows, endpoint=disposition.ENDPOINT, term=disposition.AT_VISIT)
     weeks = [settings.baseline_week, *settings.weeks]
-    with plain_text():
+    with style():
         figure = new_figure(6.6, 3.2, settings)
         axes = figure.subplots()
         for i, arm in enumerate(settings.arms):

@@ -10,11 +10,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from nnunet_ms.analysis.endpoints import lesion_counts, progression_by_t2_volume, rater_concordance, t2_volume
 from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
-from nnunet_ms.analysis.report.figures.drawing import GREY, SMALL, Drawing, new_figure, plain_text
+from nnunet_ms.analysis.report.figures.drawing import GREY, SMALL, Drawing, new_figure
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.plotting.concordance import Labels, concordance_figure
-from nnunet_ms.plotting.style import COLOURS, MARKERS
+from nnunet_ms.plotting.style import COLOURS, MARKERS, style
 from nnunet_ms.tables import REFERENCE
 
 UNITS = {rater_concordance.VOLUME: "ml", rater_concordance.COUNT: ""}
@@ -71,7 +71,7 @@ def effects_figure(rows: pd.DataFrame, settings: TrialSettings, raters: Sequence
     several = len(models) > 1
     found = [[e for model in models for e in find(rows, settings, model, several)] for *_, find in panels]
     height = 4.4 + 0.2 * max(len(effects) for effects in found)  # the legends stand below
-    with plain_text():
+    with style():
         figure = new_figure(3.9 * len(panels), height, settings)
         axes_row = figure.subplots(1, len(panels))
         for axes, (title, unit, is_ratio, _), effects in zip(axes_row, panels, found, strict=True):

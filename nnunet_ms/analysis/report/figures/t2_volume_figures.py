@@ -22,13 +22,12 @@ from nnunet_ms.analysis.report.figures.drawing import (
     by_week,
     km_line,
     new_figure,
-    plain_text,
     under_axis,
 )
 from nnunet_ms.analysis.report.wording import joined, minus, number, p_text
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.settings import TrialSettings
-from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS
+from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, style
 
 HALVES = {progression_by_t2_volume.LOW: "TLV ≤ median", progression_by_t2_volume.HIGH: "TLV > median"}
 
@@ -45,7 +44,7 @@ def volume_figure(endpoints: pd.DataFrame, settings: TrialSettings, raters: Sequ
     raters : sequence of str
         One panel each, in this order.
     """
-    with plain_text():
+    with style():
         figure = new_figure(PANEL_INCHES * len(raters) + 0.6, 4.1 + 0.16 * len(settings.arms), settings)
         panels = figure.subplots(1, len(raters), sharey=True, squeeze=False)[0]
         for axes, rater in zip(panels, raters, strict=True):
@@ -69,7 +68,7 @@ def effect_figure(
     """Draw the ANCOVA difference of arms with its interval for every rater, and the simulated truth where known."""
     week = week_text(settings.weeks[-1])
     lines, level = [(arm, rater) for arm in settings.compared_arms for rater in raters], settings.analysis.level
-    with plain_text():
+    with style():
         figure = new_figure(2 * PANEL_INCHES + 0.6, 1.4 + 0.42 * len(lines), settings)
         axes = figure.subplots()
         for position, (arm, rater) in enumerate(lines):
@@ -114,7 +113,7 @@ def km_figure(
     outcome : str
         Such as "cdp24".
     """
-    with plain_text():
+    with style():
         columns = len(settings.arms)
         figure = new_figure(PANEL_INCHES * columns + 0.6, 3.5 * len(raters) + 0.4, settings)
         panels = figure.subplots(len(raters), columns, sharey=True, squeeze=False)

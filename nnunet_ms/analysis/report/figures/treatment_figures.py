@@ -25,21 +25,20 @@ from nnunet_ms.analysis.report.figures.drawing import (
     by_week,
     km_line,
     new_figure,
-    plain_text,
     under_axis,
 )
 from nnunet_ms.analysis.report.wording import interval, over, p_text, term_text
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.settings import TrialSettings
-from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS
+from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, style
 
 
 def km_by_arm_figure(rows: pd.DataFrame, curves: pd.DataFrame, settings: TrialSettings, outcome: str) -> Drawing:
     """Draw Kaplan-Meier curves of the arms with numbers at risk and the log-rank p."""
     of_outcome = select(rows, endpoint=outcome, analysis=progression_by_arm.KM)
     weeks = [0.0, *(w for w in settings.weeks if w > 0)]
-    with plain_text():
+    with style():
         figure = new_figure(7.6, 4.6, settings)
         axes = figure.subplots()
         table = [TableRow("patients at risk", [""] * len(weeks))]
@@ -68,7 +67,7 @@ def forest_figure(rows: pd.DataFrame, settings: TrialSettings, outcome: str, arm
     found = select(rows, endpoint=outcome, analysis=progression_subgroups.ANALYSIS, contrast=contrast)
     terms = [t for t in found["term"].drop_duplicates() if not t.endswith(": interaction")]
     most = max([value_of(found, term=t, stat_name="events") for t in terms] + [1.0])
-    with plain_text():
+    with style():
         figure = new_figure(9.4, 1.7 + 0.36 * len(terms), settings)
         axes = figure.subplots()
         for position, term in enumerate(terms):
@@ -138,7 +137,7 @@ def count_figure(
     """Draw mean lesions per visit by arm and week, one panel per rater."""
     found = select(rows, endpoint=endpoint.name, analysis=lesion_counts.BY_VISIT)
     weeks = list(settings.weeks)
-    with plain_text():
+    with style():
         figure = new_figure(4.4 * len(raters) + 0.6, 3.9, settings)
         panels = figure.subplots(1, len(raters), sharey=True, squeeze=False)[0]
         width = 0.8 / len(settings.arms)
@@ -169,7 +168,7 @@ def along_figure(
     rows: pd.DataFrame, curves: pd.DataFrame, settings: TrialSettings, raters: Sequence[str], outcome: str
 ) -> Drawing:
     """Draw the hazard ratio of each compared arm along baseline TLV, one line per rater."""
-    with plain_text():
+    with style():
         figure = new_figure(7.0, 4.0, settings)
         axes = figure.subplots()
         for i, rater in enumerate(raters):
@@ -209,7 +208,7 @@ def agreement_figure(rows: pd.DataFrame, settings: TrialSettings) -> Drawing:
     """Draw the differences of effects between model and reference, in units of their bootstrap standard error."""
     found = select(rows, endpoint=effect_agreement.ENDPOINT)
     keys = found[["rater", "analysis", "contrast", "visit", "term"]].drop_duplicates().to_dict("records")
-    with plain_text():
+    with style():
         figure = new_figure(8.6, 1.5 + 0.32 * len(keys), settings)
         axes = figure.subplots()
         labels = []
