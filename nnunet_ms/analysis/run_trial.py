@@ -28,6 +28,7 @@ from nnunet_ms.versions import version_of
 
 PROGRAM = "nnunet-ms-endpoints"
 PROVENANCE = "provenance.json"
+# what computed the numbers, and what drew and wrote them
 LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2", "rtflite")
 
 

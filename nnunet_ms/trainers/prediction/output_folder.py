@@ -20,7 +20,6 @@ from nnunet_ms.trainers.prediction.tiles import TileRunner
 from nnunet_ms.versions import version_of
 
 RECORD, SPOOL = "prediction.json", ".spool"
-FAILURES = tables.Table("failures", (tables.Column("case_id"), tables.Column("reason")), key=("case_id",))
 
 
 def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -> dict[str, Any]:
@@ -101,9 +100,9 @@ def collect(finished: Sequence[ImageCase], failures: Sequence[Failure], out: Pat
     # cases without lesions give empty tables, whose columns have no type of their own
     lesions = pd.concat([part for part in parts["lesions"] if len(part)] or parts["lesions"][:1], ignore_index=True)
     cases = pd.concat(parts["cases"], ignore_index=True)
-    bad = pd.DataFrame([(failure.case, failure.reason) for failure in failures], columns=FAILURES.names)
-    for name, frame in {"lesions": lesions, "cases": cases, "failures": bad}.items():
+    for name, frame in {"lesions": lesions, "cases": cases}.items():
         tables.write_table(frame, out / f"{name}.csv")
+    tables.write_failures(failures, out / "failures.csv")
     return lesions, cases
 
 
