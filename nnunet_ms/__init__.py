@@ -1,4 +1,54 @@
-"""nnunet_ms: from the MRI of a multiple sclerosis trial to the trial's conclusions, on nnU-Net."""
+"""nnunet_ms: from the MRI of a multiple sclerosis trial to the trial's conclusions, on nnU-Net.
+
+The import costs nothing; a name loads what it needs at its first use. Paths are texts or `pathlib.Path`.
+
+>>> import nnunet_ms as ms
+
+Two masks, as files, nibabel images, or arrays with `spacing` or `affine`:
+
+>>> result = ms.evaluate_masks("reference.nii.gz", "prediction.nii.gz", rule="krishnan2023")
+>>> result["tp"], result["fp"], result["fn"]
+(2.0, 1.0, 1.0)
+>>> figure = result.plot("flair.nii.gz")
+
+Folders of masks, as `nnunet-ms-evaluate` compares them:
+
+>>> evaluation = ms.evaluate("predictions", "references", "evaluation", rater="multi_arm_t2")
+>>> evaluation.agreement.set_index("metric").loc["ltpr", "mean"].round(3).item()
+0.667
+
+Scans of a study become an nnU-Net dataset, with folds by patient:
+
+>>> dataset = ms.convert("study/manifest.csv", dataset_id=801, raw="raw", channels=["flair", "t1"])
+>>> dataset.summary()
+'wrote raw/Dataset801_Trial: 3 cases of 3 patients, 0 left out'
+
+A trained network on one image: probability, mask, uncertainty and lesions, which plot and save themselves; `ms.predict`
+does it for a folder:
+
+>>> model = ms.open_model("trained", device="cpu")
+>>> found = model.predict({"t1": "t1.nii.gz", "flair": "flair.nii.gz", "t2": "t2.nii.gz"}, mc_samples=2, dropout=0.1)
+>>> found.lesions.columns[:6].tolist(), found.probability.shape, found.uncertainty["entropy"].shape
+(['lesion_id', 'voxels', 'volume_ml', 'x_mm', 'y_mm', 'z_mm'], (24, 24, 12), (24, 24, 12))
+>>> mask = found.save("predicted", case_id="P1")
+
+A trial's endpoints and their report, here of a simulated one (`ms.simulate("trial", patients=40)`):
+
+>>> results = ms.run_trial("trial/trial.toml", "report")
+>>> Path("report/index.html").is_file()
+True
+
+Statistics on data frames:
+
+>>> patients = pd.read_csv("trial/patients.csv")
+>>> weeks = patients["discontinued_week"]
+>>> patients["time"], patients["event"] = weeks.fillna(96), weeks.notna()
+>>> model = ms.statistics.cox(patients, "time", "event", ["arm", "age_years"], reference={"arm": "placebo"})
+>>> model.table[["term", "estimate", "low", "high"]].shape  # hazard ratios of the arm and of a year of age
+(2, 4)
+
+What a user can mend is a `ms.NnunetMsError`, which says what was expected, what was found and what to do.
+"""
 
 TYPE_CHECKING = False  # type checkers take it for true; importing `typing` for it would take longer than all else here
 if TYPE_CHECKING:

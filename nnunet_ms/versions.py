@@ -27,7 +27,13 @@ def version_of(distribution: str) -> str:
 
 
 def version_line() -> str:
-    """What `--version` prints: "nnunet-ms X (nnU-Net Y, torch Z)"."""
+    """What `--version` prints.
+
+    Examples
+    --------
+    >>> version_line()
+    'nnunet-ms ... (nnU-Net ..., torch ...)'
+    """
     others = ", ".join(f"{name} {version_of(distribution)}" for name, distribution in _SHOWN.items())
     return f"{OWN} {version_of(OWN)} ({others})"
 
