@@ -23,7 +23,7 @@ def test_ten_scripts_each_on_the_page_with_its_picture():
     page = (GALLERY / "index.md").read_text(encoding="utf-8")
     assert len(DRAW.SCRIPTS) == 10
     assert sorted(re.findall(r"\]\((\w+)\.png\)", page)) == DRAW.SCRIPTS
-    assert sorted(re.findall(r'--8<-- "docs/gallery/(\w+)\.py"', page)) == DRAW.SCRIPTS
+    assert sorted(re.findall(r"<!-- script: (\w+)\.py -->", page)) == DRAW.SCRIPTS
     assert sorted(path.stem for path in GALLERY.glob("*.png")) == DRAW.SCRIPTS
     assert sum(path.stat().st_size for path in GALLERY.glob("*.png")) < 1_500_000
 
