@@ -122,3 +122,10 @@ def test_every_public_function_has_an_example():
 def test_a_function_is_on_one_page_only():
     names = [name for name, _ in public_functions()]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=label)
+def test_files_that_a_page_names_are_there(page):
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:nnunet_ms|tests|benchmarks|docs|startup)/[\w./-]*\w)`", text):
+        assert (ROOT / name).exists(), name
