@@ -77,6 +77,13 @@ def masks_of(
     SettingsError
         As `mask_of`, or if geometry is given beside an image that has its own. Whether both lie on one grid is not
         checked here.
+
+    Examples
+    --------
+    >>> drawn = np.zeros((24, 24, 12), dtype=bool)
+    >>> reference, prediction = masks_of(("reference", "reference.nii.gz"), ("prediction", drawn))
+    >>> prediction.grid.spacing  # the array lies on the grid of the file
+    (1.0, 1.0, 3.0)
     """
     masks = dict((first, second))
     made = {name: mask_of(mask, name, label=label) for name, mask in masks.items() if has_geometry(mask)}

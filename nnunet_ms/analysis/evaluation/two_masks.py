@@ -19,7 +19,7 @@ from nnunet_ms.errors import ImageError
 from nnunet_ms.images.given import ImageLike, volume_of
 from nnunet_ms.images.given_mask import has_geometry, masks_of
 from nnunet_ms.images.volumes import Volume
-from nnunet_ms.options import chosen
+from nnunet_ms.options import chosen, known_keywords
 from nnunet_ms.plotting.style import style
 from nnunet_ms.tables import REFERENCE
 
@@ -121,6 +121,7 @@ class MaskEvaluation:
             return mosaic(slices_of_case(self._match, reference, prediction, below), text)
 
 
+@known_keywords
 def evaluate_masks(
     reference: ImageLike,
     prediction: ImageLike,
