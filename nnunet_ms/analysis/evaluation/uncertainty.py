@@ -36,12 +36,7 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.analysis.evaluation.matching import match_masks
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
-from nnunet_ms.analysis.evaluation.uncertainty_curves import (
-    Bool,
-    Float,
-    calibration_bins,
-    ndsc_retention,
-)
+from nnunet_ms.analysis.evaluation.uncertainty_curves import calibration_bins, ndsc_retention
 from nnunet_ms.analysis.evaluation.uncertainty_figures import reliability_figure, retention_figure
 from nnunet_ms.analysis.evaluation.uncertainty_tables import (
     CANDIDATE,
@@ -50,6 +45,7 @@ from nnunet_ms.analysis.evaluation.uncertainty_tables import (
     UncertaintyEvaluation,
     tables_of,
 )
+from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.cases_table import read_cases
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.images.volumes import Volume, check_same_grid, read_mask, read_volume
@@ -210,7 +206,7 @@ def _read_map(case: UncertainCase, kind: str, reference: Volume) -> npt.NDArray[
     return volume.data.astype(np.float32).clip(0, 1)
 
 
-def _content(probability: npt.NDArray[np.floating], content_voxels: int | None) -> Bool:
+def _content(probability: npt.NDArray[np.floating], content_voxels: int | None) -> Bools:
     """The voxels of largest probability, as many as the image has content: outside it is certain background."""
     if content_voxels is None or content_voxels >= probability.size:
         return np.ones(probability.shape, dtype=bool)
@@ -219,7 +215,7 @@ def _content(probability: npt.NDArray[np.floating], content_voxels: int | None) 
     return chosen.reshape(probability.shape)
 
 
-def _entropy(p: npt.NDArray[np.floating]) -> Float:
+def _entropy(p: npt.NDArray[np.floating]) -> Floats:
     q = p.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = -(q * np.log(q) + (1 - q) * np.log1p(-q))

@@ -6,13 +6,13 @@ import pytest
 
 from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
 from nnunet_ms.analysis.endpoints_cli import main
-from nnunet_ms.analysis.trial.adam_settings import AdamSettings, find_adam
+from nnunet_ms.analysis.trial.adam_settings import AdamSettings
 from nnunet_ms.analysis.trial.adam_tables import adam_assessments, adam_patients, adam_times
 from nnunet_ms.analysis.trial.composite_outcomes import derive_outcome
 from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.settings import read_settings
-from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.errors import TableError
 from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
 from nnunet_ms.tables import ASSESSMENTS, PATIENTS, read_table
@@ -197,22 +197,6 @@ def test_a_patient_without_a_record_is_listed(tmp_path):
 def test_mistakes_name_file_row_and_variable(tmp_path, make, message):
     with pytest.raises(TableError, match=message):
         make(tmp_path)
-
-
-def test_a_folder_without_adsl_and_a_file_that_is_no_sas_file(tmp_path):
-    with pytest.raises(SettingsError, match=r"expected adsl as one of .*an empty folder"):
-        find_adam(tmp_path)
-    with pytest.raises(SettingsError, match="expected a folder with ADSL"):
-        find_adam(tmp_path / "none")
-    (tmp_path / "adsl.xpt").write_bytes(b"not a transport file")
-    with pytest.raises(TableError, match=r"adsl\.xpt: expected a SAS file"):
-        adam_patients(find_adam(tmp_path)[0], AdamSettings(tmp_path), None)
-
-
-def test_sas_files_without_the_extra_say_what_to_install(trial, monkeypatch):
-    monkeypatch.setattr("nnunet_ms.analysis.trial.adam_files.find_spec", lambda _: None)
-    with pytest.raises(TableError, match=r"pip install .nnunet-ms\[sas\]."):
-        adam_patients(trial / "adam" / "adsl.xpt", AdamSettings(trial), None)
 
 
 def test_derived_and_told_times_agree_for_every_outcome_told(trial):
