@@ -49,9 +49,9 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from nnunet_ms.analysis.evaluation.matching import Match, Rule
+from nnunet_ms.arrays import Bools
 
 NDSC_RATE = Fraction(1, 1000)  # r: share of lesion voxels at which nDSC equals Dice
 
@@ -131,7 +131,7 @@ def _brain_voxels(match: Match) -> float:
     return float(match.voxels.brain)
 
 
-def _share(flags: npt.NDArray[np.bool_]) -> float:
+def _share(flags: Bools) -> float:
     return ratio(np.count_nonzero(flags), flags.size)
 
 
