@@ -180,3 +180,10 @@ def test_intraclass_correlation_and_its_interval_equal_psychs():
         ratings = 5 * i + (i * i * (row.case + 2) + 3 * i * j + 7 * j * j) % 11 + row.case * j
         found = intraclass_correlation(ratings, row.level)
         assert (found.estimate, found.low, found.high) == pytest.approx((row.icc, row.low, row.high), rel=1e-9)
+
+
+def test_an_interval_of_a_coefficient_of_exactly_0_does_not_exist():
+    # By definition: Lin's variance divides by Pearson's r.
+    found = concordance_correlation([1, 2, 3], [1, 2, 1])
+    assert found.estimate == 0
+    assert np.isnan([found.low, found.high]).all()
