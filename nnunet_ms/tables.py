@@ -4,7 +4,7 @@ CSV (UTF-8) by default, Parquet when the suffix says so. Strings that a spreadsh
 leading apostrophe on writing and lose it on reading.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ import pandas as pd
 
 from nnunet_ms.errors import TableError, one_line
 from nnunet_ms.outputs import whole_file
+from nnunet_ms.parallel import Failure
 from nnunet_ms.vocabulary import Meaning, meaning_of
 
 Kind = Literal["text", "integer", "number", "flag"]
@@ -71,6 +72,20 @@ CASES = Table(
     "cases",
     (Column("case_id"), Column("patient_id"), Column("visit"), Column("week", "number", blank=True), Column("role")),
     key=("case_id",),
+    extra=True,
+)
+
+# as `nnunet-ms-predict` writes them: one row per case and lesion type, with measures of volume and uncertainty
+PREDICTED_CASES = Table(
+    "predicted cases",
+    (
+        *CASES.columns,
+        Column("rater"),
+        Column("lesion_type"),
+        Column("psu", "number", blank=True),
+        Column("content_voxels", "number", minimum=0),
+    ),
+    key=("case_id", "lesion_type"),
     extra=True,
 )
 
@@ -201,12 +216,21 @@ ENDPOINTS = Table(
     key=("endpoint", "analysis", "population", "rater", "arm", "contrast", "visit", "term", "stat_name"),
 )
 
+FAILURES = Table("failures", (Column("case_id"), Column("reason")), key=("case_id",))
+
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _FLAGS = {"true": True, "1": True, "yes": True, "y": True, "false": False, "0": False, "no": False, "n": False}
 
 
-def read_table(path: Path, table: Table) -> pd.DataFrame:
+def read_table(path: str | Path, table: Table) -> pd.DataFrame:
     r"""Read and check a CSV or Parquet table.
+
+    Parameters
+    ----------
+    path : str or Path
+        Read as Parquet when its suffix says so, else as CSV in UTF-8.
+    table : Table
+        Columns and key that it must have.
 
     Returns
     -------
@@ -233,6 +257,7 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
         ...
     nnunet_ms.errors.TableError: assessments.csv: row 1, column edss: expected a number >= 0, found 'low' (1 ...
     """
+    path = Path(path)
     frame = _load(path)
     check_columns(frame, table, path)
     typed = frame.copy()
@@ -243,7 +268,7 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
     return typed
 
 
-def check_columns(frame: pd.DataFrame, table: Table, path: Path) -> None:
+def check_columns(frame: pd.DataFrame, table: Table, path: str | Path) -> None:
     """Raise TableError for a missing required column or, where the table is closed, an unknown one.
 
     Examples
@@ -264,7 +289,7 @@ def check_columns(frame: pd.DataFrame, table: Table, path: Path) -> None:
         )
 
 
-def check_unique(frame: pd.DataFrame, key: Sequence[str], path: Path) -> None:
+def check_unique(frame: pd.DataFrame, key: Sequence[str], path: str | Path) -> None:
     """Raise TableError if two rows share their `key`.
 
     Examples
@@ -283,7 +308,7 @@ def check_unique(frame: pd.DataFrame, key: Sequence[str], path: Path) -> None:
         raise TableError(f"{path}: row {row + 1}: {value} stands twice; expected one row each. Remove one of them.")
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     r"""Write a table, complete or not at all; Parquet when the suffix is .parquet, else CSV.
 
     Examples
@@ -292,11 +317,26 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     >>> Path("volumes.csv").read_text()
     'patient_id,volume_ml\nP001,1.5\n'
     """
+    path = Path(path)
     with whole_file(path) as partial:
         if path.suffix == ".parquet":
             frame.to_parquet(partial, index=False)
         else:
             partial.write_text(csv_text(frame), encoding="utf-8", newline="")
+
+
+def write_failures(failures: Iterable[Failure], path: str | Path) -> None:
+    """Write `FAILURES`: the cases that are in no other table of a folder, and why; a table without rows where all are.
+
+    Examples
+    --------
+    >>> write_failures([Failure("P1_base", "no reference mask")], "failures.csv")
+    >>> print(Path("failures.csv").read_text().rstrip())
+    case_id,reason
+    P1_base,no reference mask
+    """
+    rows = [(failure.case, failure.reason) for failure in failures]
+    write_table(pd.DataFrame(rows, columns=FAILURES.names), path)
 
 
 def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
