@@ -81,7 +81,7 @@ def lesions_in(
 
     Parameters
     ----------
-    mask : path, nibabel image or (X, Y, Z) array
+    mask : path, nibabel image, SimpleITK image or (X, Y, Z) array
         See `given_mask.mask_of`, also for `label`.
     spacing : (3,) sequence of float, optional
         Voxel edges of an array in mm.
