@@ -79,8 +79,8 @@ def footnote(figure: Figure, text: str) -> None:
     figure.supxlabel(text, x=0.01, ha="left", fontsize=8)
 
 
-def save_picture(figure: Figure, path: str | Path, dpi: float = 150) -> None:
-    """Write a PNG, complete or absent and free of time stamps; `dpi` are pixels per inch.
+def save_picture(figure: Figure, path: str | Path, dpi: float = 150, text_size: float = 10) -> None:
+    """Write a PNG, complete or absent and free of time stamps; `dpi` are pixels per inch, `text_size` as in `style`.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def save_picture(figure: Figure, path: str | Path, dpi: float = 150) -> None:
     >>> Path("empty.png").is_file()
     True
     """
-    with style(), whole_file(path) as partial:
+    with style(text_size), whole_file(path) as partial:  # what is drawn late, such as ticks, has the style too
         figure.savefig(partial, metadata={"Software": None}, dpi=dpi)
 
 

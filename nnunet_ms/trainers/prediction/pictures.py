@@ -18,6 +18,7 @@ from nnunet_ms.plotting.style import footnote, headline, save_picture, style
 
 SLICES = 5
 AXIAL = 2
+TEXT_SIZE = 9
 OUTLINE, HEAT, LN2 = "#56B4E9", "inferno", float(np.log(2))
 FAINT = 0.1  # nats, as a probability of 0.02; below this a voxel is as good as certain and stays grey
 
@@ -32,12 +33,24 @@ def draw_mosaic(
     title: str,
     samples_note: str,
 ) -> None:
+    """Write the picture of `mosaic` as a PNG file."""
+    figure = mosaic(image, labels, entropy, lesions, grid, title, samples_note)
+    save_picture(figure, path, dpi=110, text_size=TEXT_SIZE)
+
+
+def mosaic(
+    image: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    entropy: npt.NDArray[Any],
+    lesions: pd.DataFrame,
+    grid: Grid,
+    title: str,
+    samples_note: str,
+) -> Figure:
     """Draw axial slices: above with the mask's outline and the least certain lesions' LSU, below with the entropy.
 
     Parameters
     ----------
-    path : Path
-        PNG file to write.
     image, labels, entropy : (X, Y, Z) arrays
         Background, label map, entropy of the mean probability in nats.
     lesions : pandas.DataFrame
@@ -50,7 +63,7 @@ def draw_mosaic(
     view = view_of(grid, AXIAL)
     base, mask, entropy = grey(view.turned(image)), view.turned(labels) > 0, view.turned(entropy)
     chosen = choose_slices(mask, entropy)
-    with style(text_size=9):
+    with style(TEXT_SIZE):
         figure = Figure(figsize=(2.3 * len(chosen) + 0.6, 6.0), facecolor="white")
         axes = figure.subplots(2, len(chosen), squeeze=False)
         for column, z in enumerate(chosen):
@@ -70,7 +83,7 @@ def draw_mosaic(
             "Above: outline of the mask, with LSU of its least certain lesions (0 certain, 1 uncertain). "
             f"Below: where the mean probability is undecided.\n{samples_note}",
         )
-    save_picture(figure, path, dpi=110)
+    return figure
 
 
 def choose_slices(mask: npt.NDArray[np.bool_], entropy: npt.NDArray[np.float32], count: int = SLICES) -> list[int]:
