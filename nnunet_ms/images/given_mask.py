@@ -1,4 +1,4 @@
-"""Masks that are given from Python: a path, a nibabel image, or an array with its geometry; alone or as a pair."""
+"""Masks that are given from Python, in the forms of `given.volume_of`, alone or as a pair."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.spatialimages import SpatialImage
 
 from nnunet_ms.errors import OptionError, SettingsError
-from nnunet_ms.images.given import ImageLike, volume_of
+from nnunet_ms.images.given import ImageLike, has_geometry, volume_of
 from nnunet_ms.images.volumes import Volume, checked_mask, read_mask
 
 
@@ -25,7 +24,7 @@ def mask_of(
 
     Parameters
     ----------
-    mask : path, nibabel image or (X, Y, Z) array
+    mask : path, nibabel image, SimpleITK image or (X, Y, Z) array
         Truth values, or whole numbers of any type.
     name, affine, spacing
         See `given.volume_of`.
@@ -99,8 +98,3 @@ def masks_of(
         if name not in made
     }
     return made[first[0]], made[second[0]]
-
-
-def has_geometry(image: ImageLike) -> bool:
-    """Whether an image knows its place in the world; an array does not."""
-    return isinstance(image, str | Path | SpatialImage)

@@ -33,6 +33,14 @@ def voxels(image: SimpleITK.Image) -> npt.NDArray[np.generic]:
     return np.ascontiguousarray(SimpleITK.GetArrayViewFromImage(image).T)
 
 
+def affine_of(image: SimpleITK.Image) -> Matrix:
+    """Voxel -> world in RAS mm of a 3-D image."""
+    lps = np.eye(4)
+    lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    lps[:3, 3] = image.GetOrigin()
+    return FLIP @ lps
+
+
 def to_transform(matrix: Matrix) -> SimpleITK.AffineTransform:
     """SimpleITK's transform of a (4, 4) matrix between points in RAS mm."""
     lps = FLIP @ matrix @ FLIP

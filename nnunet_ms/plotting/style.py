@@ -48,7 +48,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
+def save_figure(figure: Figure, folder: str | Path, stem: str) -> list[Path]:
     """Write `stem`.svg and `stem`.png, each complete or absent and free of time stamps.
 
     Examples
@@ -59,7 +59,7 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
     >>> [path.name for path in save_figure(figure, Path(), "line")]
     ['line.svg', 'line.png']
     """
-    paths = [folder / f"{stem}.svg", folder / f"{stem}.png"]
+    paths = [Path(folder) / f"{stem}{suffix}" for suffix in (".svg", ".png")]
     for path, metadata in zip(paths, ({"Date": None}, {"Software": None}), strict=True):
         with style(), whole_file(path) as partial:
             figure.savefig(partial, metadata=metadata)

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
 from nnunet_ms.analysis.evaluation.matching import Match
+from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.lesions.labelling import Lesions
 
@@ -21,8 +22,6 @@ MOST_SLICES = 8
 COLUMNS = 4
 MARGIN = 6  # voxels around the head or the lesions
 STRENGTH = 0.75  # of a colour over the image
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Mark:
 class Slice:
     """One slice: `rgb` (rows, columns, 3) in 0..1, pixel size (rows, columns) in mm, its marks and its caption."""
 
-    rgb: FloatArray
+    rgb: Floats
     pixel_mm: tuple[float, float]
     marks: list[Mark]
     caption: str
@@ -114,7 +113,7 @@ def contact_sheet(entries: Sequence[tuple[object, str]]) -> Figure:
     return figure
 
 
-def overlay(base: FloatArray, reference: npt.NDArray[np.bool_], prediction: npt.NDArray[np.bool_]) -> FloatArray:
+def overlay(base: Floats, reference: Bools, prediction: Bools) -> Floats:
     """Colour a grey slice: reference only red, prediction only blue, both purple.
 
     Parameters
@@ -136,12 +135,12 @@ def overlay(base: FloatArray, reference: npt.NDArray[np.bool_], prediction: npt.
     return rgb
 
 
-def _canonical(data: npt.NDArray[np.generic], turn: FloatArray) -> npt.NDArray[np.generic]:
+def _canonical(data: npt.NDArray[np.generic], turn: Floats) -> npt.NDArray[np.generic]:
     """Axes from left to right, back to front, foot to head."""
     return np.asarray(nib.orientations.apply_orientation(data, turn))
 
 
-def _grey(data: npt.NDArray[np.generic]) -> FloatArray:
+def _grey(data: npt.NDArray[np.generic]) -> Floats:
     """Grey values 0..1 between the 1st and 99.5th percentile of what is not background."""
     values = data.astype(np.float64)
     inside = values[values > values.min()]
@@ -151,9 +150,7 @@ def _grey(data: npt.NDArray[np.generic]) -> FloatArray:
     return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1))
 
 
-def _places(
-    lesions: Lesions, chosen: npt.NDArray[np.bool_], turn: FloatArray, *, is_missed: bool
-) -> list[tuple[FloatArray, FloatArray, bool]]:
+def _places(lesions: Lesions, chosen: Bools, turn: Floats, *, is_missed: bool) -> list[tuple[Floats, Floats, bool]]:
     """Centre and half size of each chosen lesion in voxels of the canonical axes, and its kind."""
     shape = np.array(lesions.grid.shape)
     order = np.argsort(turn[:, 0])
@@ -166,11 +163,11 @@ def _places(
 
 
 def _wrong_by_slice(
-    first: BoolArray,
-    second: BoolArray,
-    marked: Sequence[tuple[FloatArray, FloatArray, bool]],
+    first: Bools,
+    second: Bools,
+    marked: Sequence[tuple[Floats, Floats, bool]],
     across: int,
-) -> FloatArray:
+) -> Floats:
     """Score of each slice: lesions with a mark in it, then voxels in which the masks differ, then lesion voxels."""
     others = tuple(axis for axis in range(3) if axis != across)
     score = (first != second).sum(axis=others) + 1e-6 * (first | second).sum(axis=others)
@@ -180,11 +177,11 @@ def _wrong_by_slice(
     return np.asarray(score, dtype=np.float64)
 
 
-def _middle(mask: BoolArray, across: int) -> int:
+def _middle(mask: Bools, across: int) -> int:
     return int(mask.shape[across] // 2)
 
 
-def _box(visible: BoolArray, lesions: BoolArray) -> tuple[slice, ...]:
+def _box(visible: Bools, lesions: Bools) -> tuple[slice, ...]:
     """Box around what is visible, with a margin; everything when nothing is."""
     both = visible | lesions
     if not both.any():
@@ -199,11 +196,11 @@ def _box(visible: BoolArray, lesions: BoolArray) -> tuple[slice, ...]:
 def _cut(
     number: int,
     across: int,
-    base: FloatArray,
-    first: BoolArray,
-    second: BoolArray,
-    marked: Sequence[tuple[FloatArray, FloatArray, bool]],
-    spacing: FloatArray,
+    base: Floats,
+    first: Bools,
+    second: Bools,
+    marked: Sequence[tuple[Floats, Floats, bool]],
+    spacing: Floats,
     box: tuple[slice, ...],
 ) -> Slice:
     column, row = (axis for axis in range(3) if axis != across)

@@ -36,7 +36,7 @@ import torch
 from tqdm import tqdm
 
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.images.volumes import Grid, read_grid
+from nnunet_ms.images.volumes import Grid, read_grid, without_remarks
 from nnunet_ms.options import known_keywords
 from nnunet_ms.parallel import Failure, Workers, attempt, executor
 from nnunet_ms.trainers.prediction.export import (
@@ -264,9 +264,10 @@ def _prepare(case: ImageCase, model: Model) -> _Prepared:
     """
     check_images(case)
     preprocessor = model.configuration.preprocessor_class(verbose=False)
-    data, _, properties = preprocessor.run_case(
-        [str(path) for path in case.files], None, model.plans, model.configuration, model.dataset_json
-    )
+    with without_remarks():  # nnU-Net reads the files once more
+        data, _, properties = preprocessor.run_case(
+            [str(path) for path in case.files], None, model.plans, model.configuration, model.dataset_json
+        )
     return _Prepared(case, read_grid(case.files[0]), torch.from_numpy(np.ascontiguousarray(data)), properties)
 
 
