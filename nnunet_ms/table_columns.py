@@ -105,15 +105,15 @@ def check_spellings(values: pd.Series, path: Path) -> None:
         ...
     nnunet_ms.errors.TableError: patients.csv: row 3, column sex: expected one spelling, found 'f' and 'F', which ...
     """
+    text = values.reset_index(drop=True).dropna().astype(str)
     first: dict[str, str] = {}
-    for value in values.dropna().unique():
-        folded = "".join(str(value).split()).casefold()
-        other = first.setdefault(folded, str(value))
+    for value in text.unique():
+        other = first.setdefault("".join(value.split()).casefold(), value)
         if other != value:
-            row = int(np.flatnonzero(values == value)[0]) + 1
+            rows = text.index[text == value]
             raise TableError(
-                f"{path}: row {row}, column {values.name}: expected one spelling, found {value!r} and {other!r}, which "
-                f"differ in case or blanks only ({int((values == value).sum())} such rows). Write them alike."
+                f"{path}: row {rows[0] + 1}, column {values.name}: expected one spelling, found {value!r} and "
+                f"{other!r}, which differ in case or blanks only ({len(rows)} such rows). Write them alike."
             )
 
 
@@ -149,7 +149,7 @@ def _possible(values: Floats, column: Column) -> Bools:
     """Which values the column can hold; False where there is none."""
     possible = np.isfinite(values)
     if column.kind == "integer":  # beyond 2**53 not every whole number is a float
-        possible &= (values % 1 == 0) & (np.abs(values) <= 2**53)
+        possible &= (values == np.rint(values)) & (np.abs(values) <= 2**53)
     if column.minimum is not None:
         possible &= values >= column.minimum
     if column.maximum is not None:

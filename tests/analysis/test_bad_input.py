@@ -72,7 +72,7 @@ MISTAKES = {
     "single patient": (tables(1), r"patients\.csv: column arm: no patient is in arm 'active'"),
     "other patients": (
         {**tables(), "visits": tables()["visits"].assign(patient_id="X" + tables()["visits"]["patient_id"])},
-        r"visits\.csv: no patient of .* has a baseline mask",
+        r"visits\.csv: row 1, column patient_id: no patient of patients.csv is in visits.csv.*P000 and XP000",
     ),
 }
 

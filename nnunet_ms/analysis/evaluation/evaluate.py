@@ -45,7 +45,14 @@ from nnunet_ms.analysis.evaluation.case_masks import Extras
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS, summarise_cohort, summarise_sizes
 from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING, compare_models, rank_models
 from nnunet_ms.analysis.evaluation.pairing import CaseFiles, Pairing, by_patient, pair_masks, some
-from nnunet_ms.analysis.evaluation.patient_rows import Block, PatientSummary, Settings, stack, summarise_patient
+from nnunet_ms.analysis.evaluation.patient_rows import (
+    Block,
+    PatientSummary,
+    Settings,
+    check_map_names,
+    stack,
+    summarise_patient,
+)
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.size_bin_figure import size_bin_figure
 from nnunet_ms.analysis.evaluation.table_pieces import Piece, join_pieces
@@ -258,6 +265,7 @@ def _check_settings(settings: Settings, images: Path | None) -> None:
     values = list(settings.labels.values())
     if len(set(values)) < len(values) or not all(0 < value < 256 for value in values):
         raise SettingsError(f"labels: expected different whole numbers 1 to 255, found {values}. Correct them.")
+    check_map_names(list(settings.extras.maps))
     strange = sorted(set(settings.extras.regions) - set(REGIONS))
     if strange:
         raise SettingsError(f"regions: expected some of {list(REGIONS)}, found {strange}. Rename them.")

@@ -187,7 +187,10 @@ def test_a_patient_without_a_record_is_listed(tmp_path):
         (lambda t: read(t, adsl(TRT01P=["a", ""]), adqs(visit(0, 3.0))), r"row 2, column TRT01P: expected text"),
         (lambda t: read(t, adsl(SUBJID="1"), adqs(visit(0, 3.0))), r"row 2, column SUBJID: 1 stands twice"),
         (lambda t: read(t, adsl().drop(columns="SEX"), adqs(visit(0, 3.0))), r"expected variables \['SEX'\]"),
-        (lambda t: read(t, adsl(RANDDT="soon"), adqs(visit(0, 3.0))), r"row 1, column RANDDT: expected a date.*'soon'"),
+        (
+            lambda t: read(t, adsl(RANDDT="soon"), adqs(visit(0, 3.0))),
+            r"row 1, column RANDDT: expected one day.*'soon'",
+        ),
         (lambda t: read(t, adsl(TRTEDT=""), adqs(visit(0, 3.0))), r"row 1: EOTSTT is DISCONTINUED, but the last day"),
         (lambda t: read(t, adsl(), adqs(visit(0, 3.0, "SF36"))), r"adqs\.csv: column PARAMCD: expected some of"),
         (lambda t: read(t, adsl(), adqs(visit(84, 3.0), visit(84, 4.0))), r"row 2: subject S-1, EDSS, week 12 stands"),
