@@ -56,7 +56,8 @@ def read_csv_file(path: Path, delimiter: str = ",", clean: Clean = str.strip) ->
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise _unreadable(path, one_line(error)) from error
-    if len(frame) != rows:  # two readers that disagree: quotation marks that are not closed or not at the ends
+    # the two readers disagree about quotation marks inside cells (a lone blank cell may be a blank line)
+    if len(frame) != rows and frame.shape[1] > 1:
         raise _unreadable(path, f"{rows} or {len(frame)} rows, as quotation marks are read")
     return pd.DataFrame(
         {clean(str(name)): by_value(frame[name], lambda text: clean(text) or None) for name in frame}, frame.index
@@ -164,7 +165,9 @@ def as_text(values: pd.Series, path: Path) -> pd.Series:
     ['1', None, '2.5']
     """
     try:
-        return by_value(values.astype(object), _text)
+        # pandas makes Python floats of single precision, which are written with digits that nobody wrote
+        cells = pd.Series([*values.to_numpy()], values.index, object) if values.dtype == np.float32 else values
+        return by_value(cells.astype(object), _text).rename(values.name)
     except (TypeError, UnicodeDecodeError) as error:  # a list cannot be hashed
         raise TableError(
             f"{path}: column {values.name}: expected text, numbers or dates, found other things ({one_line(error)}). "

@@ -114,7 +114,6 @@ TESTED_IN = {
     "analysis.run_trial": "analysis/report/test_report.py",
     "analysis.trial.adam_files": "analysis/trial/test_adam_tables.py",
     "analysis.trial.adam_settings": "analysis/trial/test_adam_tables.py",
-    "analysis.trial.keys": "analysis/trial/test_zero_volumes.py",
     "analysis.trial.published": "analysis/report/blocks/test_all_blocks.py",
     "analysis.trial.settings_section": "analysis/trial/test_visit_windows.py",
     "arrays": "statistics/test_linear_systems.py",

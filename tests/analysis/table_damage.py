@@ -20,8 +20,8 @@ NUMBERS = {
 }
 # no number that any of these columns can hold, in any spelling
 NO_NUMBERS = (
-    "inf", "-inf", "nan", "1e400", "1e300", "-1e300", "-1", "abc", "1;5", "0x10", "1_0", "\uff11\uff12", "true", "#N/A",
-    "NA", "null", "1.5.2", "=1+1", "2018-01-02", "x" * 1000, "\U0001f9e0", "5 ml", "<5", "1 000", "--",
+    "inf", "-inf", "nan", "1e400", "1e300", "-1", "abc", "1;5", "0x10", "\uff11\uff12", "true", "#N/A", "NA", "=1+1",
+    "2018-01-02", "x" * 1000, "5 ml", "<5",
 )  # fmt: skip
 KEYS = {
     "patients": ("patient_id", "arm"),
@@ -82,7 +82,7 @@ def damaged_text(name, content, rng):
         yield f"delimiter {sign!r}", text.replace(",", sign).encode()
         row = int(rng.integers(len(rows)))
         yield f"delimiter {sign!r} in one row", file(head, *rows[:row], rows[row].replace(",", sign), *rows[row + 1 :])
-    for _ in range(6):
+    for _ in range(4):
         row, cut = int(rng.integers(1, len(rows))), int(rng.integers(1, len(columns)))
         yield "cut in a row", file(head, *rows[:row]) + ",".join(rows[row].split(",")[:cut]).encode()
         yield "one cell more in a row", file(head, *rows[:row], f"{rows[row]},1", *rows[row + 1 :])

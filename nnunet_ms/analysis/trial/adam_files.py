@@ -76,7 +76,9 @@ def days(frame: pd.DataFrame, name: str, path: Path) -> pd.Series:
 def _day(value: object) -> float:
     if value is None or value is pd.NaT:
         return float("nan")
-    if isinstance(value, int | float):  # a SAS date is days; a number beyond the calendar is no date, such as 20211231
+    if isinstance(value, int | float) and not isinstance(
+        value, bool
+    ):  # a SAS date is days; a number beyond the calendar is no date, such as 20211231
         return float(np.floor(value)) if abs(value) < _LAST_SAS_DAY else float("nan")
     day = value.date() if isinstance(value, datetime.datetime) else value
     day = day_of(day) if isinstance(day, str) else day

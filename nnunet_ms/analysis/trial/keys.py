@@ -33,10 +33,9 @@ def check_patients(found: pd.Series, known: Iterable[str], path: Path, known_pat
         ...
     nnunet_ms.errors.TableError: assessments.csv: row 2, column patient_id: expected one way to write an id, found ...
     """
-    ids, here = list(known), set(found)
+    ids = list(known)
     strangers = found[~found.isin(ids)]
-    absent = {_core(name): name for name in ids if name not in here}
-    meant = strangers.map(_core).map(absent)
+    meant = strangers.map(_core).map({_core(name): name for name in ids})
     none = len(strangers) == len(found) > 0
     if not none and meant.isna().all():
         return

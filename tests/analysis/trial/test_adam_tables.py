@@ -1,11 +1,15 @@
 """ADaM input against the tables that it copies, and each rule of the mapping against its definition."""
 
+import datetime
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
 from nnunet_ms.analysis.endpoints_cli import main
+from nnunet_ms.analysis.trial.adam_files import days, read_adam
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings, find_adam
 from nnunet_ms.analysis.trial.adam_tables import adam_assessments, adam_patients, adam_times
 from nnunet_ms.analysis.trial.composite_outcomes import derive_outcome
@@ -191,6 +195,34 @@ def test_a_patient_without_a_record_is_listed(tmp_path):
             lambda t: read(t, adsl(RANDDT="soon"), adqs(visit(0, 3.0))),
             r"row 1, column RANDDT: expected one day.*'soon'",
         ),
+        (
+            lambda t: read(t, adsl(RANDDT=["2020-01-06", "2020-01"]), adqs(visit(0, 3.0))),
+            r"adsl\.csv: row 2, column RANDDT: expected one day.*'2020-01' .*no day is guessed",
+        ),
+        (
+            lambda t: read(t, adsl(RANDDT="2020"), adqs(visit(0, 3.0))),
+            r"row 1, column RANDDT: expected one day.*'2020'",
+        ),
+        (
+            lambda t: read(t, adsl(), adqs(visit(0, 3.0)).assign(ADT="2020-W02")),
+            r"adqs\.csv: row 1, column ADT: expected one day.*'2020-W02'",
+        ),
+        (
+            lambda t: read(t, adsl(), adqs(visit(0, 3.0), visit(84, 999, "T25FW"))),
+            r"adqs\.csv: row 2, column AVAL: expected a number from 0 to 180 of T25FW, found 999 \(1 such rows\)",
+        ),
+        (
+            lambda t: read(t, adsl(), adqs(visit(0, 3.0), visit(84, 301, "NHPT"))),
+            r"row 2, column AVAL: expected a number from 0 to 300 of NHPT, found 301",
+        ),
+        (
+            lambda t: read(t, adsl(), adqs(visit(0, 3.0, subject="S-01"))),
+            r"adqs\.csv: row 1, column USUBJID: no patient of adsl\.csv is in adqs\.csv, found such as S-1 and S-01",
+        ),
+        (
+            lambda t: read(t, adsl(), adqs(visit(0, 3.0), visit(84, 3.0, subject="s-2"))),
+            r"row 2, column USUBJID: expected one way to write an id, found such as S-2 and s-2",
+        ),
         (lambda t: read(t, adsl(TRTEDT=""), adqs(visit(0, 3.0))), r"row 1: EOTSTT is DISCONTINUED, but the last day"),
         (lambda t: read(t, adsl(), adqs(visit(0, 3.0, "SF36"))), r"adqs\.csv: column PARAMCD: expected some of"),
         (lambda t: read(t, adsl(), adqs(visit(84, 3.0), visit(84, 4.0))), r"row 2: subject S-1, EDSS, week 12 stands"),
@@ -200,6 +232,48 @@ def test_a_patient_without_a_record_is_listed(tmp_path):
 def test_mistakes_name_file_row_and_variable(tmp_path, make, message):
     with pytest.raises(TableError, match=message):
         make(tmp_path)
+
+
+def test_every_code_that_an_outcome_is_derived_from_must_be_there(tmp_path):
+    _, walks, _ = read(tmp_path, adsl(), adqs(visit(0, 5.0, "T25FW")))  # enough where EDSS is not needed
+    assert walks["t25fw_s"].tolist() == [5.0]
+    table = adam_patients(tmp_path / "adsl.csv", AdamSettings(tmp_path), None)
+    paths = tmp_path / "adqs.csv", tmp_path / "adsl.csv"
+    for needed, lacking in (["edss"], "EDSS"), (["t25fw", "nhpt"], "NHPT"), (["edss", "t25fw", "edss"], "EDSS"):
+        with pytest.raises(TableError, match=rf"column PARAMCD: .*derived from \['{lacking}'\], found \['T25FW'\]"):
+            adam_assessments(paths[0], table, AdamSettings(tmp_path), paths[1], needed)
+
+
+def test_the_time_of_who_was_unable_does_not_count(tmp_path):
+    records = adqs(visit(0, 6.0, "T25FW", base="Y"), visit(84, 999, "T25FW", text="UNABLE"))
+    assert read(tmp_path, adsl(), records)[1]["t25fw_unable"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["2020-01-06T08:00", "20200107T23:59-0500", "2020-008", None], [21920, 21921, 21922, np.nan]),
+        ([21920.0, 21921.75, np.nan], [21920, 21921, np.nan]),
+        ([pd.Timestamp("2020-01-06 23:30"), datetime.date(2020, 1, 7), pd.NaT], [21920, 21921, np.nan]),
+    ],
+)
+def test_days_are_counted_from_dates(values, expected):
+    # Oracle: SAS counts from 1 January 1960; 6 January 2020 is its day 21920.
+    found = days(pd.DataFrame({"ADT": pd.Series(values, dtype=object)}), "ADT", Path("adqs.xpt"))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("value", [20200106.0, 1893888000.0, float("inf"), "21920", "06JAN2020", True])
+def test_numbers_that_are_no_sas_dates_are_refused(value):
+    with pytest.raises(TableError, match=r"adqs\.xpt: row 1, column ADT: expected one day"):
+        days(pd.DataFrame({"ADT": pd.Series([value], dtype=object)}), "ADT", Path("adqs.xpt"))
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2,3\n", "a,a\n1,2\n", "a,b\n1\x00,2\n", "a,b\n1\r2,3\n"])
+def test_a_csv_data_set_is_read_as_strictly_as_our_own_tables(tmp_path, content):
+    (tmp_path / "adsl.csv").write_text(content, newline="")
+    with pytest.raises(TableError, match=r"adsl\.csv: .*line [12]"):
+        read_adam(tmp_path / "adsl.csv", ["A"])
 
 
 def test_a_folder_without_adsl_and_a_file_that_is_no_sas_file(tmp_path):
