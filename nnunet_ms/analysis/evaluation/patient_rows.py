@@ -34,7 +34,8 @@ _LABELS = ("case_id", "patient_id", "visit", "week", "lesion_type", "data_note")
 _SIDE = ("found", "overlap_voxels", "lesion_dice", "distance_mm")  # what the other rater's lesions say of a lesion
 _BOX = tuple(f"{axis}_{end}" for axis in AXES for end in ("first", "last"))
 FOUND_BY = "found_by_"
-LESION_COLUMNS = (*_LABELS, "rater", "rule", *LESION_NUMBERS, *_BOX, *_SIDE, "location")
+_PLACE = ("location", "ventricles_mm", "cortex_mm", "infratentorial_share")  # of `locate`
+LESION_COLUMNS = (*_LABELS, "rater", "rule", *LESION_NUMBERS, *_BOX, *_SIDE, *_PLACE)
 
 
 def check_map_names(names: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.evaluation.evaluate import CHANGES, CONCORDANCE, FAILURES, evaluate
 from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING
 from nnunet_ms.errors import ImageError, SettingsError, TableError
+from nnunet_ms.lesions.features import REGIONS
 from tests.lesions.naive_matching import lesions_of, random_pair, scores
 
 WRITTEN = {
@@ -407,10 +408,10 @@ def test_isbi_score_is_the_published_weighting(folders):
 def test_a_map_may_have_the_name_of_no_column(folders):
     # Oracle: the columns that the command writes without maps, with two models and regions.
     predictions, references, out = folders
-    models, regions = {"a": predictions, "b": predictions}, {"cortex": references}
+    models, regions = {"a": predictions, "b": predictions}, dict.fromkeys(REGIONS, references)
     evaluate(models, references, out, extras=Extras(regions=regions))
     columns = pd.read_csv(out / "lesions.csv", nrows=0).columns
-    assert {"location", "found_by_a"} <= set(columns)
+    assert {"location", "infratentorial_share", "found_by_a"} <= set(columns)
     for name in [*columns, "Volume_ML", " rater "]:
         with pytest.raises(SettingsError, match=rf"--map {name}: lesions\.csv has a column of this name"):
             evaluate(models, references, out, extras=Extras(maps={name: references}))
