@@ -4,7 +4,7 @@ CSV (UTF-8) by default, Parquet when the suffix says so. Strings that a spreadsh
 leading apostrophe on writing and lose it on reading.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from nnunet_ms.errors import TableError
 from nnunet_ms.outputs import whole_file
+from nnunet_ms.parallel import Failure
 from nnunet_ms.table_columns import Column as Column  # part of the vocabulary
 from nnunet_ms.table_columns import typed
 from nnunet_ms.table_files import read_csv_file, read_parquet_file
@@ -71,6 +72,20 @@ CASES = Table(
         Column("role"),
     ),
     key=("case_id",),
+    extra=True,
+)
+
+# as `nnunet-ms-predict` writes them: one row per case and lesion type, with measures of volume and uncertainty
+PREDICTED_CASES = Table(
+    "predicted cases",
+    (
+        *CASES.columns,
+        Column("rater"),
+        Column("lesion_type"),
+        Column("psu", "number", blank=True),
+        Column("content_voxels", "number", minimum=0),
+    ),
+    key=("case_id", "lesion_type"),
     extra=True,
 )
 
@@ -161,13 +176,8 @@ PATIENTS = Table(
 )
 
 
-def timed_limit_step(test: str, limit: int) -> str:
-    """What to do with a time beyond the end of a test."""
-    return f"The test ends at {limit} s: leave the cell blank if it was not done; {test}_unable says who could not."
-
-
 def _timed_test(test: str, limit: int) -> Column:
-    step = timed_limit_step(test, limit)
+    step = f"The test ends at {limit} s: leave the cell blank if it was not done; {test}_unable says who could not."
     return Column(f"{test}_s", "number", required=False, blank=True, minimum=0, maximum=limit, next_step=step)
 
 
@@ -216,12 +226,21 @@ ENDPOINTS = Table(
     key=("endpoint", "analysis", "population", "rater", "arm", "contrast", "visit", "term", "stat_name"),
 )
 
+FAILURES = Table("failures", (Column("case_id"), Column("reason")), key=("case_id",))
+
 _FURTHER = Column("", required=False, blank=True)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def read_table(path: Path, table: Table) -> pd.DataFrame:
+def read_table(path: str | Path, table: Table) -> pd.DataFrame:
     r"""Read and check a CSV or Parquet table.
+
+    Parameters
+    ----------
+    path : str or Path
+        Read as Parquet when its suffix says so, else as CSV in UTF-8.
+    table : Table
+        Columns and key that it must have.
 
     Returns
     -------
@@ -249,6 +268,7 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
         ...
     nnunet_ms.errors.TableError: assessments.csv: row 1, column edss: expected a number >= 0, found 'low' (1 ...
     """
+    path = Path(path)
     frame = _load(path)
     check_columns(frame, table, path)
     kinds = {column.name: column for column in table.columns}
@@ -258,7 +278,7 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
     return checked
 
 
-def check_columns(frame: pd.DataFrame, table: Table, path: Path) -> None:
+def check_columns(frame: pd.DataFrame, table: Table, path: str | Path) -> None:
     """Raise TableError for a missing required column or, where the table is closed, an unknown one.
 
     Examples
@@ -279,7 +299,7 @@ def check_columns(frame: pd.DataFrame, table: Table, path: Path) -> None:
         )
 
 
-def check_unique(frame: pd.DataFrame, key: Sequence[str], path: Path) -> None:
+def check_unique(frame: pd.DataFrame, key: Sequence[str], path: str | Path) -> None:
     """Raise TableError if two rows share their `key`.
 
     Examples
@@ -298,7 +318,7 @@ def check_unique(frame: pd.DataFrame, key: Sequence[str], path: Path) -> None:
         raise TableError(f"{path}: row {row + 1}: {value} stands twice; expected one row each. Remove one of them.")
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     r"""Write a table, complete or not at all; Parquet when the suffix is .parquet, else CSV.
 
     Examples
@@ -307,11 +327,26 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     >>> Path("volumes.csv").read_text()
     'patient_id,volume_ml\nP001,1.5\n'
     """
+    path = Path(path)
     with whole_file(path) as partial:
         if path.suffix == ".parquet":
             frame.to_parquet(partial, index=False)
         else:
             partial.write_text(csv_text(frame), encoding="utf-8", newline="")
+
+
+def write_failures(failures: Iterable[Failure], path: str | Path) -> None:
+    """Write `FAILURES`: the cases that are in no other table of a folder, and why; a table without rows where all are.
+
+    Examples
+    --------
+    >>> write_failures([Failure("P1_base", "no reference mask")], "failures.csv")
+    >>> print(Path("failures.csv").read_text().rstrip())
+    case_id,reason
+    P1_base,no reference mask
+    """
+    rows = [(failure.case, failure.reason) for failure in failures]
+    write_table(pd.DataFrame(rows, columns=FAILURES.names), path)
 
 
 def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:

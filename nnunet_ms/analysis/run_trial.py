@@ -27,6 +27,7 @@ from nnunet_ms.tables import write_table
 
 PROGRAM = "nnunet-ms-endpoints"
 PROVENANCE = "provenance.json"
+# what computed the numbers, and what drew and wrote them
 LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2", "rtflite")
 
 

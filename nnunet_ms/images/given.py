@@ -44,8 +44,8 @@ def volume_of(
 
     Examples
     --------
-    >>> volume_of(np.zeros((4, 5, 6)), "flair", spacing=(1, 1, 3)).grid.voxel_volume_ml
-    0.003
+    >>> volume_of(np.zeros((4, 5, 6)), "flair", spacing=(1, 1, 3)).grid.spacing
+    (1.0, 1.0, 3.0)
     >>> volume_of(np.zeros((4, 5, 6)), "flair")
     Traceback (most recent call last):
         ...

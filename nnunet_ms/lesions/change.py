@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nnunet_ms.arrays import Bools, Ints
 from nnunet_ms.images.volumes import Volume, check_same_grid
-from nnunet_ms.lesions.components import BoolArray, Connectivity, IntArray, foreground, label_voxels
+from nnunet_ms.lesions.components import Connectivity, foreground, label_voxels
 
 Mask = Literal["followup", "baseline"]
 
@@ -64,8 +65,8 @@ class ChangedLesions:
     """
 
     change: npt.NDArray[np.str_]
-    voxels_old: IntArray
-    voxels_only_here: IntArray
+    voxels_old: Ints
+    voxels_only_here: Ints
     voxel_volume_ml: float
 
     def count(self, change: str) -> int:
@@ -117,7 +118,7 @@ def lesion_change(baseline: Volume, followup: Volume, rule: ChangeRule = DEFAULT
 
 
 def classify(
-    old: IntArray, outside: IntArray, largest_outside: IntArray, voxel_volume_ml: float, rule: ChangeRule = DEFAULT_RULE
+    old: Ints, outside: Ints, largest_outside: Ints, voxel_volume_ml: float, rule: ChangeRule = DEFAULT_RULE
 ) -> npt.NDArray[np.str_]:
     """Name the change of follow-up components.
 
@@ -205,15 +206,13 @@ def _one_visit(here: Volume, other: Volume, rule: ChangeRule, mask: Mask) -> Cha
     return ChangedLesions(change, old, outside, volume_ml)
 
 
-def _mirrored(change: npt.NDArray[np.str_], old: IntArray) -> npt.NDArray[np.str_]:
+def _mirrored(change: npt.NDArray[np.str_], old: Ints) -> npt.NDArray[np.str_]:
     """Names for baseline components: what would be new backwards in time has resolved, or shrunk if a part is left."""
     conditions = [change == "small", (change == "new") & (old == 0), np.isin(change, ["new", "enlarging"])]
     return np.select(conditions, ["small", "resolved", "shrinking"], default="kept")
 
 
-def _parts(
-    index: IntArray, is_old: BoolArray, shape: Sequence[int], connectivity: Connectivity
-) -> tuple[IntArray, IntArray, IntArray]:
+def _parts(index: Ints, is_old: Bools, shape: Sequence[int], connectivity: Connectivity) -> tuple[Ints, Ints, Ints]:
     """Old voxels, other voxels, and the largest connected part of these, of each component, (L,) each."""
     lesion = label_voxels(index, shape, [connectivity])[0][connectivity]
     count = int(lesion.max()) + 1 if lesion.size else 0

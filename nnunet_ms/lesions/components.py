@@ -16,9 +16,9 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import Bools, Ints
+
 Connectivity = Literal[6, 18, 26]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.unsignedinteger]
 Scalar = TypeVar("Scalar", bound=np.generic)
 _AXES_CHANGED = {6: 1, 18: 2, 26: 3}  # a neighbour by face differs along one axis, by edge along two, by corner three
@@ -39,12 +39,12 @@ class Components:
         Of the array.
     """
 
-    index: IntArray
-    component: IntArray
+    index: Ints
+    component: Ints
     shape: tuple[int, ...]
 
     @cached_property
-    def voxels(self) -> IntArray:
+    def voxels(self) -> Ints:
         """Size of each component in voxels, (L,)."""
         return np.bincount(self.component).astype(np.int64)
 
@@ -54,7 +54,7 @@ class Components:
         return int(self.voxels.size)
 
     @cached_property
-    def axes(self) -> tuple[IntArray, IntArray, IntArray]:
+    def axes(self) -> tuple[Ints, Ints, Ints]:
         """Indices of the foreground voxels along the three axes, (V,) each."""
         return coordinates(self.index, self.shape)
 
@@ -93,7 +93,7 @@ def find_components(data: npt.NDArray[np.generic], connectivity: Connectivity = 
     return Components(index, label_voxels(index, data.shape, [connectivity])[0][connectivity], data.shape)
 
 
-def foreground(data: npt.NDArray[np.generic]) -> IntArray:
+def foreground(data: npt.NDArray[np.generic]) -> Ints:
     """Ascending flat indices (x fastest) of the non-zero voxels of (X, Y, Z), (V,)."""
     flat = data.ravel(order="F")
     if flat.dtype.itemsize > 1:
@@ -106,7 +106,7 @@ def foreground(data: npt.NDArray[np.generic]) -> IntArray:
     return np.concatenate([index, rest + whole]) if rest.size else index
 
 
-def coordinates(index: IntArray, shape: Sequence[int]) -> tuple[IntArray, IntArray, IntArray]:
+def coordinates(index: Ints, shape: Sequence[int]) -> tuple[Ints, Ints, Ints]:
     """Voxel indices along x, y and z of flat indices with x fastest, (V,) each."""
     z = index // (shape[0] * shape[1])  # division by a number is vectorised; divmod and unravel_index are not
     in_plane = index - z * (shape[0] * shape[1])
@@ -115,8 +115,8 @@ def coordinates(index: IntArray, shape: Sequence[int]) -> tuple[IntArray, IntArr
 
 
 def label_voxels(
-    index: IntArray, shape: Sequence[int], connectivities: Sequence[Connectivity]
-) -> tuple[dict[Connectivity, IntArray], BoolArray]:
+    index: Ints, shape: Sequence[int], connectivities: Sequence[Connectivity]
+) -> tuple[dict[Connectivity, Ints], Bools]:
     """Number the connected components of a set of voxels.
 
     Parameters
@@ -146,14 +146,14 @@ def label_voxels(
     number = _scan_order(label, scan)
     base = number[label]
     touching = place[surface]  # a voxel whose neighbours by face are all there joins nothing by an edge or a corner
-    components: dict[Connectivity, IntArray] = {}
+    components: dict[Connectivity, Ints] = {}
     for connectivity in connectivities:
         offsets = _offsets(_AXES_CHANGED[smallest], _AXES_CHANGED[connectivity]) @ np.array(inside.strides)
         components[connectivity] = _joined(labels, touching, offsets, number)[base] if offsets.size else base
     return components, surface
 
 
-def _boxed(index: IntArray, shape: Sequence[int]) -> tuple[BoolArray, IntArray, IntArray]:
+def _boxed(index: Ints, shape: Sequence[int]) -> tuple[Bools, Ints, Ints]:
     """The box around the voxels with an empty margin of one voxel, their places in it, and in a scan with z fastest.
 
     With the margin every neighbour of a voxel has a place. It also keeps cc3d from boxes one voxel thin, on which
@@ -169,7 +169,7 @@ def _boxed(index: IntArray, shape: Sequence[int]) -> tuple[BoolArray, IntArray, 
     return inside, place, flat_place(axes[::-1], starts[::-1], sizes[::-1])
 
 
-def flat_place(axes: Sequence[IntArray], starts: Sequence[int], sizes: Sequence[int]) -> IntArray:
+def flat_place(axes: Sequence[Ints], starts: Sequence[int], sizes: Sequence[int]) -> Ints:
     """Flat indices, first axis fastest, of voxels in a box of `sizes` that begins at `starts`, (V,)."""
     first, second, third = axes
     a, b, c = starts
@@ -177,13 +177,13 @@ def flat_place(axes: Sequence[IntArray], starts: Sequence[int], sizes: Sequence[
 
 
 @cache
-def _offsets(more_than: int, up_to: int) -> IntArray:
+def _offsets(more_than: int, up_to: int) -> Ints:
     """Steps (N, 3) to neighbours that differ along so many axes, one of each pair of opposite ones."""
     steps = [step for step in product((-1, 0, 1), repeat=3) if more_than < np.count_nonzero(step) <= up_to]
     return np.array(steps[: len(steps) // 2], dtype=np.int64).reshape(-1, 3)
 
 
-def _surface(inside: BoolArray, place: IntArray) -> BoolArray:
+def _surface(inside: Bools, place: Ints) -> Bools:
     flat = inside.ravel(order="F")
     interior = flat[place + 1] & flat[place - 1]
     for step in inside.strides[1:]:
@@ -192,7 +192,7 @@ def _surface(inside: BoolArray, place: IntArray) -> BoolArray:
     return np.asarray(~interior)
 
 
-def _scan_order(label: Labels, scan: IntArray) -> IntArray:
+def _scan_order(label: Labels, scan: Ints) -> Ints:
     """Number 0 .. L - 1 of each label 1 .. L, by its first voxel in scan order; at [0] something meaningless."""
     first = np.full(int(label.max()) + 1, np.iinfo(np.int64).max)
     np.minimum.at(first, label, scan)
@@ -201,7 +201,7 @@ def _scan_order(label: Labels, scan: IntArray) -> IntArray:
     return number
 
 
-def _joined(labels: Labels, place: IntArray, offsets: IntArray, number: IntArray) -> IntArray:
+def _joined(labels: Labels, place: Ints, offsets: Ints, number: Ints) -> Ints:
     """New number of each numbered component, (L,), after those that touch by one of the offsets are joined."""
     own = labels[place]
     pairs = []

@@ -14,8 +14,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from nnunet_ms.lesions.components import BoolArray, IntArray, flat_place
-from nnunet_ms.lesions.labelling import FloatArray, Lesions
+from nnunet_ms.arrays import Bools, Floats, Ints
+from nnunet_ms.lesions.components import flat_place
+from nnunet_ms.lesions.labelling import Lesions
 
 _SHELLS = (64, 256, 1024, 4096, 16384)  # voxels within each reach, about
 _PLACES = 32  # from or to so few all distances are computed sooner than a tree is built
@@ -23,7 +24,7 @@ _FEW = 2000  # voxels whose tree is built sooner than a shell is looked at
 _PER_VOXEL = 16  # so many looked at take as long as one put into a tree
 
 
-def distance_to_lesions(lesions: Lesions, others: Lesions, touching: BoolArray) -> FloatArray:
+def distance_to_lesions(lesions: Lesions, others: Lesions, touching: Bools) -> Floats:
     """Distance from each lesion to the nearest lesion of the other mask, (L,), mm between voxel centres.
 
     Parameters
@@ -50,12 +51,12 @@ def distance_to_lesions(lesions: Lesions, others: Lesions, touching: BoolArray) 
     return distance
 
 
-def may_be_nearest(lesions: Lesions) -> BoolArray:
+def may_be_nearest(lesions: Lesions) -> Bools:
     """Which voxels can be the nearest to a place outside the mask: between orthogonal axes those of the surface."""
     return lesions.is_surface if lesions.grid.is_orthogonal else np.ones(lesions.voxel_index.size, dtype=np.bool_)
 
 
-def nearest_mm(there_mm: FloatArray, from_mm: FloatArray) -> FloatArray:
+def nearest_mm(there_mm: Floats, from_mm: Floats) -> Floats:
     """Distance from each of N places (N, 3) to the nearest of M others (M, 3), (N,), mm."""
     if min(len(there_mm), len(from_mm)) <= _PLACES:
         return np.asarray(cdist(from_mm, there_mm).min(axis=1), dtype=np.float64)
@@ -63,7 +64,7 @@ def nearest_mm(there_mm: FloatArray, from_mm: FloatArray) -> FloatArray:
     return np.asarray(distance, dtype=np.float64)
 
 
-def _look_around(distance: FloatArray, lesions: Lesions, others: Lesions, apart: IntArray) -> IntArray:
+def _look_around(distance: Floats, lesions: Lesions, others: Lesions, apart: Ints) -> Ints:
     """Fill in the distances of lesions that have another near by; return the voxels of those that have none."""
     around = _around(lesions.grid.affine[:3, :3].tobytes())
     lesion = lesions.lesion_of_voxel[apart]
@@ -80,9 +81,7 @@ def _look_around(distance: FloatArray, lesions: Lesions, others: Lesions, apart:
     return apart
 
 
-def _box(
-    lesions: Lesions, chosen: IntArray, others: Lesions, margin: tuple[int, ...]
-) -> tuple[BoolArray, IntArray, IntArray]:
+def _box(lesions: Lesions, chosen: Ints, others: Lesions, margin: tuple[int, ...]) -> tuple[Bools, Ints, Ints]:
     """Flat image of the others' voxels with a margin around all, places of chosen lesion voxels in it, its strides."""
     both = (lesions, others)
     starts = (np.min([mask.first_voxel.min(axis=0) for mask in both], axis=0) - margin).tolist()
@@ -98,8 +97,8 @@ def _box(
 class _Around:
     """Steps (N, 3) from a voxel to those around it by distance, mm (N,); where shells end; largest step by axis."""
 
-    steps: IntArray
-    mm: FloatArray
+    steps: Ints
+    mm: Floats
     ends: tuple[int, ...]
     edge: tuple[int, ...]
 

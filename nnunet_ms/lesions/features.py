@@ -13,10 +13,11 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import Floats
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.lesions.components import coordinates, foreground
 from nnunet_ms.lesions.distance import nearest_mm
-from nnunet_ms.lesions.labelling import FloatArray, Lesions
+from nnunet_ms.lesions.labelling import Lesions
 
 VENTRICLES, CORTEX, INFRATENTORIAL = REGIONS = ("ventricles", "cortex", "infratentorial")
 PERIVENTRICULAR_MM = 3.0
@@ -24,7 +25,7 @@ JUXTACORTICAL_MM = 3.0
 INFRATENTORIAL_SHARE = 0.5
 
 
-def mean_of_map(lesions: Lesions, values: Volume) -> FloatArray:
+def mean_of_map(lesions: Lesions, values: Volume) -> Floats:
     """Mean of a map over each lesion's voxels, (L,), in the map's unit.
 
     Parameters
@@ -38,7 +39,7 @@ def mean_of_map(lesions: Lesions, values: Volume) -> FloatArray:
     return np.bincount(lesions.lesion_of_voxel, weights=at_voxel, minlength=lesions.count) / lesions.voxels
 
 
-def distance_to_region(lesions: Lesions, region: Volume) -> FloatArray:
+def distance_to_region(lesions: Lesions, region: Volume) -> Floats:
     """Distance from each lesion to a region mask on the same grid, (L,), mm; 0 inside, NaN for an empty region."""
     positions = _positions(region)
     if not positions.size:
@@ -80,7 +81,7 @@ def locate(lesions: Lesions, regions: Mapping[str, Volume]) -> dict[str, npt.NDA
     return {"location": np.select(conditions, names, default="deep_white_matter").astype(object), **columns}
 
 
-def _positions(mask: Volume) -> FloatArray:
+def _positions(mask: Volume) -> Floats:
     """World coordinates (V, 3) of the centres of a mask's voxels, mm."""
     index = foreground(mask.data)
     return mask.grid.to_world(np.stack(coordinates(index, mask.grid.shape), axis=1))

@@ -9,28 +9,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from nnunet_ms.arrays import Bools, Floats, Ints
 from nnunet_ms.images.volumes import Grid, Volume
-from nnunet_ms.lesions.components import (
-    BoolArray,
-    Connectivity,
-    IntArray,
-    coordinates,
-    foreground,
-    label_voxels,
-)
-
-FloatArray = npt.NDArray[np.float64]
+from nnunet_ms.lesions.components import Connectivity, coordinates, foreground, label_voxels
 
 
 @dataclass(frozen=True)
 class _Mask:
     """All voxels of a mask: flat index, component and whether a neighbour by face is missing, each (M,)."""
 
-    index: IntArray
-    component: IntArray
-    is_surface: BoolArray
+    index: Ints
+    component: Ints
+    is_surface: Bools
 
 
 @dataclass(frozen=True)
@@ -49,23 +40,23 @@ class Lesions:
     """
 
     _mask: _Mask
-    _kept: BoolArray  # (components,)
-    voxels: IntArray
+    _kept: Bools  # (components,)
+    voxels: Ints
     grid: Grid
 
     @cached_property
-    def voxel_index(self) -> IntArray:
+    def voxel_index(self) -> Ints:
         """Ascending flat index (x fastest, as NIfTI stores voxels) of each lesion voxel on the mask's grid, (V,)."""
         return self._mask.index[self._kept_voxels]
 
     @cached_property
-    def lesion_of_voxel(self) -> IntArray:
+    def lesion_of_voxel(self) -> Ints:
         """The lesion, 0 .. L - 1, that each of these voxels belongs to, (V,)."""
         component = self._mask.component[self._kept_voxels]
         return component if self._kept.all() else new_numbers(self._kept)[component]
 
     @cached_property
-    def is_surface(self) -> BoolArray:
+    def is_surface(self) -> Bools:
         """Whether a neighbour of each voxel by face is not in the mask, (V,)."""
         return self._mask.is_surface[self._kept_voxels]
 
@@ -75,7 +66,7 @@ class Lesions:
         return int(self._mask.index.size)
 
     @cached_property
-    def _kept_voxels(self) -> BoolArray | slice:
+    def _kept_voxels(self) -> Bools | slice:
         return slice(None) if self._kept.all() else self._kept[self._mask.component]
 
     @property
@@ -89,7 +80,7 @@ class Lesions:
         return self.grid.voxel_volume_ml
 
     @property
-    def volumes_ml(self) -> FloatArray:
+    def volumes_ml(self) -> Floats:
         """Volume of each lesion in ml, (L,)."""
         return np.asarray(self.voxels * self.voxel_volume_ml, dtype=np.float64)
 
@@ -99,26 +90,26 @@ class Lesions:
         return float(self.voxels.sum()) * self.voxel_volume_ml
 
     @property
-    def centroid_mm(self) -> FloatArray:
+    def centroid_mm(self) -> Floats:
         """Mean voxel position of each lesion in world coordinates (the affine's, RAS+ in NIfTI), (L, 3), mm."""
         return self.grid.to_world(self._places.sums / self.voxels[:, None])
 
     @property
-    def first_voxel(self) -> IntArray:
+    def first_voxel(self) -> Ints:
         """Lower corner of each lesion's bounding box: its smallest voxel index along each axis, (L, 3)."""
         return self._places.first
 
     @property
-    def last_voxel(self) -> IntArray:
+    def last_voxel(self) -> Ints:
         """Upper corner of each lesion's bounding box, inside: its largest voxel index along each axis, (L, 3)."""
         return self._places.last
 
-    def position_mm(self, chosen: BoolArray | IntArray | slice = slice(None)) -> FloatArray:
+    def position_mm(self, chosen: Bools | Ints | slice = slice(None)) -> Floats:
         """World coordinates of the centres of chosen lesion voxels, all by default, (chosen, 3), mm."""
         return self.grid.to_world(np.stack([axis[chosen] for axis in self.voxel_axes], axis=1))
 
     @cached_property
-    def voxel_axes(self) -> tuple[IntArray, IntArray, IntArray]:
+    def voxel_axes(self) -> tuple[Ints, Ints, Ints]:
         """Voxel indices of the lesion voxels along x, y and z, (V,) each."""
         return coordinates(self.voxel_index, self.grid.shape)
 
@@ -139,9 +130,9 @@ class Lesions:
 class _Places:
     """Smallest and largest voxel index of each lesion along each axis, and the sum over its voxels, (L, 3) each."""
 
-    first: IntArray
-    last: IntArray
-    sums: IntArray
+    first: Ints
+    last: Ints
+    sums: Ints
 
 
 _REDUCTIONS = (np.minimum, np.maximum, np.add)
@@ -181,7 +172,7 @@ def find_all_lesions(mask: Volume, connectivities: Sequence[Connectivity]) -> di
     return lesions
 
 
-def lesions_of_labels(labels: Volume) -> tuple[IntArray, Lesions]:
+def lesions_of_labels(labels: Volume) -> tuple[Ints, Lesions]:
     """Take every label of an image for one lesion, whatever touches it.
 
     Parameters
@@ -214,6 +205,6 @@ def without_small(lesions: Lesions, minimum_voxels: int) -> Lesions:
     return replace(lesions, _kept=kept, voxels=lesions.voxels[large])
 
 
-def new_numbers(kept: npt.NDArray[np.bool_]) -> IntArray:
+def new_numbers(kept: Bools) -> Ints:
     """Row of each kept lesion after the others are removed, (L,); meaningless for those removed."""
     return np.asarray(np.cumsum(kept) - 1, dtype=np.int64)

@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from nnunet_ms.lesions.components import IntArray
-from nnunet_ms.lesions.labelling import FloatArray, Lesions, new_numbers
+from nnunet_ms.arrays import Floats, Ints
+from nnunet_ms.lesions.labelling import Lesions, new_numbers
 
-Common = tuple[IntArray, IntArray]  # positions of the same voxels in two masks
+Common = tuple[Ints, Ints]  # positions of the same voxels in two masks
 _DENSE_TABLE = 1 << 18  # cells up to which counting in a dense table is faster than sorting the pairs
 
 
@@ -31,11 +31,11 @@ class Overlap:
         Volume of one voxel in ml, for rules that are stated in mm3.
     """
 
-    row: IntArray
-    column: IntArray
-    shared: IntArray
-    voxels: IntArray
-    other_voxels: IntArray
+    row: Ints
+    column: Ints
+    shared: Ints
+    voxels: Ints
+    other_voxels: Ints
     voxel_volume_ml: float
 
     @cached_property
@@ -54,17 +54,17 @@ class Overlap:
         return other
 
     @cached_property
-    def shared_voxels(self) -> IntArray:
+    def shared_voxels(self) -> Ints:
         """Voxels of each lesion that lie in any lesion of the other mask, (L,)."""
         return _sum_by_row(self.row, self.shared, self.voxels.size)
 
     @cached_property
-    def union_voxels(self) -> IntArray:
+    def union_voxels(self) -> Ints:
         """Size of the union of the two lesions of each pair, (K,)."""
         return np.asarray(self.voxels[self.row] + self.other_voxels[self.column] - self.shared)
 
     @cached_property
-    def touched_voxels(self) -> IntArray:
+    def touched_voxels(self) -> Ints:
         """Size of the union of all lesions of the other mask that a lesion shares a voxel with, (L,)."""
         return _sum_by_row(self.row, self.other_voxels[self.column], self.voxels.size)
 
@@ -123,7 +123,7 @@ def overlap_without_small(overlap: Overlap, minimum_voxels: int) -> Overlap:
     )
 
 
-def best_iou(overlap: Overlap) -> FloatArray:
+def best_iou(overlap: Overlap) -> Floats:
     """Greatest intersection over union of each lesion with one lesion of the other mask, (L,); 0 where none touches it.
 
     Examples
@@ -140,7 +140,7 @@ def best_iou(overlap: Overlap) -> FloatArray:
     return best
 
 
-def lesion_dice(overlap: Overlap) -> FloatArray:
+def lesion_dice(overlap: Overlap) -> Floats:
     """Dice of each lesion with the union of the other mask's lesions that it shares a voxel with, (L,).
 
     The whole of those lesions counts, so a small lesion inside a large confluent one has a low value; a lesion that
@@ -149,6 +149,6 @@ def lesion_dice(overlap: Overlap) -> FloatArray:
     return 2 * overlap.shared_voxels / (overlap.voxels + overlap.touched_voxels)
 
 
-def _sum_by_row(row: IntArray, values: IntArray, rows: int) -> IntArray:
+def _sum_by_row(row: Ints, values: Ints, rows: int) -> Ints:
     # exact: weights are summed as float64, and no image has 2^53 voxels
     return np.bincount(row, weights=values, minlength=rows).astype(np.int64)

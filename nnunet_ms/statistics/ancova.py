@@ -4,7 +4,7 @@ The fit is statsmodels'; least-squares means are written here, because it has no
 errors' degrees of freedom (`robust_covariance.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import statsmodels.regression.linear_model
 from nnunet_ms.arrays import Floats
 from nnunet_ms.options import chosen
 from nnunet_ms.statistics.design_matrix import ARM, WEIGHTS, Design, Weights, arm_design, arms_problem
-from nnunet_ms.statistics.input_checks import level, missing_columns
+from nnunet_ms.statistics.input_checks import as_numbers, level, missing_columns
 from nnunet_ms.statistics.robust_covariance import RobustEstimate, RobustFit, robust_fit
 
 
@@ -74,6 +74,7 @@ def ancova(
     weights: Weights = "equal",
     confidence: float = 0.95,
     products: Sequence[tuple[str, str]] = (),
+    references: Mapping[str, object] | None = None,
 ) -> Ancova:
     """Fit response ~ arm + covariates by ordinary least squares.
 
@@ -94,6 +95,8 @@ def ancova(
         Level of the two-sided intervals, in (0, 1).
     products : sequence of (str, str), optional
         Interactions, such as ("arm", "baseline"); then a contrast is that of the arms where its covariate is 0.
+    references : mapping, optional
+        Factor -> its reference level, where that is not the first in sorted order.
 
     Returns
     -------
@@ -125,8 +128,8 @@ def ancova(
     problem = missing_columns(frame, [response, ARM, *numbers, *factors]) or arms_problem(frame, arms)
     if problem:
         return Ancova(n=len(frame), problem=problem)
-    design = arm_design(frame, arms, numbers, factors, weights, products)
-    y = frame[response].to_numpy(float)
+    design = arm_design(frame, arms, numbers, factors, weights, products, references)
+    y = as_numbers(frame[response], response)
     problem = _problem(design, y)
     if problem:
         return Ancova(n=len(frame), dropped=design.dropped, problem=problem)
@@ -173,7 +176,9 @@ def ranked_ancova(
     problem = missing_columns(frame, [response, baseline])
     if problem:
         return Ancova(n=len(frame), problem=problem)
-    ranked = frame.assign(**{name: scipy.stats.rankdata(frame[name].to_numpy(float)) for name in (response, baseline)})
+    ranked = frame.assign(
+        **{name: scipy.stats.rankdata(as_numbers(frame[name], name)) for name in (response, baseline)}
+    )
     return ancova(ranked, response, arms, [baseline, *numbers], factors)
 
 

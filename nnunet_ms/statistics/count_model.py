@@ -3,7 +3,7 @@
 Written here: adjusted rates, and exact bounds where an arm has no event. Tests and exact intervals are scipy's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -85,6 +85,8 @@ def count_model(
     covariance: Covariance = "expected",
     weights: Weights = "equal",
     confidence: float = 0.95,
+    products: Sequence[tuple[str, str]] = (),
+    references: Mapping[str, object] | None = None,
 ) -> CountModel:
     """Fit log E(count) = log exposure + arm + covariates, negative binomial.
 
@@ -105,6 +107,8 @@ def count_model(
         Reference grid of the adjusted rates, as `emmeans(..., offset = 0)`.
     confidence : float, optional
         Level of the two-sided Wald intervals.
+    products, references : optional
+        As in `design_matrix.arm_design`.
 
     Returns
     -------
@@ -133,16 +137,30 @@ def count_model(
     chosen(weights, WEIGHTS, "weights")
     level(confidence)
     problem = missing_columns(frame, [count, exposure, ARM, *numbers, *factors]) or arms_problem(frame, arms)
-    problem = problem or _count_problem(frame[count].to_numpy(float), frame[exposure].to_numpy(float))
+    problem = problem or _count_problem(as_numbers(frame[count], count), as_numbers(frame[exposure], exposure))
     if problem:
         return CountModel(n=len(frame), problem=problem)
     totals = {arm: float(frame.loc[frame["arm"] == arm, count].sum()) for arm in arms}
     if not any(totals.values()):
         return CountModel(n=len(frame), problem="no lesion in any arm")
     empty = [arm for arm in arms if totals[arm] == 0]
-    if empty:
-        return _with_empty_arms(frame, count, exposure, arms, empty, numbers, factors, covariance, weights, confidence)
-    return _fitted(frame, count, exposure, arms, numbers, factors, covariance, weights, confidence)
+    plan = _Plan(count, exposure, numbers, factors, covariance, weights, confidence, products, references)
+    return _with_empty_arms(frame, arms, empty, plan) if empty else _fitted(frame, arms, plan)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is fitted; the arguments of `count_model`."""
+
+    count: str
+    exposure: str
+    numbers: Sequence[str]
+    factors: Sequence[str]
+    covariance: Covariance
+    weights: Weights
+    confidence: float
+    products: Sequence[tuple[str, str]]
+    references: Mapping[str, object] | None
 
 
 def _count_problem(counts: Floats, exposure: Floats) -> str:
@@ -244,23 +262,22 @@ def _odds(p: float) -> float:
     return float("inf") if p >= 1 else p / (1 - p)
 
 
-def _fitted(
-    frame: pd.DataFrame, count: str, exposure: str, arms: Sequence[str], numbers: Sequence[str],
-    factors: Sequence[str], covariance: Covariance, weights: Weights, confidence: float,
-) -> CountModel:  # fmt: skip
-    y, offset = frame[count].to_numpy(float), np.log(frame[exposure].to_numpy(float))
-    kept, notes = levels_with_events(frame, count, factors)
-    design = arm_design(frame, arms, numbers, kept, weights)
+def _fitted(frame: pd.DataFrame, arms: Sequence[str], plan: _Plan) -> CountModel:
+    y, offset = frame[plan.count].to_numpy(float), np.log(frame[plan.exposure].to_numpy(float))
+    kept, notes = levels_with_events(frame, plan.count, plan.factors)
+    gone = set(plan.factors) - set(kept)
+    products = [pair for pair in plan.products if not gone & set(pair)]
+    design = arm_design(frame, arms, plan.numbers, kept, plan.weights, products, plan.references)
     problem = design.rank_problem() or ("too few patients" if len(y) <= design.X.shape[1] else "")
     if problem:
         return CountModel(n=len(frame), dropped=design.dropped, problem=problem)
     fit = fit_negative_binomial(y, design.X, offset)
-    matrix = fit.observed if covariance == "observed" else fit.expected
+    matrix = fit.observed if plan.covariance == "observed" else fit.expected
     if not fit.converged or not np.isfinite(matrix).all() or (np.diag(matrix) <= 0).any():
         return CountModel(n=len(frame), dropped=design.dropped, problem="the likelihood has no maximum")
     if fit.is_poisson:
         notes = (*notes, "no overdispersion: Poisson regression")
-    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + plan.confidence / 2))
     table = tuple(_coefficient(fit, matrix, i, name) for i, name in enumerate(design.names))
     return CountModel(
         ratios=tuple(_ratio(c, z) for c in table[1 : len(arms)]),
@@ -300,29 +317,28 @@ def _rate(fit: CountFit, covariance: Floats, design: Design, arm: str, z: float)
     return Rate(arm, float(np.exp(eta)), float(np.exp(eta - z * se)), float(np.exp(eta + z * se)))
 
 
-def _with_empty_arms(
-    frame: pd.DataFrame, count: str, exposure: str, arms: Sequence[str], empty: Sequence[str],
-    numbers: Sequence[str], factors: Sequence[str], covariance: Covariance, weights: Weights, confidence: float,
-) -> CountModel:  # fmt: skip
+def _with_empty_arms(frame: pd.DataFrame, arms: Sequence[str], empty: Sequence[str], plan: _Plan) -> CountModel:
     """Model the arms with events; give the others exact bounds, because their Wald interval is without end."""
     full = [arm for arm in arms if arm not in empty]
     rest = CountModel(n=len(frame))
     if arms[0] in full and len(full) > 1:
         inside = frame[frame["arm"].isin(full)]
-        rest = _fitted(inside, count, exposure, full, numbers, factors, covariance, weights, confidence)
-    time = {arm: float(frame.loc[frame["arm"] == arm, exposure].sum()) for arm in arms}
-    events = {arm: int(frame.loc[frame["arm"] == arm, count].sum()) for arm in arms}
+        wanted = (plan.references or {}).items()  # a level may be in an arm without events only
+        there = {name: level for name, level in wanted if (inside[name].astype(str) == str(level)).any()}
+        rest = _fitted(inside, full, replace(plan, references=there))
+    time = {arm: float(frame.loc[frame["arm"] == arm, plan.exposure].sum()) for arm in arms}
+    events = {arm: int(frame.loc[frame["arm"] == arm, plan.count].sum()) for arm in arms}
     why = "no lesion in arm {}: exact Poisson bounds instead of a model"
     rates = {rate.arm: rate for rate in rest.rates}
     ratios = {ratio.arm: ratio for ratio in rest.ratios}
     for arm in arms:
         if arm in empty:
-            rates[arm] = Rate(arm, 0.0, 0.0, exact_rate_bound(0, time[arm], confidence))
+            rates[arm] = Rate(arm, 0.0, 0.0, exact_rate_bound(0, time[arm], plan.confidence))
         elif arm not in rates:
             rates[arm] = Rate(arm, events[arm] / time[arm], problem="")
     for arm in arms[1:]:
         if arm not in ratios:
-            found = exact_rate_ratio(events[arm], time[arm], events[arms[0]], time[arms[0]], confidence)
+            found = exact_rate_ratio(events[arm], time[arm], events[arms[0]], time[arms[0]], plan.confidence)
             ratios[arm] = replace(_finite(found), arm=arm)
     return replace(
         rest,

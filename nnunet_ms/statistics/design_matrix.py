@@ -4,7 +4,7 @@ Columns and their coding are R's `contr.treatment`; the reference grid is that o
 levels of a factor by their weights, products as the product of both.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -234,6 +234,7 @@ def arm_design(
     factors: Sequence[str] = (),
     weights: Weights = "equal",
     products: Sequence[tuple[str, str]] = (),
+    references: Mapping[str, object] | None = None,
 ) -> Design:
     """Return the design of: intercept + arm + numbers + factors + products.
 
@@ -250,6 +251,8 @@ def arm_design(
         How the reference grid weighs the levels of a factor; numeric covariates are at their mean.
     products : sequence of (str, str), optional
         Interactions of two of the terms above; "arm" is the arms.
+    references : mapping, optional
+        Factor -> its reference level, where that is not the first.
 
     Raises
     ------
@@ -269,7 +272,8 @@ def arm_design(
     constant = tuple(name for name in (*numbers, *factors) if frame[name].nunique() < 2)
     terms = {ARM: arm_term(frame[ARM], arms)}
     terms |= {name: number(name, frame[name]) for name in numbers if name not in constant}
-    terms |= {name: factor(name, frame[name], weights) for name in factors if name not in constant}
+    first = references or {}
+    terms |= {name: factor(name, frame[name], weights, first.get(name)) for name in factors if name not in constant}
     for pair in products:
         for name in pair:
             chosen(name, (*terms, *constant), "products")

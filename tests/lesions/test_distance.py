@@ -56,3 +56,19 @@ def test_tree_and_all_pairs_agree():
     expected = cdist(here, there).min(axis=1)
     np.testing.assert_allclose(distance.nearest_mm(there, here), expected)
     np.testing.assert_allclose(distance.nearest_mm(there, here[:9]), expected[:9])
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_steps_around_a_voxel_are_all_within_reach_the_nearest_first(name):
+    # Oracle: every step of a cube that is larger than the reach, a ball of the largest shell's volume.
+    axes = AFFINES[name][:3, :3]
+    around = distance._around(axes.tobytes())
+    reach = np.cbrt(3 * np.array(distance._SHELLS) * abs(np.linalg.det(axes)) / (4 * np.pi))
+    cube = np.array(list(np.ndindex(73, 73, 73))) - 36
+    mm = np.linalg.norm(cube @ axes.T, axis=1)
+    assert np.abs(cube[mm <= reach[-1]]).max() < 36
+    assert sorted(map(tuple, around.steps.tolist())) == sorted(map(tuple, cube[mm <= reach[-1]].tolist()))
+    np.testing.assert_allclose(around.mm, np.sort(mm[mm <= reach[-1]]), atol=1e-9)
+    np.testing.assert_allclose(around.mm, np.linalg.norm(around.steps @ axes.T, axis=1))
+    assert list(around.ends) == [int((mm <= radius).sum()) for radius in reach]
+    assert list(around.edge) == np.abs(around.steps).max(axis=0).tolist()

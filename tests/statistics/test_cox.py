@@ -114,3 +114,11 @@ def test_concordance_is_the_share_of_pairs_in_the_right_order():
                     agree += (risk[i] > risk[j]) + 0.5 * (risk[i] == risk[j])
                     pairs += 1
         assert found.concordance == pytest.approx(agree / pairs)
+
+
+def test_a_model_without_an_estimate_has_none_for_any_combination():
+    time, event, X, _ = cohort()
+    found = fit_cox(time, event & (X[:, 0] == 0), X, ["arm", "x"], "efron")
+    at = found.combination(np.array([1.0, 0.5]))
+    assert (at.problem, at.n, at.events) == (found.problem, 150, found.events)
+    assert np.isnan([at.hazard_ratio, at.low, at.p]).all()

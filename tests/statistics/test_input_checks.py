@@ -51,7 +51,8 @@ SETS = cox.risk_sets(WEEKS, EVENT, X)
 CURVE = survival.kaplan_meier(WEEKS, EVENT, "log")
 A_TERM = design_matrix.number("age", FRAME["age"])
 
-# every function of nnunet_ms.statistics that takes a word, by its parameter, called with a word that it does not know
+# every function of nnunet_ms.statistics that takes a word, by its parameter, called with a word that it does not know;
+# those on data frames are in test_frames.py
 WORDS = {
     "ancova.ancova weights": lambda word: ancova.ancova(FRAME, "change", ARMS, weights=word),
     "bootstrap_cox.cox_draws ties": lambda word: bootstrap_cox.cox_draws(WEEKS, EVENT, X, word, ONES, np.zeros(2)),
@@ -112,7 +113,7 @@ def literal_parameters():
 
 
 def test_every_function_that_takes_a_word_is_in_the_list():
-    assert {name for name in literal_parameters() if not name.startswith("frames.")} == set(WORDS)
+    assert {name for name in literal_parameters() if not name.startswith("frame_")} == set(WORDS)
 
 
 @pytest.mark.parametrize("function", WORDS)
@@ -205,7 +206,7 @@ def test_every_function_with_a_level_is_in_the_list():
         name.partition(".")[2]
         for name, function in public_functions()
         if {"confidence", "alpha", "level"} & set(inspect.signature(function).parameters)
-        and not name.startswith(("frames.", "input_checks."))
+        and not name.startswith(("frame_", "input_checks."))
     } - {"rate_effect"}  # its alpha is a dispersion
     assert with_level <= set(LEVELS)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from nnunet_ms.analysis.evaluation.case_metrics import ratio
 from nnunet_ms.analysis.evaluation.matching import Rule
-from nnunet_ms.lesions.components import IntArray
+from nnunet_ms.arrays import Bools, Floats, Ints
 from nnunet_ms.statistics.bootstrap_interval import LEVEL, UNKNOWN, mean_interval, patient_interval, pearson_interval
 from nnunet_ms.tables import REFERENCE, Column, Table
 
@@ -124,9 +124,7 @@ def _isbi_score(parts: dict[str, Summary]) -> Summary:
     return Summary(value, np.nan, 0 if np.isnan(value) else cases, 0)
 
 
-def count_sizes(
-    voxels: IntArray, found: npt.NDArray[np.bool_], lesion_dice: npt.NDArray[np.float64], rule: Rule
-) -> dict[str, npt.NDArray[np.generic]]:
+def count_sizes(voxels: Ints, found: Bools, lesion_dice: Floats, rule: Rule) -> dict[str, npt.NDArray[np.generic]]:
     """Count some lesions of one rater by size, so that no lesion need be kept for `summarise_sizes`.
 
     Parameters
@@ -194,9 +192,7 @@ def size_bin_name(low: int, high: int | None) -> str:
     return f"> {low - 1}" if high is None else f"{low} to {high}"
 
 
-def clustered_interval(
-    events: IntArray, totals: IntArray, replicates: int = 2000, seed: int = 0
-) -> tuple[float, float]:
+def clustered_interval(events: Ints, totals: Ints, replicates: int = 2000, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval of a pooled proportion, resampling patients.
 
     Parameters

@@ -22,7 +22,7 @@ Written, besides figures (SVG and PNG) of detection by size per rule and of the 
 `comparison.csv`          `model_comparison.COMPARISON`, with several models only
 `ranking.csv`             `model_comparison.RANKING`, with several models only
 `qc.html`, `qc/`          pictures of the worst cases, on request
-`failures.csv`            `FAILURES`: cases that are in none of the above, and why
+`failures.csv`            `tables.FAILURES`: cases that are in none of the above, and why
 ========================  =================================================================================
 
 `lesion_count` and `volume_ml` are of the lesions that pass the first rule's size filter, so the rows of `visits.csv`
@@ -66,7 +66,6 @@ from nnunet_ms.plotting.concordance import Labels, concordance_figure
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.tables import REFERENCE, Column, Table
 
-FAILURES = Table("failures", (Column("case_id"), Column("reason")), key=("case_id",))
 CHANGES = Table(
     "lesion changes",
     (
@@ -91,7 +90,7 @@ _TABLES = {
     "agreement.csv": tables.AGREEMENT,
     "concordance.csv": CONCORDANCE,
     "size_bins.csv": SIZE_BINS,
-    "failures.csv": FAILURES,
+    "failures.csv": tables.FAILURES,
 }
 _COMPARISONS = {"comparison.csv": COMPARISON, "ranking.csv": RANKING}
 ADDED_FOLDERS = ("uncertainty", "lesion_auc")  # what --uncertainty and --lesion-auc add to an evaluation
@@ -391,12 +390,12 @@ def _write(evaluation: Evaluation, long: _Long, settings: Settings, pictures: _P
     for table, name in {"lesions": "lesions.csv", "changes": "lesion_changes.csv"}.items():
         join_pieces(long.columns[table], long.pieces[table], folder / name)
     shutil.rmtree(folder / _SCRATCH)
-    failures = pd.DataFrame([(f.case, f.reason) for f in evaluation.failures], columns=FAILURES.names)
     names = [*_TABLES, *(_COMPARISONS if len(settings.raters) > 1 else [])]
     elsewhere = ("lesions.csv", "lesion_changes.csv", "failures.csv")
     frames = {name: getattr(evaluation, name.removesuffix(".csv")) for name in names if name not in elsewhere}
-    for name, frame in {**frames, "failures.csv": failures}.items():
+    for name, frame in frames.items():
         tables.write_table(frame, folder / name)
+    tables.write_failures(evaluation.failures, folder / "failures.csv")
     _draw(evaluation, settings, folder)
     if pictures.count:
         write_qc(

@@ -9,8 +9,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from nnunet_ms.arrays import Bools
 from nnunet_ms.images.volumes import Volume
-from nnunet_ms.lesions.components import BoolArray, Connectivity
+from nnunet_ms.lesions.components import Connectivity
 from nnunet_ms.lesions.labelling import Lesions, find_all_lesions, without_small
 from nnunet_ms.lesions.overlap import Overlap, common_voxels, count_overlap, overlap_without_small
 
@@ -44,7 +45,7 @@ class Rule:
     description: str
     connectivity: Connectivity
     minimum_voxels: Callable[[float], int]
-    found: Callable[[Overlap], BoolArray]
+    found: Callable[[Overlap], Bools]
     metrics: tuple[str, ...]
     size_bins: tuple[int, ...]
     filters_voxels: bool = False
@@ -71,8 +72,8 @@ class Match:
     reference: Lesions
     prediction: Lesions
     overlap: Overlap
-    reference_found: BoolArray
-    prediction_found: BoolArray
+    reference_found: Bools
+    prediction_found: Bools
     voxels: Voxels
 
 

@@ -10,11 +10,10 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from nnunet_ms.analysis.evaluation.matching import Rule
+from nnunet_ms.arrays import Bools, Ints
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.lesions.components import BoolArray
 from nnunet_ms.lesions.overlap import Overlap
 
 ALL_SIZES = (1, 3, 11, 51, 151)  # krishnan2023's bins, and one for what that rule drops
@@ -59,25 +58,25 @@ def _at_least(voxels: int) -> Callable[[float], int]:
     return minimum
 
 
-def _covered(percent: int) -> Callable[[Overlap], BoolArray]:
-    def found(overlap: Overlap) -> BoolArray:
+def _covered(percent: int) -> Callable[[Overlap], Bools]:
+    def found(overlap: Overlap) -> Bools:
         # whole numbers, because 0.1 * 30 > 3 in floating point and a lesion at exactly 10 % is found
         return np.asarray(100 * overlap.shared_voxels >= percent * overlap.voxels)
 
     return found
 
 
-def _any_voxel(overlap: Overlap) -> BoolArray:
+def _any_voxel(overlap: Overlap) -> Bools:
     return np.asarray(overlap.shared_voxels > 0)
 
 
-def _best_iou(overlap: Overlap, threshold: Fraction) -> BoolArray:
+def _best_iou(overlap: Overlap, threshold: Fraction) -> Bools:
     """Whether one lesion of the other mask alone reaches an intersection over union, (L,)."""
     reached = threshold.denominator * overlap.shared >= threshold.numerator * overlap.union_voxels
     return _any_by_row(overlap, reached)
 
 
-def _iou_quarter(overlap: Overlap) -> BoolArray:
+def _iou_quarter(overlap: Overlap) -> Bools:
     return _best_iou(overlap, Fraction(1, 4))
 
 
@@ -86,7 +85,7 @@ def _more_than_3_mm3(voxel_volume_ml: float) -> int:
     return int(np.floor(3 / float(np.float32(1000 * voxel_volume_ml)))) + 1
 
 
-def _msseg_found(overlap: Overlap) -> BoolArray:
+def _msseg_found(overlap: Overlap) -> Bools:
     """Detection of Commowick et al. 2018 [1]_; all comparisons in whole numbers.
 
     A lesion is found when (a) more than 10 % of it are covered (alpha), and (b) going through the other mask's lesions
@@ -109,14 +108,14 @@ def _msseg_found(overlap: Overlap) -> BoolArray:
     return np.asarray((10 * covered > overlap.voxels) & ~stopped)
 
 
-def _value_at_row_start(row: npt.NDArray[np.int64], values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _value_at_row_start(row: Ints, values: Ints) -> Ints:
     """For each entry of a table sorted by row, the value of its row's first entry."""
     first = np.ones(row.size, dtype=np.bool_)
     first[1:] = row[1:] != row[:-1]
     return np.asarray(values[first][np.cumsum(first) - 1])
 
 
-def _panoptica_matched(overlap: Overlap) -> BoolArray:
+def _panoptica_matched(overlap: Overlap) -> Bools:
     """One-to-one matching by falling Dice of pairs, at Dice >= 0.1; the same pairs seen from either mask.
 
     Ties are broken by the lesions' sizes, so that the roles do not matter.
@@ -132,7 +131,7 @@ def _panoptica_matched(overlap: Overlap) -> BoolArray:
     return found
 
 
-def _any_by_row(overlap: Overlap, flags: BoolArray) -> BoolArray:
+def _any_by_row(overlap: Overlap, flags: Bools) -> Bools:
     return np.asarray(np.bincount(overlap.row, weights=flags, minlength=overlap.voxels.size) > 0)
 
 

@@ -36,12 +36,7 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.analysis.evaluation.matching import match_masks
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
-from nnunet_ms.analysis.evaluation.uncertainty_curves import (
-    Bool,
-    Float,
-    calibration_bins,
-    ndsc_retention,
-)
+from nnunet_ms.analysis.evaluation.uncertainty_curves import calibration_bins, ndsc_retention
 from nnunet_ms.analysis.evaluation.uncertainty_figures import reliability_figure, retention_figure
 from nnunet_ms.analysis.evaluation.uncertainty_tables import (
     CANDIDATE,
@@ -50,6 +45,8 @@ from nnunet_ms.analysis.evaluation.uncertainty_tables import (
     UncertaintyEvaluation,
     tables_of,
 )
+from nnunet_ms.arrays import Bools, Floats
+from nnunet_ms.cases_table import read_cases
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.images.volumes import Volume, check_same_grid, read_mask, read_volume
 from nnunet_ms.lesions.overlap import best_iou
@@ -91,11 +88,10 @@ def write_uncertainty(
     complete or not at all, an earlier one is replaced.
     """
     evaluation = evaluate_uncertainty(folder, references, rule, rater, lesion_type, workers)
-    failures = pd.DataFrame([(one.case, one.reason) for one in evaluation.failures], columns=["case_id", "reason"])
     with whole_folder(out, replace=True) as partial_folder:
         for name in ("calibration", "retention", "uncertainty"):
             tables.write_table(getattr(evaluation, name).assign(data_note=note), partial_folder / f"{name}.csv")
-        tables.write_table(failures, partial_folder / "failures.csv")
+        tables.write_failures(evaluation.failures, partial_folder / "failures.csv")
         save_figure(reliability_figure(evaluation, note), partial_folder, "reliability")
         save_figure(retention_figure(evaluation, note), partial_folder, "retention")
     return evaluation
@@ -184,7 +180,7 @@ def _read_tables(folder: Path, lesion_type: str) -> tuple[pd.DataFrame, pd.DataF
                 f"{folder}: expected the output of nnunet-ms-predict, {name} is missing. Check --uncertainty."
             )
     lesions = tables.read_table(folder / "lesions.csv", tables.LESIONS)
-    patients = pd.read_csv(folder / "cases.csv", dtype={"case_id": str})
+    patients = read_cases(folder, tables.PREDICTED_CASES)
     if len(lesions) and lesions["uncertainty"].isna().all():
         raise SettingsError(f"{folder}: the lesions have no uncertainty: predicted by one sample. Use --mc-samples 10.")
     types = sorted(set(lesions["lesion_type"]))
@@ -210,7 +206,7 @@ def _read_map(case: UncertainCase, kind: str, reference: Volume) -> npt.NDArray[
     return volume.data.astype(np.float32).clip(0, 1)
 
 
-def _content(probability: npt.NDArray[np.floating], content_voxels: int | None) -> Bool:
+def _content(probability: npt.NDArray[np.floating], content_voxels: int | None) -> Bools:
     """The voxels of largest probability, as many as the image has content: outside it is certain background."""
     if content_voxels is None or content_voxels >= probability.size:
         return np.ones(probability.shape, dtype=bool)
@@ -219,7 +215,7 @@ def _content(probability: npt.NDArray[np.floating], content_voxels: int | None) 
     return chosen.reshape(probability.shape)
 
 
-def _entropy(p: npt.NDArray[np.floating]) -> Float:
+def _entropy(p: npt.NDArray[np.floating]) -> Floats:
     q = p.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = -(q * np.log(q) + (1 - q) * np.log1p(-q))

@@ -7,16 +7,15 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import spearmanr
 
+from nnunet_ms.arrays import Bools, Floats, Ints
+
 BINS = 15
 LESION_SHARE = 0.001  # r of the nDSC
 SHARES = np.linspace(0, 1, 101)  # of what is kept
 MINIMUM = 3  # pairs for a rank correlation
 
-Float = npt.NDArray[np.float64]
-Bool = npt.NDArray[np.bool_]
 
-
-def calibration_bins(probability: npt.NDArray[np.floating], truth: Bool, bins: int = BINS) -> Float:
+def calibration_bins(probability: npt.NDArray[np.floating], truth: Bools, bins: int = BINS) -> Floats:
     """Sums per bin of equal width: voxels, sum of probabilities, lesion voxels, squared differences: (bins, 4)."""
     p = probability.astype(np.float64)
     which = np.minimum((p * bins).astype(np.int64), bins - 1)
@@ -24,7 +23,7 @@ def calibration_bins(probability: npt.NDArray[np.floating], truth: Bool, bins: i
     return np.stack([np.bincount(which, weights=weight, minlength=bins).astype(float) for weight in weights], axis=1)
 
 
-def calibration_errors(sums: Float) -> dict[str, float]:
+def calibration_errors(sums: Floats) -> dict[str, float]:
     """ECE, MCE and Brier score of the sums of `calibration_bins`; NaN without a voxel."""
     voxels, probability, lesion, squared = sums.T
     total = voxels.sum()
@@ -39,8 +38,8 @@ def calibration_errors(sums: Float) -> dict[str, float]:
 
 
 def ndsc_retention(
-    truth: Bool, mask: Bool, uncertainty: npt.NDArray[np.floating], content_voxels: int | None = None
-) -> dict[str, Float]:
+    truth: Bools, mask: Bools, uncertainty: npt.NDArray[np.floating], content_voxels: int | None = None
+) -> dict[str, Floats]:
     """Curves of nDSC against the share of voxels kept, at `SHARES`, for three orders of replacement.
 
     Parameters
@@ -72,12 +71,12 @@ def ndsc_retention(
     }
 
 
-def area_above(curve: Float) -> float:
+def area_above(curve: Floats) -> float:
     """Area between 1 and a curve over `SHARES`, trapezoidal: R-AAC."""
     return float(1 - np.trapezoid(curve, SHARES))
 
 
-def lesion_curves(lesions: pd.DataFrame, references: int, missed: int) -> dict[str, Float]:
+def lesion_curves(lesions: pd.DataFrame, references: int, missed: int) -> dict[str, Floats]:
     """F1 when a reader strikes out false lesions among the most uncertain share, at `SHARES`, by order.
 
     Parameters
@@ -105,7 +104,7 @@ def lesion_curves(lesions: pd.DataFrame, references: int, missed: int) -> dict[s
     return {name: _f1(sensitivity, int(true.sum()), n) for name, n in left.items()}
 
 
-def removal_curves(lesions: pd.DataFrame, touched: Sequence[tuple[str, ...]]) -> dict[str, Float]:
+def removal_curves(lesions: pd.DataFrame, touched: Sequence[tuple[str, ...]]) -> dict[str, Floats]:
     """LPPV and LTPR when the most uncertain share of the predicted lesions is removed, at `SHARES`.
 
     `touched` holds, per reference lesion, the keys (column `key`) of the predicted lesions that find it; none: missed.
@@ -134,13 +133,13 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[f
     return float(spearmanr(*pairs).statistic), int(pairs.shape[1])
 
 
-def _after(errors: Bool, replaced: npt.NDArray[np.int64], total: int) -> Float:
+def _after(errors: Bools, replaced: Ints, total: int) -> Floats:
     """Errors that are left after the first `replaced` of an order are put right."""
     done = np.concatenate([[0], np.cumsum(errors)])
     return np.asarray(total - done[replaced], dtype=float)
 
 
-def _ndsc(hits: int, false: Float, missed: Float, lesion: int, total: int) -> Float:
+def _ndsc(hits: int, false: Floats, missed: Floats, lesion: int, total: int) -> Floats:
     """NDSC with r = 0.001 from counts; a missed voxel that is put right is a hit; 1 where nothing is left to find."""
     factor = (1 - LESION_SHARE) * lesion / (LESION_SHARE * (total - lesion)) if 0 < lesion < total else 1.0
     hit = hits + (lesion - hits - missed)
@@ -148,7 +147,7 @@ def _ndsc(hits: int, false: Float, missed: Float, lesion: int, total: int) -> Fl
     return np.where(below > 0, 2 * hit / np.where(below > 0, below, 1), 1.0)
 
 
-def _f1(sensitivity: float, true: int, false: Float) -> Float:
+def _f1(sensitivity: float, true: int, false: Floats) -> Floats:
     if np.isnan(sensitivity):
         return np.full(false.shape, np.nan)
     both = true + false

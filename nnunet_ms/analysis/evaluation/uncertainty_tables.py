@@ -8,13 +8,13 @@ import pandas as pd
 from nnunet_ms.analysis.evaluation.uncertainty_curves import (
     BINS,
     SHARES,
-    Float,
     area_above,
     calibration_errors,
     lesion_curves,
     rank_correlation,
     removal_curves,
 )
+from nnunet_ms.arrays import Floats
 from nnunet_ms.parallel import Failure
 from nnunet_ms.tables import Column, Table
 
@@ -64,8 +64,8 @@ class CaseUncertainty:
     """What one case adds: sums of calibration bins, nDSC curves by order, its lesions, its Dice and PSU."""
 
     case_id: str
-    bins: dict[tuple[str, str], Float]
-    curves: dict[str, Float]
+    bins: dict[tuple[str, str], Floats]
+    curves: dict[str, Floats]
     lesions: pd.DataFrame
     touched: list[tuple[str, ...]]
     dice: float
@@ -124,7 +124,7 @@ def _number(
     return {"kind": kind, "region": region, "metric": metric, "value": value, "n": int(n), "unit": unit}
 
 
-def _calibration_numbers(bins: dict[tuple[str, str], Float]) -> list[dict[str, object]]:
+def _calibration_numbers(bins: dict[tuple[str, str], Floats]) -> list[dict[str, object]]:
     return [
         _number(metric, value, int(sums[:, 0].sum()), "voxels", kind, region)
         for (kind, region), sums in bins.items()
@@ -132,7 +132,7 @@ def _calibration_numbers(bins: dict[tuple[str, str], Float]) -> list[dict[str, o
     ]
 
 
-def _retention_numbers(curves: dict[str, dict[str, Float]], cases: int, lesions: int) -> list[dict[str, object]]:
+def _retention_numbers(curves: dict[str, dict[str, Floats]], cases: int, lesions: int) -> list[dict[str, object]]:
     n = {"ndsc": (cases, "cases"), "f1": (lesions, "lesions")}
     rows = []
     for curve, orders in curves.items():
@@ -141,7 +141,7 @@ def _retention_numbers(curves: dict[str, dict[str, Float]], cases: int, lesions:
     return rows
 
 
-def _removal_numbers(removal: dict[str, Float], lesions: int, references: int) -> list[dict[str, object]]:
+def _removal_numbers(removal: dict[str, Floats], lesions: int, references: int) -> list[dict[str, object]]:
     n = {"lppv": (lesions, "lesions"), "ltpr": (references, "lesions")}
     kept = {"": -1, "_without_least_certain_20_percent": int(np.flatnonzero(np.isclose(SHARES, 0.8))[0])}
     return [
@@ -165,7 +165,7 @@ def _correlation_numbers(
     return [_number(name, *rank_correlation(first, second), unit) for name, (first, second, unit) in pairs.items()]
 
 
-def _calibration_table(bins: dict[tuple[str, str], Float]) -> pd.DataFrame:
+def _calibration_table(bins: dict[tuple[str, str], Floats]) -> pd.DataFrame:
     edges = np.linspace(0, 1, BINS + 1)
     frames = []
     for (kind, region), sums in bins.items():
@@ -187,7 +187,7 @@ def _calibration_table(bins: dict[tuple[str, str], Float]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _retention_table(curves: dict[str, dict[str, Float]]) -> pd.DataFrame:
+def _retention_table(curves: dict[str, dict[str, Floats]]) -> pd.DataFrame:
     frames = [
         pd.DataFrame({"curve": curve, "order": order, "kept_share": SHARES, "value": values})
         for curve, orders in curves.items()

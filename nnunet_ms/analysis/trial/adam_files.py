@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_object_dtype, is_string_dtype
 
 from nnunet_ms.dates import DAY_EXPECTED, DAY_NEXT_STEP, day_of
 from nnunet_ms.errors import TableError, one_line
@@ -29,7 +30,7 @@ def read_adam(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     missing = [name for name in needed if name not in frame]
     if missing:
         raise TableError(f"{path}: expected variables {missing}, found {list(frame.columns)}. Add them, or see [adam].")
-    text = [name for name in frame if frame[name].dtype == object]
+    text = [name for name in frame if is_object_dtype(frame[name]) or is_string_dtype(frame[name])]
     return frame.assign(**{str(name): frame[name].map(_stripped).astype(object) for name in text})
 
 

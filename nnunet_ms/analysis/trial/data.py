@@ -75,7 +75,7 @@ class TrialData:
                 f"{self.settings.path}: [analysis] names {name!r}; expected age_group, edss_stratum or a column of "
                 f"{self.settings.tables.patients.name}, found {list(table.columns)}. Correct the settings."
             )
-        return table[name].fillna("missing").astype(str)
+        return table[name].map(lambda value: "missing" if pd.isna(value) else str(value))
 
 
 def read_trial(settings: TrialSettings, population: str | None = None) -> TrialData:

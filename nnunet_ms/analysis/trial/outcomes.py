@@ -246,7 +246,11 @@ def derive_progression(
         `time_weeks` is NaN where a timed test has no baseline: such patients cannot be analysed.
     """
     visits = _by_patient(_measured(assessments, outcome.measure))
-    attacks = {} if relapses is None else {str(k): v.to_numpy(float) for k, v in relapses.groupby("patient_id")["week"]}
+    attacks = (
+        {}
+        if relapses is None
+        else {str(k): v.to_numpy(float) for k, v in relapses.groupby("patient_id", observed=True)["week"]}
+    )
     none = _Visits(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
     rows = [
         _derive_one(patient, visits.get(name, none), attacks.get(name), outcome, rule)
@@ -294,7 +298,9 @@ def _by_patient(measured: pd.DataFrame) -> dict[str, _Visits]:
         measured["value"].to_numpy(float),
         measured["scheduled"].to_numpy(bool),
     )
-    rows_of = measured.groupby("patient_id", sort=False).indices  # in the order of the rows, which is that of weeks
+    rows_of = measured.groupby(
+        measured["patient_id"].to_numpy(object), sort=False
+    ).indices  # in the order of the rows, which is that of weeks
     return {str(name): _Visits(*(column[rows] for column in columns)) for name, rows in rows_of.items()}
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms import tables
+from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.images.volumes import Grid, Volume
 from nnunet_ms.lesions.labelling import Lesions, find_lesions, lesions_of_labels
 from nnunet_ms.lesions.overlap import count_overlap
@@ -22,7 +22,6 @@ from nnunet_ms.simulation.images.phantom import Patient, VisitMasks, visit_masks
 from nnunet_ms.simulation.model.streams import Step, stream
 from nnunet_ms.simulation.model.table_reader import RATER
 
-Bools = npt.NDArray[np.bool_]
 Masks = dict[str, Bools]
 
 PATIENT_TABLES = ("lesions", "visits", "lesion_truth")
@@ -72,7 +71,7 @@ def measure_patient(
     }
 
 
-def read_visit(found: VisitMasks, patient: Patient, missed: npt.NDArray[np.float64], rng: np.random.Generator) -> Masks:
+def read_visit(found: VisitMasks, patient: Patient, missed: Floats, rng: np.random.Generator) -> Masks:
     """Masks of the simulated reader: `reader.read_again`, but a lesion missed at one visit is missed at all.
 
     Parameters

@@ -7,12 +7,10 @@ of raters before any network is trained.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from nnunet_ms.arrays import Bools
 from nnunet_ms.lesions.components import Components, find_components
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

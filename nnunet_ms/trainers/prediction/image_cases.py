@@ -4,17 +4,14 @@ import re
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nnunet_ms import tables
+from nnunet_ms.cases_table import NO_VISIT, Place, places, read_cases
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.volumes import Grid, check_same_grid, read_grid, read_volume
 from nnunet_ms.parallel import Failure
 from nnunet_ms.trainers.prediction.model import Model
-
-NO_VISIT = "unknown"  # tables require a visit; without cases.csv nobody knows it
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> t
         numbers = [int(match[2]) for match in matches if match[1] == name]
         if numbers == list(range(model.channels)):
             files = tuple(images / f"{name}_{number:04d}{ending}" for number in numbers)
-            found.append(ImageCase(name, files, **known[name]))
+            found.append(ImageCase(name, files, **vars(known[name])))
         else:
             failures.append(Failure(name, _wrong_channels(images, name, numbers, ending, model)))
     return found, failures
@@ -102,13 +99,12 @@ def check_images(case: ImageCase) -> Grid:
     return grids[0]
 
 
-def _places(cases: Path | None, names: list[str], model: Model) -> dict[str, dict[str, Any]]:
+def _places(cases: Path | None, names: list[str], model: Model) -> dict[str, Place]:
     if cases is None:
         patients = model.dataset_json.get("patients", {})
-        return {name: {"patient_id": patients.get(name, name)} for name in names}
-    frame = tables.read_table(cases, tables.CASES).set_index("case_id")[["patient_id", "visit", "week"]]
-    rows = {str(name): row for name, row in frame.to_dict(orient="index").items()}
-    return {name: rows.get(name, {"patient_id": name}) for name in names}
+        return {name: Place(patients.get(name, name)) for name in names}
+    known = places(read_cases(cases))
+    return {name: known.get(name, Place(name)) for name in names}
 
 
 def _wrong_channels(images: Path, name: str, numbers: list[int], ending: str, model: Model) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nnunet_ms.arrays import Bools, Floats, Ints
 from nnunet_ms.images.volumes import Grid, Volume
 from nnunet_ms.lesions.components import Connectivity
 from nnunet_ms.lesions.labelling import Lesions, find_lesions, without_small
@@ -34,12 +35,10 @@ CONNECTIVITY: Connectivity = 18
 MINIMUM_VOXELS = 3
 SMALLEST = 1e-12
 
-BoolArray = npt.NDArray[np.bool_]
-Array = npt.NDArray[np.float64]
 Maps = Mapping[str, npt.NDArray[np.float32]]
 
 
-def label_sample(mask: BoolArray, grid: Grid) -> Lesions:
+def label_sample(mask: Bools, grid: Grid) -> Lesions:
     """Label all 18-connected components of a mask (X, Y, Z), whatever their size.
 
     Examples
@@ -52,7 +51,7 @@ def label_sample(mask: BoolArray, grid: Grid) -> Lesions:
     return find_lesions(Volume(mask, grid, Path()), CONNECTIVITY)
 
 
-def lesion_structural_uncertainty(lesions: Lesions, samples: Sequence[Lesions]) -> Array:
+def lesion_structural_uncertainty(lesions: Lesions, samples: Sequence[Lesions]) -> Floats:
     """LSU of each lesion, (L,) in [0, 1]; NaN with fewer than two samples, which cannot disagree.
 
     Examples
@@ -89,7 +88,7 @@ def patient_structural_uncertainty(lesions: Lesions, samples: Sequence[Lesions])
 
 def structural_uncertainty(
     lesions: Lesions, samples: Sequence[Lesions], minimum_voxels: int = MINIMUM_VOXELS
-) -> tuple[Array, float]:
+) -> tuple[Floats, float]:
     """LSU of each lesion (L,), and PSU with every sample's mask under the size filter of the mask.
 
     With samples binarised at thresholds of their own, these are LSU+ and PSU+ of [1]_.
@@ -142,7 +141,7 @@ def patient_row(
     samples: Sequence[Lesions],
     probability: npt.NDArray[np.float32],
     measures: Maps,
-    content: BoolArray,
+    content: Bools,
     minimum_voxels: int = MINIMUM_VOXELS,
 ) -> dict[str, float]:
     """One case's numbers: lesions, volume, PSU, mean LSU, what the samples say of volume and count, mean measures.
@@ -180,5 +179,5 @@ def _iou(first: Lesions, second: Lesions) -> float:
     return shared / union if union else 1.0
 
 
-def _mean(values: npt.NDArray[np.floating], which: npt.NDArray[np.int64], voxels: npt.NDArray[np.int64]) -> Array:
+def _mean(values: npt.NDArray[np.floating], which: Ints, voxels: Ints) -> Floats:
     return np.bincount(which, weights=values, minlength=voxels.size) / np.maximum(voxels, 1)

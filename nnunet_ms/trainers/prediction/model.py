@@ -7,22 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
+from nnunet_ms.checkpoints import load_checkpoint
 from nnunet_ms.errors import ModelError, NnunetMsError, SettingsError, one_line
 from nnunet_ms.trainers.networks.blocks import LesionNetwork
 
-# what nnU-Net's own checkpoints hold besides tensors and plain values: logged numbers of numpy
-ALLOWED = (
-    np.dtype,
-    np._core.multiarray.scalar,  # type: ignore[attr-defined]  # no public name for what pickled numpy numbers refer to
-    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u8", "?")),
-)
 READERS = ("SimpleITKIO", "NibabelIO")  # they leave the axes as they are in the file
 NIFTI = (".nii.gz", ".nii")
 
@@ -97,7 +91,7 @@ def open_model(
     plans_json, dataset_json = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
     chosen = _choose_folds(folder, folds, checkpoint)
     paths = [folder / f"fold_{fold}" / checkpoint for fold in chosen]
-    loaded = [load_checkpoint(path) for path in paths]
+    loaded = [_load(path) for path in paths]
     trainer = trainer or str(loaded[0]["trainer_name"])
     for path, one in zip(paths, loaded, strict=True):
         _check_trainer(path, one, trainer)
@@ -122,41 +116,11 @@ def open_model(
     )
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Load an nnU-Net checkpoint onto the CPU; nothing but tensors, plain values and numpy numbers is accepted.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing, damaged, no checkpoint of nnU-Net, or needs more than `ALLOWED` to be read.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file. Train this fold, or choose another with -f or -chk.")
-    try:
-        with torch.serialization.safe_globals(list(ALLOWED)):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(_refusal(path, error)) from error
-    needed = ("network_weights", "trainer_name", "init_args")
-    missing = [key for key in needed if not isinstance(loaded, dict) or key not in loaded]
-    if missing:
-        raise ModelError(f"{path}: expected a checkpoint of nnU-Net with {list(needed)}, {missing} missing.")
+def _load(path: Path) -> dict[str, Any]:
+    """Load one fold's checkpoint, its parameters under the names that the network has for them."""
+    loaded = load_checkpoint(path, ("network_weights", "trainer_name", "init_args"), "a checkpoint of nnU-Net")
     weights = {_plain(key): value for key, value in loaded["network_weights"].items()}
     return {**loaded, "network_weights": weights}
-
-
-def _refusal(path: Path, error: Exception) -> str:
-    try:
-        allowed = {f"{kind.__module__}.{kind.__name__}" for kind in ALLOWED}
-        unsafe = sorted(set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - allowed - {"numpy.dtype"})
-    except Exception:  # noqa: BLE001 - a file that is no archive of torch cannot be searched
-        unsafe = []
-    if unsafe:
-        return (
-            f"{path}: expected tensors, plain values and numpy numbers, found {', '.join(unsafe)}; loading it could "
-            "run code. Ask its maker for one without, or save network_weights, trainer_name and init_args again."
-        )
-    return f"{path}: expected a checkpoint of nnU-Net, cannot read it ({one_line(error)[:200]}). Copy it again."
 
 
 def _plain(key: str) -> str:

@@ -21,7 +21,6 @@ from nnunet_ms.trainers.prediction.settings import PredictSettings, lesion_types
 from nnunet_ms.trainers.prediction.tiles import Sampling
 
 RECORD, SPOOL = "prediction.json", ".spool"
-FAILURES = tables.Table("failures", (tables.Column("case_id"), tables.Column("reason")), key=("case_id",))
 
 
 def record_of(model: Model, settings: PredictSettings, sampling: Sampling, total: int) -> dict[str, Any]:
@@ -98,9 +97,9 @@ def collect(
     # cases without lesions give empty tables, whose columns have no type of their own
     lesions = pd.concat([part for part in parts["lesions"] if len(part)] or parts["lesions"][:1], ignore_index=True)
     cases = pd.concat(parts["cases"], ignore_index=True)
-    bad = pd.DataFrame([(failure.case, failure.reason) for failure in failures], columns=FAILURES.names)
-    for name, frame in {"lesions": lesions, "cases": cases, "failures": bad}.items():
+    for name, frame in {"lesions": lesions, "cases": cases}.items():
         tables.write_table(frame, settings.out / f"{name}.csv")
+    tables.write_failures(failures, settings.out / "failures.csv")
     return lesions, cases
 
 

@@ -13,7 +13,7 @@ from nnunet_ms import tables
 from nnunet_ms.analysis.evaluate_cli import main
 from nnunet_ms.analysis.evaluation.case_masks import Extras
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
-from nnunet_ms.analysis.evaluation.evaluate import CHANGES, CONCORDANCE, FAILURES, evaluate
+from nnunet_ms.analysis.evaluation.evaluate import CHANGES, CONCORDANCE, evaluate
 from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING
 from nnunet_ms.errors import ImageError, SettingsError, TableError
 from nnunet_ms.lesions.features import REGIONS
@@ -27,7 +27,7 @@ WRITTEN = {
     "lesion_changes.csv": CHANGES,
     "concordance.csv": CONCORDANCE,
     "size_bins.csv": SIZE_BINS,
-    "failures.csv": FAILURES,
+    "failures.csv": tables.FAILURES,
 }
 SEEDS = range(6)
 
@@ -156,7 +156,7 @@ def test_bad_cases_are_listed_and_the_others_go_on(folders, capsys):
     save(references / "shift.nii.gz", random_pair(4)[0])
     save(predictions / "shift.nii.gz", random_pair(4)[1], np.array([[1, 0, 0, 0.5], *np.eye(4)[1:].tolist()]))
     assert command(folders) == 1
-    reasons = tables.read_table(out / "failures.csv", FAILURES).set_index("case_id")["reason"]
+    reasons = tables.read_table(out / "failures.csv", tables.FAILURES).set_index("case_id")["reason"]
     for case, reason in {
         "c0": "no prediction",
         "c1": "no reference",

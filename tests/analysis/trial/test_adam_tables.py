@@ -1,22 +1,18 @@
 """ADaM input against the tables that it copies, and each rule of the mapping against its definition."""
 
-import datetime
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
 from nnunet_ms.analysis.endpoints_cli import main
-from nnunet_ms.analysis.trial.adam_files import days, read_adam
-from nnunet_ms.analysis.trial.adam_settings import AdamSettings, find_adam
+from nnunet_ms.analysis.trial.adam_settings import AdamSettings
 from nnunet_ms.analysis.trial.adam_tables import adam_assessments, adam_patients, adam_times
 from nnunet_ms.analysis.trial.composite_outcomes import derive_outcome
 from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.settings import read_settings
-from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.errors import TableError
 from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
 from nnunet_ms.tables import ASSESSMENTS, PATIENTS, read_table
@@ -247,49 +243,6 @@ def test_every_code_that_an_outcome_is_derived_from_must_be_there(tmp_path):
 def test_the_time_of_who_was_unable_does_not_count(tmp_path):
     records = adqs(visit(0, 6.0, "T25FW", base="Y"), visit(84, 999, "T25FW", text="UNABLE"))
     assert read(tmp_path, adsl(), records)[1]["t25fw_unable"].tolist() == [False, True]
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        (["2020-01-06T08:00", "20200107T23:59-0500", "2020-008", None], [21920, 21921, 21922, np.nan]),
-        ([21920.0, 21921.75, np.nan], [21920, 21921, np.nan]),
-        ([pd.Timestamp("2020-01-06 23:30"), datetime.date(2020, 1, 7), pd.NaT], [21920, 21921, np.nan]),
-    ],
-)
-def test_days_are_counted_from_dates(values, expected):
-    # Oracle: SAS counts from 1 January 1960; 6 January 2020 is its day 21920.
-    found = days(pd.DataFrame({"ADT": pd.Series(values, dtype=object)}), "ADT", Path("adqs.xpt"))
-    np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("value", [20200106.0, 1893888000.0, float("inf"), "21920", "06JAN2020", True])
-def test_numbers_that_are_no_sas_dates_are_refused(value):
-    with pytest.raises(TableError, match=r"adqs\.xpt: row 1, column ADT: expected one day"):
-        days(pd.DataFrame({"ADT": pd.Series([value], dtype=object)}), "ADT", Path("adqs.xpt"))
-
-
-@pytest.mark.parametrize("content", ["a,b\n1,2,3\n", "a,a\n1,2\n", "a,b\n1\x00,2\n", "a,b\n1\r2,3\n"])
-def test_a_csv_data_set_is_read_as_strictly_as_our_own_tables(tmp_path, content):
-    (tmp_path / "adsl.csv").write_text(content, newline="")
-    with pytest.raises(TableError, match=r"adsl\.csv: .*line [12]"):
-        read_adam(tmp_path / "adsl.csv", ["A"])
-
-
-def test_a_folder_without_adsl_and_a_file_that_is_no_sas_file(tmp_path):
-    with pytest.raises(SettingsError, match=r"expected adsl as one of .*an empty folder"):
-        find_adam(tmp_path)
-    with pytest.raises(SettingsError, match="expected a folder with ADSL"):
-        find_adam(tmp_path / "none")
-    (tmp_path / "adsl.xpt").write_bytes(b"not a transport file")
-    with pytest.raises(TableError, match=r"adsl\.xpt: expected a SAS file"):
-        adam_patients(find_adam(tmp_path)[0], AdamSettings(tmp_path), None)
-
-
-def test_sas_files_without_the_extra_say_what_to_install(trial, monkeypatch):
-    monkeypatch.setattr("nnunet_ms.analysis.trial.adam_files.find_spec", lambda _: None)
-    with pytest.raises(TableError, match=r"pip install .nnunet-ms\[sas\]."):
-        adam_patients(trial / "adam" / "adsl.xpt", AdamSettings(trial), None)
 
 
 def test_derived_and_told_times_agree_for_every_outcome_told(trial):

@@ -55,8 +55,11 @@ def test_strangers_beside_known_patients_are_not(known, found):
     check_patients(ids(*found), known, *PATHS)
 
 
-def test_weeks_and_contrasts_as_they_are_written():
-    # By the definition: no zeros behind the point, active minus reference.
-    assert [week_text(96.0), week_text(24.5)] == ["96", "24.5"]
-    assert week_list([0.0, 24.5]) == "[0, 24.5]"
+@pytest.mark.parametrize(("week", "text"), [(96.0, "96"), (24.5, "24.5"), (0, "0"), (-4.0, "-4"), (120, "120")])
+def test_weeks_are_written_without_a_needless_point(week, text):
+    assert week_text(week) == text
+
+
+def test_lists_and_contrasts():
+    assert (week_list([0.0, 24.5]), week_list([])) == ("[0, 24.5]", "[]")
     assert contrast_text("active", "placebo") == "active - placebo"

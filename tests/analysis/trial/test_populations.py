@@ -1,77 +1,70 @@
 import pandas as pd
 import pytest
 
-from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
-from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
-from nnunet_ms.analysis.trial.data import read_trial
-from nnunet_ms.analysis.trial.settings import read_settings
-from tests.analysis.synthetic_trial import SETTINGS, all_lesion_types, assessments, patients, write_trial
+from nnunet_ms.analysis.trial.populations import Population, population_settings, split_population
+from nnunet_ms.analysis.trial.settings_section import Section
+from nnunet_ms.errors import SettingsError, TableError
 
-POPULATIONS = """
-[populations]
-main = "itt"
-beside = ["per_protocol"]
-[populations.itt]
-column = "ITTFL"
-values = ["Y"]
-[populations.per_protocol]
-column = "PPROTFL"
-values = ["Y"]
-[lesions]
-"""
+TABLE = pd.DataFrame({"patient_id": ["A", "B", "C", "D"], "arm": list("xyxy"), "ITTFL": ["Y", "N", None, " Y "]})
+ITT = Population("itt", "ITTFL", ("Y",))
 
 
-def flagged():
-    table = patients().assign(ITTFL="Y", PPROTFL="Y")
-    table.loc[[0, 1, 2], "ITTFL"] = ["N", "", "N"]
-    table.loc[[0, 1, 2, 10, 11], "PPROTFL"] = "N"
-    return table
+def test_inside_are_those_with_one_of_the_values_spaces_apart():
+    inside, outside = split_population(TABLE, ITT, "patients.csv")
+    assert inside["patient_id"].tolist() == ["A", "D"]
+    assert inside.index.tolist() == [0, 1]
+    assert outside.to_numpy().tolist() == [
+        ["itt", "B", "y", "ITTFL", "N", "ITTFL is N, not Y"],
+        ["itt", "C", "x", "ITTFL", "", "ITTFL is blank, not Y"],
+    ]
 
 
-def compute(folder, settings, table):
-    tables = {"visits": all_lesion_types(patients()), "assessments": assessments(patients())}
-    return compute_endpoints(read_trial(read_settings(write_trial(folder, settings, patients=table, **tables))))
+def test_without_a_population_everybody_is_inside():
+    inside, outside = split_population(TABLE, None, "patients.csv")
+    pd.testing.assert_frame_equal(inside, TABLE)
+    assert outside.empty
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("populations")
-    return compute(folder, SETTINGS.replace("[lesions]", POPULATIONS), flagged())
+def test_several_values():
+    both = Population("known", "ITTFL", ("Y", "N"))
+    inside, outside = split_population(TABLE, both, "patients.csv")
+    assert inside["patient_id"].tolist() == ["A", "B", "D"]
+    assert outside["reason"].tolist() == ["ITTFL is blank, not Y or N"]
 
 
-def test_the_main_population_is_the_trial_without_the_others(found, tmp_path):
-    # Oracle: the same trial with these patients taken out of the table by hand.
-    alone = compute(tmp_path, SETTINGS, flagged().iloc[3:])
-    rows = found.endpoints[found.endpoints["endpoint"] != "populations"].reset_index(drop=True)
-    assert rows["population"].str.contains("itt").all()
-    drop = ["population"]
-    pd.testing.assert_frame_equal(rows.drop(columns=drop), alone.endpoints.drop(columns=drop))
-
-
-def test_who_is_outside_is_listed_and_counted(found):
-    listed = found.audit["populations"]
-    assert listed["patient_id"].tolist() == ["P000", "P001", "P002"]
-    assert listed["reason"].tolist() == ["ITTFL is N, not Y", "ITTFL is blank, not Y", "ITTFL is N, not Y"]
-    assert set(found.exclusions.loc[found.exclusions["analysis"] == "population itt", "patient_id"]) == {
-        "P000", "P001", "P002",
-    }  # fmt: skip
-    counts = select(found.endpoints, endpoint="populations", term="patients", stat_name="n")
-    told = {(r.analysis, r.arm): r.stat for r in counts.itertuples()}
-    assert told == {
-        ("itt", "placebo"): 28, ("itt", "active"): 29, ("per_protocol", "placebo"): 27, ("per_protocol", "active"): 28,
-    }  # fmt: skip
-
-
-def test_main_results_are_repeated_beside(found, tmp_path):
-    # Oracle: the trial of these patients alone.
-    inside = flagged()
-    alone = compute(tmp_path, SETTINGS, inside[inside["PPROTFL"] == "Y"]).endpoints
-    beside = select(found.endpoints, endpoint="populations", analysis="per_protocol")
-    for endpoint, analysis, stat in (
-        ("t2_volume_percent_change", "ancova", "difference"),
-        ("new_t2_lesions", "negative_binomial", "rate_ratio"),
-        ("cdp24", "cox_by_arm", "hazard_ratio"),
+def test_a_population_of_nobody_or_without_its_column_is_refused():
+    with pytest.raises(TableError, match=r"patients\.csv: population safety needs column SAFFL, found .*'ITTFL'"):
+        split_population(TABLE, Population("safety", "SAFFL", ("Y",)), "patients.csv")
+    with pytest.raises(
+        TableError, match=r"nobody is in population itt; expected one of \['1'\], found \['', 'N', 'Y'\]"
     ):
-        for rater in ("reference", "model") if endpoint != "cdp24" else ("",):
-            expected = value_of(alone, endpoint=endpoint, analysis=analysis, term="arm", stat_name=stat, rater=rater)
-            assert value_of(beside, term=endpoint, stat_name=stat, rater=rater) == pytest.approx(expected, rel=1e-12)
+        split_population(TABLE, Population("itt", "ITTFL", ("1",)), "patients.csv")
+
+
+def section(tmp_path, **values):
+    return Section(tmp_path / "trial.toml", "populations", values)
+
+
+def test_settings_of_populations(tmp_path):
+    itt, safe = {"column": "ITTFL", "values": ["Y"]}, {"column": "SAFFL", "values": "Y"}
+    found = population_settings(section(tmp_path, main="itt", beside=["safety"], itt=itt, safety=safe))
+    assert (found.main, found.beside) == ("itt", ("safety",))
+    assert found.defined == {"itt": ITT, "safety": Population("safety", "SAFFL", ("Y",))}
+    none = population_settings(section(tmp_path))
+    assert (none.main, none.beside, none.defined) == (None, (), {})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"main": "pp"}, r"\[populations\] main: expected one of \['itt'\], found 'pp'"),
+        ({"beside": ["pp"]}, r"beside: expected some of the defined populations \['itt'\], found \['pp'\]"),
+        ({"main": "itt", "beside": ["itt"]}, "beside: expected populations other than main"),
+        ({"pp": {"values": ["Y"]}}, r"\[populations\.pp\] needs column"),
+        ({"pp": {"column": "PPFL"}}, r"\[populations\.pp\] needs values"),
+        ({"pp": {"column": "PPFL", "values": ["Y"], "valus": 1}}, r"\[populations\.pp\] has an unknown key 'valus'"),
+    ],
+)
+def test_mistakes_in_the_settings_of_populations(tmp_path, values, message):
+    with pytest.raises(SettingsError, match=message):
+        population_settings(section(tmp_path, itt={"column": "ITTFL", "values": ["Y"]}, **values))
