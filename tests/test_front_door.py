@@ -10,7 +10,6 @@ import pytest
 
 import nnunet_ms as ms
 
-SOURCE = ast.parse(Path(ms.__file__).read_text(encoding="utf-8"))
 HEAVY = ("numpy", "pandas", "torch", "nibabel", "matplotlib", "scipy", "typing", "importlib.metadata", "pathlib")
 
 
@@ -40,13 +39,20 @@ def test_a_name_is_the_function_of_its_module(name):
     assert name in dir(ms)
 
 
+def seen_by_checkers(path):
+    """Names that a file imports under `if TYPE_CHECKING`, with their modules."""
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.asname: node.module for node in imports for alias in node.names}
+
+
 def test_type_checkers_see_the_same_names_from_the_same_places():
-    (block,) = [node for node in SOURCE.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
-    seen = {
-        alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
+    seen = seen_by_checkers(ms.__file__)
     assert seen == {**ms._PLACES, "statistics": "nnunet_ms"}
     assert sorted({*seen, "__version__"}) == sorted(ms.__all__)
+    frames = seen_by_checkers(ms.statistics.__file__)
+    assert frames == dict.fromkeys(ms.statistics._FRAMES, "nnunet_ms.statistics.frames")
 
 
 def test_star_import_gives_the_public_names():

@@ -205,7 +205,11 @@ def _opened(
     device: str | None,
 ) -> OpenModel:
     if isinstance(model, OpenModel):
+        if folds is not None or device is not None:
+            raise SettingsError("model: expected no folds and no device beside a model that is open. Leave them out.")
         return model
+    if model is not None and dataset is not None:
+        raise SettingsError("model: expected its folder (-m) or a dataset (-d), found both. Leave one out.")
     if model is None and (dataset is None or trainer is None):
         raise SettingsError(
             "model: expected its folder (-m), or dataset and trainer (-d and -tr), found neither. Name the model."
