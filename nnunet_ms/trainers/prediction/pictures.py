@@ -3,6 +3,7 @@
 `plotting.style` belongs to another room; the few settings that a picture of slices needs stand here.
 """
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,25 @@ def draw_mosaic(
     title: str,
     samples_note: str,
 ) -> None:
+    """Write the picture of `mosaic` as a PNG file."""
+    with _style(), whole_file(path) as partial:  # what is drawn late, such as ticks, has the style too
+        figure = mosaic(image, labels, entropy, lesions, grid, title, samples_note)
+        figure.savefig(partial, dpi=110, metadata={"Software": None})
+
+
+def mosaic(
+    image: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    entropy: npt.NDArray[Any],
+    lesions: pd.DataFrame,
+    grid: Grid,
+    title: str,
+    samples_note: str,
+) -> Figure:
     """Draw axial slices: above with the mask's outline and the least certain lesions' LSU, below with the entropy.
 
     Parameters
     ----------
-    path : Path
-        PNG file to write.
     image, labels, entropy : (X, Y, Z) arrays
         Background, label map, entropy of the mean probability in nats.
     lesions : pandas.DataFrame
@@ -55,7 +69,7 @@ def draw_mosaic(
     shown = image[image != 0] if (image != 0).any() else image
     low, high = np.percentile(shown, [1, 99.5])
     aspect = float(np.linalg.norm(affine[:3, 1]) / np.linalg.norm(affine[:3, 0]))
-    with mpl.rc_context({"figure.constrained_layout.use": True, "font.size": 9, "text.parse_math": False}):
+    with _style():
         figure = Figure(figsize=(2.3 * len(chosen) + 0.6, 6.0), facecolor="white")
         axes = figure.subplots(2, len(chosen), squeeze=False)
         for column, z in enumerate(chosen):
@@ -81,8 +95,11 @@ def draw_mosaic(
             ha="left",
             fontsize=8,
         )
-        with whole_file(path) as partial:
-            figure.savefig(partial, dpi=110, metadata={"Software": None})
+    return figure
+
+
+def _style() -> AbstractContextManager[None]:
+    return mpl.rc_context({"figure.constrained_layout.use": True, "font.size": 9, "text.parse_math": False})
 
 
 def choose_slices(mask: npt.NDArray[np.bool_], entropy: npt.NDArray[np.float32], count: int = SLICES) -> list[int]:
