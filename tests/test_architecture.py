@@ -25,7 +25,10 @@ GROUND = {
     "nnunet": {"errors"},
     "outputs": {"errors"},
     "parallel": {"errors", "memory"},
-    "tables": {"errors", "options", "outputs", "parallel", "vocabulary"},
+    "dates": set(),
+    "table_files": {"errors"},
+    "table_columns": {"arrays", "dates", "errors", "table_files"},
+    "tables": {"errors", "options", "outputs", "parallel", "table_columns", "table_files", "vocabulary"},
     "cases_table": {"errors", "tables"},
     "checkpoints": {"errors"},
     "commands": {"errors", "memory", "options", "parallel", "versions"},
@@ -131,8 +134,6 @@ TESTED_IN = {
     "errors": "test_commands.py",
     "images.brain_mask": "dataset_conversion/test_preparation.py",
     "plotting.style": "plotting/test_concordance.py",
-    "trainers.prediction.case_measures": "trainers/prediction/test_export.py",
-    "trainers.prediction.image_prediction": "trainers/prediction/test_open_model.py",
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",
     "simulation.images.files": "simulation/test_cli.py",
     "simulation.images.lesion_fates": "simulation/images/test_susceptibility.py",
@@ -143,6 +144,8 @@ TESTED_IN = {
     "statistics.frame_arms": "statistics/test_frames.py",
     "statistics.frame_rows": "statistics/test_frames.py",
     "statistics.frame_survival": "statistics/test_frames.py",
+    "trainers.prediction.case_measures": "trainers/prediction/test_export.py",
+    "trainers.prediction.image_prediction": "trainers/prediction/test_open_model.py",
 }
 
 

@@ -14,6 +14,7 @@ from nnunet_ms.lesions.labelling import Lesions, find_lesions
 
 Columns = dict[str, npt.NDArray[np.generic]]
 AXES = ("x", "y", "z")
+LESION_NUMBERS = ("lesion_id", "voxels", "volume_ml", *(f"{axis}_mm" for axis in AXES))  # of `lesion_columns`
 
 
 def lesion_columns(lesions: Lesions) -> Columns:

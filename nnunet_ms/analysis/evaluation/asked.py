@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_ms.analysis.evaluation.pairing import some
-from nnunet_ms.analysis.evaluation.patient_rows import Settings
+from nnunet_ms.analysis.evaluation.patient_rows import Settings, check_map_names
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.lesions.features import REGIONS
@@ -81,6 +81,7 @@ def check_settings(settings: Settings, further: Further, images: Path | None, qc
     """Raise SettingsError unless names, labels, rules and numbers are such as can be, and the folders are there."""
     rules_by_name(settings.rules)
     _check_names(settings)
+    check_map_names(list(settings.extras.maps))
     strange = sorted(set(settings.extras.regions) - set(REGIONS))
     if strange:
         raise SettingsError(f"regions: expected some of {list(REGIONS)}, found {strange}. Rename them.")

@@ -275,13 +275,16 @@ def derive_progression(
     1       P002  False        48.0                NaN
     """
     visits = _by_patient(_measured(assessments, outcome.measure))
-    attacks = {} if relapses is None else {k: v.to_numpy(float) for k, v in relapses.groupby("patient_id")["week"]}
+    attacks = (
+        {}
+        if relapses is None
+        else {str(k): v.to_numpy(float) for k, v in relapses.groupby("patient_id", observed=True)["week"]}
+    )
     none = _Visits(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
     rows = [
-        _derive_one(
-            patient, visits.get(str(patient["patient_id"]), none), attacks.get(patient["patient_id"]), outcome, rule
-        )
+        _derive_one(patient, visits.get(name, none), attacks.get(name), outcome, rule)
         for patient in _records(patients)
+        for name in [str(patient["patient_id"])]
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -318,15 +321,16 @@ class _Visits:
 
 
 def _by_patient(measured: pd.DataFrame) -> dict[str, _Visits]:
-    """Split once into arrays: a table per patient would take most of the time of an analysis."""
-    names, starts = np.unique(measured["patient_id"].to_numpy(str), return_index=True)
+    """Split once into arrays, by the id and not by its place; a table per patient would take most of the time."""
     columns = (
         measured["week"].to_numpy(float),
         measured["value"].to_numpy(float),
         measured["scheduled"].to_numpy(bool),
     )
-    ends = [*starts[1:], len(measured)]
-    return {str(name): _Visits(*(c[a:b] for c in columns)) for name, a, b in zip(names, starts, ends, strict=True)}
+    rows_of = measured.groupby(
+        measured["patient_id"].to_numpy(object), sort=False
+    ).indices  # in the order of the rows, which is that of weeks
+    return {str(name): _Visits(*(column[rows] for column in columns)) for name, rows in rows_of.items()}
 
 
 def _derive_one(

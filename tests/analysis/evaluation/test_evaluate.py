@@ -11,10 +11,12 @@ import pytest
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.evaluate_cli import main
+from nnunet_ms.analysis.evaluation.case_masks import Extras
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.evaluation.evaluate import CHANGES, CONCORDANCE, evaluate
 from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING
 from nnunet_ms.errors import ImageError, SettingsError, TableError
+from nnunet_ms.lesions.features import REGIONS
 from tests.lesions.naive_matching import lesions_of, random_pair, scores
 
 WRITTEN = {
@@ -402,12 +404,30 @@ def test_isbi_score_is_the_published_weighting(folders):
     assert means["isbi15_raw"] == pytest.approx(expected)
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_a_map_may_have_the_name_of_no_column(folders):
+    # Oracle: the columns that the command writes without maps, with two models and regions.
+    predictions, references, out = folders
+    models, regions = {"a": predictions, "b": predictions}, dict.fromkeys(REGIONS, references)
+    evaluate(models, references, out, extras=Extras(regions=regions))
+    columns = pd.read_csv(out / "lesions.csv", nrows=0).columns
+    assert {"location", "infratentorial_share", "found_by_a"} <= set(columns)
+    for name in [*columns, "Volume_ML", " rater "]:
+        with pytest.raises(SettingsError, match=rf"--map {name}: lesions\.csv has a column of this name"):
+            evaluate(models, references, out, extras=Extras(maps={name: references}))
+    with pytest.raises(SettingsError, match=r"--map Prob: lesions\.csv has a column"):
+        evaluate(models, references, out, extras=Extras(maps={"prob": references, "Prob": references}))
+    evaluate(models, references, out, extras=Extras(maps={"uncertainty": references}))
+    assert "uncertainty" in pd.read_csv(out / "lesions.csv", nrows=0).columns
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--labels", "a=1,b"), "--labels: expected such as"),
         (("--labels", "a=1,b=1"), "labels: expected different whole numbers"),
         (("--map", "probability"), "--map: expected NAME=DIR"),
+        (("--map", "volume_ml=."), "--map volume_ml: lesions.csv has a column of this name"),
         (("--region", "thalamus=."), "regions: expected some of"),
         (("--region", "ventricles=nowhere"), "nowhere: expected a folder of images"),
         (("--predictions", "other=."), "--predictions: expected NAME=DIR"),
