@@ -30,12 +30,12 @@ def _partial_name(target: Path) -> str:
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def whole_file(target: str | Path) -> Iterator[Path]:
     """Yield a path to write to; it becomes `target` when the block ends without an error.
 
     Parameters
     ----------
-    target : Path
+    target : str or Path
         The final file. Missing parent folders are made. The temporary file keeps its suffixes, because
         image libraries choose the format by suffix.
 
@@ -54,6 +54,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     >>> sorted(path.name for path in Path().glob("*.txt"))
     ['numbers.txt']
     """
+    target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=_partial_name(target), dir=target.parent))
     try:
@@ -65,12 +66,12 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
+def whole_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
     """Yield an empty folder to fill; it becomes `target` when the block ends without an error.
 
     Parameters
     ----------
-    target : Path
+    target : str or Path
         The final folder.
     replace : bool, optional
         Whether an existing `target` is replaced. The old one is moved aside first and removed last.
@@ -93,6 +94,7 @@ def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         ...
     FileExistsError: result exists
     """
+    target = Path(target)
     if target.exists() and not replace:
         raise FileExistsError(f"{target} exists")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +116,7 @@ class Unfinished:
 
 
 @contextmanager
-def resumable_folder(target: Path, replace: bool = False) -> Iterator[Unfinished]:
+def resumable_folder(target: str | Path, replace: bool = False) -> Iterator[Unfinished]:
     """Like `whole_folder`, but what a killed run had written is there again for the next one.
 
     An error removes everything, and folders above `target` that were made for it; a kill or an interrupt (Ctrl-C)
@@ -142,6 +144,7 @@ def resumable_folder(target: Path, replace: bool = False) -> Iterator[Unfinished
     ...     [path.name for path in work.folder.iterdir()]
     ['case_1']
     """
+    target = Path(target)
     if target.exists() and not replace:
         raise FileExistsError(f"{target} exists")
     made = [parent for parent in target.parents if not parent.exists()]
@@ -184,7 +187,7 @@ def _swap(folder: Path, target: Path) -> None:
     shutil.rmtree(old)
 
 
-def remove_leftovers(target: Path) -> None:
+def remove_leftovers(target: str | Path) -> None:
     """Remove what a killed run left beside `target`, but for what a `resumable_folder` goes on with.
 
     Call it only where no other run writes the same target.
@@ -196,6 +199,7 @@ def remove_leftovers(target: Path) -> None:
     >>> list(Path().glob(".partial*"))
     []
     """
+    target = Path(target)
     for leftover in target.parent.glob(f"{glob.escape(_partial_name(target))}*"):
         if leftover.name != f"{_partial_name(target)}{RESUME}":
             shutil.rmtree(leftover, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""How sure is the network of `train_network.py`? Twenty samples of channel dropout, each a function of the whole brain."""
+"""How sure is the network of `train_network.py`? Twenty samples of channel dropout, each one function of the brain."""
 
 import matplotlib.pyplot as plt
 import torch

@@ -6,7 +6,6 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,11 @@ from nnunet_ms.analysis.report.render import EmbeddedFigure, embed, render_page
 from nnunet_ms.analysis.trial.data import TrialData, read_trial
 from nnunet_ms.analysis.trial.settings import Preset, TrialSettings, read_settings
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.tables import write_table
+from nnunet_ms.versions import version_of
 
 PROGRAM = "nnunet-ms-endpoints"
 PROVENANCE = "provenance.json"
@@ -31,34 +32,42 @@ PROVENANCE = "provenance.json"
 LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2", "rtflite")
 
 
-def run_trial(settings_path: Path, out: Path, conventions: Preset | None = None) -> Results:
-    """Read, check, compute, write; `out` holds the whole result or is as it was.
+@known_keywords
+def run_trial(settings: str | Path, out: str | Path, conventions: Preset | None = None) -> Results:
+    """Read a trial's tables, check them, compute every endpoint for every rater, and write the report.
 
     Parameters
     ----------
-    settings_path : Path
-        `trial.toml`.
-    out : Path
-        Made, or replaced if an earlier run of this command made it.
+    settings : str or Path
+        `trial.toml`, as `nnunet-ms-endpoints init` writes it.
+    out : str or Path
+        Made, or replaced if an earlier run of this command made it; it holds the whole result or is as it was.
     conventions : {"r", "sas"}, optional
-        Instead of the preset of the settings.
+        Instead of the preset of the settings; single choices of the file still hold.
 
     Returns
     -------
     Results
-        What was written.
+        What was written: `endpoints` is the long table of all statistics, numbers not rounded.
 
     Raises
     ------
     TableError, SettingsError
         If anything cannot be used; then nothing is written.
+
+    Examples
+    --------
+    >>> results = run_trial("trial/trial.toml", "report")
+    >>> rows = results.endpoints.query("endpoint == 'cdp24' and stat_name == 'hazard_ratio' and rater == 'reference'")
+    >>> Path("report/index.html").is_file(), len(rows) > 0
+    (True, True)
     """
-    settings = read_settings(settings_path, conventions)
-    check_out(out, settings)
-    trial = read_trial(settings)
+    folder, asked = Path(out), read_settings(Path(settings), conventions)
+    check_out(folder, asked)
+    trial = read_trial(asked)
     results = compute_endpoints(trial)
-    with whole_folder(out, replace=True) as folder:
-        write_results(trial, results, folder)
+    with whole_folder(folder, replace=True) as partial_folder:
+        write_results(trial, results, partial_folder)
     return results
 
 
@@ -168,13 +177,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:  # run from a checkout that is not installed
-            versions[name] = "not installed"
-    return versions
+    return {"python": platform.python_version(), **{name: version_of(name) for name in LIBRARIES}}
 
 
 def _rows_out(results: Results) -> Mapping[str, int]:

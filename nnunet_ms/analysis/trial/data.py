@@ -92,6 +92,13 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
     ------
     TableError, SettingsError
         Naming the file, the row or column, what was expected, what was found and the next step.
+
+    Examples
+    --------
+    >>> from nnunet_ms.analysis.trial.settings import read_settings
+    >>> trial = read_trial(read_settings(Path("trial/trial.toml")))
+    >>> len(trial.patients), trial.raters
+    (40, ('reference', 'simulated_reader'))
     """
     paths, name = settings.tables, population or settings.populations.main
     everybody = _read_patients(settings)

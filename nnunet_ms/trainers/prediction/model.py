@@ -35,6 +35,7 @@ class Model:
     labels: Any
     dataset_json: dict[str, Any]
     mirror_axes: tuple[int, ...]
+    configuration_name: str  # by the checkpoints: a folder may have been renamed
 
     @property
     def classes(self) -> list[tuple[str, int]]:
@@ -43,9 +44,14 @@ class Model:
         return sorted(((name, int(value)) for name, value in named), key=lambda pair: pair[1])
 
     @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the image channels, in order."""
+        return tuple(str(name) for name in self.dataset_json["channel_names"].values())
+
+    @property
     def channels(self) -> int:
         """Number of image channels."""
-        return len(self.dataset_json["channel_names"])
+        return len(self.channel_names)
 
     def log_odds(self, logits: torch.Tensor) -> torch.Tensor:
         """Log-odds of each lesion type from a network's logits: (B, heads, ...) -> (B, classes, ...).
@@ -67,10 +73,10 @@ class Model:
 _NO_LESION = ("background", "ignore")
 
 
-def open_model(
+def read_model(
     folder: Path, folds: Sequence[str] | None = None, checkpoint: str = "checkpoint_final.pth", trainer: str = ""
 ) -> Model:
-    """Open a folder `TRAINER__PLANS__CONFIGURATION` of nnU-Net's results.
+    """Read a folder `TRAINER__PLANS__CONFIGURATION` of nnU-Net's results.
 
     Parameters
     ----------
@@ -96,7 +102,8 @@ def open_model(
     for path, one in zip(paths, loaded, strict=True):
         _check_trainer(path, one, trainer)
     plans = PlansManager(plans_json)
-    configuration = plans.get_configuration(str(loaded[0]["init_args"]["configuration"]))
+    configuration_name = str(loaded[0]["init_args"]["configuration"])
+    configuration = plans.get_configuration(configuration_name)
     labels = plans.get_label_manager(dataset_json)
     _check_supported(folder, plans_json, configuration, labels, dataset_json)
     network = _build(trainer, plans, configuration, labels, dataset_json)
@@ -113,6 +120,7 @@ def open_model(
         labels=labels,
         dataset_json=dataset_json,
         mirror_axes=tuple(loaded[0].get("inference_allowed_mirroring_axes") or ()),
+        configuration_name=configuration_name,
     )
 
 
@@ -140,7 +148,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _siblings(folder: Path) -> str:
     there = sorted(path.parent.name for path in folder.parent.glob("*/plans.json"))
-    return f"Beside it are {there}: check -tr, -p and -c." if there else "Check -d, or train first."
+    if not there:
+        return "Check the path (-d, -m), or train first."
+    return f"Beside it are {there}: check the trainer (-tr), plans (-p) and configuration (-c)."
 
 
 def _choose_folds(folder: Path, folds: Sequence[str] | None, checkpoint: str) -> tuple[str, ...]:
@@ -150,7 +160,7 @@ def _choose_folds(folder: Path, folds: Sequence[str] | None, checkpoint: str) ->
     if missing or not chosen or len(set(chosen)) < len(chosen):
         raise ModelError(
             f"{folder}: expected {checkpoint} of different folds {list(chosen) or 'any'}, found folds {there}. "
-            "Train the others, or choose with -f."
+            "Train the others, or choose among these (-f)."
         )
     return chosen
 
@@ -158,7 +168,9 @@ def _choose_folds(folder: Path, folds: Sequence[str] | None, checkpoint: str) ->
 def _check_trainer(path: Path, checkpoint: dict[str, Any], trainer: str) -> None:
     found = checkpoint["trainer_name"]
     if found != trainer:
-        raise ModelError(f"{path}: expected a checkpoint of {trainer}, found one of {found}. Predict with -tr {found}.")
+        raise ModelError(
+            f"{path}: expected a checkpoint of {trainer}, found one of {found}. Ask for trainer {found} (-tr)."
+        )
 
 
 def _check_supported(folder: Path, plans: Any, configuration: Any, labels: Any, dataset_json: Any) -> None:
@@ -210,11 +222,14 @@ def model_folder(dataset: str, trainer: str, plans: str, configuration: str) -> 
     results = os.environ.get("nnUNet_results")  # noqa: SIM112 - nnU-Net's name
     if not results:
         raise SettingsError(
-            "nnUNet_results: expected nnU-Net's results folder in the environment, found none. Set it, or use -m."
+            "nnUNet_results: expected nnU-Net's results folder in the environment, found none. Set it, or name the "
+            "model's folder (-m)."
         )
     pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
     found = sorted(path for path in Path(results).glob(pattern) if path.is_dir())
     if len(found) != 1:
         there = sorted(path.name for path in Path(results).glob("Dataset*"))
-        raise NnunetMsError(f"{results}: expected one folder {pattern}, found {len(found)} ({there}). Check -d.")
+        raise NnunetMsError(
+            f"{results}: expected one folder {pattern}, found {len(found)} ({there}). Check the dataset (-d)."
+        )
     return found[0] / f"{trainer}__{plans}__{configuration}"
