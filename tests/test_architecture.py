@@ -31,6 +31,7 @@ GROUND = {
     "tables": {"errors", "options", "outputs", "parallel", "table_columns", "table_files", "vocabulary"},
     "cases_table": {"errors", "tables"},
     "checkpoints": {"errors"},
+    "progress": set(),
     "commands": {"errors", "memory", "options", "parallel", "versions"},
     "images": {"arrays", "errors", "options", "outputs"},
     "statistics": {"arrays", "errors", "options"},

@@ -93,6 +93,11 @@ def read_model(
     ------
     ModelError
         If a file is missing or cannot be trusted, or the parts do not belong together.
+
+    Examples
+    --------
+    >>> read_model(Path("trained"), ("0",)).channel_names
+    ('t1', 'flair', 't2')
     """
     plans_json, dataset_json = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
     chosen = _choose_folds(folder, folds, checkpoint)

@@ -39,6 +39,8 @@ from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.volumes import Grid, read_grid, without_remarks
 from nnunet_ms.options import known_keywords
 from nnunet_ms.parallel import Failure, Workers, attempt, executor
+from nnunet_ms.trainers.networks.dropout import Site
+from nnunet_ms.trainers.prediction.case_measures import Map
 from nnunet_ms.trainers.prediction.export import (
     ExportSettings,
     Spooled,
@@ -85,7 +87,7 @@ def predict(
     folds: Folds | None = None,
     checkpoint: str = "checkpoint_final.pth",
     mc_samples: int = 10,
-    dropout_site: str = "decoder",
+    dropout_site: Site = "decoder",
     dropout: float | None = None,
     closed_form: bool = False,
     seed: int = 0,
@@ -93,7 +95,7 @@ def predict(
     step_size: float = 0.5,
     threshold: float = 0.5,
     fold_thresholds: Sequence[float] = (),
-    maps: Sequence[str] = (),
+    maps: Sequence[Map] = (),
     minimum_voxels: int = 3,
     cases: str | Path | None = None,
     rater: str = "model",
