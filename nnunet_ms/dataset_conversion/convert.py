@@ -24,7 +24,7 @@ from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.dataset_conversion.steps import Steps, steps_of
 from nnunet_ms.errors import ConversionError, NnunetMsError
 from nnunet_ms.images.brain_mask import check_hd_bet
-from nnunet_ms.outputs import remove_leftovers, resumable_folder
+from nnunet_ms.outputs import resumable_folder
 from nnunet_ms.parallel import Failure, Outcome, Workers
 
 Say = Callable[[str | Failure], None]
@@ -211,7 +211,6 @@ def convert(
         outcome = _checked(cases, request, options, headers_only, None, say)
         return _conversion(folder, outcome, [], _notes(outcome, options.steps), options.steps, written=False)
     check_writable(folder)
-    remove_leftovers(folder)
     with resumable_folder(folder, replace=overwrite) as work:
         outcome = _checked(cases, request, options, headers_only, work.memory, say)
         with _reasons(outcome.failures, say):

@@ -53,7 +53,7 @@ from nnunet_ms.analysis.evaluation.worst_cases import QC_FOLDER, QC_PAGE, write_
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.features import REGIONS
-from nnunet_ms.outputs import remove_leftovers, whole_folder
+from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.plotting.concordance import Labels, concordance_figure
 from nnunet_ms.plotting.style import save_figure
@@ -193,7 +193,6 @@ def evaluate(
     _check_output(out)
     pairing = pair_masks(references, folders, cases)
     patients = by_patient(pairing.pairs)
-    remove_leftovers(out)
     with whole_folder(out, replace=True) as folder:
         evaluation, pieces = _evaluate_patients(pairing, patients, settings, workers, folder)
         evaluation = replace(evaluation, out=out)

@@ -13,7 +13,7 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.images.volumes import write_volume
-from nnunet_ms.outputs import remove_leftovers, whole_file, whole_folder
+from nnunet_ms.outputs import whole_file, whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.simulation.images.lesion_tables import PATIENT_TABLES, measure_patient, write_lesion_tables
 from nnunet_ms.simulation.images.phantom import acquire_visit, draw_patient
@@ -116,7 +116,6 @@ def write_patient(
     for k in missing:
         visit = acquire_visit(patient, k, stream(seed, Step.ACQUISITION, index, k))
         target = home / visit_name(weeks[k])
-        remove_leftovers(target)
         with whole_folder(target, replace=True) as partial_folder:
             for column, data in visit.volumes.items():
                 write_volume(partial_folder / f"{column}.nii.gz", data, patient.anatomy.grid.affine)
