@@ -45,6 +45,10 @@ class MachineError(NnunetMsError):
     """The machine gave out (memory, disk, handles, a process, a cluster): no case is to blame, none is left out."""
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), as batch systems and `kill` do it; handled as an interrupt."""
+
+
 def fault_of(error: BaseException) -> str:
     """What to tell about an error if the machine is at fault, or nothing if it is not.
 
