@@ -61,7 +61,7 @@ def sole_run(folder: Path) -> Iterator[None]:
     Raises
     ------
     SettingsError
-        If another run writes into it.
+        If it is a file, or another run writes into it.
 
     Examples
     --------
@@ -69,6 +69,8 @@ def sole_run(folder: Path) -> Iterator[None]:
     ...     sorted(path.name for path in Path("out").iterdir())
     ['.lock']
     """
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"{folder}: expected a folder, found a file. Choose another output folder.")
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -54,9 +54,9 @@ def run_trial(settings_path: Path, out: Path, conventions: Preset | None = None)
     """
     settings = read_settings(settings_path, conventions)
     check_out(out, settings)
-    trial = read_trial(settings)
-    results = compute_endpoints(trial)
-    with whole_folder(out, replace=True) as folder:
+    with whole_folder(out, replace=True) as folder:  # from the beginning, so that a second run need not compute in vain
+        trial = read_trial(settings)
+        results = compute_endpoints(trial)
         write_results(trial, results, folder)
     return results
 

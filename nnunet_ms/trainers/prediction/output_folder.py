@@ -12,7 +12,8 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.outputs import whole_file
+from nnunet_ms.locks import LOCK
+from nnunet_ms.outputs import PARTIAL_PREFIX, remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure
 from nnunet_ms.trainers.prediction.export import DONE
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
@@ -56,7 +57,8 @@ def claim(settings: PredictSettings, record: dict[str, Any]) -> None:
     out, path = settings.out, settings.out / RECORD
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out}: expected a folder or nothing, found a file. Choose another -o.")
-    there = sorted(item.name for item in out.iterdir()) if out.exists() else []
+    names = sorted(item.name for item in out.iterdir()) if out.exists() else []
+    there = [name for name in names if name != LOCK and not name.startswith(PARTIAL_PREFIX)]
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     if there and (not settings.resume or earlier is None):
         raise SettingsError(
@@ -65,6 +67,7 @@ def claim(settings: PredictSettings, record: dict[str, Any]) -> None:
         )
     if earlier is not None:
         _check_same_settings(path, earlier, record)
+    remove_leftovers(out)
     shutil.rmtree(out / SPOOL, ignore_errors=True)
     with whole_file(path) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

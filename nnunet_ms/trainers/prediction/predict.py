@@ -36,6 +36,7 @@ from tqdm import tqdm
 
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Grid, read_grid
+from nnunet_ms.locks import sole_run
 from nnunet_ms.parallel import Failure, Workers, attempt, executor
 from nnunet_ms.trainers.prediction.export import (
     ExportSettings,
@@ -91,9 +92,11 @@ def predict(model: Model, settings: PredictSettings, device: torch.device, say: 
     Raises
     ------
     SettingsError
-        If an argument or a folder does not fit, or the output folder holds something else.
+        If an argument or a folder does not fit, the output folder holds something else, or another run writes it.
     ModelError
         If the model cannot give the samples.
+    MachineError
+        If the machine gave out; the cases that are done are kept.
     ImageError
         If not one case could be predicted; its notes are tracebacks of the bugs among the reasons.
     """
@@ -102,6 +105,14 @@ def predict(model: Model, settings: PredictSettings, device: torch.device, say: 
     runner = TileRunner(model, sampling, device)
     check_sample_set(model, settings, sampling, runner.samples_per_fold() * len(model.folds))
     cases, failures = find_image_cases(settings.images, model, settings.cases)
+    with sole_run(settings.out):
+        return _predict(cases, failures, runner, settings, say)
+
+
+def _predict(
+    cases: Sequence[ImageCase], failures: Sequence[Failure], runner: TileRunner, settings: PredictSettings, say: Say
+) -> Predicted:
+    model, sampling = runner.model, runner.sampling
     export = export_settings(model, settings, runner)
     claim(settings, record_of(model, settings, sampling, runner.samples_per_fold() * len(model.folds)))
     todo = [case for case in cases if not is_done(case.case_id, export)]
