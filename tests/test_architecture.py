@@ -50,7 +50,8 @@ ROOMS = {
     "dataset_conversion": {
         "cases": set(),
         "steps": set(),
-        "sources": {"cases"},
+        "links": {"cases"},
+        "sources": {"cases", "links"},
         "labels": {"cases"},
         "resume_notes": {"cases"},
         "checks": {"cases", "labels", "resume_notes", "steps"},
