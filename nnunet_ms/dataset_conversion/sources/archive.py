@@ -105,7 +105,9 @@ def walk_files(source: Path) -> tuple[list[str], list[Case]]:
         files += [(here / name).relative_to(source).as_posix() for name in names]
         linked += [here / name for name in folders if (here / name).is_symlink()]
     closed = [_left_out(Path(error.filename), "cannot be listed. Change its permissions") for error in errors]
-    outside = [_left_out(path, "is a link out of the source. Copy the folder") for path in linked if leaves(path, source)]
+    outside = [
+        _left_out(path, "is a link out of the source. Copy the folder") for path in linked if leaves(path, source)
+    ]
     return sorted(files), sorted([*closed, *outside], key=lambda case: case.problem)
 
 
