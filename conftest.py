@@ -1,10 +1,13 @@
 """Where the examples of docstrings, README and docs run: a folder of their own with small simulated data.
 
-`reference.nii.gz` and `prediction.nii.gz` are lesion masks on one grid of 1 x 1 x 3 mm, `flair.nii.gz` an image,
-`study` holds the scans of three patients and their manifest, and `trial` is a simulated trial without scans. `np` and
-`pd` are numpy and pandas.
+`reference.nii.gz` and `prediction.nii.gz` are lesion masks on one grid of 1 x 1 x 3 mm, in the folders `references` and
+`predictions` as the case P1; `flair.nii.gz`, `t1.nii.gz` and `t2.nii.gz` are images, in the folder `images` as nnU-Net
+names them. `study` holds the scans of three patients and their manifest, `trial` is a simulated trial without scans,
+and "trained" a network of nnU-Net's results, whose weights are random numbers; an example gets these three when it
+names them. `np` and `pd` are numpy and pandas.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+collect_ignore_glob = ["docs/*.py"]  # scripts, which a test runs: to collect them is to run them
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
 
 
@@ -24,8 +28,14 @@ def draw_masks(folder: Path) -> None:
     reference[4:6, 18:20, 8:9] = 1
     prediction[20:22, 3:5, 2:3] = 1
     flair = 100 + 60 * reference + np.random.default_rng(0).normal(0, 5, reference.shape)
-    for name, data in {"reference": reference, "prediction": prediction, "flair": flair.astype(np.float32)}.items():
+    images = {"t1": 250 - flair, "flair": flair, "t2": flair.max() + flair}
+    masks = {"reference": reference, "prediction": prediction}
+    for name, data in {**masks, **{name: image.astype(np.float32) for name, image in images.items()}}.items():
         nib.save(nib.Nifti1Image(data, AFFINE), folder / f"{name}.nii.gz")
+    links = {f"images/P1_{number:04d}": name for number, name in enumerate(images)}
+    for link, name in {**links, "references/P1": "reference", "predictions/P1": "prediction"}.items():
+        (folder / link).parent.mkdir(exist_ok=True)
+        (folder / f"{link}.nii.gz").symlink_to(folder / f"{name}.nii.gz")
 
 
 def draw_study(folder: Path) -> None:
@@ -52,7 +62,18 @@ def simulated_trial(folder: Path) -> Path:
     from nnunet_ms.simulation.cli import main
 
     assert main(["trial", "--patients", "40", "-o", str(folder / "trial")]) == 0
+    settings = folder / "trial" / "trial.toml"  # one outcome instead of four: seconds
+    settings.write_text(re.sub("outcomes = .*", 'outcomes = ["cdp24"]', settings.read_text("utf-8")), "utf-8")
     return folder / "trial"
+
+
+@cache
+def random_network(folder: Path) -> Path:
+    """A trained-model folder with two folds; made once, when the first example asks for it."""
+    from tests.trainers.tiny_model import write_results
+
+    (folder / "nnunet").mkdir()
+    return write_results(folder / "nnunet")
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +84,11 @@ def place_of_an_example(request: pytest.FixtureRequest) -> None:
     folder, patch = request.getfixturevalue("tmp_path"), request.getfixturevalue("monkeypatch")
     request.getfixturevalue("doctest_namespace").update(np=np, pd=pd, Path=Path)
     draw_masks(folder)
+    base = request.getfixturevalue("tmp_path_factory").getbasetemp()
     if "study/" in request.node.dtest.docstring:
         draw_study(folder)
     if '"trial' in request.node.dtest.docstring:  # Path("trial"), "trial/visits.csv"
-        base = request.getfixturevalue("tmp_path_factory").getbasetemp()
         (folder / "trial").symlink_to(simulated_trial(base))
+    if '"trained"' in request.node.dtest.docstring:
+        (folder / "trained").symlink_to(random_network(base))
     patch.chdir(folder)

@@ -184,7 +184,9 @@ def _case_rows(names: tuple[str, str], repeats: int, peer: dict[str, Any]) -> li
     from nnunet_ms.analysis.evaluation.patient_rows import PatientRows, Settings, add_case, evaluate_patient
     from nnunet_ms.analysis.evaluation.rules import rules_by_name
     from nnunet_ms.images.volumes import Volume, read_mask
+    from nnunet_ms.memory import keep_freed_memory
 
+    keep_freed_memory()  # as the command and its workers do
     files = CaseFiles("case", Path(names[0]), {"model": Path(names[1])}, "patient")
     settings, rules = Settings(rules=RULES), rules_by_name(RULES)
     case = read_case(files, settings.labels, Extras())

@@ -17,7 +17,6 @@ from nnunet_ms.analysis.trial import exclusions, outcomes, populations, visit_wi
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.tables import Table
-from nnunet_ms.trainers.prediction import output_folder
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
 from nnunet_ms.vocabulary import meaning_of
 
@@ -77,25 +76,16 @@ PREDICT = [
     Output(
         "cases.csv",
         "case and lesion type",
-        tables.CASES,
+        tables.PREDICTED_CASES,
         (
-            *(
-                "rater",
-                "lesion_type",
-                "n_samples",
-                "lesion_count",
-                "volume_ml",
-                "expected_volume_ml",
-                "psu",
-                "mean_lsu",
-            ),
-            *("volume_ml_sd", "volume_ml_low", "volume_ml_high", "lesion_count_sd", "content_voxels"),
+            *("n_samples", "lesion_count", "volume_ml", "expected_volume_ml", "mean_lsu"),
+            *("volume_ml_sd", "volume_ml_low", "volume_ml_high", "lesion_count_sd"),
             *(f"{measure}_mean" for measure in MEASURES),
             *("psu_plus", "data_note"),
         ),
         note="`psu_plus` with `--fold-thresholds`. Spreads over samples are blank with one sample.",
     ),
-    Output("failures.csv", "case that could not be predicted", output_folder.FAILURES),
+    Output("failures.csv", "case that could not be predicted", tables.FAILURES),
 ]
 EVALUATE = [
     Output(
@@ -122,7 +112,7 @@ EVALUATE = [
     ),
     Output("concordance.csv", "statistic of volumes or counts", CONCORDANCE),
     Output("size_bins.csv", "group of lesion sizes", SIZE_BINS),
-    Output("failures.csv", "case that could not be evaluated", evaluate.FAILURES),
+    Output("failures.csv", "case that could not be evaluated", tables.FAILURES),
     Output("comparison.csv", "pair of models and metric", model_comparison.COMPARISON, note="With several models."),
     Output("ranking.csv", "model and metric", model_comparison.RANKING, note="With several models."),
     Output("lesion_auc/lesion_auc.csv", "statistic of ROC curves", lesion_roc.LESION_AUC, note="With `--lesion-auc`."),

@@ -1,1 +1,113 @@
-"""nnunet_ms: from the MRI of a multiple sclerosis trial to the trial's conclusions, on nnU-Net."""
+"""nnunet_ms: from the MRI of a multiple sclerosis trial to the trial's conclusions, on nnU-Net.
+
+The import costs nothing; a name loads what it needs at its first use. Paths are texts or `pathlib.Path`.
+
+>>> import nnunet_ms as ms
+
+Two masks, as files, nibabel images, or arrays with `spacing` or `affine`:
+
+>>> result = ms.evaluate_masks("reference.nii.gz", "prediction.nii.gz", rule="krishnan2023")
+>>> result["tp"], result["fp"], result["fn"]
+(2.0, 1.0, 1.0)
+>>> figure = result.plot("flair.nii.gz")
+
+Folders of masks, as `nnunet-ms-evaluate` compares them:
+
+>>> evaluation = ms.evaluate("predictions", "references", "evaluation", rater="multi_arm_t2")
+>>> evaluation.agreement.set_index("metric").loc["ltpr", "mean"].round(3).item()
+0.667
+
+Scans of a study become an nnU-Net dataset, with folds by patient:
+
+>>> dataset = ms.convert("study/manifest.csv", dataset_id=801, raw="raw", channels=["flair", "t1"])
+>>> dataset.summary()
+'wrote raw/Dataset801_Trial: 3 cases of 3 patients, 0 left out'
+
+A trained network on one image: probability, mask, uncertainty and lesions, which plot and save themselves; `ms.predict`
+does it for a folder:
+
+>>> model = ms.open_model("trained", device="cpu")
+>>> found = model.predict({"t1": "t1.nii.gz", "flair": "flair.nii.gz", "t2": "t2.nii.gz"}, mc_samples=2, dropout=0.1)
+>>> found.lesions.columns[:6].tolist(), found.probability.shape, found.uncertainty["entropy"].shape
+(['lesion_id', 'voxels', 'volume_ml', 'x_mm', 'y_mm', 'z_mm'], (24, 24, 12), (24, 24, 12))
+>>> mask = found.save("predicted", case_id="P1")
+
+A trial's endpoints and their report, here of a simulated one (`ms.simulate("trial", patients=40)`):
+
+>>> results = ms.run_trial("trial/trial.toml", "report")
+>>> Path("report/index.html").is_file()
+True
+
+Statistics on data frames:
+
+>>> patients = pd.read_csv("trial/patients.csv")
+>>> weeks = patients["discontinued_week"]
+>>> patients["time"], patients["event"] = weeks.fillna(96), weeks.notna()
+>>> model = ms.statistics.cox(patients, "time", "event", ["arm", "age_years"], reference={"arm": "placebo"})
+>>> model.table[["term", "estimate", "low", "high"]].shape  # hazard ratios of the arm and of a year of age
+(2, 4)
+
+What a user can mend is a `ms.NnunetMsError`, which says what was expected, what was found and what to do.
+"""
+
+TYPE_CHECKING = False  # type checkers take it for true; importing `typing` for it would take longer than all else here
+if TYPE_CHECKING:
+    from nnunet_ms import statistics as statistics
+    from nnunet_ms.analysis.evaluation.evaluate import evaluate as evaluate
+    from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
+    from nnunet_ms.analysis.run_trial import run_trial as run_trial
+    from nnunet_ms.dataset_conversion.convert import convert as convert
+    from nnunet_ms.errors import NnunetMsError as NnunetMsError
+    from nnunet_ms.simulation.simulate import simulate as simulate
+    from nnunet_ms.trainers.prediction.open_model import open_model as open_model
+    from nnunet_ms.trainers.prediction.predict import predict as predict
+
+    __version__: str
+
+# public name -> module that it is taken from at its first use
+_PLACES = {
+    "NnunetMsError": "nnunet_ms.errors",
+    "convert": "nnunet_ms.dataset_conversion.convert",
+    "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
+    "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
+    "open_model": "nnunet_ms.trainers.prediction.open_model",
+    "predict": "nnunet_ms.trainers.prediction.predict",
+    "run_trial": "nnunet_ms.analysis.run_trial",
+    "simulate": "nnunet_ms.simulation.simulate",
+}
+__all__ = [
+    "NnunetMsError",
+    "__version__",
+    "convert",
+    "evaluate",
+    "evaluate_masks",
+    "open_model",
+    "predict",
+    "run_trial",
+    "simulate",
+    "statistics",
+]
+
+
+if not TYPE_CHECKING:  # checkers see the imports above alone, and so a misspelt name
+
+    def __getattr__(name: str) -> object:
+        """Import what a public name stands for, once."""
+        from importlib import import_module
+
+        if name == "statistics":
+            return import_module("nnunet_ms.statistics")
+        if name == "__version__":
+            value = import_module("nnunet_ms.versions").version_of("nnunet-ms")
+        elif name in _PLACES:
+            value = getattr(import_module(_PLACES[name]), name)
+        else:
+            here = import_module("nnunet_ms")
+            raise AttributeError(f"module 'nnunet_ms' has no attribute {name!r}", name=name, obj=here)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion and for "did you mean"."""
+    return sorted({*globals(), *__all__})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from nnunet_ms.errors import NnunetMsError, SettingsError, Terminated, fault_of, visible
 from nnunet_ms.memory import keep_freed_memory
 from nnunet_ms.streams import Forgiving, forgiving_streams
+from nnunet_ms.versions import version_line
 
 if TYPE_CHECKING:
     from nnunet_ms.parallel import Dask, Failure
@@ -148,13 +149,25 @@ def report_failures(failures: "Iterable[Failure]", program: str) -> None:
 
 
 def parser(program: str, description: str, example: str) -> argparse.ArgumentParser:
-    """Return an argument parser whose help ends with one example."""
-    return argparse.ArgumentParser(
+    """Return an argument parser with `--version`, whose help ends with one example."""
+    command = argparse.ArgumentParser(
         prog=program,
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="show versions and exit"
+    )
+    return command
+
+
+class _Version(argparse.Action):
+    """As argparse's own `version`, which would look the versions up for `--help` too."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(version_line())
+        parser.exit()
 
 
 def positive(text: str) -> int:

@@ -1,12 +1,15 @@
 """Options that take one word of a few: an unknown word is refused with the list of the known ones."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from nnunet_ms.errors import OptionError
 
 Word = TypeVar("Word", bound=str)
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def chosen(value: Word, allowed: Iterable[str], name: str) -> Word:
@@ -41,3 +44,32 @@ def chosen(value: Word, allowed: Iterable[str], name: str) -> Word:
     close = get_close_matches(str(value).lower(), known, n=1)
     step = f"Did you mean {close[0]!r}?" if close else "Choose one of them."
     raise OptionError(f"{name}: expected one of {', '.join(map(repr, known))}, found {value!r}. {step}")
+
+
+def known_keywords(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a function with many arguments answer a misspelt one with the name that was meant, as `TypeError`.
+
+    Examples
+    --------
+    >>> @known_keywords
+    ... def draw(path, *, colour="black"):
+    ...     return colour
+    >>> draw("x.png", color="red")
+    Traceback (most recent call last):
+        ...
+    TypeError: draw: unknown argument 'color'. Did you mean 'colour'? It takes path, colour.
+    """
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    @wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        for name in kwargs:
+            if name not in names:
+                close = get_close_matches(name, names, n=1)
+                step = f" Did you mean {close[0]!r}?" if close else ""
+                takes = ", ".join(one for one in names if one != "self")
+                raise TypeError(f"{function.__name__}: unknown argument {name!r}.{step} It takes {takes}.")
+        return function(*args, **kwargs)
+
+    return call

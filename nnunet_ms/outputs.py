@@ -29,12 +29,12 @@ def _partial_name(target: Path) -> str:
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def whole_file(target: str | Path) -> Iterator[Path]:
     """Yield a path to write to; it becomes `target` when the block ends without an error.
 
     Parameters
     ----------
-    target : Path
+    target : str or Path
         The final file. Missing parent folders are made. The temporary file keeps its suffixes, because
         image libraries choose the format by suffix.
 
@@ -53,6 +53,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     >>> sorted(path.name for path in Path().glob("*.txt"))
     ['numbers.txt']
     """
+    target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=_partial_name(target), dir=target.parent))
     try:
@@ -64,12 +65,12 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
+def whole_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
     """Yield an empty folder to fill; it becomes `target` when the block ends without an error.
 
     Parameters
     ----------
-    target : Path
+    target : str or Path
         The final folder.
     replace : bool, optional
         Whether an existing `target` is replaced: in one step where the system can, and else so that the next run
@@ -97,6 +98,7 @@ def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         ...
     FileExistsError: [Errno 17] exists already: 'result'
     """
+    target = Path(target)
     with _home(target, WHOLE) as home:
         _check_free(target, replace)
         folder = home / target.name
@@ -118,7 +120,7 @@ class Unfinished:
 
 
 @contextmanager
-def resumable_folder(target: Path, replace: bool = False) -> Iterator[Unfinished]:
+def resumable_folder(target: str | Path, replace: bool = False) -> Iterator[Unfinished]:
     """Like `whole_folder`, but what a killed run had written is there again for the next one.
 
     An error removes everything, and folders above `target` that were made for it; a kill, an interrupt (Ctrl-C) or a
@@ -145,6 +147,7 @@ def resumable_folder(target: Path, replace: bool = False) -> Iterator[Unfinished
     ...     [path.name for path in work.folder.iterdir()]
     ['case_1']
     """
+    target = Path(target)
     with _home(target, RESUME) as home:
         _check_free(target, replace)
         work = Unfinished(home / target.name, home / "memory")
@@ -156,9 +159,7 @@ def resumable_folder(target: Path, replace: bool = False) -> Iterator[Unfinished
             if not fault_of(error):
                 _empty(home)
             raise
-        work.memory.rename(
-            home / DONE
-        )  # notes are about the folder of the same run: not about what an exchange puts there
+        work.memory.rename(home / DONE)  # its notes are not about what an exchange puts into the folder's place
         try:
             _publish(work.folder, target, home)
         except MachineError:
@@ -210,7 +211,7 @@ def _empty(home: Path) -> None:
             path.unlink()
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: str | Path) -> None:
     """Remove what killed runs left half-written in a folder that is filled in place.
 
     Call it only where no other run writes into it, as in `locks.sole_run`.
@@ -222,5 +223,5 @@ def remove_leftovers(folder: Path) -> None:
     >>> [path.name for path in Path("result/P1").iterdir()]
     []
     """
-    for leftover in sorted(folder.rglob(f"{PARTIAL_PREFIX}*")):
+    for leftover in sorted(Path(folder).rglob(f"{PARTIAL_PREFIX}*")):
         shutil.rmtree(leftover, ignore_errors=True)

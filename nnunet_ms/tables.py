@@ -4,30 +4,20 @@ CSV (UTF-8) by default, Parquet when the suffix says so. Strings that a spreadsh
 leading apostrophe on writing and lose it on reading.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.errors import TableError, one_line
+from nnunet_ms.errors import TableError
 from nnunet_ms.outputs import whole_file
+from nnunet_ms.parallel import Failure
+from nnunet_ms.table_columns import Column as Column  # part of the vocabulary
+from nnunet_ms.table_columns import typed
+from nnunet_ms.table_files import read_csv_file, read_parquet_file
 from nnunet_ms.vocabulary import Meaning, meaning_of
-
-Kind = Literal["text", "integer", "number", "flag"]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: `required` says it must be there, `blank` that single values may be missing."""
-
-    name: str
-    kind: Kind = "text"
-    required: bool = True
-    blank: bool = False
-    minimum: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +41,11 @@ class Table:
 
 REFERENCE = "reference"  # the rater that every model is compared with
 
+# Above these no value can be what its column says: another unit, a code for "not done", or a slip of the hand.
+T25FW_LIMIT_S, NHPT_LIMIT_S = 180, 300  # where the examiner stops the test (MSFC manual: Fischer et al., 2001)
+WEEK_LIMIT = 5218  # a hundred years
+VOLUME_LIMIT_ML = 3000  # more than any head holds
+
 SEQUENCES = ("flair", "t2", "t1", "t1post", "qsm")
 REFERENCE_MASKS = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
 
@@ -59,7 +54,7 @@ MANIFEST = Table(
     (
         Column("patient_id"),
         Column("visit"),
-        Column("week", "number"),
+        Column("week", "number", maximum=WEEK_LIMIT),
         *(Column(name, required=False, blank=True) for name in (*SEQUENCES, "brain_mask", *REFERENCE_MASKS)),
         Column("site", required=False, blank=True),
     ),
@@ -69,8 +64,28 @@ MANIFEST = Table(
 # `source_<channel>` and `sha256_<channel>` follow, one pair per channel and one for the label
 CASES = Table(
     "cases",
-    (Column("case_id"), Column("patient_id"), Column("visit"), Column("week", "number", blank=True), Column("role")),
+    (
+        Column("case_id"),
+        Column("patient_id"),
+        Column("visit"),
+        Column("week", "number", blank=True, maximum=WEEK_LIMIT),
+        Column("role"),
+    ),
     key=("case_id",),
+    extra=True,
+)
+
+# as `nnunet-ms-predict` writes them: one row per case and lesion type, with measures of volume and uncertainty
+PREDICTED_CASES = Table(
+    "predicted cases",
+    (
+        *CASES.columns,
+        Column("rater"),
+        Column("lesion_type"),
+        Column("psu", "number", blank=True),
+        Column("content_voxels", "number", minimum=0),
+    ),
+    key=("case_id", "lesion_type"),
     extra=True,
 )
 
@@ -80,12 +95,12 @@ LESIONS = Table(
         Column("case_id"),
         Column("patient_id"),
         Column("visit"),
-        Column("week", "number", blank=True),
-        Column("rater"),
-        Column("lesion_type"),
+        Column("week", "number", blank=True, maximum=WEEK_LIMIT),
+        Column("rater", "category"),
+        Column("lesion_type", "category"),
         Column("lesion_id", "integer", minimum=1),
         Column("voxels", "integer", minimum=1),
-        Column("volume_ml", "number", minimum=0),
+        Column("volume_ml", "number", minimum=0, maximum=VOLUME_LIMIT_ML),
         Column("x_mm", "number"),
         Column("y_mm", "number"),
         Column("z_mm", "number"),
@@ -101,11 +116,11 @@ VISITS = Table(
         Column("case_id"),
         Column("patient_id"),
         Column("visit"),
-        Column("week", "number", blank=True),
-        Column("rater"),
-        Column("lesion_type"),
+        Column("week", "number", blank=True, maximum=WEEK_LIMIT),
+        Column("rater", "category"),
+        Column("lesion_type", "category"),
         Column("lesion_count", "integer", minimum=0),
-        Column("volume_ml", "number", minimum=0),
+        Column("volume_ml", "number", minimum=0, maximum=VOLUME_LIMIT_ML),
         Column("new_lesion_count", "integer", required=False, blank=True, minimum=0),
     ),
     key=("case_id", "rater", "lesion_type"),
@@ -118,8 +133,8 @@ AGREEMENT_CASES = Table(
         Column("case_id"),
         Column("patient_id"),
         Column("visit"),
-        Column("rater"),
-        Column("lesion_type"),
+        Column("rater", "category"),
+        Column("lesion_type", "category"),
         Column("rule"),
         Column("metric"),
         Column("value", "number", blank=True),
@@ -131,8 +146,8 @@ AGREEMENT_CASES = Table(
 AGREEMENT = Table(
     "agreement",
     (
-        Column("rater"),
-        Column("lesion_type"),
+        Column("rater", "category"),
+        Column("lesion_type", "category"),
         Column("rule"),
         Column("metric"),
         Column("mean", "number", blank=True),
@@ -148,27 +163,33 @@ PATIENTS = Table(
     "patients",
     (
         Column("patient_id"),
-        Column("arm"),
-        Column("age_years", "number", minimum=0),
-        Column("sex"),
-        Column("region"),
+        Column("arm", "category"),
+        Column("age_years", "number", minimum=0, maximum=130),
+        Column("sex", "category"),
+        Column("region", "category"),
         Column("edss_baseline", "number", minimum=0),
-        Column("randomisation_date", required=False, blank=True),
-        Column("discontinued_week", "number", required=False, blank=True),
+        Column("randomisation_date", "date", required=False, blank=True),
+        Column("discontinued_week", "number", required=False, blank=True, maximum=WEEK_LIMIT),
     ),
     key=("patient_id",),
     extra=True,
 )
 
+
+def _timed_test(test: str, limit: int) -> Column:
+    step = f"The test ends at {limit} s: leave the cell blank if it was not done; {test}_unable says who could not."
+    return Column(f"{test}_s", "number", required=False, blank=True, minimum=0, maximum=limit, next_step=step)
+
+
 ASSESSMENTS = Table(
     "assessments",
     (
         Column("patient_id"),
-        Column("week", "number", required=False),
-        Column("date", required=False),
+        Column("week", "number", required=False, maximum=WEEK_LIMIT),
+        Column("date", "date", required=False),
         Column("edss", "number", blank=True, minimum=0),
-        Column("t25fw_s", "number", required=False, blank=True, minimum=0),
-        Column("nhpt_s", "number", required=False, blank=True, minimum=0),
+        _timed_test("t25fw", T25FW_LIMIT_S),
+        _timed_test("nhpt", NHPT_LIMIT_S),
         Column("scheduled", "flag", required=False),
         Column("t25fw_unable", "flag", required=False, blank=True),
         Column("nhpt_unable", "flag", required=False, blank=True),
@@ -178,7 +199,11 @@ ASSESSMENTS = Table(
 
 RELAPSES = Table(
     "relapses",
-    (Column("patient_id"), Column("week", "number", required=False), Column("date", required=False)),
+    (
+        Column("patient_id"),
+        Column("week", "number", required=False, maximum=WEEK_LIMIT),
+        Column("date", "date", required=False),
+    ),
     key=(),
 )
 
@@ -201,18 +226,28 @@ ENDPOINTS = Table(
     key=("endpoint", "analysis", "population", "rater", "arm", "contrast", "visit", "term", "stat_name"),
 )
 
+FAILURES = Table("failures", (Column("case_id"), Column("reason")), key=("case_id",))
+
+_FURTHER = Column("", required=False, blank=True)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_FLAGS = {"true": True, "1": True, "yes": True, "y": True, "false": False, "0": False, "no": False, "n": False}
 
 
-def read_table(path: Path, table: Table) -> pd.DataFrame:
+def read_table(path: str | Path, table: Table) -> pd.DataFrame:
     r"""Read and check a CSV or Parquet table.
+
+    Parameters
+    ----------
+    path : str or Path
+        Read as Parquet when its suffix says so, else as CSV in UTF-8.
+    table : Table
+        Columns and key that it must have.
 
     Returns
     -------
     pandas.DataFrame
-        Text as `str` (blank: None), integers as `Int64`, numbers as float64, flags as `boolean`;
-        unknown columns (only where the table allows them) stay as text.
+        Text as `str` (blank: None), also where a Parquet file holds numbers or categories; dates as 2021-12-31,
+        without their time of day; integers as `Int64`, numbers as float64, flags as `boolean`. Unknown columns (only
+        where the table allows them) are text.
 
     Raises
     ------
@@ -233,17 +268,17 @@ def read_table(path: Path, table: Table) -> pd.DataFrame:
         ...
     nnunet_ms.errors.TableError: assessments.csv: row 1, column edss: expected a number >= 0, found 'low' (1 ...
     """
+    path = Path(path)
     frame = _load(path)
     check_columns(frame, table, path)
-    typed = frame.copy()
-    for column in table.columns:
-        if column.name in frame:
-            typed[column.name] = _typed(frame[column.name], column, path)
-    check_unique(typed, table.key, path)
-    return typed
+    kinds = {column.name: column for column in table.columns}
+    columns = {str(name): typed(frame[name], kinds.get(str(name), _FURTHER), path) for name in frame}
+    checked = pd.DataFrame(columns, index=frame.index)
+    check_unique(checked, table.key, path)
+    return checked
 
 
-def check_columns(frame: pd.DataFrame, table: Table, path: Path) -> None:
+def check_columns(frame: pd.DataFrame, table: Table, path: str | Path) -> None:
     """Raise TableError for a missing required column or, where the table is closed, an unknown one.
 
     Examples
@@ -264,7 +299,7 @@ def check_columns(frame: pd.DataFrame, table: Table, path: Path) -> None:
         )
 
 
-def check_unique(frame: pd.DataFrame, key: Sequence[str], path: Path) -> None:
+def check_unique(frame: pd.DataFrame, key: Sequence[str], path: str | Path) -> None:
     """Raise TableError if two rows share their `key`.
 
     Examples
@@ -283,7 +318,7 @@ def check_unique(frame: pd.DataFrame, key: Sequence[str], path: Path) -> None:
         raise TableError(f"{path}: row {row + 1}: {value} stands twice; expected one row each. Remove one of them.")
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     r"""Write a table, complete or not at all; Parquet when the suffix is .parquet, else CSV.
 
     Examples
@@ -292,11 +327,26 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     >>> Path("volumes.csv").read_text()
     'patient_id,volume_ml\nP001,1.5\n'
     """
+    path = Path(path)
     with whole_file(path) as partial:
         if path.suffix == ".parquet":
             frame.to_parquet(partial, index=False)
         else:
             partial.write_text(csv_text(frame), encoding="utf-8", newline="")
+
+
+def write_failures(failures: Iterable[Failure], path: str | Path) -> None:
+    """Write `FAILURES`: the cases that are in no other table of a folder, and why; a table without rows where all are.
+
+    Examples
+    --------
+    >>> write_failures([Failure("P1_base", "no reference mask")], "failures.csv")
+    >>> print(Path("failures.csv").read_text().rstrip())
+    case_id,reason
+    P1_base,no reference mask
+    """
+    rows = [(failure.case, failure.reason) for failure in failures]
+    write_table(pd.DataFrame(rows, columns=FAILURES.names), path)
 
 
 def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
@@ -313,53 +363,7 @@ def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
 def _load(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise TableError(f"{path}: no such file. Check the path and the spelling.")
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise TableError(
-            f"{path}: expected a CSV table in UTF-8, cannot read it ({one_line(error)}). Save it as CSV UTF-8."
-        ) from error
-    return frame.rename(columns=_unguard).map(_unguard).replace({"": None})
-
-
-def _typed(values: pd.Series, column: Column, path: Path) -> pd.Series:
-    if column.kind == "text":
-        typed = values.astype(object).where(values.notna(), None)
-    elif column.kind == "flag":
-        typed = values.map(_flag).astype("boolean")
-    else:
-        typed = pd.to_numeric(values, errors="coerce").astype(float)
-    _check_values(values, typed, column, path)
-    return typed.astype("Int64") if column.kind == "integer" else typed
-
-
-def _flag(value: object) -> bool | None:
-    return _FLAGS.get(str(value).strip().lower())
-
-
-def _check_values(raw: pd.Series, typed: pd.Series, column: Column, path: Path) -> None:
-    blank = raw.isna().to_numpy()
-    bad = typed.isna().to_numpy() & ~blank
-    expected = {"text": "text", "flag": "true or false"}.get(column.kind, "a number")
-    if column.kind in ("integer", "number"):
-        bad |= np.isinf(typed.to_numpy())
-        if column.kind == "integer":
-            expected = "a whole number"
-            bad |= ~blank & (typed.to_numpy() % 1 != 0)
-        if column.minimum is not None:
-            expected += f" >= {column.minimum:g}"
-            bad |= typed.to_numpy() < column.minimum
-    if not column.blank:
-        bad |= blank
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        found = "a blank" if blank[row] else repr(raw.iloc[row])
-        raise TableError(
-            f"{path}: row {row + 1}, column {column.name}: expected {expected}, found {found} "
-            f"({int(bad.sum())} such rows). Correct the table."
-        )
+    return read_parquet_file(path) if path.suffix.lower() == ".parquet" else read_csv_file(path, clean=_unguard)
 
 
 def _guarded(frame: pd.DataFrame) -> pd.DataFrame:
@@ -372,6 +376,6 @@ def _guard(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
-def _unguard(value: object) -> object:
-    text = value.strip() if isinstance(value, str) else value
-    return text[1:] if isinstance(text, str) and text[:1] == "'" and text[1:].startswith(_FORMULA_STARTS) else text
+def _unguard(value: str) -> str:
+    text = value.strip()
+    return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA_STARTS) else text

@@ -54,6 +54,7 @@ def interrupt(module, arguments, folder, sign, *, to_all, later_s=0.0):
     finally:
         for _, pid, *_ in alive(process.pid):
             os.kill(int(pid), signal.SIGKILL)
+        process.communicate()
     return process.returncode, output, errors
 
 

@@ -10,6 +10,18 @@ from nnunet_ms.errors import MachineError, SettingsError
 from nnunet_ms.outputs import remove_leftovers, resumable_folder, whole_file, whole_folder
 
 
+def test_a_target_is_a_path_or_its_text(tmp_path):
+    with whole_file(f"{tmp_path}/new/a.csv") as partial:
+        partial.write_text("a")
+    with whole_folder(f"{tmp_path}/folder") as partial:
+        (partial / "b").touch()
+    with resumable_folder(f"{tmp_path}/resumed") as work:
+        (work.folder / "c").touch()
+    (tmp_path / ".partial-folder-x").mkdir()
+    remove_leftovers(f"{tmp_path}/folder")
+    assert names(tmp_path) == ["folder", "new", "resumed"]
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 

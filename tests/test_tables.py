@@ -1,9 +1,22 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from nnunet_ms.errors import TableError
-from nnunet_ms.tables import ASSESSMENTS, MANIFEST, VISITS, Column, Table, read_table, write_table
+from nnunet_ms.parallel import Failure
+from nnunet_ms.tables import (
+    ASSESSMENTS,
+    FAILURES,
+    MANIFEST,
+    VISITS,
+    Column,
+    Table,
+    read_table,
+    write_failures,
+    write_table,
+)
 
 SMALL = Table(
     "small",
@@ -84,3 +97,14 @@ def test_the_vocabulary_holds_the_tables_between_the_rooms():
     assert MANIFEST.names[:3] == ["patient_id", "visit", "week"]
     assert VISITS.key == ("case_id", "rater", "lesion_type")
     assert "edss" in ASSESSMENTS.names
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_failures_are_a_table_of_their_own_also_when_there_are_none(tmp_path, kind):
+    path = kind(tmp_path / "failures.csv")
+    failures = [Failure("c1", "no mask, none"), Failure("=c2", "KeyError: 'x'", "Traceback")]
+    write_failures(failures, path)
+    expected = [{"case_id": "c1", "reason": "no mask, none"}, {"case_id": "=c2", "reason": "KeyError: 'x'"}]
+    assert read_table(path, FAILURES).to_dict("records") == expected
+    write_failures([], path)
+    assert Path(path).read_text() == "case_id,reason\n"

@@ -1,4 +1,4 @@
-"""A Cox model with an interaction, beside the values that R prints for the same simulated trial of 240 patients."""
+"""A Cox model with an interaction, beside the values that R prints for the same simulated trial of 360 patients."""
 
 from pathlib import Path
 
@@ -19,26 +19,24 @@ r = pd.read_csv(folder / "oracles.csv")
 version = r.query("analysis == 'versions'").set_index("term")["value"]
 r = r.query("analysis == 'cox_multi_interaction_efron' and term != 'model'").astype({"value": float})
 r = r.pivot_table(index="term", columns="stat", values="value", sort=False)
-print(
-    pd.DataFrame({"term": found["term"], "nnunet_ms": found["estimate"], "R": r["hr"].to_numpy()}).to_string(
-        index=False
-    )
-)
-print("largest relative difference:", np.abs(found["estimate"].to_numpy() / r["hr"].to_numpy() - 1).max())
+beside = pd.DataFrame({"term": found["term"], "nnunet_ms": found["estimate"], "R": r["hr"].to_numpy()})
+print(beside.to_string(index=False))
+print("largest relative difference:", (beside["nnunet_ms"] / beside["R"] - 1).abs().max())
 
 rows = np.arange(len(found))
 figure, axes = plt.subplots(figsize=(7.5, 4), layout="constrained")
 errors = [found["estimate"] - found["low"], found["high"] - found["estimate"]]
-axes.errorbar(
-    found["estimate"], rows - 0.12, xerr=errors, fmt="o", color="#0072B2", label=f"nnunet_ms {ms.__version__}"
-)
+label = f"nnunet_ms {ms.__version__}"
+axes.errorbar(found["estimate"], rows - 0.12, xerr=errors, fmt="o", color="#0072B2", label=label)
 errors = [r["hr"] - r["hr_low"], r["hr_high"] - r["hr"]]
 label = f"R {version['R']}, survival {version['survival']}: coxph, Efron ties"
 axes.errorbar(r["hr"], rows + 0.12, xerr=errors, fmt="s", color="#D55E00", label=label)
 axes.set(xscale="log", yticks=rows, yticklabels=found["term"], xlabel="hazard ratio (95 % interval)")
 axes.axvline(1, color="black", linewidth=0.8)
 axes.invert_yaxis()
-axes.legend(loc="lower left", fontsize=8)
+axes.set_xticks([0.5, 1, 2], ["0.5", "1", "2"], minor=False)
+axes.minorticks_off()
+figure.legend(loc="outside lower center", ncols=2, fontsize=8)
 events = f"n = {len(frame)}, {frame['event'].sum()} events"
 axes.set_title(f"Time to confirmed progression, simulated, {events}", fontsize=10)
 figure.savefig("cox_beside_r.png", dpi=110)

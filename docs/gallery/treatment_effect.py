@@ -1,12 +1,14 @@
 """Effect on lesion volume: ANCOVA at the last visit and a mixed model over all visits, beside the simulated truth."""
 
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 import nnunet_ms as ms
 
-trial = ms.simulate("trial", patients=400)
+trial = ms.simulate("trial", patients=200)
 visits = pd.read_csv(trial.folder / "visits.csv").query("rater == 'reference' and lesion_type == 't2_lesions'")
 patients = pd.read_csv(trial.folder / "patients.csv")
 frame = visits.merge(patients, on="patient_id")
@@ -15,6 +17,8 @@ frame["log_baseline"] = np.log(frame["patient_id"].map(baseline))
 frame["log_ratio"] = np.log(frame["volume_ml"]) - frame["log_baseline"]
 later = frame.query("week > 0")
 
+truth = json.loads((trial.folder / "truth.json").read_text())["truth"]
+truth = {row["visit"]: row["stat"] for row in truth if row["stat_name"] == "geometric_mean_ratio"}
 placebo = {"arm": "placebo"}
 ancova = ms.statistics.ancova(
     later.query("week == 96"), "log_ratio", "arm", ["log_baseline", "region"], reference=placebo
@@ -28,9 +32,8 @@ for place, (name, week, row) in enumerate(rows):
     estimate, low, high = (100 * np.expm1(row[key]) for key in ("estimate", "low", "high"))
     axes.errorbar(estimate, place, xerr=[[estimate - low], [high - estimate]], fmt="o", color="#0072B2")
     print(f"{name} week {week}: {estimate:.1f} % ({low:.1f} to {high:.1f}), p = {row['p']:.2g}")
-slopes = (0.08, -0.05)  # per year, of the logarithm, from the preset: what truth.json holds
 for place, (_, week, _) in enumerate(rows):
-    axes.plot(100 * np.expm1((slopes[1] - slopes[0]) * week * 7 / 365.25), place, "x", color="#D55E00", markersize=9)
+    axes.plot(100 * (truth[str(week)] - 1), place, "x", color="#D55E00", markersize=9)
 axes.set_yticks(range(len(rows)), [f"{name}, week {week}" for name, week, _ in rows])
 axes.set(xlabel="T2 lesion volume, active against placebo, % (95 % interval)", ylim=(len(rows) - 0.5, -0.5))
 axes.set_title(f"Simulated trial, n = {later['patient_id'].nunique()}; orange: the truth it was made from", fontsize=10)

@@ -1,4 +1,4 @@
-"""How sure is the network of `train_network.py`? Twenty samples of channel dropout, each a function of the whole brain."""
+"""How sure is the network of `train_network.py`? Twenty samples of channel dropout, each one function of the brain."""
 
 import matplotlib.pyplot as plt
 import torch
@@ -20,9 +20,9 @@ shown = {
 }
 figure, axes = plt.subplots(1, 3, figsize=(11, 4.8), layout="constrained", sharey=True)
 for panel, (title, values) in zip(axes, shown.items(), strict=True):
-    drawn = panel.imshow(values[z], origin="lower", cmap="magma")
+    drawn = panel.imshow(values[z].numpy(), origin="lower", cmap="magma")
     figure.colorbar(drawn, ax=panel, label=title, location="bottom")
-    panel.contour(truth[z], [0.5], colors="#56B4E9", linewidths=0.8)
+    panel.contour(truth[z].numpy(), [0.5], colors="#56B4E9", linewidths=0.8)
     panel.set_xlabel("voxels of 2 mm")
 figure.suptitle(
     "Monte Carlo dropout at the decoder, p = 0.1, 20 samples (simulated, n = 1); blue: reference", fontsize=10

@@ -19,6 +19,8 @@ INCLUDED = {
 }
 _LINK = re.compile(r"(?P<before>\]\()(?P<target>(?!https?:|mailto:|#)[^)#\s]+)(?P<anchor>#[^)\s]*)?(?P<after>\))")
 
+_SCRIPT = re.compile(r"^<!-- script: (?P<name>[\w./-]+) -->$", re.MULTILINE)
+
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
     """Text of a page with its links turned."""
@@ -26,7 +28,13 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
     source = INCLUDED.get(path, f"docs/{path}")
     text = (ROOT / source).read_text(encoding="utf-8") if path in INCLUDED else markdown
     pages = {file.src_path for file in files}
+    text = _SCRIPT.sub(lambda match: code_of(ROOT / posixpath.dirname(source) / match["name"]), text)
     return turned(text, source, path, pages, config.repo_url)
+
+
+def code_of(path: Path) -> str:
+    """A script as a block of code."""
+    return f"```python\n{path.read_text(encoding='utf-8')}```"
 
 
 def turned(text: str, source: str, page: str, pages: set[str], repository: str) -> str:

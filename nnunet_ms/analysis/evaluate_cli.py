@@ -11,6 +11,8 @@ from nnunet_ms.errors import SettingsError
 
 if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.evaluate import Evaluation
+    from nnunet_ms.analysis.evaluation.lesion_roc import LesionAuc
+    from nnunet_ms.analysis.evaluation.uncertainty_tables import UncertaintyEvaluation
 
 PROGRAM = "nnunet-ms-evaluate"
 
@@ -97,56 +99,41 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from nnunet_ms.analysis.evaluation.case_masks import Extras  # pandas and matplotlib take a second, --help must not
-    from nnunet_ms.analysis.evaluation.evaluate import evaluate
+    from nnunet_ms.analysis.evaluation.evaluate import evaluate  # pandas and matplotlib take a second, --help must not
 
-    maps, regions = _named_folders(arguments.map, "--map"), _named_folders(arguments.region, "--region")
-    scores = _by_model(arguments.lesion_auc, arguments.rater, "--lesion-auc")
-    if scores and set(scores) != set(_predictions(arguments)):
-        raise SettingsError(
-            f"--lesion-auc: expected a folder of probabilities for each of {list(_predictions(arguments))}, found "
-            f"{list(scores)}. Give NAME=DIR for each model."
-        )
     evaluation = evaluate(
-        _predictions(arguments),
+        _by_model(arguments.predictions, "--predictions"),
         arguments.references,
         arguments.out,
-        cases=arguments.cases,
-        rules=tuple(name.strip() for name in arguments.rules.split(",")),
-        lesion_type=arguments.lesion_type,
-        labels=_labels(arguments.labels) if arguments.labels else None,
-        workers=arguments.workers,
-        note=arguments.data_note,
-        extras=Extras(maps, regions, arguments.brain_masks),
+        arguments.cases,
+        [name.strip() for name in arguments.rules.split(",")],
+        arguments.rater,
+        arguments.lesion_type,
+        arguments.workers,
+        arguments.data_note,
+        _labels(arguments.labels) if arguments.labels else None,
+        maps=_named_folders(arguments.map, "--map"),
+        regions=_named_folders(arguments.region, "--region"),
+        brain_masks=arguments.brain_masks,
+        uncertainty=arguments.uncertainty,
+        lesion_auc=_by_model(arguments.lesion_auc, "--lesion-auc") if arguments.lesion_auc else None,
+        candidate_threshold=arguments.candidate_threshold,
         qc=arguments.qc,
         images=arguments.images,
     )
     print(_summary(evaluation))
-    report_failures(evaluation.failures, PROGRAM)
-    codes = [SOME_CASES_FAILED if evaluation.failures else OK]
-    if arguments.uncertainty:
-        codes.append(_uncertainty(arguments))
-    if scores:
-        codes.append(_lesion_auc(arguments, scores))
-    return max(codes)
+    failures = list(evaluation.failures)
+    if evaluation.uncertainty is not None:
+        _print_uncertainty(evaluation.uncertainty)
+        failures += evaluation.uncertainty.failures
+    if evaluation.lesion_auc is not None:
+        _print_lesion_auc(evaluation.lesion_auc)
+        failures += evaluation.lesion_auc.failures
+    report_failures(failures, PROGRAM)
+    return SOME_CASES_FAILED if failures else OK
 
 
-def _lesion_auc(arguments: argparse.Namespace, scores: dict[str, Path]) -> int:
-    """Write ROC curves of lesions into the folder `lesion_auc` of the output."""
-    from nnunet_ms.analysis.evaluation.lesion_roc import write_lesion_auc
-
-    found = write_lesion_auc(
-        _predictions(arguments),
-        scores,
-        arguments.references,
-        arguments.out / "lesion_auc",
-        _labels(arguments.labels) if arguments.labels else {arguments.lesion_type: 1},
-        cases=arguments.cases,
-        rule=arguments.rules.split(",")[0].strip(),
-        workers=arguments.workers,
-        note=arguments.data_note,
-        threshold=arguments.candidate_threshold,
-    )
+def _print_lesion_auc(found: "LesionAuc") -> None:
     shown = found.statistics[found.statistics["stat_name"].isin(["auc", "auc_difference", "delong_p"])]
     print("ROC of lesions (small: up to 0.06 ml)")
     for row in shown.itertuples():
@@ -156,29 +143,12 @@ def _lesion_auc(arguments: argparse.Namespace, scores: dict[str, Path]) -> int:
         print(
             f"  {row.lesion_type:<16}{row.size:<7}{who:<26}{row.stat_name:<15}{_number(row.stat):>7}{limits}  {numbers}"
         )
-    report_failures(found.failures, PROGRAM)
-    return SOME_CASES_FAILED if found.failures else OK
 
 
-def _uncertainty(arguments: argparse.Namespace) -> int:
-    """Evaluate the uncertainty of a prediction into the folder `uncertainty` of the output."""
-    from nnunet_ms.analysis.evaluation.uncertainty import write_uncertainty
-
-    evaluation = write_uncertainty(
-        arguments.uncertainty,
-        arguments.references,
-        arguments.out / "uncertainty",
-        rule=arguments.rules.split(",")[0].strip(),
-        rater=arguments.rater or "model",
-        lesion_type=arguments.lesion_type,
-        workers=arguments.workers,
-        note=arguments.data_note,
-    )
-    print(f"uncertainty of {evaluation.n_cases} cases")
-    for row in evaluation.uncertainty.itertuples():
+def _print_uncertainty(found: "UncertaintyEvaluation") -> None:
+    print(f"uncertainty of {found.n_cases} cases")
+    for row in found.uncertainty.itertuples():
         print(f"  {row.metric:<42}{row.kind:<15}{row.region:<12}{_number(row.value):>7}   n = {row.n} {row.unit}")
-    report_failures(evaluation.failures, PROGRAM)
-    return SOME_CASES_FAILED if evaluation.failures else OK
 
 
 def _probability(text: str) -> float:
@@ -188,16 +158,10 @@ def _probability(text: str) -> float:
     return value
 
 
-def _predictions(arguments: argparse.Namespace) -> dict[str, Path]:
-    """Models by name: one folder, or several as NAME=DIR."""
-    return _by_model(arguments.predictions, arguments.rater, "--predictions")
-
-
-def _by_model(given: list[str], rater: str | None, option: str) -> dict[str, Path]:
+def _by_model(given: list[str], option: str) -> Path | dict[str, Path]:
+    """One folder, or several as NAME=DIR."""
     if len(given) == 1 and (Path(given[0]).is_dir() or "=" not in given[0]):
-        return {rater if rater is not None else "model": Path(given[0])}
-    if rater is not None and given:
-        raise SettingsError(f"--rater: expected no name beside NAME=DIR, found {rater!r}. Leave it out.")
+        return Path(given[0])
     return _named_folders(given, option)
 
 

@@ -25,6 +25,7 @@ from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.dataset_conversion.steps import Steps, steps_of
 from nnunet_ms.errors import ConversionError, NnunetMsError
 from nnunet_ms.images.brain_mask import check_hd_bet
+from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import resumable_folder
 from nnunet_ms.parallel import Failure, Outcome, Workers
 
@@ -97,6 +98,7 @@ class SourceCheck:
         return frozenset(problem.case for problem in self.problems if problem.severity == "error")
 
 
+@known_keywords
 def convert(
     source: str | Path,
     kind: Kind = "trial",

@@ -32,7 +32,7 @@ def check_hd_bet() -> str:
     return place
 
 
-def given_mask(path: Path, grid: Grid, image: Path) -> npt.NDArray[np.uint8]:
+def given_mask(path: str | Path, grid: Grid, image: str | Path) -> npt.NDArray[np.uint8]:
     """Brain mask (X, Y, Z), 0 and 1, that lies on the image's grid; ImageError if not, or if it is empty.
 
     Examples
@@ -49,7 +49,7 @@ def given_mask(path: Path, grid: Grid, image: Path) -> npt.NDArray[np.uint8]:
     return mask.data.astype(np.uint8)
 
 
-def hd_bet_mask(data: npt.NDArray[np.float32], grid: Grid, image: Path) -> npt.NDArray[np.uint8]:
+def hd_bet_mask(data: npt.NDArray[np.float32], grid: Grid, image: str | Path) -> npt.NDArray[np.uint8]:
     """Brain mask (X, Y, Z) by HD-BET of an image.
 
     Raises

@@ -1,4 +1,4 @@
-"""A 3-D image that is given from Python: a path, a nibabel image, or an array with its geometry."""
+"""A 3-D image that is given from Python: a path, an image of nibabel or SimpleITK, or an array with its geometry."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def volume_of(
 
     Parameters
     ----------
-    image : path, nibabel image or (X, Y, Z) array
+    image : path, nibabel image, SimpleITK image or (X, Y, Z) array
         A file is read; a nibabel image's voxels are those that its header scales.
     name : str
         What it is, for messages; a file names itself.
@@ -56,10 +56,30 @@ def volume_of(
     place = Path(name)
     if isinstance(image, SpatialImage):
         grid, data = checked_grid(image.shape, image.affine, place), np.asanyarray(image.dataobj)
+    elif _is_of_simpleitk(image):
+        data, its_affine = _of_simpleitk(image)
+        grid = checked_grid(data.shape, its_affine, place)
     else:
         data = np.asarray(image)
         grid = checked_grid(data.shape, _affine(name, affine, spacing), place)
     return Volume(_checked(data, name), grid, place)
+
+
+def has_geometry(image: ImageLike) -> bool:
+    """Whether an image knows its place in the world; an array does not."""
+    return isinstance(image, str | Path | SpatialImage) or _is_of_simpleitk(image)
+
+
+def _is_of_simpleitk(image: object) -> bool:
+    return type(image).__module__.partition(".")[0] == "SimpleITK"
+
+
+def _of_simpleitk(image: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """Voxels and affine; an identity where the image is not 3-D, which is refused for that."""
+    from nnunet_ms.images.itk import affine_of, voxels  # who has such an image has loaded SimpleITK
+
+    data = voxels(image)
+    return data, affine_of(image) if data.ndim == 3 else np.eye(4)
 
 
 def _affine(name: str, affine: npt.ArrayLike | None, spacing: Sequence[float] | None) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Masks that are given from Python: a path, a nibabel image, or an array with its geometry; alone or as a pair."""
+"""Masks that are given from Python, in the forms of `given.volume_of`, alone or as a pair."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.spatialimages import SpatialImage
 
 from nnunet_ms.errors import OptionError, SettingsError
-from nnunet_ms.images.given import ImageLike, volume_of
+from nnunet_ms.images.given import ImageLike, has_geometry, volume_of
 from nnunet_ms.images.volumes import Volume, checked_mask, read_mask
 
 
@@ -25,7 +24,7 @@ def mask_of(
 
     Parameters
     ----------
-    mask : path, nibabel image or (X, Y, Z) array
+    mask : path, nibabel image, SimpleITK image or (X, Y, Z) array
         Truth values, or whole numbers of any type.
     name, affine, spacing
         See `given.volume_of`.
@@ -77,6 +76,13 @@ def masks_of(
     SettingsError
         As `mask_of`, or if geometry is given beside an image that has its own. Whether both lie on one grid is not
         checked here.
+
+    Examples
+    --------
+    >>> drawn = np.zeros((24, 24, 12), dtype=bool)
+    >>> reference, prediction = masks_of(("reference", "reference.nii.gz"), ("prediction", drawn))
+    >>> prediction.grid.spacing  # the array lies on the grid of the file
+    (1.0, 1.0, 3.0)
     """
     masks = dict((first, second))
     made = {name: mask_of(mask, name, label=label) for name, mask in masks.items() if has_geometry(mask)}
@@ -92,8 +98,3 @@ def masks_of(
         if name not in made
     }
     return made[first[0]], made[second[0]]
-
-
-def has_geometry(image: ImageLike) -> bool:
-    """Whether an image knows its place in the world; an array does not."""
-    return isinstance(image, str | Path | SpatialImage)

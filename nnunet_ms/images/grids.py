@@ -4,8 +4,11 @@ from typing import Literal
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 
+from nnunet_ms.errors import OptionError
 from nnunet_ms.images.volumes import Grid
+from nnunet_ms.options import chosen
 
 Spacing = tuple[float, float, float] | Literal["isotropic"] | None
 
@@ -42,6 +45,11 @@ def respaced(grid: Grid, spacing: Spacing) -> Grid:
 
     `isotropic` takes the finest edge of the grid for all three.
 
+    Raises
+    ------
+    OptionError
+        If `spacing` is another word, or not three edges > 0.
+
     Examples
     --------
     >>> grid = Grid((10, 20, 5), np.diag([1.0, 1.0, 3.0, 1.0]))
@@ -52,11 +60,20 @@ def respaced(grid: Grid, spacing: Spacing) -> Grid:
     """
     if spacing is None:
         return grid
+    if isinstance(spacing, str):
+        chosen(spacing, ("isotropic",), "spacing")
     old = np.array(grid.spacing)
-    new = np.full(3, old.min()) if spacing == "isotropic" else np.array(spacing, dtype=float)
+    new = np.full(3, old.min()) if isinstance(spacing, str) else _edges(spacing)
     shape = np.maximum(np.ceil(np.array(grid.shape) * old / new - 1e-3), 1).astype(int)
     affine = grid.affine.copy()
     affine[:3, :3] = grid.affine[:3, :3] * (new / old)
     # the outer corner of the first voxel keeps its place
     affine[:3, 3] = (grid.affine @ [-0.5, -0.5, -0.5, 1.0])[:3] + affine[:3, :3] @ [0.5, 0.5, 0.5]
     return Grid(tuple(int(n) for n in shape), affine)
+
+
+def _edges(spacing: tuple[float, float, float]) -> npt.NDArray[np.float64]:
+    edges = np.array(spacing, dtype=float)
+    if edges.shape != (3,) or not (np.isfinite(edges) & (edges > 0)).all():
+        raise OptionError(f"spacing: expected three voxel edges in mm, each > 0, found {spacing}. Correct it.")
+    return edges

@@ -13,17 +13,32 @@ Matrix = npt.NDArray[np.float64]  # (4, 4)
 def to_itk(data: npt.NDArray[np.generic], grid: Grid) -> SimpleITK.Image:
     """Image of (X, Y, Z) voxels on a grid."""
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(data.T))
+    geometry = geometry_of(grid)
+    image.SetSpacing(geometry["spacing"])
+    image.SetDirection(geometry["direction"])
+    image.SetOrigin(geometry["origin"])
+    return image
+
+
+def geometry_of(grid: Grid) -> dict[str, list[float]]:
+    """`spacing` (3), `origin` (3) and `direction` (9, by rows) of a grid, as SimpleITK's images have them."""
     affine = FLIP @ grid.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(affine[:3, 3].tolist())
-    return image
+    direction = (affine[:3, :3] / spacing).ravel()
+    return {"spacing": spacing.tolist(), "origin": affine[:3, 3].tolist(), "direction": direction.tolist()}
 
 
 def voxels(image: SimpleITK.Image) -> npt.NDArray[np.generic]:
     """Voxels of an image as (X, Y, Z)."""
     return np.ascontiguousarray(SimpleITK.GetArrayViewFromImage(image).T)
+
+
+def affine_of(image: SimpleITK.Image) -> Matrix:
+    """Voxel -> world in RAS mm of a 3-D image."""
+    lps = np.eye(4)
+    lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    lps[:3, 3] = image.GetOrigin()
+    return FLIP @ lps
 
 
 def to_transform(matrix: Matrix) -> SimpleITK.AffineTransform:

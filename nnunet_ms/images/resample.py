@@ -8,16 +8,18 @@ import SimpleITK
 from nnunet_ms.errors import ImageError, one_line
 
 
-def resample_onto(reference: Path, moving: Path, target: Path, transforms: Sequence[Path] = ()) -> None:
+def resample_onto(
+    reference: str | Path, moving: str | Path, target: str | Path, transforms: Sequence[str | Path] = ()
+) -> None:
     """Resample `moving` linearly onto the grid of `reference`, once; nothing is registered.
 
     Parameters
     ----------
-    reference, moving : Path
+    reference, moving : str or Path
         3-D images; voxels of the result outside `moving` are 0.
-    target : Path
+    target : str or Path
         File to write, float32.
-    transforms : sequence of Path
+    transforms : sequence of str or Path
         ITK transform files on the way from `moving` to `reference`, in this order (none: world coordinates agree).
         Each maps points of the space that comes later to points of the one before, as ITK's resampling asks for.
 
@@ -38,7 +40,7 @@ def resample_onto(reference: Path, moving: Path, target: Path, transforms: Seque
     SimpleITK.WriteImage(resampled, str(target), useCompression=True)
 
 
-def _read_transform(path: Path) -> SimpleITK.Transform:
+def _read_transform(path: str | Path) -> SimpleITK.Transform:
     try:
         return SimpleITK.ReadTransform(str(path))
     except RuntimeError as error:

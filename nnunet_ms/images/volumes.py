@@ -3,8 +3,10 @@
 import logging
 import math
 import struct
+import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +38,6 @@ DAMAGE = (
     zlib.error,
     deflate.DeflateError,
 )
-logging.getLogger("nibabel.global").addFilter(lambda _: False)  # what is wrong with a header, we say ourselves
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Volume:
     path: Path
 
 
-def read_grid(path: Path) -> Grid:
+def read_grid(path: str | Path) -> Grid:
     """Geometry of a NIfTI file from its header alone.
 
     Raises
@@ -94,7 +95,7 @@ def read_grid(path: Path) -> Grid:
     return grid_of(open_image(path), path)
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: str | Path) -> Volume:
     """Read a 3-D volume; every voxel is finite.
 
     Returns
@@ -113,6 +114,7 @@ def read_volume(path: Path) -> Volume:
     >>> flair.data.shape, str(flair.data.dtype)
     ((24, 24, 12), 'float32')
     """
+    path = Path(path)
     image = open_image(path)
     grid = grid_of(image, path)
     data = _read_voxels(image, path)
@@ -126,7 +128,7 @@ def read_volume(path: Path) -> Volume:
     return Volume(data, grid, path)
 
 
-def read_mask(path: Path, labels: Iterable[int] = (0, 1)) -> Volume:
+def read_mask(path: str | Path, labels: Iterable[int] = (0, 1)) -> Volume:
     """Read a label image as (X, Y, Z) uint8; its values are a subset of `labels`.
 
     Raises
@@ -144,6 +146,7 @@ def read_mask(path: Path, labels: Iterable[int] = (0, 1)) -> Volume:
         ...
     nnunet_ms.errors.ImageError: flair.nii.gz: expected a mask with values [0, 1], found 80.5029, 81.1386, ...
     """
+    path = Path(path)
     return checked_mask(_read_plain(path) or read_volume(path), labels)
 
 
@@ -197,7 +200,7 @@ def same_grid(first: Grid, second: Grid) -> bool:
     return bool(np.abs(corners @ (first.affine - second.affine).T).max() <= GRID_TOLERANCE_MM)
 
 
-def write_volume(path: Path, data: npt.NDArray[np.generic], affine: npt.NDArray[np.float64]) -> None:
+def write_volume(path: str | Path, data: npt.NDArray[np.generic], affine: npt.NDArray[np.float64]) -> None:
     """Write (X, Y, Z) voxels as NIfTI, complete or not at all; the same input gives the same bytes.
 
     Examples
@@ -212,7 +215,7 @@ def write_volume(path: Path, data: npt.NDArray[np.generic], affine: npt.NDArray[
         nib.save(image, partial)
 
 
-def open_image(path: Path) -> nib.Nifti1Image:
+def open_image(path: str | Path) -> nib.Nifti1Image:
     """Header of a NIfTI file; voxels are not read.
 
     Raises
@@ -229,10 +232,11 @@ def open_image(path: Path) -> nib.Nifti1Image:
         ...
     nnunet_ms.errors.ImageError: flair.nii: no such file. Check the path and the spelling.
     """
+    path = Path(path)
     if not path.is_file():  # also for links in a circle
         raise ImageError(f"{path}: no such file. Check the path and the spelling.")
     try:
-        with np.errstate(all="ignore"):  # absurd numbers in a header are named by `grid_of`
+        with np.errstate(all="ignore"), without_remarks():  # absurd numbers in a header are named by `grid_of`
             image = nib.load(path)
     except DAMAGE as error:
         raise ImageError(
@@ -243,7 +247,28 @@ def open_image(path: Path) -> nib.Nifti1Image:
     return image
 
 
-def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
+@contextmanager
+def without_remarks() -> Iterator[None]:
+    """Keep nibabel's remarks on headers from the log, in this block and thread: what is wrong with one, we say.
+
+    Examples
+    --------
+    >>> with without_remarks():
+    ...     logging.getLogger("nibabel.global").warning("sform_code 77 not valid; setting to 0")
+    """
+    here, log = threading.get_ident(), logging.getLogger("nibabel.global")
+
+    def is_of_others(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    log.addFilter(is_of_others)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_of_others)
+
+
+def grid_of(image: nib.Nifti1Image, path: str | Path) -> Grid:
     """Geometry of an opened image; ImageError unless it is 3-D, with voxels and an invertible affine.
 
     Examples
@@ -254,7 +279,7 @@ def grid_of(image: nib.Nifti1Image, path: Path) -> Grid:
     return checked_grid(image.shape, image.affine, path)
 
 
-def checked_grid(shape: tuple[int, ...], affine: npt.ArrayLike, path: Path) -> Grid:
+def checked_grid(shape: tuple[int, ...], affine: npt.ArrayLike, path: str | Path) -> Grid:
     """Grid of a shape and an affine; ImageError unless it is 3-D, with voxels and an invertible affine."""
     if len(shape) != 3:
         raise ImageError(f"{path}: expected a 3-D image, found shape {shape}. Split it into 3-D volumes.")
@@ -271,7 +296,7 @@ def checked_grid(shape: tuple[int, ...], affine: npt.ArrayLike, path: Path) -> G
 def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
     try:
         content = read_promised(path, promised_bytes(image))
-        with np.errstate(all="ignore"):  # what overflows is infinite, and that is counted
+        with np.errstate(all="ignore"), without_remarks():  # what overflows is infinite, and that is counted
             data: npt.NDArray[np.generic] = np.asanyarray(type(image).from_bytes(bytes(content)).dataobj)
             data = data.astype(np.float32) if np.issubdtype(data.dtype, np.floating) else data
     except DAMAGE as error:

@@ -109,6 +109,17 @@ def lesion_change(baseline: Volume, followup: Volume, rule: ChangeRule = DEFAULT
     ------
     ImageError
         If the masks lie on different grids.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, Volume
+    >>> before, after = np.zeros((2, 20, 20, 10), dtype=np.uint8)
+    >>> before[2:5, 2:5, 2:5] = before[12:15, 12:15, 2:5] = 1
+    >>> after[2:5, 2:6, 2:5] = after[2:5, 14:17, 6:9] = 1
+    >>> grid = Grid(before.shape, np.eye(4))
+    >>> change = lesion_change(*(Volume(mask, grid, Path("mask")) for mask in (before, after)))
+    >>> change.followup.change.tolist(), change.baseline.change.tolist()
+    (['enlarging', 'new'], ['kept', 'resolved'])
     """
     check_same_grid(baseline, followup, str(baseline.path), str(followup.path))
     return LesionChange(
@@ -139,6 +150,12 @@ def classify(
     -------
     (L,) str array
         "existing", "new", "enlarging" or "small".
+
+    Examples
+    --------
+    >>> old, outside = np.array([0, 27, 27, 27]), np.array([27, 0, 5, 30])
+    >>> classify(old, outside, outside, voxel_volume_ml=0.003).tolist()
+    ['new', 'existing', 'enlarging', 'new']
     """
     minimum = rule.minimum_voxels(voxel_volume_ml)
     conditions = [
@@ -152,7 +169,19 @@ def classify(
 
 
 def change_columns(change: LesionChange) -> dict[str, float]:
-    """Counts and volumes for one row of `visits.csv`, named after the change; volumes are those gained or lost, ml."""
+    """Counts and volumes for one row of `visits.csv`, named after the change; volumes are those gained or lost, ml.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, Volume
+    >>> before, after = np.zeros((2, 20, 20, 10), dtype=np.uint8)
+    >>> after[2:5, 14:17, 6:9] = 1
+    >>> grid = Grid(before.shape, np.eye(4))
+    >>> change = lesion_change(*(Volume(mask, grid, Path("mask")) for mask in (before, after)))
+    >>> columns = change_columns(change)
+    >>> columns["new_lesion_count"], columns["new_volume_ml"]
+    (1, 0.027)
+    """
     followup, baseline = change.followup, change.baseline
     return {
         "new_lesion_count": followup.count("new"),
@@ -172,7 +201,19 @@ CHANGE_VOLUMES = tuple(f"{name}_volume_ml" for name in ("new", "enlarging", "shr
 
 
 def change_table(change: LesionChange) -> pd.DataFrame:
-    """One row per component of either visit: `mask`, `change`, `voxels`, `voxels_old`, `voxels_only_here`, ml."""
+    """One row per component of either visit: `mask`, `change`, `voxels`, `voxels_old`, `voxels_only_here`, ml.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, Volume
+    >>> before, after = np.zeros((2, 20, 20, 10), dtype=np.uint8)
+    >>> after[2:5, 14:17, 6:9] = 1
+    >>> grid = Grid(before.shape, np.eye(4))
+    >>> change = lesion_change(*(Volume(mask, grid, Path("mask")) for mask in (before, after)))
+    >>> change_table(change)[["mask", "change", "voxels", "changed_ml"]]
+           mask change  voxels  changed_ml
+    0  followup    new      27       0.027
+    """
     frames = []
     for mask in ("followup", "baseline"):
         lesions: ChangedLesions = getattr(change, mask)

@@ -38,6 +38,17 @@ def distance_to_lesions(lesions: Lesions, others: Lesions, touching: Bools) -> F
     -------
     (L,) float array
         NaN when the other mask has no lesion.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, Volume
+    >>> from nnunet_ms.lesions.labelling import find_lesions
+    >>> first, second = np.zeros((2, 10, 10, 10), dtype=np.uint8)
+    >>> first[2, 2, 2] = first[8, 8, 8] = second[2, 2, 4] = second[8, 8, 8] = 1
+    >>> grid = Grid(first.shape, np.diag([1.0, 1.0, 3.0, 1.0]))
+    >>> here, there = (find_lesions(Volume(mask, grid, Path("mask"))) for mask in (first, second))
+    >>> distance_to_lesions(here, there, np.array([False, True])).tolist()
+    [6.0, 0.0]
     """
     if others.count == 0:
         return np.full(lesions.count, np.nan)

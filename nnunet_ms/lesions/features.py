@@ -34,13 +34,33 @@ def mean_of_map(lesions: Lesions, values: Volume) -> Floats:
         L lesions on the grid of `values`.
     values : Volume
         Map (X, Y, Z), such as probability or uncertainty.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import read_mask, read_volume
+    >>> from nnunet_ms.lesions.labelling import find_lesions
+    >>> lesions = find_lesions(read_mask(Path("reference.nii.gz")))
+    >>> mean_of_map(lesions, read_volume(Path("flair.nii.gz"))).round(-1).tolist()
+    [160.0, 150.0, 160.0]
     """
     at_voxel = values.data[lesions.voxel_axes].astype(np.float64)
     return np.bincount(lesions.lesion_of_voxel, weights=at_voxel, minlength=lesions.count) / lesions.voxels
 
 
 def distance_to_region(lesions: Lesions, region: Volume) -> Floats:
-    """Distance from each lesion to a region mask on the same grid, (L,), mm; 0 inside, NaN for an empty region."""
+    """Distance from each lesion to a region mask on the same grid, (L,), mm; 0 inside, NaN for an empty region.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, Volume
+    >>> from nnunet_ms.lesions.labelling import find_lesions
+    >>> mask, region = np.zeros((2, 10, 10, 10), dtype=np.uint8)
+    >>> mask[2, 2, 2], region[2, 6, 2] = 1, 1
+    >>> grid = Grid(mask.shape, np.diag([1.0, 2.0, 3.0, 1.0]))
+    >>> lesions = find_lesions(Volume(mask, grid, Path("mask")))
+    >>> distance_to_region(lesions, Volume(region, grid, Path("region"))).tolist()
+    [8.0]
+    """
     positions = _positions(region)
     if not positions.size:
         return np.full(lesions.count, np.nan)
@@ -64,6 +84,17 @@ def locate(lesions: Lesions, regions: Mapping[str, Volume]) -> dict[str, npt.NDA
     dict
         `location` (L,) str, and per supplied region `ventricles_mm`, `cortex_mm` (distance, mm) and
         `infratentorial_share` (of the lesion's voxels).
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, Volume
+    >>> from nnunet_ms.lesions.labelling import find_lesions
+    >>> mask, ventricles = np.zeros((2, 20, 10, 10), dtype=np.uint8)
+    >>> mask[2, 2, 2], mask[15, 2, 2], ventricles[4, 2, 2] = 1, 1, 1
+    >>> grid = Grid(mask.shape, np.eye(4))
+    >>> lesions = find_lesions(Volume(mask, grid, Path("mask")))
+    >>> locate(lesions, {"ventricles": Volume(ventricles, grid, Path("ventricles"))})["location"].tolist()
+    ['periventricular', 'deep_white_matter']
     """
     columns: dict[str, npt.NDArray[np.generic]] = {
         f"{name}_mm": distance_to_region(lesions, regions[name]) for name in (VENTRICLES, CORTEX) if name in regions

@@ -156,12 +156,31 @@ def find_lesions(mask: Volume, connectivity: Connectivity = 18, minimum_voxels: 
     Lesions
         In the order of each lesion's first voxel where z runs fastest, so the numbering is the same on every machine.
         An empty mask, or one whose components are all too small, gives arrays of length 0.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import read_mask
+    >>> lesions = find_lesions(read_mask(Path("reference.nii.gz")), connectivity=18, minimum_voxels=3)
+    >>> lesions.count, lesions.voxels.tolist(), round(lesions.volume_ml, 3)
+    (3, [32, 4, 144], 0.54)
+    >>> lesions.centroid_mm[0].tolist()
+    [5.5, 5.5, 10.5]
     """
     return without_small(find_all_lesions(mask, [connectivity])[connectivity], minimum_voxels)
 
 
 def find_all_lesions(mask: Volume, connectivities: Sequence[Connectivity]) -> dict[Connectivity, Lesions]:
-    """Label a mask by several connectivities as `find_lesions` does, in one pass over the image; no size filter."""
+    """Label a mask by several connectivities as `find_lesions` does, in one pass over the image; no size filter.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, Volume
+    >>> mask = np.zeros((4, 4, 4), dtype=bool)
+    >>> mask[0, 0, 0] = mask[1, 1, 0] = True
+    >>> found = find_all_lesions(Volume(mask, Grid(mask.shape, np.eye(4)), Path("mask")), [6, 18])
+    >>> found[6].count, found[18].count
+    (2, 1)
+    """
     index = foreground(mask.data)
     components, surface = label_voxels(index, mask.grid.shape, connectivities)
     lesions = {}
@@ -196,7 +215,15 @@ def lesions_of_labels(labels: Volume) -> tuple[Ints, Lesions]:
 
 
 def without_small(lesions: Lesions, minimum_voxels: int) -> Lesions:
-    """The same lesions without those below a size, renumbered; `mask_voxels` stays."""
+    """The same lesions without those below a size, renumbered; `mask_voxels` stays.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import read_mask
+    >>> lesions = find_lesions(read_mask(Path("reference.nii.gz")))
+    >>> lesions.voxels.tolist(), without_small(lesions, 10).voxels.tolist()
+    ([32, 4, 144], [32, 144])
+    """
     large = lesions.voxels >= minimum_voxels
     if large.all():
         return lesions

@@ -83,6 +83,15 @@ def count_overlap(lesions: Lesions, others: Lesions, common: Common | None = Non
     -------
     Overlap
         Seen from `lesions`.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import read_mask
+    >>> from nnunet_ms.lesions.labelling import find_lesions
+    >>> masks = [read_mask(Path(f"{name}.nii.gz")) for name in ("reference", "prediction")]
+    >>> overlap = count_overlap(*(find_lesions(mask) for mask in masks))
+    >>> overlap.voxels.tolist(), overlap.shared_voxels.tolist()
+    ([32, 4, 144], [24, 0, 144])
     """
     here, there = common_voxels(lesions, others) if common is None else common
     width = max(others.count, 1)
@@ -145,6 +154,13 @@ def lesion_dice(overlap: Overlap) -> Floats:
 
     The whole of those lesions counts, so a small lesion inside a large confluent one has a low value; a lesion that
     shares no voxel has 0. The paper does not define it; this is ours.
+
+    Examples
+    --------
+    >>> one, two = np.array([4, 2]), np.array([4])
+    >>> overlap = Overlap(np.array([0]), np.array([0]), np.array([3]), one, two, 0.001)
+    >>> lesion_dice(overlap).tolist()
+    [0.75, 0.0]
     """
     return 2 * overlap.shared_voxels / (overlap.voxels + overlap.touched_voxels)
 

@@ -14,6 +14,7 @@ from nnunet_ms.lesions.labelling import Lesions, find_lesions
 
 Columns = dict[str, npt.NDArray[np.generic]]
 AXES = ("x", "y", "z")
+LESION_NUMBERS = ("lesion_id", "voxels", "volume_ml", *(f"{axis}_mm" for axis in AXES))  # of `lesion_columns`
 
 
 def lesion_columns(lesions: Lesions) -> Columns:
@@ -52,7 +53,16 @@ def lesion_columns(lesions: Lesions) -> Columns:
 
 
 def box_columns(lesions: Lesions) -> Columns:
-    """Bounding box of each lesion, voxel indices, both inside it: (L,) `x_first` to `z_first`, `x_last` to `z_last`."""
+    """Bounding box of each lesion, voxel indices, both inside it: (L,) `x_first` to `z_first`, `x_last` to `z_last`.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import read_mask
+    >>> from nnunet_ms.lesions.labelling import find_lesions
+    >>> box = box_columns(find_lesions(read_mask(Path("reference.nii.gz"))))
+    >>> {name: int(column[0]) for name, column in box.items()}
+    {'x_first': 4, 'y_first': 4, 'z_first': 3, 'x_last': 7, 'y_last': 7, 'z_last': 4}
+    """
     return {
         **{f"{name}_first": lesions.first_voxel[:, axis] for axis, name in enumerate(AXES)},
         **{f"{name}_last": lesions.last_voxel[:, axis] for axis, name in enumerate(AXES)},
@@ -72,7 +82,7 @@ def lesions_in(
 
     Parameters
     ----------
-    mask : path, nibabel image or (X, Y, Z) array
+    mask : path, nibabel image, SimpleITK image or (X, Y, Z) array
         See `given_mask.mask_of`, also for `label`.
     spacing : (3,) sequence of float, optional
         Voxel edges of an array in mm.

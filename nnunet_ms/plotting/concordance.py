@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from nnunet_ms.arrays import Floats
-from nnunet_ms.plotting.style import COLOURS, style
+from nnunet_ms.plotting.style import COLOURS, footnote, headline, style
 from nnunet_ms.statistics.concordance import (
     Coefficient,
     Limits,
@@ -72,15 +72,12 @@ def concordance_figure(reference: Values, prediction: Values, labels: Labels) ->
         _difference(panels[1], x, y, labels)
         _ratio(panels[2], x, y, labels)
         data = f" ({labels.data} data)" if labels.data else ""
-        figure.suptitle(
+        headline(
+            figure,
             f"{labels.quantity}: {labels.rater} against {labels.reference}{data}, n = {x.size}",
-            x=0.01,
-            ha="left",
-            fontsize=11,
-            fontweight="bold",
         )
         bands = "Bands: 95 % intervals of bias and limits, cases taken as independent."
-        figure.supxlabel(f"{labels.footer} {bands}", x=0.01, ha="left", fontsize=8)
+        footnote(figure, f"{labels.footer} {bands}")
     return figure
 
 

@@ -32,8 +32,13 @@ _STYLE: Any = {
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def style(text_size: float = 10) -> Iterator[None]:
     """Draw inside this block in the house style, without touching the caller's settings.
+
+    Parameters
+    ----------
+    text_size : float, optional
+        Of what has no size of its own, in points.
 
     Examples
     --------
@@ -44,11 +49,50 @@ def style() -> Iterator[None]:
     >>> mpl.rcParams["font.size"] == before
     True
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context({**_STYLE, "font.size": text_size}):
         yield
 
 
-def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
+def headline(figure: Figure, text: str, size: float = 11) -> None:
+    """Write what a figure shows above it, from the left, in bold; `size` in points.
+
+    Examples
+    --------
+    >>> figure = Figure()
+    >>> headline(figure, "Lesion volume, simulated data, n = 40")
+    >>> figure.get_suptitle()
+    'Lesion volume, simulated data, n = 40'
+    """
+    figure.suptitle(text, x=0.01, ha="left", fontsize=size, fontweight="bold")
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """Write what a reader needs to know below a figure, from the left, small.
+
+    Examples
+    --------
+    >>> figure = Figure()
+    >>> footnote(figure, "Bars: 95 % intervals.")
+    >>> figure.get_supxlabel()
+    'Bars: 95 % intervals.'
+    """
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=8)
+
+
+def save_picture(figure: Figure, path: str | Path, dpi: float = 150, text_size: float = 10) -> None:
+    """Write a PNG, complete or absent and free of time stamps; `dpi` are pixels per inch, `text_size` as in `style`.
+
+    Examples
+    --------
+    >>> save_picture(Figure(figsize=(2, 1)), "empty.png", dpi=50)
+    >>> Path("empty.png").is_file()
+    True
+    """
+    with style(text_size), whole_file(path) as partial:  # what is drawn late, such as ticks, has the style too
+        figure.savefig(partial, metadata={"Software": None}, dpi=dpi)
+
+
+def save_figure(figure: Figure, folder: str | Path, stem: str) -> list[Path]:
     """Write `stem`.svg and `stem`.png, each complete or absent and free of time stamps.
 
     Examples
@@ -59,7 +103,7 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
     >>> [path.name for path in save_figure(figure, Path(), "line")]
     ['line.svg', 'line.png']
     """
-    paths = [folder / f"{stem}.svg", folder / f"{stem}.png"]
+    paths = [Path(folder) / f"{stem}{suffix}" for suffix in (".svg", ".png")]
     for path, metadata in zip(paths, ({"Date": None}, {"Software": None}), strict=True):
         with style(), whole_file(path) as partial:
             figure.savefig(partial, metadata=metadata)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ms import commands
-from nnunet_ms.errors import SettingsError
 from nnunet_ms.simulation.model.presets import GRIDS
 from nnunet_ms.simulation.model.trial_presets import PRESETS
 
@@ -56,18 +55,22 @@ def _seed(text: str) -> int:
 
 def _simulate(args: argparse.Namespace) -> int:
     from nnunet_ms.simulation.images.files import PhantomSettings, write_phantoms  # takes a second; not for --help
-    from nnunet_ms.simulation.trial import TrialSettings, write_trial
+    from nnunet_ms.simulation.simulate import simulate
 
     if args.kind == "phantom":
         settings = PhantomSettings(args.patients, args.seed, args.grid or "demo", args.visits)
         failures = write_phantoms(settings, args.output, args.workers)
     else:
-        preset = PRESETS[args.preset]
-        patients, grid = args.patients or preset.patients, args.grid or preset.grid
-        if args.qsm and not args.images:
-            raise SettingsError("--qsm: expected --images beside it, found none. Add --images, or leave out --qsm.")
-        trial = TrialSettings(preset, patients, args.seed, grid, args.images, args.qsm)
-        failures = write_trial(trial, args.output, args.workers)
+        failures = simulate(
+            args.output,
+            args.preset,
+            args.patients,
+            seed=args.seed,
+            grid=args.grid,
+            images=args.images,
+            qsm=args.qsm,
+            workers=args.workers,
+        ).failures
     commands.report_failures(failures, PROGRAM)
     return commands.SOME_CASES_FAILED if failures else commands.OK
 

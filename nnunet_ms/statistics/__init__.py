@@ -11,6 +11,15 @@ from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 
+TYPE_CHECKING = False  # type checkers take it for true
+if TYPE_CHECKING:
+    from nnunet_ms.statistics.frames import ancova as ancova
+    from nnunet_ms.statistics.frames import count_model as count_model
+    from nnunet_ms.statistics.frames import cox as cox
+    from nnunet_ms.statistics.frames import kaplan_meier as kaplan_meier
+    from nnunet_ms.statistics.frames import logrank as logrank
+    from nnunet_ms.statistics.frames import mmrm as mmrm
+
 _FRAMES = ("ancova", "count_model", "cox", "kaplan_meier", "logrank", "mmrm")
 
 
@@ -36,12 +45,14 @@ class _Package(ModuleType):
         super().__setattr__(name, value)
 
 
-def __getattr__(name: str) -> object:
-    """Import what a name stands for at its first use: a function on data frames."""
-    if name not in _FRAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    function = _of_frames(name)
-    return globals().get(name, function)
+if not TYPE_CHECKING:  # checkers see the imports above alone, and so a misspelt name
+
+    def __getattr__(name: str) -> object:
+        """Import what a name stands for at its first use: a function on data frames."""
+        if name not in _FRAMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        function = _of_frames(name)
+        return globals().get(name, function)
 
 
 def _of_frames(name: str) -> Callable[..., object]:

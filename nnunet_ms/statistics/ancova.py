@@ -172,6 +172,15 @@ def ranked_ancova(
     References
     ----------
     .. [1] Conover WJ, Iman RL. Biometrics 38:715-724, 1982.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"arm": ["placebo"] * 5 + ["active"] * 5})
+    >>> frame["baseline"] = [3, 5, 2, 8, 6, 4, 7, 1, 9, 5.5]
+    >>> frame["change"] = [1, 2, 1.5, 3, 2.5, -1, -2, 0, -3, 0.5]
+    >>> fit = ranked_ancova(frame, "change", ["placebo", "active"], "baseline")
+    >>> bool(fit.contrasts[0].p < 0.01)
+    True
     """
     problem = missing_columns(frame, [response, baseline])
     if problem:

@@ -55,6 +55,13 @@ def patient_interval(
     ----------
     .. [1] Field CA, Welsh AH. J R Stat Soc B 69:369-390, 2007 (cluster bootstrap).
        doi:10.1111/j.1467-9868.2007.00593.x
+
+    Examples
+    --------
+    >>> found_and_all = np.array([[9.0, 10.0], [4.0, 8.0], [7.0, 7.0], [1.0, 4.0], [6.0, 9.0]])
+    >>> low, high = patient_interval(found_and_all, lambda sums: sums[:, 0] / sums[:, 1])
+    >>> bool(low < 27 / 38 < high)
+    True
     """
     checked_level(level, "level")
     checked_replicates(replicates)
@@ -80,6 +87,12 @@ def mean_interval(values: Sequence[float] | Floats, patients: Sequence[str]) -> 
     ------
     StatisticsError
         If lengths differ.
+
+    Examples
+    --------
+    >>> low, high = mean_interval([0.8, 0.7, 0.9, 0.6, 0.75, 0.85], ["a", "a", "b", "c", "d", "e"])
+    >>> bool(low < 0.767 < high)
+    True
     """
     equally_long(values=values, patients=patients)
     array = np.asarray(values, dtype=np.float64)
@@ -89,13 +102,29 @@ def mean_interval(values: Sequence[float] | Floats, patients: Sequence[str]) -> 
 
 
 def pearson_interval(x: Floats, y: Floats, patients: Sequence[str]) -> tuple[float, float]:
-    """Interval of Pearson's r over cases; StatisticsError where lengths differ or a value is missing."""
+    """Interval of Pearson's r over cases; StatisticsError where lengths differ or a value is missing.
+
+    Examples
+    --------
+    >>> x, y = np.arange(8.0), np.array([0.5, 0.8, 2.2, 2.9, 4.4, 4.7, 6.3, 6.6])
+    >>> low, high = pearson_interval(x, y, list("abcdefgh"))
+    >>> bool(0.9 < low < high <= 1)
+    True
+    """
     _check_pair(x, y, patients)
     return patient_interval(sums_by_patient(_moments(x, y), np.asarray(patients, dtype=object)), _pearson)
 
 
 def concordance_interval(x: Floats, y: Floats, patients: Sequence[str]) -> tuple[float, float]:
-    """Interval of Lin's concordance correlation coefficient over cases; errors as `pearson_interval`."""
+    """Interval of Lin's concordance correlation coefficient over cases; errors as `pearson_interval`.
+
+    Examples
+    --------
+    >>> x, y = np.arange(8.0), np.array([0.5, 0.8, 2.2, 2.9, 4.4, 4.7, 6.3, 6.6])
+    >>> low, high = concordance_interval(x, y, list("abcdefgh"))
+    >>> bool(0.9 < low < high <= 1)
+    True
+    """
     _check_pair(x, y, patients)
     return patient_interval(sums_by_patient(_moments(x, y), np.asarray(patients, dtype=object)), _lin)
 

@@ -1,11 +1,11 @@
-"""Change of lesion volume from baseline: per patient, per arm and visit, and between arms."""
+"""Change of lesion volume from baseline: per patient, per arm and visit, and between arms (Welch's, by statsmodels)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.input_checks import columns_there, level, missing_values, refuse
@@ -131,6 +131,6 @@ def separation(values: Floats, reference: Floats, confidence: float = 0.95) -> S
         return Separation(estimate, nan, nan, nan, f"{min(a.n, b.n)} patients in an arm, needs 2")
     if a.sd == b.sd == 0:
         return Separation(estimate, nan, nan, nan, "no spread in either arm")
-    limits = scipy.stats.ttest_ind(values, reference, equal_var=False).confidence_interval(confidence)
-    # scipy keeps the standard error to itself
-    return Separation(estimate, float(np.hypot(a.se, b.se)), float(limits.low), float(limits.high))
+    arms = CompareMeans(DescrStatsW(values), DescrStatsW(reference))
+    low, high = arms.tconfint_diff(1 - confidence, usevar="unequal")
+    return Separation(estimate, float(arms.std_meandiff_separatevar), float(low), float(high))

@@ -243,6 +243,12 @@ def bland_altman(reference: Values, prediction: Values, level: float = LEVEL) ->
     References
     ----------
     .. [1] Bland JM, Altman DG. Stat Methods Med Res 8:135-160, 1999. doi:10.1177/096228029900800204
+
+    Examples
+    --------
+    >>> limits = bland_altman([4.0, 8.1, 2.2, 12.5], [4.4, 7.6, 2.0, 13.1])
+    >>> round(limits.bias, 3), round(limits.lower, 3), round(limits.upper, 3)
+    (0.075, -0.929, 1.079)
     """
     x, y = _pair(reference, prediction)
     return _limits(y - x, checked_level(level, "level"))
@@ -274,6 +280,12 @@ def bland_altman_ratio(reference: Values, prediction: Values, level: float = LEV
     References
     ----------
     .. [1] Bland JM, Altman DG. Stat Methods Med Res 8:135-160, 1999, section 3. doi:10.1177/096228029900800204
+
+    Examples
+    --------
+    >>> limits = bland_altman_ratio([1.0, 2.0, 4.0, 0.0], [2.0, 4.0, 8.0, 1.0])
+    >>> round(limits.bias, 6), limits.n, limits.n_left_out
+    (2.0, 3, 1)
     """
     x, y = _pair(reference, prediction)
     checked_level(level, "level")

@@ -293,7 +293,14 @@ def _fitted(frame: pd.DataFrame, arms: Sequence[str], plan: _Plan) -> CountModel
 
 
 def levels_with_events(frame: pd.DataFrame, count: str, factors: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Leave out factors with a level that has no event: its coefficient would be minus infinity."""
+    """Leave out factors with a level that has no event: its coefficient would be minus infinity.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"new": [0, 0, 3, 1], "region": ["US", "US", "ROW", "ROW"], "sex": list("FMFM")})
+    >>> levels_with_events(frame, "new", ["region", "sex"])
+    (['sex'], ('region left out (no lesion in US)',))
+    """
     empty = {name: frame.groupby(name)[count].sum() for name in factors}
     bad = {name: [str(level) for level, total in sums.items() if total == 0] for name, sums in empty.items()}
     kept = [name for name in factors if not bad[name]]

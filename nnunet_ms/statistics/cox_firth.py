@@ -56,6 +56,14 @@ def firth_cox(
     References
     ----------
     .. [1] Heinze G, Schemper M. Biometrics 57:114-119, 2001. doi:10.1111/j.0006-341X.2001.00114.x
+
+    Examples
+    --------
+    >>> weeks, event = [10, 20, 30, 40, 50, 60], [1, 0, 1, 0, 0, 0]
+    >>> arm = [[0], [0], [0], [1], [1], [1]]
+    >>> found = firth_cox(weeks, event, arm, ["active"], "active")
+    >>> bool(0 < found.hazard_ratio < 1), bool(np.isfinite(found.high))
+    (True, True)
     """
     chosen(ties, TIES, "ties")
     drop = float(scipy.stats.chi2.ppf(level(confidence), 1)) / 2

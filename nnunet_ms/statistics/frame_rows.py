@@ -75,9 +75,8 @@ class Rows:
         notes: Sequence[str] = (),
     ) -> Result:
         """Return the result of an analysis of these rows; `table` has one mapping per row, its values by column."""
-        tidy = pd.DataFrame([{"method": method, **row} for row in table], columns=list(columns))
-        texts = [name for name in ("reference", "problem") if name in tidy]
-        tidy[texts] = tidy[texts].fillna("")
+        blank = {"reference": "", "problem": "", "method": method}
+        tidy = pd.DataFrame([{**blank, **row} for row in table], columns=list(columns))
         tidy.attrs = {
             "method": method,
             "references": dict(references),

@@ -38,7 +38,14 @@ class PairedEffect:
 
 
 def draw_weights(arm: npt.ArrayLike, draws: int, seed: int) -> Floats:
-    """Return (draws, n): how often each patient is drawn; the number per arm stays as it is."""
+    """Return (draws, n): how often each patient is drawn; the number per arm stays as it is.
+
+    Examples
+    --------
+    >>> weights = draw_weights(["active", "active", "placebo"], draws=4, seed=0)
+    >>> weights[:, :2].sum(axis=1).tolist(), weights[:, 2].tolist()
+    ([2.0, 2.0, 2.0, 2.0], [1.0, 1.0, 1.0, 1.0])
+    """
     arms = np.asarray(arm)
     rng = np.random.default_rng(seed)
     weights = np.zeros((draws, len(arms)))
@@ -71,6 +78,15 @@ def paired_effect(
     ------
     OptionError
         If `confidence` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> y, arm = np.array([1.0, 2.0, 3.0, 6.0, 7.0, 8.0]), np.array([0.0, 0, 0, 1, 1, 1])
+    >>> X = np.column_stack([np.ones(6), arm])
+    >>> weights = draw_weights(arm, draws=200, seed=0)
+    >>> effect = paired_effect(linear_effect(y, X, 1), linear_effect(2 * y, X, 1), weights)
+    >>> round(effect.difference, 9)
+    5.0
     """
     level(confidence)
     once, none = np.ones((1, weights.shape[1])), np.zeros(0)
@@ -99,13 +115,29 @@ def paired_draws(reference: DrawnEffect, rater: DrawnEffect, confidence: float =
 
 
 def linear_effect(y: Floats, X: Floats, column: int) -> Callable[[Floats], Floats]:
-    """Return the effect of least squares: all draws at once, from weighted cross-products."""
+    """Return the effect of least squares: all draws at once, from weighted cross-products.
+
+    Examples
+    --------
+    >>> X = np.column_stack([np.ones(4), [0.0, 0, 1, 1]])
+    >>> effect = linear_effect(np.array([1.0, 3.0, 5.0, 9.0]), X, 1)
+    >>> effect(np.ones((1, 4))).round(6).tolist()
+    [5.0]
+    """
     equally_long(y=y, X=X)
     return sums_effect(X[:, :, None] * X[:, None, :], X * y[:, None], column)
 
 
 def log_ratio_of_means(count: Floats, exposure: Floats, active: Bools, reference: Bools) -> Callable[[Floats], Floats]:
-    """Return log(rate in `active` / rate in `reference`); NaN where one of them has no lesion."""
+    """Return log(rate in `active` / rate in `reference`); NaN where one of them has no lesion.
+
+    Examples
+    --------
+    >>> active = np.array([False, False, True, True])
+    >>> effect = log_ratio_of_means(np.array([4.0, 6.0, 1.0, 1.0]), np.ones(4), active, ~active)
+    >>> np.exp(effect(np.ones((1, 4)))).round(6).tolist()
+    [0.2]
+    """
     equally_long(count=count, exposure=exposure, active=active, reference=reference)
 
     def effect(weights: Floats) -> Floats:
@@ -119,7 +151,15 @@ def log_ratio_of_means(count: Floats, exposure: Floats, active: Bools, reference
 
 
 def log_hazard_ratio(weeks: Floats, event: Bools, X: Floats, column: int, ties: Ties) -> Callable[[Floats], Floats]:
-    """Return a Cox coefficient; each draw starts from the whole sample's."""
+    """Return a Cox coefficient; each draw starts from the whole sample's.
+
+    Examples
+    --------
+    >>> weeks, event = np.array([5.0, 8.0, 12.0, 20.0]), np.array([True, True, True, False])
+    >>> effect = log_hazard_ratio(weeks, event, np.array([[0.0], [1.0], [0.0], [1.0]]), 0, "efron")
+    >>> bool(effect(np.ones((1, 4)))[0] < 0)
+    True
+    """
     start, _, _, converged = maximise(risk_sets(weeks, event, X), ties)
     if not converged:
         return lambda weights: np.full(len(weights), np.nan)

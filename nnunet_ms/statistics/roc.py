@@ -80,6 +80,11 @@ def auc_se(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
     ------
     StatisticsError
         If a score is missing or no number.
+
+    Examples
+    --------
+    >>> round(auc_se([3, 2, 4], [2, 1, 2.5]), 4)
+    0.1925
     """
     x, y = _both(positive, negative)
     if min(x.size, y.size) < 2:
@@ -109,6 +114,15 @@ def delong_test(first: Scores, second: Scores) -> AucDifference:
     References
     ----------
     .. [1] DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 44:837-845, 1988. doi:10.2307/2531595
+
+    Examples
+    --------
+    >>> patients = np.array(["a", "b", "c", "d"])
+    >>> one = Scores(np.array([0.9, 0.8, 0.7, 0.4]), np.array([0.1, 0.5, 0.3, 0.2]), patients, patients)
+    >>> two = Scores(np.array([0.6, 0.8, 0.3, 0.4]), np.array([0.5, 0.5, 0.7, 0.2]), patients, patients)
+    >>> test = delong_test(one, two)
+    >>> test.difference, round(test.p, 3)
+    (0.375, 0.1)
     """
     if first.positive.size != second.positive.size or first.negative.size != second.negative.size:
         sizes = [(reader.positive.size, reader.negative.size) for reader in (first, second)]
@@ -126,7 +140,16 @@ def delong_test(first: Scores, second: Scores) -> AucDifference:
 
 
 def auc_interval(scores: Scores, replicates: int = REPLICATES, seed: int = 0) -> tuple[float, float]:
-    """Percentile interval of the AUC over resampled patients; NaN as `bootstrap_interval.patient_interval`."""
+    """Percentile interval of the AUC over resampled patients; NaN as `bootstrap_interval.patient_interval`.
+
+    Examples
+    --------
+    >>> patients = np.array([f"p{k}" for k in range(12)])
+    >>> scores = Scores(np.linspace(0.3, 0.9, 12), np.linspace(0.1, 0.6, 12), patients, patients)
+    >>> low, high = auc_interval(scores)
+    >>> bool(0 < low < auc(scores.positive, scores.negative) < high <= 1)
+    True
+    """
     wins = _wins_by_patient(scores)
     return _interval(wins[0], wins[1], wins[2], replicates, seed)
 
@@ -134,7 +157,15 @@ def auc_interval(scores: Scores, replicates: int = REPLICATES, seed: int = 0) ->
 def difference_interval(
     first: Scores, second: Scores, replicates: int = REPLICATES, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile interval of the difference of two AUCs on the same candidates, over resampled patients."""
+    """Percentile interval of the difference of two AUCs on the same candidates, over resampled patients.
+
+    Examples
+    --------
+    >>> patients = np.array([f"p{k}" for k in range(12)])
+    >>> scores = Scores(np.linspace(0.3, 0.9, 12), np.linspace(0.1, 0.6, 12), patients, patients)
+    >>> difference_interval(scores, scores)
+    (0.0, 0.0)
+    """
     a, b = _wins_by_patient(first), _wins_by_patient(second)
     return _interval(a[0] - b[0], a[1], a[2], replicates, seed)
 
@@ -196,7 +227,15 @@ def _interval(wins: Floats, positives: Floats, negatives: Floats, replicates: in
 
 
 def roc_curve(scores: Scores) -> tuple[Floats, Floats]:
-    """Share of false candidates and of lesions with a score at or above each threshold, from (0, 0) to (1, 1)."""
+    """Share of false candidates and of lesions with a score at or above each threshold, from (0, 0) to (1, 1).
+
+    Examples
+    --------
+    >>> patients = np.array(["a", "b"])
+    >>> false, found = roc_curve(Scores(np.array([0.9, 0.4]), np.array([0.5, 0.1]), patients, patients))
+    >>> list(zip(false.tolist(), found.tolist(), strict=True))
+    [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)]
+    """
     thresholds = np.unique(np.concatenate([scores.positive, scores.negative]))[::-1]
     x, y = np.sort(scores.negative), np.sort(scores.positive)
     share = [1 - np.searchsorted(part, thresholds, side="left") / part.size for part in (x, y)]

@@ -101,6 +101,14 @@ def survival_at(curve: pd.DataFrame, weeks: npt.ArrayLike, week: float) -> tuple
     -------
     n_risk, survival, low, high
         As R's `summary(survfit, times = week)`; NaN where nobody was followed that long.
+
+    Examples
+    --------
+    >>> weeks, event = [12, 24, 24, 36, 48, 60], [1, 1, 0, 1, 0, 0]
+    >>> curve = kaplan_meier(weeks, event, "log")
+    >>> n_risk, survival, low, high = survival_at(curve, weeks, 24)
+    >>> n_risk, round(survival, 4)
+    (5, 0.6667)
     """
     n_risk = int((np.asarray(weeks, float) >= week).sum())
     if n_risk == 0:
@@ -247,6 +255,13 @@ def mean_time_difference(a: MeanTime, b: MeanTime, confidence: float = 0.95) -> 
     ------
     OptionError
         If `confidence` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> active = restricted_mean([30, 48, 48, 48], [1, 0, 0, 0], 48)
+    >>> placebo = restricted_mean([12, 24, 36, 48], [1, 1, 1, 0], 48)
+    >>> mean_time_difference(active, placebo).estimate
+    13.5
     """
     z = float(scipy.stats.norm.ppf(0.5 + level(confidence) / 2))
     problem = a.problem or b.problem or ("no events" if a.se == b.se == 0 else "")

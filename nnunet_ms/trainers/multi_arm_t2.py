@@ -343,6 +343,15 @@ def _as_list(value: Any) -> list[torch.Tensor]:
 
 
 def lesion_labels(preprocessed: Path, case: str) -> set[int]:
-    """Labels that a preprocessed case holds, without the background."""
+    """Labels that a preprocessed case holds, without the background.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> located = {"class_locations": {1: [(0, 2, 3, 4)], 2: []}}
+    >>> _ = Path("P001.pkl").write_bytes(pickle.dumps(located))
+    >>> lesion_labels(Path(), "P001")
+    {1}
+    """
     locations = load_pickle(str(preprocessed / f"{case}.pkl"))["class_locations"]
     return {label for label, found in locations.items() if len(found) > 0}

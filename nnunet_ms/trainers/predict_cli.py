@@ -4,15 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, report_failures, run
 
-if TYPE_CHECKING:
-    from nnunet_ms.trainers.prediction.settings import PredictSettings
-
 PROGRAM = "nnunet-ms-predict"
-# dropout.SITES and export.MAPS, spelled out because --help must not import torch; a test compares them
+# dropout.SITES and case_measures.MAPS, spelled out because --help must not import torch; a test compares them
 SITES = ("head", "last", "decoder2", "decoder", "bottleneck", "all")
 MAPS = (
     *("entropy", "expected_entropy", "mutual_information", "epkl", "rmi", "variance", "negated_confidence"),
@@ -46,7 +42,11 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     model.add_argument("-p", "--plans", default="nnUNetPlansMS", help="plans (%(default)s)")
     model.add_argument("-c", "--configuration", default="3d_fullres", help="configuration (%(default)s)")
     model.add_argument(
-        "-m", "--model-folder", type=Path, help="instead of -d, -tr, -p, -c: TRAINER__PLANS__CONFIGURATION"
+        "-m",
+        "--model-folder",
+        dest="model",
+        type=Path,
+        help="instead of -d, -tr, -p, -c: TRAINER__PLANS__CONFIGURATION",
     )
     model.add_argument(
         "-f", "--folds", nargs="+", metavar="FOLD", help="0 1 2 ... or all (all numbered ones that exist)"
@@ -76,19 +76,19 @@ def _add_output(command: argparse.ArgumentParser) -> None:
         "--fold-thresholds",
         type=float,
         nargs="+",
-        default=[],
+        default=(),
         metavar="T",
         help="one per fold, fitted on its validation cases: LSU+ and PSU+ with them",
     )
-    output.add_argument("--maps", default="", help=f"comma-separated, further maps: {','.join(MAPS)}")
+    output.add_argument("--maps", type=_maps, default=(), help=f"comma-separated, further maps: {','.join(MAPS)}")
     output.add_argument(
         "--minimum-voxels", type=positive, default=3, help="smallest lesion in the tables (%(default)s)"
     )
     output.add_argument("--cases", type=Path, help="cases.csv of the dataset: patient, visit and week of each case")
     output.add_argument("--rater", default="model", help="the model's name in all tables (%(default)s)")
     output.add_argument("--lesion-type", default="", help="lesion type in all tables (default: from the label)")
-    output.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
-    output.add_argument("--no-pictures", action="store_true", help="no quality-control pictures")
+    output.add_argument("--data-note", dest="note", default="", help="what the data are, such as real or simulated")
+    output.add_argument("--no-pictures", dest="pictures", action="store_false", help="no quality-control pictures")
 
 
 def _add_work(command: argparse.ArgumentParser) -> None:
@@ -107,20 +107,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    _check(arguments)
-    import torch  # and nnU-Net: seconds, which --help must not take
     from tqdm import tqdm
 
-    from nnunet_ms.trainers.prediction.model import model_folder, open_model
-    from nnunet_ms.trainers.prediction.predict import predict
+    from nnunet_ms.trainers.prediction.predict import predict  # torch and nnU-Net: seconds, which --help must not take
 
-    device = _device(arguments.device, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
-    folder = arguments.model_folder or model_folder(
-        arguments.dataset, arguments.trainer, arguments.plans, arguments.configuration
-    )
-    model = open_model(folder, arguments.folds, arguments.checkpoint, arguments.trainer or "")
-    say = tqdm.write  # does not disturb the progress bar
-    predicted = predict(model, _settings(arguments), torch.device(device), say)
+    # every option has the name of an argument (a test compares them); `write` does not disturb the progress bar
+    predicted = predict(**vars(arguments), say=tqdm.write)
     for note in predicted.notes:
         print(f"{PROGRAM}: {note}")
     report_failures(predicted.failures, PROGRAM)
@@ -128,57 +120,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     return SOME_CASES_FAILED if predicted.failures else OK
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    from nnunet_ms.errors import SettingsError
-
-    unknown = [name for name in _maps(arguments) if name not in MAPS]
+def _maps(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    unknown = [name for name in names if name not in MAPS]
     if unknown:
-        raise SettingsError(f"--maps: expected names out of {','.join(MAPS)}, found {unknown}. Correct it.")
-    if not arguments.model_folder and not (arguments.dataset and arguments.trainer):
-        raise SettingsError("expected -d and -tr, or -m with the model's folder. Name the model.")
-
-
-def _maps(arguments: argparse.Namespace) -> tuple[str, ...]:
-    return tuple(name.strip() for name in arguments.maps.split(",") if name.strip())
-
-
-def _settings(arguments: argparse.Namespace) -> "PredictSettings":
-    from nnunet_ms.trainers.prediction.settings import PredictSettings
-
-    return PredictSettings(
-        images=arguments.images,
-        out=arguments.out,
-        cases=arguments.cases,
-        samples=arguments.mc_samples,
-        site=arguments.dropout_site,
-        dropout=arguments.dropout,
-        closed_form=arguments.closed_form,
-        seed=arguments.seed,
-        threshold=arguments.threshold,
-        fold_thresholds=tuple(arguments.fold_thresholds),
-        tta=arguments.tta,
-        step_size=arguments.step_size,
-        maps=_maps(arguments),
-        minimum_voxels=arguments.minimum_voxels,
-        rater=arguments.rater,
-        lesion_type=arguments.lesion_type,
-        note=arguments.data_note,
-        pictures=not arguments.no_pictures,
-        workers=arguments.workers,
-        resume=arguments.resume,
-    )
-
-
-def _device(asked: str, *, cuda: bool, mps: bool) -> str:
-    from nnunet_ms.errors import SettingsError
-
-    there = {"cpu": True, "cuda": cuda, "mps": mps}
-    if not there.get(asked.partition(":")[0], False):
-        found = [name for name, is_there in there.items() if is_there]
-        raise SettingsError(
-            f"-device: expected one of {found} on this machine, found {asked}. Use -device {found[-1]}."
-        )
-    return asked
+        raise argparse.ArgumentTypeError(f"expected names out of {','.join(MAPS)}, found {unknown}")
+    return names
 
 
 if __name__ == "__main__":

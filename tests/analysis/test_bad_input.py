@@ -46,7 +46,7 @@ MISTAKES = {
     "age": (cell("patients", 4, "age_years", "old"), r"patients\.csv: row 4, column age_years.*'old'"),
     "stopped before": (cell("patients", 4, "discontinued_week", -3), r"row 4, column discontinued_week.*week >= 0.*-3"),
     "baseline EDSS": (cell("patients", 5, "edss_baseline", 11), r"row 5, column edss_baseline.*0 to 10"),
-    "volume": (cell("visits", 6, "volume_ml", -1), r"visits\.csv: row 6, column volume_ml.*>= 0"),
+    "volume": (cell("visits", 6, "volume_ml", -1), r"visits\.csv: row 6, column volume_ml.*0 to 3000"),
     "volume is text": (cell("visits", 6, "volume_ml", "big"), r"visits\.csv: row 6, column volume_ml.*'big'"),
     "week of a scan": (cell("visits", 6, "week", -4), r"visits\.csv: row 6, column week.*randomisation.*-4"),
     "no week": (cell("visits", 6, "week", ""), r"visits\.csv: row 6, column week.*a blank"),
@@ -56,7 +56,7 @@ MISTAKES = {
     "assessment twice": (row_again("assessments", 8), r"assessments\.csv: row 241: patient P000.*stands\s+twice"),
     "EDSS": (cell("assessments", 8, "edss", 3.3), r"assessments\.csv: row 8, column edss.*half steps"),
     "scheduled": (cell("assessments", 8, "scheduled", "maybe"), r"row 8, column scheduled.*true or false"),
-    "walk": (cell("assessments", 8, "t25fw_s", -5), r"assessments\.csv: row 8, column t25fw_s.*>= 0"),
+    "walk": (cell("assessments", 8, "t25fw_s", -5), r"assessments\.csv: row 8, column t25fw_s.*0 to 180"),
     "no walk": (
         {**tables(), "assessments": tables()["assessments"].drop(columns="t25fw_s")},
         r"assessments\.csv: outcome ccdp24 needs column t25fw_s",
@@ -70,9 +70,21 @@ MISTAKES = {
         r"patients\.csv: column arm: no patient is in arm 'active'",
     ),
     "single patient": (tables(1), r"patients\.csv: column arm: no patient is in arm 'active'"),
+    "not done": (cell("assessments", 8, "t25fw_s", 999), r"row 8, column t25fw_s.* 0 to 180, found '999.*t25fw_unable"),
+    "not done either": (cell("assessments", 9, "nhpt_s", 777.0), r"row 9, column nhpt_s.* 0 to 300, found '777"),
+    "two spellings": (cell("patients", 6, "sex", "f"), r"patients\.csv: row 6, column sex: expected one spelling.*'f'"),
+    "two spellings of a rater": (cell("visits", 6, "rater", "Model"), r"visits\.csv: row 6, column rater: .*'Model'"),
+    "zeros in front": (
+        cell("assessments", 8, "patient_id", "P00"),
+        r"assessments\.csv: row 8, column patient_id: expected one way",
+    ),
+    "nobody has an EDSS": (
+        {**tables(), "assessments": tables()["assessments"].assign(edss="")},
+        r"assessments\.csv: column edss: outcome ccdp24 needs it, found a blank in each of 240 rows",
+    ),
     "other patients": (
         {**tables(), "visits": tables()["visits"].assign(patient_id="X" + tables()["visits"]["patient_id"])},
-        r"visits\.csv: no patient of .* has a baseline mask",
+        r"visits\.csv: row 1, column patient_id: no patient of patients.csv is in visits.csv.*P000 and XP000",
     ),
 }
 

@@ -3,161 +3,27 @@
 import json
 import os
 import sys
-from functools import cache
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK
-from nilearn.datasets import load_mni152_template
 from scipy import ndimage
 
+from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.cli import main
-from nnunet_ms.errors import ImageError
+from nnunet_ms.dataset_conversion.preparation import Steps, write_preprocessed
 from nnunet_ms.images import bias_field
-from nnunet_ms.images.bias_field import correct_bias
-from nnunet_ms.images.grids import reoriented, respaced
-from nnunet_ms.images.itk import resample, to_itk, to_matrix, to_transform, voxels
+from nnunet_ms.images.itk import to_itk, to_matrix
 from nnunet_ms.images.registration import register
 from nnunet_ms.images.volumes import Grid, read_mask, read_volume
-
-SHAPE, AFFINE = (48, 58, 32), np.diag([3.5, 3.5, 5.0, 1.0])
-AFFINE[:3, 3] = -82, -117, -68
-
-
-@cache
-def template():
-    """MNI152 brain of nilearn's wheel: voxels, and their affine."""
-    image = load_mni152_template(resolution=2)
-    return ndimage.gaussian_filter(image.get_fdata(), 0.5), image.affine
-
-
-def image_of(grid, matrix=None, other=False):
-    """The brain on a grid, 0 to 800; `matrix` moves it: the image shows at p what the brain has at matrix @ p.
-
-    `other` is another contrast: white matter dark, fluid bright.
-    """
-    data, affine = template()
-    whole = np.linalg.inv(affine) @ (np.eye(4) if matrix is None else matrix) @ grid.affine
-    image = 800 * ndimage.affine_transform(data, whole[:3, :3], whole[:3, 3], grid.shape, order=1)
-    return np.where(image > 80, 900 - image, image).astype(np.float32) if other else image.astype(np.float32)
-
-
-def motion(degrees=(4.0, -3.0, 6.0), shift=(5.0, -4.0, 3.0)):
-    matrix = np.eye(4)
-    for axis, angle in enumerate(np.deg2rad(degrees)):
-        turn, (a, b) = np.eye(4), [k for k in range(3) if k != axis]
-        turn[a, a] = turn[b, b] = np.cos(angle)
-        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
-        matrix = matrix @ turn
-    matrix[:3, 3] = shift
-    return matrix
+from tests.images.moving_head import AFFINE, SHAPE, apart, image_of, motion
 
 
 def save(path, data, affine=AFFINE):
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(data, affine), path)
-
-
-def apart(first, second):
-    """Largest distance between two transforms in the brain, mm."""
-    index = np.argwhere(image_of(Grid(SHAPE, AFFINE)) > 80)[::50]
-    points = np.c_[index, np.ones(len(index))] @ AFFINE.T
-    return float(np.linalg.norm(((first - second) @ points.T)[:3], axis=0).max())
-
-
-# parts ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
-@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1)])
-def test_reorientation_is_nibabels(axes, flips):
-    data = np.random.default_rng(0).random((3, 4, 5))
-    affine = np.zeros((4, 4))
-    for axis, target in enumerate(axes):
-        affine[target, axis] = flips[axis] * (1.0 + axis)
-    affine[:, 3] = 3, -7, 11, 1
-    expected = nib.as_closest_canonical(nib.Nifti1Image(data, affine))
-    grid, target = Grid(data.shape, affine), reoriented(Grid(data.shape, affine))
-    assert target.shape == expected.shape
-    np.testing.assert_allclose(target.affine, expected.affine)
-    moved = voxels(resample(to_itk(data, grid), target, np.eye(4), is_label=False))
-    np.testing.assert_allclose(moved, expected.get_fdata(), rtol=1e-6)
-
-
-def test_new_voxels_fill_the_old_field_of_view():
-    grid = Grid((10, 12, 6), np.diag([2.0, 2.0, 4.0, 1.0]))
-    for wanted, shape in (((1.0, 1.0, 3.0), (20, 24, 8)), ("isotropic", (10, 12, 12)), ((4.0, 4.0, 4.0), (5, 6, 6))):
-        new = respaced(grid, wanted)
-        assert new.shape == shape
-        for corner in ((0, 0, 0), (1, 1, 1)):
-            edges = [(g.affine @ [*(np.array(corner) * g.shape - 0.5), 1])[:3] for g in (grid, new)]
-            np.testing.assert_allclose(*edges, atol=1e-9)
-    assert respaced(grid, None) is grid
-
-
-def test_transforms_of_simpleitk_and_matrices_are_one():
-    matrix = motion()
-    euler = SimpleITK.Euler3DTransform((1.0, 2.0, 3.0), 0.1, -0.2, 0.3, (4.0, 5.0, 6.0))
-    np.testing.assert_allclose(to_matrix(to_transform(matrix)), matrix, atol=1e-12)
-    point = np.array([10.0, -20.0, 30.0])
-    lps = np.array(euler.TransformPoint((point * [-1, -1, 1]).tolist()))
-    np.testing.assert_allclose((to_matrix(euler) @ [*point, 1])[:3], lps * [-1, -1, 1], atol=1e-12)
-
-
-def test_resampling_is_scipys():
-    grid, target = (
-        Grid(SHAPE, AFFINE),
-        Grid((40, 40, 30), np.diag([1.5, 2.0, 2.5, 1.0]) + np.array([[0, 0, 0, -30.0]] * 3 + [[0] * 4])),
-    )
-    matrix, data = motion(), image_of(Grid(SHAPE, AFFINE))
-    whole = np.linalg.inv(AFFINE) @ matrix @ target.affine
-    expected = ndimage.affine_transform(data, whole[:3, :3], whole[:3, 3], target.shape, order=1, cval=0.0)
-    moved = voxels(resample(to_itk(data, grid), target, matrix, is_label=False))
-    inside = ndimage.binary_erosion(expected > 0, iterations=2)
-    np.testing.assert_allclose(moved[inside], expected[inside], atol=0.05)
-
-
-@pytest.mark.parametrize("kind", ["rigid", "affine"])
-def test_registration_finds_a_known_motion_between_contrasts(kind):
-    # Oracle: the motion that was made. Error below half of a voxel of 3.5 x 3.5 x 5 mm anywhere.
-    grid, matrix = Grid(SHAPE, AFFINE), motion()
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    fixed, moving = to_itk(image_of(grid), grid), to_itk(image_of(grid, matrix, other=True), grid)
-    found = register(fixed, moving, kind)
-    expected = np.linalg.inv(matrix)  # the moving image shows at p the head's matrix @ p
-    assert apart(found.matrix, expected) < 1.75
-    assert found.after > found.before
-    np.testing.assert_array_equal(register(fixed, moving, kind).matrix, found.matrix)  # each time the same
-
-
-def test_images_that_lie_well_stay_where_they_are():
-    grid = Grid(SHAPE, AFFINE)
-    found = register(to_itk(image_of(grid), grid), to_itk(image_of(grid), grid), "rigid")
-    assert apart(found.matrix, np.eye(4)) < 0.1
-
-
-def test_images_without_content_are_refused():
-    grid = Grid(SHAPE, AFFINE)
-    with pytest.raises(ImageError, match="expected two images that overlap"):
-        register(to_itk(image_of(grid), grid), to_itk(np.zeros(SHAPE, np.float32), grid), "rigid")
-
-
-def test_n4_takes_out_most_of_a_known_bias(monkeypatch):
-    monkeypatch.setattr(bias_field, "N4_ITERATIONS", (50, 20))  # enough for a bias this simple
-    affine = np.diag([5.0, 5.0, 5.0, 1.0])
-    affine[:3, 3] = AFFINE[:3, 3]
-    grid = Grid((34, 41, 30), affine)
-    clean = image_of(grid)
-    bias = np.exp(0.5 * np.linspace(-1, 1, 34))[:, None, None].astype(np.float32)
-    brain = clean > 80
-    corrected = voxels(correct_bias(to_itk(clean * bias, grid), to_itk(brain.astype(np.uint8), grid)))
-    left = [np.std(np.log(data[brain] / clean[brain])) for data in (clean * bias, corrected)]
-    assert left[1] < 0.6 * left[0]
-
-
-# the command ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -215,6 +81,30 @@ def test_every_step_at_once_and_masks_return_to_the_grid_they_came_from(study, t
         original = read_mask(study.parent / "P1" / visit / "mask.nii.gz")
         np.testing.assert_array_equal(returned.grid.affine, original.grid.affine)
         assert dice(returned.data > 0, original.data > 0) > 0.8
+
+
+PERIODS = (2, 4, 8, 16)  # voxels of a wave
+
+
+def waves():
+    """Waves along x, one beside the other, each with the mean 100 and the amplitude 50; voxels of 1 mm."""
+    rows = [100 + 50 * np.cos(2 * np.pi * np.arange(96) / period) for period in PERIODS for _ in range(8)]
+    return np.repeat(np.array(rows).T[:, :, None], 8, axis=2).astype(np.float32)
+
+
+def test_what_is_finer_than_the_new_voxels_is_blurred_and_not_sampled(tmp_path):
+    # Oracle: a Gaussian of FWHM sqrt(new^2 - old^2) lets through exp(-2 (pi sigma / period)^2) of a wave. Without it
+    # the samples, three voxels apart, would show the finest waves in full, as coarser ones that are not there.
+    save(tmp_path / "flair.nii.gz", waves(), np.eye(4))
+    case = Case("P1", "base", None, {"flair": tmp_path / "flair.nii.gz"}, None)
+    targets, rest = {"flair": tmp_path / "out.nii.gz"}, (tmp_path / "label.nii.gz", tmp_path / "record.json")
+    write_preprocessed(case, targets, *rest, Steps(spacing=(3.0, 1.0, 1.0)), None)
+    found = read_volume(tmp_path / "out.nii.gz")
+    assert found.grid.spacing == pytest.approx((3, 1, 1))
+    inside = found.data[6:-6, 4::8, 4] - 100  # far from the ends, one line per wave
+    sigma = np.sqrt(3**2 - 1) / (2 * np.sqrt(2 * np.log(2)))
+    expected = 50 * np.exp(-2 * (np.pi * sigma / np.array(PERIODS)) ** 2)
+    np.testing.assert_allclose(np.abs(inside).max(axis=0), expected, rtol=0.05, atol=0.5)
 
 
 def test_reorientation_alone_moves_voxels_and_changes_none(study, tmp_path):

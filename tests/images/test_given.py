@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.given import volume_of
@@ -27,6 +28,15 @@ def test_a_path_a_text_an_image_and_an_array_are_the_same_volume(data, write_nif
     found = volume_of(data, "flair", affine=AFFINE)
     assert found.data is data  # not copied
     assert same_grid(found.grid, expected.grid)
+
+
+@pytest.mark.parametrize("affine", [AFFINE, np.diag([1.0, 1, 3, 1]), AFFINE[[1, 2, 0, 3]]])
+def test_an_image_of_simpleitk_is_the_volume_of_its_file(data, write_nifti, affine):
+    # Oracle: nibabel reads the file that SimpleITK reads too.
+    path = write_nifti("a.nii.gz", data, affine=affine)
+    found, expected = volume_of(SimpleITK.ReadImage(path), "flair"), read_volume(path)
+    assert np.array_equal(found.data, expected.data)
+    np.testing.assert_allclose(found.grid.affine, expected.grid.affine, atol=1e-5)
 
 
 def test_scaled_voxels_are_scaled(write_nifti):
@@ -64,6 +74,18 @@ def test_spacing_stands_for_an_affine_and_bool_for_a_mask():
         (np.zeros((4, 5, 6)), {"affine": np.zeros((4, 4))}, ImageError, "flair: expected an invertible affine"),
         (np.full((4, 5, 6), np.nan), {"spacing": (1, 1, 1)}, ImageError, "found 120 NaN or infinite of 120"),
         (np.full((4, 5, 6), "x"), {"spacing": (1, 1, 1)}, ImageError, "expected real numbers, found voxels of type"),
+        (
+            SimpleITK.Image(4, 5, SimpleITK.sitkUInt8),
+            {},
+            ImageError,
+            r"flair: expected a 3-D image, found shape \(4, 5\)",
+        ),
+        (
+            SimpleITK.Image([4, 5, 6], SimpleITK.sitkVectorUInt8, 2),
+            {},
+            ImageError,
+            "flair: expected a 3-D image, found",
+        ),
         ("nowhere.nii.gz", {}, ImageError, r"nowhere\.nii\.gz: no such file"),
     ],
 )

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from nnunet_ms.errors import ImageError, OptionError, SettingsError
-from nnunet_ms.images.given_mask import has_geometry, mask_of, masks_of
+from nnunet_ms.images.given import has_geometry
+from nnunet_ms.images.given_mask import mask_of, masks_of
 
 AFFINE = np.array([[-1.0, 0, 0, 30], [0, 1.5, 0, -20], [0, 0, 3, 5], [0, 0, 0, 1]])
 LABELS = np.random.default_rng(0).integers(0, 4, (4, 5, 6)).astype(np.int16)

@@ -1,4 +1,7 @@
 import gzip
+import logging
+import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
@@ -6,7 +9,16 @@ import numpy as np
 import pytest
 
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images.volumes import Grid, check_same_grid, read_grid, read_mask, read_volume, same_grid, write_volume
+from nnunet_ms.images.volumes import (
+    Grid,
+    check_same_grid,
+    read_grid,
+    read_mask,
+    read_volume,
+    same_grid,
+    without_remarks,
+    write_volume,
+)
 
 MASK = np.zeros((4, 5, 6), np.uint8)
 MASK[1:3, 1:3, 1:3] = 1
@@ -29,6 +41,64 @@ def test_masks_of_any_type_read_as_uint8(write_nifti, dtype):
     mask = read_mask(write_nifti("m.nii.gz", MASK.astype(dtype)))
     assert mask.data.dtype == np.uint8
     np.testing.assert_array_equal(mask.data, MASK)
+
+
+def with_a_fault_that_nibabel_remarks_on(path):
+    """An sform_code that NIfTI does not know."""
+    nib.save(nib.Nifti1Image(MASK.astype(np.float32), np.eye(4)), path)
+    content = bytearray(path.read_bytes())
+    content[254:256] = struct.pack("<h", 77)
+    path.write_bytes(content)
+    return path
+
+
+class Heard(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.messages = []
+
+    def emit(self, record):
+        self.messages.append(record.getMessage())
+
+
+@pytest.fixture
+def heard():
+    """What nibabel says in its log."""
+    log, handler = logging.getLogger("nibabel.global"), Heard()
+    log.addHandler(handler)
+    yield handler.messages
+    log.removeHandler(handler)
+
+
+def test_nibabels_remarks_are_kept_from_the_log_here_and_nowhere_else(tmp_path, heard):
+    path = with_a_fault_that_nibabel_remarks_on(tmp_path / "odd.nii")
+    read_grid(path)
+    read_volume(path)
+    assert heard == []
+    nib.load(path)
+    assert heard == ["sform_code 77 not valid; setting to 0"]
+
+
+def test_what_another_thread_reads_meanwhile_is_said(tmp_path, heard):
+    path = with_a_fault_that_nibabel_remarks_on(tmp_path / "odd.nii")
+    with without_remarks():
+        nib.load(path)
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(nib.load, path).result()
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_is_a_path_or_its_text(tmp_path, kind):
+    path = kind(tmp_path / "m.nii.gz")
+    write_volume(path, MASK, np.eye(4))
+    for read in (read_mask, read_volume):
+        volume = read(path)
+        np.testing.assert_array_equal(volume.data, MASK)
+        assert volume.path == tmp_path / "m.nii.gz"
+    assert read_grid(path).shape == MASK.shape
+    with pytest.raises(ImageError, match=r"missing\.nii: no such file"):
+        read_mask(kind(tmp_path / "missing.nii"))
 
 
 def damaged(tmp_path, how):

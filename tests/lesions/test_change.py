@@ -72,7 +72,9 @@ def test_borders_of_the_rule(old, outside, largest, change):
     assert classify(np.array([old]), np.array([outside]), np.array([largest]), 0.001).tolist() == [change]
 
 
-@pytest.mark.parametrize(("mm3", "voxels"), [(1.0, 6), (3.0, 2), (0.3, 20), (4.0, 2), (10.0, 1)])
+@pytest.mark.parametrize(
+    ("mm3", "voxels"), [(1.0, 6), (3.0, 2), (0.3, 20), (4.0, 2), (10.0, 1), (0.9996, 7), (6 / 20.0000004, 20)]
+)
 def test_minimum_is_rounded_up_to_voxels(mm3, voxels):
     assert ChangeRule().minimum_voxels(mm3 / 1000) == voxels
 

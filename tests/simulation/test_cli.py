@@ -46,7 +46,7 @@ def test_a_folder_in_use_is_one_line_and_exit_code_2(tmp_path, capsys):
 
 def test_qsm_needs_images(tmp_path, capsys):
     assert cli.main(["trial", "--qsm", "-o", str(tmp_path / "out")]) == 2
-    assert "--qsm: expected --images" in capsys.readouterr().err
+    assert "qsm: expected images beside it" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

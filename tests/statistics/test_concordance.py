@@ -180,3 +180,22 @@ def test_intraclass_correlation_and_its_interval_equal_psychs():
         ratings = 5 * i + (i * i * (row.case + 2) + 3 * i * j + 7 * j * j) % 11 + row.case * j
         found = intraclass_correlation(ratings, row.level)
         assert (found.estimate, found.low, found.high) == pytest.approx((row.icc, row.low, row.high), rel=1e-9)
+
+
+def test_an_interval_of_a_coefficient_of_exactly_0_does_not_exist():
+    # By definition: Lin's variance divides by Pearson's r.
+    found = concordance_correlation([1, 2, 3], [1, 2, 1])
+    assert found.estimate == 0
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_lins_coefficient_and_its_interval_equal_epirs():
+    # Oracle: R 4.2.2, epiR 2.0.57, epi.ccc(ci = "z-transform"); script and versions in lin.R and .csv beside.
+    expected = pd.read_csv(Path(__file__).with_name("lin.csv"))
+    assert len(expected) == 12
+    for row in expected.itertuples():
+        i = np.arange(row.n)
+        x = (i * i * 3 + 5 * i) % 23 + 1
+        y = x * (10 + row.case) / 10 + (i * i + 2 * i) % 7 + 3 * row.case
+        found = concordance_correlation(x, y, row.level)
+        assert (found.estimate, found.low, found.high) == pytest.approx((row.ccc, row.low, row.high), rel=1e-9)

@@ -128,3 +128,24 @@ def test_three_arms_of_which_one_has_no_lesion():
     assert (found.ratios[1].arm, found.ratios[1].estimate) == ("high", 0)
     assert (found.ratios[1].low, found.ratios[1].high, found.ratios[1].p) == (exact.low, exact.high, exact.p)
     assert (found.n, found.family) == (210, "negative binomial")
+
+
+def test_no_more_patients_than_coefficients_is_too_few():
+    frame = trial().iloc[[0, 1, 2, 3]].assign(lesions=[1, 2, 3, 1], age=[1.0, 5.0, 2.0, 9.0], dose=[0.0, 3.0, 1.0, 1.0])
+    found = count_model(frame, "lesions", "scans", ARMS, ["age", "dose"])
+    assert found.problem == "too few patients"
+    assert (found.n, found.ratios) == (4, ())
+
+
+def test_without_a_lesion_in_the_reference_arm_there_is_a_lower_limit_only():
+    # Oracle: the exact interval (R's poisson.test), whose upper end is infinite.
+    frame = trial()
+    frame.loc[frame["arm"] == "placebo", "lesions"] = 0
+    ratio = count_model(frame, "lesions", "scans", ARMS).ratios[0]
+    sums = frame.groupby("arm")[["lesions", "scans"]].sum()
+    exact = exact_rate_ratio(
+        sums.loc["active", "lesions"], sums.loc["active", "scans"], 0, sums.loc["placebo", "scans"]
+    )
+    assert (exact.estimate, exact.high) == (np.inf, np.inf)
+    assert np.isnan([ratio.estimate, ratio.high]).all()
+    assert (ratio.low, ratio.p) == (exact.low, exact.p)

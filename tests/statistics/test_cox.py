@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nnunet_ms.errors import StatisticsError
 from nnunet_ms.statistics.cox import cox_univariable, fit_cox, maximise, risk_sets
 from tests.statistics.naive_cox import by_hand, cohort
 
@@ -122,3 +123,21 @@ def test_a_model_without_an_estimate_has_none_for_any_combination():
     at = found.combination(np.array([1.0, 0.5]))
     assert (at.problem, at.n, at.events) == (found.problem, 150, found.events)
     assert np.isnan([at.hazard_ratio, at.low, at.p]).all()
+
+
+def test_a_climb_that_does_not_arrive_says_so(monkeypatch):
+    monkeypatch.setattr("nnunet_ms.statistics.cox.MAXIMUM_STEPS", 1)
+    time, event, X, _ = cohort()
+    assert fit_cox(time, event, X, ["arm", "x"], "efron").problem == "the likelihood has no maximum in arm, x"
+
+
+def test_one_number_is_no_column_of_covariates():
+    with pytest.raises(StatisticsError, match=r"covariates: expected an array with 1 axes, found shape \(\)"):
+        fit_cox([1, 2], [1, 0], 3.0, ["x"], "efron")
+
+
+def test_concordance_without_a_pair_is_nan():
+    # Every event is the last of its stratum, so nobody stayed longer than anybody with an event.
+    found = fit_cox([5, 5, 7, 7], [1, 1, 1, 1], [0.0, 1.0, 3.0, 0.0], ["x"], "breslow", [0, 0, 1, 1])
+    assert found.problem == ""
+    assert np.isnan(found.concordance)

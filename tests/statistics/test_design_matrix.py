@@ -3,7 +3,8 @@ import pandas as pd
 import patsy
 import pytest
 
-from nnunet_ms.statistics.design_matrix import arm_design, few_in_an_arm
+from nnunet_ms.errors import OptionError
+from nnunet_ms.statistics.design_matrix import arm_design, design, factor, few_in_an_arm, number
 
 ARMS = ["placebo", "low", "high"]
 FRAME = pd.DataFrame(
@@ -76,3 +77,54 @@ def test_arms_with_too_few_patients_are_named():
     assert few_in_an_arm(FRAME.iloc[1:], ARMS) == "1 patient in arm placebo, needs 2"
     assert few_in_an_arm(FRAME, ARMS, needed=3) == "2 patients in arm placebo, needs 3"
     assert few_in_an_arm(FRAME, [*ARMS, "none"]) == "0 patients in arm none, needs 2"
+
+
+def test_product_with_the_arms_is_theirs_alone_in_the_reference_grid():
+    # Oracle: emmeans at the mean age, 38: an arm's own slope counts at its own point only.
+    found = arm_design(FRAME, ARMS, ["age"], products=[("arm", "age")])
+    assert found.names == ("intercept", "low", "high", "age", "low:age", "high:age")
+    np.testing.assert_array_equal(found.X[:, 4:], found.X[:, 1:3] * FRAME["age"].to_numpy()[:, None])
+    points = [found.arm_point(arm).tolist() for arm in ARMS]
+    assert points == [[1, 0, 0, 38, 0, 0], [1, 1, 0, 38, 38, 0], [1, 0, 1, 38, 0, 38]]
+    assert found.columns_of() == {"intercept": [0], "arm": [1, 2], "age": [3], "arm:age": [4, 5]}
+
+
+@pytest.mark.parametrize(
+    ("weights", "cells"),
+    [
+        ("equal", [1 / 6, 1 / 6]),
+        ("proportional", [1 / 7, 1 / 7]),
+    ],  # M among ROW and among US: one patient of seven each
+)
+def test_product_of_two_factors_is_weighed_by_cells_or_equally(weights, cells):
+    # Oracle: emmeans(weights = ...), by hand: three regions of two sexes, or the cells' own frequencies.
+    found = arm_design(FRAME, ARMS, [], ["region", "sex"], weights, [("region", "sex")])
+    assert found.names[-2:] == ("region: ROW:sex: M", "region: US:sex: M")
+    assert found.grid[-2:] == pytest.approx(cells)
+    of_arm = arm_design(FRAME, ARMS, [], ["sex"], weights, [("arm", "sex")])
+    share = 1 / 2 if weights == "equal" else 3 / 7  # never a cell's: the arm is set, not averaged over
+    assert of_arm.arm_point("low")[-2:] == pytest.approx([share, 0])
+
+
+def test_products_of_constant_terms_go_with_them():
+    found = arm_design(FRAME, ARMS, [], ["site", "sex"], products=[("arm", "site"), ("arm", "sex")])
+    assert [name for name in found.names if "site" in name] == []
+    assert found.names[-1] == "high:sex: M"
+
+
+def test_another_reference_level_comes_first():
+    term = factor("region", FRAME["region"], reference="US")
+    assert term.names == ("region: EU", "region: ROW")
+    assert term.columns[:3].tolist() == [[0, 0], [1, 0], [0, 1]]
+    with pytest.raises(OptionError, match=r"reference of region: expected one of .*found 'UK'"):
+        factor("region", FRAME["region"], reference="UK")
+
+
+def test_columns_that_vary_are_kept_and_the_others_named():
+    terms = [factor("sex", FRAME["sex"]), number("age", [40.0] * 7), number("dose", range(7))]
+    found = design(terms, 7, intercept=False).varying()
+    assert (found.names, found.terms, found.dropped) == (("sex: M", "dose"), ("sex", "dose"), ("age",))
+    assert found.X.shape == (7, 2)
+    assert found.grid == pytest.approx([0.5, 3])
+    nobody = design([number("age", [])], 0, intercept=False).varying()
+    assert (nobody.names, nobody.dropped) == ((), ("age",))

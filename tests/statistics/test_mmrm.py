@@ -126,3 +126,24 @@ def test_covariance_of_complete_data_is_the_pooled_one_to_the_last_digits():
     found = fit_mmrm(y, X, who, when, names)
     np.testing.assert_allclose(found.sigma, centred.T @ centred / 28, rtol=1e-9)
     np.testing.assert_allclose(found.beta[3:], table[arm == 1].mean(axis=0) - table[arm == 0].mean(axis=0), rtol=1e-9)
+
+
+def test_a_contrast_has_students_limits_and_p():
+    # Oracle: scipy's t distribution at the contrast's own degrees of freedom.
+    y, X, who, when, names = repeated()
+    found = fit_mmrm(y, X, who, when, names)
+    point = np.array([0, 0, 0, 0, 0, 1.0])
+    c = found.contrast(point, confidence=0.8)
+    assert (c.estimate, c.se) == pytest.approx((found.beta[5], np.sqrt(found.covariance[5, 5])))
+    half = scipy.stats.t.ppf(0.9, c.df) * c.se
+    assert (c.low, c.high) == pytest.approx((c.estimate - half, c.estimate + half))
+    assert (c.t, c.p) == pytest.approx((c.estimate / c.se, 2 * scipy.stats.t.sf(abs(c.estimate / c.se), c.df)))
+
+
+def test_a_climb_that_does_not_arrive_gives_nothing(monkeypatch):
+    monkeypatch.setattr("nnunet_ms.statistics.mmrm.GRADIENT_TOLERANCE", 0.0)
+    y, X, who, when, names = repeated()
+    found = fit_mmrm(y, X, who, when, names)
+    assert found.problem == "the restricted likelihood has no maximum"
+    assert np.isnan(found.beta).all()
+    assert found.contrast(np.ones(6)).problem == found.problem

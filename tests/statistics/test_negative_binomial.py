@@ -122,3 +122,20 @@ def test_a_column_nonzero_only_where_counts_are_0_does_not_converge_to_a_number(
     y, X = np.array([0.0, 0, 2, 3, 5, 1]), np.column_stack([np.ones(6), [1, 1, 0, 0, 0, 0]]).astype(float)
     found = fit_negative_binomial(y, X, np.zeros(6))
     assert np.exp(found.beta[1]) < 1e-6 or not found.converged
+
+
+def test_a_climb_that_does_not_arrive_says_so(monkeypatch):
+    y, X, offset = data()
+    monkeypatch.setattr("nnunet_ms.statistics.negative_binomial.MAXIMUM_STEPS", 1)
+    assert not fit_negative_binomial(y, X, offset, start=np.zeros(4)).converged
+    assert not fit_poisson(y, X, offset).converged
+
+
+def test_arms_orders_of_magnitude_apart_are_reached_in_short_steps():
+    # Oracle: closed form of a saturated model, the means. A whole Newton step from the common mean would leap by 500.
+    X = np.column_stack([np.ones(200), np.arange(200) < 2]).astype(float)
+    y = np.where(X[:, 1] == 1, 1e5, np.arange(200) % 3)
+    found = fit_poisson(y, X, np.zeros(200))
+    assert found.converged
+    low = y[2:].mean()
+    assert found.beta == pytest.approx([np.log(low), np.log(1e5 / low)], rel=1e-8, abs=1e-9)

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.integrate
 import scipy.stats
 
-from nnunet_ms.statistics.roc import Scores, auc, auc_interval, auc_se, delong_test, difference_interval
+from nnunet_ms.statistics.roc import Scores, auc, auc_interval, auc_se, delong_test, difference_interval, roc_curve
 
 
 def psi(x, y):
@@ -167,3 +168,29 @@ def test_interval_resamples_whole_patients():
 def test_no_interval_from_four_patients():
     first, _ = (scores(*reader, patients=4) for reader in tied_pair(0))
     assert np.isnan(auc_interval(first)).all()
+
+
+def test_curve_by_hand():
+    # Lesions .9 .8 .3 against false ones .5 .3: at .9 one lesion, at .8 two, at .5 also one false one, at .3 all.
+    x, y = roc_curve(scores(np.array([0.9, 0.8, 0.3]), np.array([0.5, 0.3])))
+    assert x.tolist() == pytest.approx([0, 0, 0, 0.5, 1])
+    assert y.tolist() == pytest.approx([0, 1 / 3, 2 / 3, 2 / 3, 1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_area_under_the_curve_is_the_auc(seed):
+    first, _ = (scores(*reader) for reader in tied_pair(seed))
+    assert scipy.integrate.trapezoid(*roc_curve(first)[::-1]) == pytest.approx(auc(first.positive, first.negative))
+
+
+def test_no_interval_where_more_than_a_tenth_of_draws_lack_a_kind():
+    # The only patient with lesions is missed by (4/5)^5 = 33 % of the draws.
+    names = np.array([f"P{i}" for i in range(5)])
+    alone = Scores(np.array([0.9, 0.8]), np.linspace(0, 1, 5), names[[0, 0]], names)
+    assert np.isnan(auc_interval(alone)).all()
+    assert np.isnan(difference_interval(alone, alone)).all()
+
+
+def test_both_kinds_are_needed():
+    some, none = np.array([0.5]), np.zeros(0)
+    assert [scores(*pair).is_defined for pair in ((some, some), (some, none), (none, some))] == [True, False, False]

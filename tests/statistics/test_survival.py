@@ -164,3 +164,13 @@ def test_logrank_of_two_groups_on_paper():
     found = logrank([1, 3, 5, 2, 4, 6], [1, 1, 0, 1, 0, 1], list("aaabbb"))
     assert (found.chisq, found.df) == pytest.approx((0.6**2 / 0.74, 1))
     assert found.p == pytest.approx(scipy.stats.chi2.sf(0.36 / 0.74, 1))
+
+
+def test_survival_at_the_last_patients_week_and_beyond():
+    # Oracle: R's summary(survfit, times = ...): at week 9 one patient is at risk, at week 10 nobody.
+    weeks, event = [2, 5, 9], [1, 0, 0]
+    curve = kaplan_meier(weeks, event, "plain")
+    assert survival_at(curve, weeks, 9)[:2] == (1, pytest.approx(2 / 3))
+    nobody = survival_at(curve, weeks, 10)
+    assert nobody[0] == 0
+    assert np.isnan(nobody[1:]).all()

@@ -4,6 +4,7 @@ import json
 
 import nibabel as nib
 import numpy as np
+import pytest
 import torch
 
 import nnunet_ms.doors.trainers as door
@@ -42,6 +43,19 @@ def write_model(folder, folds=(0, 1)):
     (model / "plans.json").write_text(json.dumps(trainer.plans_manager.plans))
     (model / "dataset.json").write_text(json.dumps(DATASET_JSON))
     return model
+
+
+def write_results(root):
+    """Write the model below `root`/results/Dataset001_Test, with nnU-Net's folders around it; returns its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("raw", "preprocessed", "results"):
+            (root / name).mkdir()
+            patch.setenv(f"nnUNet_{name}", str(root / name))
+        preprocessed = root / "preprocessed" / "Dataset001_Test" / "nnUNetPlansMS_3d_fullres"
+        preprocessed.mkdir(parents=True)
+        (preprocessed / "case.b2nd").touch()  # tells nnU-Net the format of the preprocessed cases
+        patch.setenv("nnUNet_compile", "f")
+        return write_model(root / "results" / "Dataset001_Test")
 
 
 def write_images(folder, cases=("a_1", "a_2"), channels=3):

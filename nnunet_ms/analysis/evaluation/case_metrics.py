@@ -49,15 +49,27 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from nnunet_ms.analysis.evaluation.matching import Match, Rule
+from nnunet_ms.arrays import Bools
 
 NDSC_RATE = Fraction(1, 1000)  # r: share of lesion voxels at which nDSC equals Dice
 
 
 def case_metrics(match: Match, rule: Rule) -> dict[str, float]:
-    """Metrics of one case that the rule reports; NaN where undefined (see the module's docstring)."""
+    """Metrics of one case that the rule reports; NaN where undefined (see the module's docstring).
+
+    Examples
+    --------
+    >>> from nnunet_ms.analysis.evaluation.matching import match_masks
+    >>> from nnunet_ms.analysis.evaluation.rules import RULES
+    >>> from nnunet_ms.images.volumes import read_mask
+    >>> rule = RULES["krishnan2023"]
+    >>> masks = [read_mask(Path(f"{name}.nii.gz")) for name in ("reference", "prediction")]
+    >>> metrics = case_metrics(match_masks(*masks, rule), rule)
+    >>> {name: round(metrics[name], 3) for name in ("dice", "ltpr", "lfpr")}
+    {'dice': 0.933, 'ltpr': 0.667, 'lfpr': 0.333}
+    """
     values = {name: CASE_METRICS[name](match) for name in rule.metrics if name in CASE_METRICS}
     if "sensl" in values or "tested_lesions" in values:  # animaSegPerfAnalyzer prints one block or the other
         empty = match.voxels.reference == 0
@@ -119,7 +131,7 @@ def _brain_voxels(match: Match) -> float:
     return float(match.voxels.brain)
 
 
-def _share(flags: npt.NDArray[np.bool_]) -> float:
+def _share(flags: Bools) -> float:
     return ratio(np.count_nonzero(flags), flags.size)
 
 

@@ -61,6 +61,12 @@ def summarise_cases(values: Sequence[float], patients: Sequence[str] = ()) -> Su
     """Summarise one metric over the cases in which it is defined; every case weighs the same.
 
     With `patients`, one per case, the summary has an interval.
+
+    Examples
+    --------
+    >>> summary = summarise_cases([0.8, 0.6, float("nan"), 0.7])
+    >>> round(summary.mean, 3), round(summary.sd, 3), summary.n, summary.n_undefined
+    (0.7, 0.1, 3, 1)
     """
     array = np.asarray(values, dtype=np.float64)
     defined = array[~np.isnan(array)]
@@ -72,7 +78,13 @@ def summarise_cases(values: Sequence[float], patients: Sequence[str] = ()) -> Su
 
 
 def correlate_cases(reference: Sequence[float], prediction: Sequence[float], patients: Sequence[str] = ()) -> Summary:
-    """Pearson r over cases; undefined with fewer than three cases or when one rater's values are all the same."""
+    """Pearson r over cases; undefined with fewer than three cases or when one rater's values are all the same.
+
+    Examples
+    --------
+    >>> round(correlate_cases([1.0, 2.0, 4.0], [1.1, 2.1, 3.9]).mean, 4)
+    0.9996
+    """
     x, y = np.asarray(reference, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     if x.size < MINIMUM_CASES or np.ptp(x) == 0 or np.ptp(y) == 0:
         return Summary(np.nan, np.nan, 0, x.size)
@@ -212,6 +224,13 @@ def clustered_interval(events: Ints, totals: Ints, replicates: int = 2000, seed:
     ----------
     .. [1] Field CA, Welsh AH. J R Stat Soc B 69:369-390, 2007 (cluster bootstrap).
        doi:10.1111/j.1467-9868.2007.00593.x
+
+    Examples
+    --------
+    >>> found, lesions = np.array([9, 4, 7, 1, 6]), np.array([10, 8, 7, 4, 9])
+    >>> low, high = clustered_interval(found, lesions)
+    >>> bool(low < found.sum() / lesions.sum() < high)
+    True
     """
     with_lesions = totals > 0
     sums = np.stack([events[with_lesions], totals[with_lesions]], axis=1).astype(np.float64)

@@ -22,7 +22,7 @@ Written, besides figures (SVG and PNG) of detection by size per rule and of the 
 `comparison.csv`          `model_comparison.COMPARISON`, with several models only
 `ranking.csv`             `model_comparison.RANKING`, with several models only
 `qc.html`, `qc/`          pictures of the worst cases, on request
-`failures.csv`            `FAILURES`: cases that are in none of the above, and why
+`failures.csv`            `tables.FAILURES`: cases that are in none of the above, and why
 ========================  =================================================================================
 
 `lesion_count` and `volume_ml` are of the lesions that pass the first rule's size filter, so the rows of `visits.csv`
@@ -36,30 +36,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.analysis.concordance_table import CONCORDANCE, QUANTITIES, concordance_rows
+from nnunet_ms.analysis.concordance_table import CONCORDANCE
+from nnunet_ms.analysis.evaluation.asked import (
+    Further,
+    Place,
+    Places,
+    check_output,
+    check_settings,
+    folders_by_model,
+    path,
+    paths,
+    probabilities_by_model,
+)
 from nnunet_ms.analysis.evaluation.case_masks import Extras
-from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS, summarise_cohort, summarise_sizes
-from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING, compare_models, rank_models
-from nnunet_ms.analysis.evaluation.pairing import CaseFiles, Pairing, by_patient, pair_masks, some
-from nnunet_ms.analysis.evaluation.patient_rows import Block, PatientSummary, Settings, stack, summarise_patient
+from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
+from nnunet_ms.analysis.evaluation.cohort_tables import cohort_tables, groups, paired, select
+from nnunet_ms.analysis.evaluation.lesion_roc import LesionAuc, write_lesion_auc
+from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING
+from nnunet_ms.analysis.evaluation.pairing import CaseFiles, Pairing, by_patient, pair_masks
+from nnunet_ms.analysis.evaluation.patient_rows import PatientSummary, Settings, summarise_patient
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.size_bin_figure import size_bin_figure
 from nnunet_ms.analysis.evaluation.table_pieces import Piece, join_pieces
+from nnunet_ms.analysis.evaluation.uncertainty import write_uncertainty
+from nnunet_ms.analysis.evaluation.uncertainty_tables import UncertaintyEvaluation
 from nnunet_ms.analysis.evaluation.worst_cases import QC_FOLDER, QC_PAGE, write_qc
-from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
-from nnunet_ms.lesions.features import REGIONS
+from nnunet_ms.errors import ImageError
+from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.plotting.concordance import Labels, concordance_figure
 from nnunet_ms.plotting.style import save_figure
-from nnunet_ms.tables import REFERENCE, Column, Table
+from nnunet_ms.tables import Column, Table
 
-FAILURES = Table("failures", (Column("case_id"), Column("reason")), key=("case_id",))
 CHANGES = Table(
     "lesion changes",
     (
@@ -84,24 +98,21 @@ _TABLES = {
     "agreement.csv": tables.AGREEMENT,
     "concordance.csv": CONCORDANCE,
     "size_bins.csv": SIZE_BINS,
-    "failures.csv": FAILURES,
+    "failures.csv": tables.FAILURES,
 }
 _COMPARISONS = {"comparison.csv": COMPARISON, "ranking.csv": RANKING}
-ADDED_FOLDERS = ("uncertainty", "lesion_auc")  # what --uncertainty and --lesion-auc add to an evaluation
+ADDED_FOLDERS = ("uncertainty", "lesion_auc")  # what these two arguments add to an evaluation
 _FIGURES = ("size_bins_", "concordance_")
-_VISIT_EXTRAS = ["mask_volume_ml", *CHANGE_COUNTS[1:], *CHANGE_VOLUMES, "previous_visit", "previous_week"]
-_VISIT_COLUMNS = [*tables.VISITS.names, *_VISIT_EXTRAS, "change_note", "rule", "data_note"]
 _LESION_COLUMNS = [name for name in tables.LESIONS.names if name != "uncertainty"]
 _LONG_COLUMNS = {"lesions": _LESION_COLUMNS, "changes": CHANGES.names}  # first columns of the tables kept on disk
 _SCRATCH = ".pieces"
-_RULES_BY_SUBSET = ("msseg2016", "msseg2_2021")
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """The tables of an evaluation, as written to `out`, and the cases that are not in them; lesions stay on disk.
 
-    `comparison` and `ranking` are empty with one model.
+    `comparison` and `ranking` are empty with one model; `uncertainty` and `lesion_auc` are None unless asked for.
     """
 
     visits: pd.DataFrame
@@ -114,6 +125,8 @@ class Evaluation:
     failures: list[Failure]
     left_out: list[str]
     out: Path
+    uncertainty: UncertaintyEvaluation | None = None
+    lesion_auc: LesionAuc | None = None
 
     @property
     def lesions(self) -> pd.DataFrame:
@@ -121,39 +134,46 @@ class Evaluation:
         return tables.read_table(self.out / "lesions.csv", tables.LESIONS)
 
 
+@known_keywords
 def evaluate(
-    predictions: Path | Mapping[str, Path],
-    references: Path,
-    out: Path,
-    cases: Path | None = None,
-    rules: Sequence[str] = ("krishnan2023",),
-    rater: str = "model",
+    predictions: Place | Places,
+    references: Place,
+    out: Place,
+    cases: Place | None = None,
+    rules: str | Sequence[str] = "krishnan2023",
+    rater: str | None = None,
     lesion_type: str = "t2_lesions",
     workers: Workers = 1,
     note: str = "",
     labels: Mapping[str, int] | None = None,
-    extras: Extras | None = None,
+    *,
+    maps: Places | None = None,
+    regions: Places | None = None,
+    brain_masks: Place | None = None,
+    uncertainty: Place | None = None,
+    lesion_auc: Place | Places | None = None,
+    candidate_threshold: float | None = None,
     qc: int = 0,
-    images: Path | None = None,
+    images: Place | None = None,
 ) -> Evaluation:
     """Evaluate predicted masks against reference masks and write tables and figures.
 
     Parameters
     ----------
-    predictions : Path or mapping
+    predictions : path or mapping
         Folder of `<case_id>.nii.gz`, or several: model's name -> folder. Models are compared on the cases that all of
         them have predicted.
-    references : Path
+    references : path
         Folder of `<case_id>.nii.gz`; all masks of a case lie on one grid, in any order and direction of its axes.
-    out : Path
+    out : path
         Folder to write, complete or not at all. An earlier evaluation there is replaced.
-    cases : Path, optional
+    cases : path, optional
         `tables.CASES`: gives patient, visit and week, and restricts the evaluation to the cases that it names.
         Without it every case is its own patient, `visit` is "unknown" and `week` blank.
-    rules : sequence of str, optional
+    rules : str or sequence of str, optional
         Names in `rules.RULES`. The first one's components and size filter make `lesions.csv` and `visits.csv`.
     rater : str, optional
-        Name of the model when `predictions` is one folder; the other rater is `tables.REFERENCE`.
+        Name of the model when `predictions` is one folder ("model"); the other rater is `tables.REFERENCE`.
     lesion_type : str, optional
         Written into every table; label 1 of the masks, unless `labels` is given.
     workers : int or Dask, optional
@@ -162,11 +182,21 @@ def evaluate(
         What the data are, such as "simulated"; stands in tables (`data_note`) and figures.
     labels : mapping, optional
         Lesion type -> label, for masks that hold several types; `lesion_type` then has no meaning.
-    extras : Extras, optional
-        Folders of maps, region masks and brain masks.
+    maps : mapping, optional
+        Column of `lesions.csv` -> folder of maps, whose mean in each lesion it holds.
+    regions : mapping, optional
+        One of `features.REGIONS` -> folder of masks, which give each lesion a location.
+    brain_masks : path, optional
+        Folder of brain masks: the voxels that nDSC (rule shifts2022) counts.
+    uncertainty : path, optional
+        Output of `predict`: whether its uncertainty is any use, see `uncertainty.write_uncertainty`.
+    lesion_auc : path or mapping, optional
+        Folder of probability maps, one for each of `predictions`: ROC curves of lesions, see `lesion_roc`.
+    candidate_threshold : float, optional
+        In (0, 1): the candidates of `lesion_auc` are components of voxels above it instead of the masks'.
     qc : int, optional
         Number of worst cases to draw, 0 for none.
-    images : Path, optional
+    images : path, optional
         Folder of `<case_id>_0000.nii.gz` or `<case_id>.nii.gz` to draw them on.
 
     Returns
@@ -183,26 +213,45 @@ def evaluate(
         If `cases` is not a cases table.
     ImageError
         If not one case could be evaluated.
+
+    Examples
+    --------
+    >>> evaluation = evaluate("predictions", "references", "evaluation", rules=["krishnan2023", "msseg2016"])
+    >>> evaluation.agreement.query("rule == 'krishnan2023' and metric in ['ltpr', 'lfpr']")["mean"].round(2).tolist()
+    [0.67, 0.33]
+    >>> evaluation.visits[["rater", "lesion_count"]].values.tolist()
+    [['reference', 3], ['model', 3]]
     """
-    folders = {rater: predictions} if isinstance(predictions, Path) else dict(predictions)
-    folders = {name.strip(): folder for name, folder in folders.items()}
-    types = {name.strip(): label for name, label in (labels or {lesion_type: 1}).items()}
-    settings = Settings(tuple(rules), tuple(folders), types, note.strip(), extras or Extras())
-    _check_settings(settings, images)
-    out = out.resolve()  # follows a link to a folder, so that the folder is replaced and not the link
-    _check_output(out)
-    pairing = pair_masks(references, folders, cases)
-    patients = by_patient(pairing.pairs)
-    with whole_folder(out, replace=True) as folder:
-        evaluation, pieces = _evaluate_patients(pairing, patients, settings, workers, folder)
-        evaluation = replace(evaluation, out=out)
-        _write(evaluation, pieces, settings, _Pictures(pairing.pairs, qc, images, workers), folder)
-    return evaluation
+    folders = folders_by_model(predictions, rater)
+    further = Further(
+        path(uncertainty),
+        rater or "model",
+        lesion_type,
+        probabilities_by_model(lesion_auc, list(folders)),
+        candidate_threshold,
+    )
+    settings = Settings(
+        rules=(rules,) if isinstance(rules, str) else tuple(rules),
+        raters=tuple(folders),
+        labels={name.strip(): label for name, label in (labels or {lesion_type: 1}).items()},
+        note=note.strip(),
+        extras=Extras(paths(maps), paths(regions), path(brain_masks)),
+    )
+    check_settings(settings, further, path(images), qc)
+    target = Path(out).resolve()  # follows a link to a folder, so that the folder is replaced and not the link
+    check_output(target, _is_ours)
+    pairing = pair_masks(Path(references), folders, path(cases))
+    with whole_folder(target, replace=True) as folder:
+        evaluation, pieces = _evaluate_patients(pairing, settings, workers, folder)
+        _write(evaluation, pieces, settings, _Pictures(pairing.pairs, qc, path(images), workers), folder)
+        added = _evaluate_further(further, folders, Path(references), path(cases), settings, workers, folder)
+    return replace(evaluation, out=target, **added)
 
 
 def _evaluate_patients(
-    pairing: Pairing, patients: list[list[CaseFiles]], settings: Settings, workers: Workers, folder: Path
+    pairing: Pairing, settings: Settings, workers: Workers, folder: Path
 ) -> tuple[Evaluation, "_Long"]:
+    patients = by_patient(pairing.pairs)
     scratch = folder / _SCRATCH
     scratch.mkdir()
     summarise = partial(summarise_patient, settings=settings, columns=_LONG_COLUMNS, folder=scratch)
@@ -212,7 +261,8 @@ def _evaluate_patients(
     if not any(rows.totals for rows in done.results):
         listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures[:3])
         raise ImageError(f"none of {len(failures)} cases could be evaluated. {listed}")
-    return _assemble(done.results, settings, failures, pairing.left_out, folder), _long_tables(done.results)
+    found = cohort_tables(done.results, settings)
+    return Evaluation(**found, failures=failures, left_out=pairing.left_out, out=folder), _long_tables(done.results)
 
 
 @dataclass(frozen=True)
@@ -243,40 +293,37 @@ class _Pictures:
     workers: Workers
 
 
-def _check_settings(settings: Settings, images: Path | None) -> None:
-    rules_by_name(settings.rules)
-    if len({name.lower() for name in settings.raters}) < len(settings.raters) or not settings.raters:
-        raise SettingsError(f"raters: expected different names, found {list(settings.raters)}. Rename one.")
-    for name in settings.raters:
-        if name in ("", REFERENCE):
-            raise SettingsError(
-                f"rater: expected the model's name, found {name!r}; {REFERENCE!r} is the other rater. Rename it."
-            )
-    if not settings.labels or "" in settings.labels:
-        raise SettingsError("lesion type: expected a name such as t2_lesions, found a blank. Name it.")
-    values = list(settings.labels.values())
-    if len(set(values)) < len(values) or not all(0 < value < 256 for value in values):
-        raise SettingsError(f"labels: expected different whole numbers 1 to 255, found {values}. Correct them.")
-    strange = sorted(set(settings.extras.regions) - set(REGIONS))
-    if strange:
-        raise SettingsError(f"regions: expected some of {list(REGIONS)}, found {strange}. Rename them.")
-    brain = [settings.extras.brain] if settings.extras.brain else []
-    backgrounds = [images] if images else []
-    for folder in (*settings.extras.maps.values(), *settings.extras.regions.values(), *brain, *backgrounds):
-        if not folder.is_dir():
-            raise SettingsError(f"{folder}: expected a folder of images, found none. Check the path.")
-
-
-def _check_output(out: Path) -> None:
-    nearest = next(path for path in (out, *out.parents) if path.exists())
-    if not nearest.is_dir():
-        raise SettingsError(f"{out}: expected a folder or nothing, {nearest} is a file. Choose another output folder.")
-    foreign = sorted(path.name for path in out.iterdir() if not _is_ours(path.name)) if out.exists() else []
-    if foreign:
-        raise SettingsError(
-            f"{out}: expected a new folder or an earlier evaluation, found {some(foreign)}. "
-            "Choose another output folder."
+def _evaluate_further(
+    further: Further,
+    folders: Mapping[str, Path],
+    references: Path,
+    cases: Path | None,
+    settings: Settings,
+    workers: Workers,
+    folder: Path,
+) -> dict[str, Any]:
+    """Evaluate uncertainty and probabilities, where asked for, into folders of their own below `folder`."""
+    added: dict[str, Any] = {}
+    rule, note = settings.rules[0], settings.note
+    if further.uncertainty is not None:
+        names = further.rater, further.lesion_type
+        added["uncertainty"] = write_uncertainty(
+            further.uncertainty, references, folder / "uncertainty", rule, *names, workers, note
         )
+    if further.probabilities:
+        added["lesion_auc"] = write_lesion_auc(
+            folders,
+            further.probabilities,
+            references,
+            folder / "lesion_auc",
+            settings.labels,
+            cases,
+            rule,
+            workers,
+            note,
+            further.candidate_threshold,
+        )
+    return added
 
 
 def _is_ours(name: str) -> bool:
@@ -284,110 +331,17 @@ def _is_ours(name: str) -> bool:
     return name in _TABLES or name in _COMPARISONS or name in (QC_PAGE, QC_FOLDER, *ADDED_FOLDERS) or figure
 
 
-def _assemble(
-    patients: list[PatientSummary], settings: Settings, failures: list[Failure], left_out: list[str], out: Path
-) -> Evaluation:
-    stacked = {
-        name: stack([block for rows in patients for block in getattr(rows, name)], order)
-        for name, order in {"totals": _VISIT_COLUMNS, "metrics": tables.AGREEMENT_CASES.names}.items()
-    }
-    sizes = [block for rows in patients for block in rows.sizes]
-    for name in ("totals", "metrics"):
-        stacked[name] = stacked[name].sort_values("case_id", kind="stable", ignore_index=True)
-    totals, metrics = _with_all_columns(stacked["totals"]), stacked["metrics"]
-    several = len(settings.raters) > 1
-    return Evaluation(
-        visits=totals[totals["rule"] == settings.rules[0]].reset_index(drop=True),
-        agreement_cases=metrics,
-        agreement=_agreement(metrics, totals, settings),
-        concordance=_concordance(totals, settings),
-        size_bins=_size_bins(sizes, totals, settings),
-        comparison=compare_models(metrics) if several else pd.DataFrame(columns=COMPARISON.names),
-        ranking=rank_models(metrics) if several else pd.DataFrame(columns=RANKING.names),
-        failures=failures,
-        left_out=left_out,
-        out=out,
-    )
-
-
-def _with_all_columns(totals: pd.DataFrame) -> pd.DataFrame:
-    """Visits with the columns of change, blank where no visit has them."""
-    return totals.reindex(columns=_VISIT_COLUMNS).astype(dict.fromkeys(CHANGE_COUNTS, "Int64"))
-
-
-def _groups(settings: Settings) -> list[tuple[str, dict[str, str]]]:
-    """Every rule, model and lesion type, in the order of the printed tables: the model, and the labels of its rows."""
-    return [
-        (rater, {"rater": rater, "lesion_type": lesion_type, "rule": rule})
-        for rule in settings.rules
-        for lesion_type in settings.labels
-        for rater in settings.raters
-    ]
-
-
-def _agreement(metrics: pd.DataFrame, totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    frames = []
-    for rater, labels in _groups(settings):
-        rule = rules_by_name((labels["rule"],))[0]
-        here = _select(metrics, labels)
-        both = _select(totals, {**labels, "rater": [REFERENCE, rater]})
-        frames.append(summarise_cohort(here, both, rule).assign(**labels, subset=""))
-    table = pd.concat(frames, ignore_index=True)
-    by_subset = table["rule"].isin(_RULES_BY_SUBSET)
-    without = table["metric"].str.startswith("tested_")
-    table["subset"] = "all cases"
-    table.loc[by_subset & ~without, "subset"] = "cases with reference lesions"
-    table.loc[by_subset & without, "subset"] = "cases without reference lesions"
-    return table[[*tables.AGREEMENT.names, "se", "low", "high", "subset"]]
-
-
-def _concordance(totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    frames = [
-        concordance_rows(_paired(totals, rater, labels, quantity), quantity).assign(**labels, data_note=settings.note)
-        for rater, labels in _groups(settings)
-        for quantity in QUANTITIES
-    ]
-    return pd.concat(frames, ignore_index=True)[CONCORDANCE.names]
-
-
-def _paired(totals: pd.DataFrame, rater: str, labels: Mapping[str, str], quantity: str) -> pd.DataFrame:
-    """One row per case: `patient_id`, `reference`, `prediction`."""
-    keys = ["case_id", "patient_id", quantity]
-    reference, prediction = (_select(totals, {**labels, "rater": name})[keys] for name in (REFERENCE, rater))
-    both = reference.merge(prediction, on=["case_id", "patient_id"], suffixes=("_reference", "_prediction"))
-    return both.rename(columns={f"{quantity}_reference": "reference", f"{quantity}_prediction": "prediction"})
-
-
-def _size_bins(sizes: list[Block], totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    frames = []
-    for rater, labels in _groups(settings):
-        wanted = {"model": rater, "lesion_type": labels["lesion_type"], "rule": labels["rule"]}
-        here = stack([block for block in sizes if all(block[name] == value for name, value in wanted.items())], [])
-        cases = _select(totals, {**labels, "rater": REFERENCE})
-        counts = {f"n_{name}s": cases[f"{name}_id"].nunique() for name in ("case", "patient")}
-        rows = summarise_sizes(here, rules_by_name((labels["rule"],))[0])
-        frames.append(rows.assign(**labels, **counts, data_note=settings.note)[SIZE_BINS.names])
-    return pd.concat(frames, ignore_index=True)
-
-
-def _select(frame: pd.DataFrame, labels: Mapping[str, str | list[str]]) -> pd.DataFrame:
-    kept = pd.Series(data=True, index=frame.index)
-    for name, value in labels.items():
-        kept &= frame[name].isin([value] if isinstance(value, str) else value)
-    return frame[kept]
-
-
 def _write(evaluation: Evaluation, long: _Long, settings: Settings, pictures: _Pictures, folder: Path) -> None:
     """Draw and write everything into a folder beside the target, which then takes the target's place."""
     for table, name in {"lesions": "lesions.csv", "changes": "lesion_changes.csv"}.items():
         join_pieces(long.columns[table], long.pieces[table], folder / name)
     shutil.rmtree(folder / _SCRATCH)
-    failures = pd.DataFrame([(f.case, f.reason) for f in evaluation.failures], columns=FAILURES.names)
     names = [*_TABLES, *(_COMPARISONS if len(settings.raters) > 1 else [])]
     elsewhere = ("lesions.csv", "lesion_changes.csv", "failures.csv")
     frames = {name: getattr(evaluation, name.removesuffix(".csv")) for name in names if name not in elsewhere}
-    for name, frame in {**frames, "failures.csv": failures}.items():
+    for name, frame in frames.items():
         tables.write_table(frame, folder / name)
+    tables.write_failures(evaluation.failures, folder / "failures.csv")
     _draw(evaluation, settings, folder)
     if pictures.count:
         write_qc(
@@ -403,15 +357,15 @@ def _write(evaluation: Evaluation, long: _Long, settings: Settings, pictures: _P
 
 def _draw(evaluation: Evaluation, settings: Settings, folder: Path) -> None:
     several = len(settings.raters) * len(settings.labels) > 1
-    for rater, labels in _groups(settings):
+    for rater, labels in groups(settings):
         place = f"_{labels['lesion_type']}_{rater}".replace("/", "_") if several else ""
         rule = rules_by_name((labels["rule"],))[0]
-        rows = _select(evaluation.size_bins, labels)
+        rows = select(evaluation.size_bins, labels)
         save_figure(size_bin_figure(rows, rule), folder, f"size_bins_{rule.name}{place}")
         if rule.name != settings.rules[0]:
             continue
         for quantity, unit in {"volume_ml": "ml", "lesion_count": ""}.items():
-            pairs = _paired(evaluation.visits, rater, labels, quantity)
+            pairs = paired(evaluation.visits, rater, labels, quantity)
             kind = "volume" if unit else "count"
             footer = (
                 f"Rule {rule.name}: {rule.description}. One point per case ({pairs['patient_id'].nunique()} patients)."

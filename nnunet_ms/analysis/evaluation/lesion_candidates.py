@@ -50,6 +50,22 @@ def case_candidates(
         predicted components that the reference confirms, which are no candidates but count in the LFPR), `truth`,
         `counted` (in which set of candidates), `rater`, `volume_ml`, `score`, `lesion_dice` (of reference lesions, see
         `overlap.lesion_dice`). No rows where there is nothing.
+
+    Examples
+    --------
+    >>> from nnunet_ms.analysis.evaluation.rules import RULES
+    >>> from nnunet_ms.images.volumes import read_mask
+    >>> reference, prediction = (read_mask(Path(f"{name}.nii.gz")) for name in ("reference", "prediction"))
+    >>> certain = {"model": Volume(0.9 * prediction.data, prediction.grid, prediction.path)}
+    >>> found = case_candidates(reference, {"model": prediction}, certain, RULES["krishnan2023"])
+    >>> found[["candidate", "truth", "score"]].round(2)
+      candidate      truth  score
+    0        r1     lesion    0.9
+    1        r2     lesion    0.0
+    2        r3     lesion    0.9
+    3        f1      false    0.9
+    4        p1  confirmed    0.9
+    5        p2  confirmed    0.9
     """
     matches = {rater: match_by_rules(reference, mask, [rule])[0] for rater, mask in predictions.items()}
     scores = {rater: mean_of_map(match.prediction, probabilities[rater]) for rater, match in matches.items()}

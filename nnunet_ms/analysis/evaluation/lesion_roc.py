@@ -89,11 +89,10 @@ def write_lesion_auc(
 ) -> LesionAuc:
     """Evaluate as `lesion_auc` does and write everything, complete or not at all; an earlier folder is replaced."""
     found = lesion_auc(predictions, probabilities, references, labels, cases, rule, workers, note, threshold)
-    failures = pd.DataFrame([(one.case, one.reason) for one in found.failures], columns=["case_id", "reason"])
     with whole_folder(out, replace=True) as folder:
         tables.write_table(found.candidates, folder / "lesion_candidates.csv")
         tables.write_table(found.statistics, folder / "lesion_auc.csv")
-        tables.write_table(failures, folder / "failures.csv")
+        tables.write_failures(found.failures, folder / "failures.csv")
         scored = found.candidates[found.candidates["components"] == components_name(threshold)]
         save_figure(roc_figure(scored, rules_by_name((rule,))[0], note), folder, "roc")
     return found

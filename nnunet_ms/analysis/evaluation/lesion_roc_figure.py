@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from nnunet_ms.analysis.evaluation.lesion_candidates import OWN, SIZES, SMALL_ML, scores_of
 from nnunet_ms.analysis.evaluation.matching import Rule
-from nnunet_ms.plotting.style import COLOURS, LINES, style
+from nnunet_ms.plotting.style import COLOURS, LINES, footnote, headline, style
 from nnunet_ms.statistics.roc import auc, roc_curve
 
 _TITLES = {"all": "all sizes", "small": f"up to {SMALL_ML:g} ml", "large": f"above {SMALL_ML:g} ml"}
@@ -24,15 +24,13 @@ def roc_figure(candidates: pd.DataFrame, rule: Rule, note: str = "") -> Figure:
                 _panel(axes, rows[rows["volume_ml"] <= up_to])
                 axes.set_title(f"{lesion_type}, {_TITLES[size]}")
         of_data = f", {note} data" if note else ""
-        figure.suptitle(f"ROC of lesions{of_data}", x=0.01, ha="left", fontsize=11, fontweight="bold")
-        figure.supxlabel(
+        headline(figure, f"ROC of lesions{of_data}")
+        footnote(
+            figure,
             f"Rule {rule.name}: {rule.description}. Components: {candidates['components'].iloc[0]}.\n"
             "Score: mean probability of the component; a lesion that is not found scores 0. "
             f"False candidates are each model's own.\n{candidates['case_id'].nunique()} cases, "
             f"{candidates['patient_id'].nunique()} patients.",
-            x=0.01,
-            ha="left",
-            fontsize=8,
         )
     return figure
 

@@ -92,6 +92,15 @@ def match_masks(reference: Volume, prediction: Volume, rule: Rule) -> Match:
     Match
         `reference_found` (R,): reference lesions that the prediction finds. `prediction_found` (P,): predicted
         lesions that the reference confirms; the others are false. Length 0 for a mask without lesions.
+
+    Examples
+    --------
+    >>> from nnunet_ms.analysis.evaluation.rules import RULES
+    >>> from nnunet_ms.images.volumes import read_mask
+    >>> masks = [read_mask(Path(f"{name}.nii.gz")) for name in ("reference", "prediction")]
+    >>> match = match_masks(*masks, RULES["krishnan2023"])
+    >>> match.reference_found.tolist(), match.prediction_found.tolist()
+    ([True, False, True], [True, True, False])
     """
     return match_by_rules(reference, prediction, [rule])[0]
 
@@ -114,6 +123,15 @@ def match_by_rules(
     -------
     list of Match
         One per rule, in the order of `rules`.
+
+    Examples
+    --------
+    >>> from nnunet_ms.analysis.evaluation.rules import rules_by_name
+    >>> from nnunet_ms.images.volumes import read_mask
+    >>> masks = [read_mask(Path(f"{name}.nii.gz")) for name in ("reference", "prediction")]
+    >>> rules = rules_by_name(["krishnan2023", "msseg2016"])
+    >>> [match.reference.count for match in match_by_rules(*masks, rules)]
+    [3, 3]
     """
     connectivities = list(dict.fromkeys(rule.connectivity for rule in rules))
     first, second = (find_all_lesions(mask, connectivities) for mask in (reference, prediction))

@@ -58,6 +58,16 @@ def compare_models(metrics: pd.DataFrame) -> pd.DataFrame:
     References
     ----------
     .. [1] Holm S. Scand J Stat 6:65-70, 1979.
+
+    Examples
+    --------
+    >>> dice = {"new": [0.82, 0.91, 0.77, 0.85, 0.88, 0.79], "old": [0.80, 0.88, 0.70, 0.84, 0.83, 0.75]}
+    >>> rows = [(f"c{k}", f"p{k}", rater, value) for rater in dice for k, value in enumerate(dice[rater])]
+    >>> metrics = pd.DataFrame(rows, columns=["case_id", "patient_id", "rater", "value"])
+    >>> metrics = metrics.assign(visit="1", lesion_type="t2_lesions", rule="krishnan2023", metric="dice")
+    >>> compare_models(metrics)[["rater", "other_rater", "n_patients", "difference", "p"]].round(4)
+      rater other_rater  n_patients  difference       p
+    0   new         old           6      0.0367  0.0277
     """
     rows = []
     for (lesion_type, rule, metric), group in _groups(metrics):
@@ -84,6 +94,18 @@ def rank_models(metrics: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         `RANKING`; rank 1 is best and ties share their mean rank. A model without a value in a case, where another
         has one, is last there; cases without any value are left out.
+
+    Examples
+    --------
+    >>> dice = {"new": [0.82, 0.91, 0.77], "old": [0.80, 0.92, 0.70]}
+    >>> rows = [(f"c{k}", f"p{k}", rater, value) for rater in dice for k, value in enumerate(dice[rater])]
+    >>> metrics = pd.DataFrame(rows, columns=["case_id", "patient_id", "rater", "value"])
+    >>> metrics = metrics.assign(visit="1", lesion_type="t2_lesions", rule="krishnan2023", metric="dice")
+    >>> ranking = rank_models(metrics)
+    >>> ranking.loc[ranking["metric"] == "dice", ["rater", "place", "mean_rank"]].round(3)
+      rater  place  mean_rank
+    0   new    1.0      1.333
+    1   old    2.0      1.667
     """
     rows = []
     for (lesion_type, rule, metric), group in _groups(metrics):

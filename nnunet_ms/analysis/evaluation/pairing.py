@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ms import tables
+from nnunet_ms.cases_table import NO_VISIT, Place, places, read_cases
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.parallel import Failure
 
 SUFFIX = ".nii.gz"
-NO_VISIT = "unknown"  # tables require a visit; without cases.csv nobody knows it
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def pair_masks(references: Path, predictions: Mapping[str, Path], cases: Path | 
     reference_files = masks_in(references)
     prediction_files = {rater: masks_in(folder) for rater, folder in predictions.items()}
     found = sorted({*reference_files, *(name for files in prediction_files.values() for name in files)})
-    known = _read_cases(cases) if cases else {name: {"patient_id": name} for name in found}
+    known = places(read_cases(cases)) if cases else {name: Place(name) for name in found}
     wanted = [name for name in found if name in known]
     reasons = {name: _missing(name, references, reference_files, predictions, prediction_files) for name in wanted}
     complete = [name for name in wanted if not reasons[name]]
@@ -71,7 +70,9 @@ def pair_masks(references: Path, predictions: Mapping[str, Path], cases: Path | 
             + ", found no case with both. Check the folders and the file names."
         )
     pairs = [
-        CaseFiles(name, reference_files[name], {r: files[name] for r, files in prediction_files.items()}, **known[name])
+        CaseFiles(
+            name, reference_files[name], {r: files[name] for r, files in prediction_files.items()}, **vars(known[name])
+        )
         for name in complete
     ]
     failures = [Failure(name, reasons[name]) for name in wanted if reasons[name]]
@@ -129,8 +130,3 @@ def _missing(
         return ""
     expected = ", ".join(str(predictions[rater] / (name + SUFFIX)) for rater in absent)
     return f"no prediction: expected {expected}. Predict this case or move its mask."
-
-
-def _read_cases(path: Path) -> dict[str, dict[str, object]]:
-    frame = tables.read_table(path, tables.CASES).set_index("case_id")
-    return {str(name): row for name, row in frame[["patient_id", "visit", "week"]].to_dict(orient="index").items()}

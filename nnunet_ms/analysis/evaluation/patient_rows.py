@@ -19,17 +19,45 @@ from nnunet_ms.analysis.evaluation.matching import Match, Rule, match_lesions
 from nnunet_ms.analysis.evaluation.pairing import CaseFiles
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.table_pieces import Piece, write_pieces
-from nnunet_ms.errors import NnunetMsError
+from nnunet_ms.errors import NnunetMsError, SettingsError
 from nnunet_ms.lesions.change import change_columns, change_table, lesion_change
 from nnunet_ms.lesions.distance import distance_to_lesions
 from nnunet_ms.lesions.features import locate, mean_of_map
 from nnunet_ms.lesions.labelling import Lesions, find_all_lesions
 from nnunet_ms.lesions.overlap import Overlap, lesion_dice
-from nnunet_ms.lesions.rows import box_columns, lesion_columns
+from nnunet_ms.lesions.rows import AXES, LESION_NUMBERS, box_columns, lesion_columns
 from nnunet_ms.parallel import Failure
 from nnunet_ms.tables import REFERENCE
 
 Block = dict[str, Any]  # column -> one value, or one array of the block's length
+_LABELS = ("case_id", "patient_id", "visit", "week", "lesion_type", "data_note")
+_SIDE = ("found", "overlap_voxels", "lesion_dice", "distance_mm")  # what the other rater's lesions say of a lesion
+_BOX = tuple(f"{axis}_{end}" for axis in AXES for end in ("first", "last"))
+FOUND_BY = "found_by_"
+_PLACE = ("location", "ventricles_mm", "cortex_mm", "infratentorial_share")  # of `locate`
+LESION_COLUMNS = (*_LABELS, "rater", "rule", *LESION_NUMBERS, *_BOX, *_SIDE, *_PLACE)
+
+
+def check_map_names(names: Sequence[str]) -> None:
+    """Raise SettingsError if a map would write over a column of `lesions.csv`, or differ from one in case only.
+
+    Examples
+    --------
+    >>> check_map_names(["probability", "uncertainty"])
+    >>> check_map_names(["volume_ml"])
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.SettingsError: --map volume_ml: lesions.csv has a column of this name. Choose another name, ...
+    """
+    taken = set(LESION_COLUMNS)
+    for name in names:
+        folded = name.strip().casefold()
+        if folded in taken or folded.startswith(FOUND_BY):
+            raise SettingsError(
+                f"--map {name}: lesions.csv has a column of this name. Choose another name, such as "
+                f"mean_{name.strip()}."
+            )
+        taken.add(folded)
 
 
 @dataclass(frozen=True)
@@ -233,7 +261,7 @@ def _add_lesions(
     first = next(iter(matches.values()))[0]
     found_by: Block = {}
     if len(matches) > 1:
-        found_by = {f"found_by_{rater}": match[0].reference_found.astype(object) for rater, match in matches.items()}
+        found_by = {f"{FOUND_BY}{rater}": match[0].reference_found.astype(object) for rater, match in matches.items()}
     reference = reference_lesions(first) | _features(first.reference, case)
     rows.lesions.append({**labels, "rater": REFERENCE, **reference, **found_by, "rule": rule.name})
     for rater, (match, *_) in matches.items():

@@ -27,6 +27,11 @@ def rules_by_name(names: tuple[str, ...]) -> list[Rule]:
     ------
     SettingsError
         If a name is unknown or stands twice, or if there is none.
+
+    Examples
+    --------
+    >>> [rule.connectivity for rule in rules_by_name(["krishnan2023", "isbi2015_26"])]
+    [18, 26]
     """
     found = [_rule(name) for name in names]
     if not names or len(set(names)) < len(names) or None in found:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from nnunet_ms.analysis.evaluation.cohort_metrics import ALL_SIZES
 from nnunet_ms.analysis.evaluation.matching import Rule
-from nnunet_ms.plotting.style import COLOURS, MARKERS, style
+from nnunet_ms.plotting.style import COLOURS, MARKERS, footnote, headline, style
 from nnunet_ms.statistics.bootstrap_interval import LEVEL, MINIMUM_PATIENTS
 from nnunet_ms.tables import REFERENCE
 
@@ -39,8 +39,8 @@ def size_bin_figure(sizes: pd.DataFrame, rule: Rule) -> Figure:
         right.set(title=f"lesions of {one['rater']} not in {REFERENCE}", ylabel="LFPR = false / all")
         right.set_xlabel(f"size in the mask of {one['rater']} (voxels), n = lesions")
         right.tick_params(labelleft=True)
-        figure.suptitle(_title(one, rule), x=0.01, ha="left", fontsize=11, fontweight="bold")
-        figure.supxlabel(_footer(sizes), x=0.01, ha="left", fontsize=8)
+        headline(figure, _title(one, rule))
+        footnote(figure, _footer(sizes))
     return figure
 
 

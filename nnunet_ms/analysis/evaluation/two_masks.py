@@ -16,10 +16,10 @@ from nnunet_ms.analysis.evaluation.patient_rows import predicted_lesions, refere
 from nnunet_ms.analysis.evaluation.rules import RULES, is_rule, rules_by_name
 from nnunet_ms.analysis.evaluation.worst_case_pictures import mosaic, slices_of_case
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images.given import ImageLike, volume_of
-from nnunet_ms.images.given_mask import has_geometry, masks_of
+from nnunet_ms.images.given import ImageLike, has_geometry, volume_of
+from nnunet_ms.images.given_mask import masks_of
 from nnunet_ms.images.volumes import Volume
-from nnunet_ms.options import chosen
+from nnunet_ms.options import chosen, known_keywords
 from nnunet_ms.plotting.style import style
 from nnunet_ms.tables import REFERENCE
 
@@ -95,7 +95,7 @@ class MaskEvaluation:
 
         Parameters
         ----------
-        image : path, nibabel image or (X, Y, Z) array, optional
+        image : path, nibabel image, SimpleITK image or (X, Y, Z) array, optional
             What to draw on; an array lies on the masks' grid. Dark grey without it.
         title : str, optional
             Above the numbers of the first rule.
@@ -121,6 +121,7 @@ class MaskEvaluation:
             return mosaic(slices_of_case(self._match, reference, prediction, below), text)
 
 
+@known_keywords
 def evaluate_masks(
     reference: ImageLike,
     prediction: ImageLike,
@@ -137,7 +138,7 @@ def evaluate_masks(
 
     Parameters
     ----------
-    reference, prediction : path, nibabel image or (X, Y, Z) array
+    reference, prediction : path, nibabel image, SimpleITK image or (X, Y, Z) array
         NIfTI files by `str` or `Path`, images, or arrays of truth values or whole numbers; mixed as you like. An array
         beside a file or image lies on its grid. A mask whose axes are stored in another order or direction is turned
         onto the reference's grid, never resampled.
@@ -150,7 +151,7 @@ def evaluate_masks(
         table of lesions.
     label : int, optional
         The number of the voxels that are lesion; without it the masks hold 0 and 1 only.
-    brain : path, nibabel image or (X, Y, Z) array, optional
+    brain : path, nibabel image, SimpleITK image or (X, Y, Z) array, optional
         Mask whose voxels the normalised Dice counts; the whole image without it.
 
     Returns

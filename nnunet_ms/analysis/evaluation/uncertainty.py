@@ -46,6 +46,7 @@ from nnunet_ms.analysis.evaluation.uncertainty_tables import (
     tables_of,
 )
 from nnunet_ms.arrays import Bools, Floats
+from nnunet_ms.cases_table import read_cases
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.images.volumes import Volume, check_same_grid, read_mask, read_volume
 from nnunet_ms.lesions.overlap import best_iou
@@ -87,11 +88,10 @@ def write_uncertainty(
     complete or not at all, an earlier one is replaced.
     """
     evaluation = evaluate_uncertainty(folder, references, rule, rater, lesion_type, workers)
-    failures = pd.DataFrame([(one.case, one.reason) for one in evaluation.failures], columns=["case_id", "reason"])
     with whole_folder(out, replace=True) as partial_folder:
         for name in ("calibration", "retention", "uncertainty"):
             tables.write_table(getattr(evaluation, name).assign(data_note=note), partial_folder / f"{name}.csv")
-        tables.write_table(failures, partial_folder / "failures.csv")
+        tables.write_failures(evaluation.failures, partial_folder / "failures.csv")
         save_figure(reliability_figure(evaluation, note), partial_folder, "reliability")
         save_figure(retention_figure(evaluation, note), partial_folder, "retention")
     return evaluation
@@ -180,7 +180,7 @@ def _read_tables(folder: Path, lesion_type: str) -> tuple[pd.DataFrame, pd.DataF
                 f"{folder}: expected the output of nnunet-ms-predict, {name} is missing. Check --uncertainty."
             )
     lesions = tables.read_table(folder / "lesions.csv", tables.LESIONS)
-    patients = pd.read_csv(folder / "cases.csv", dtype={"case_id": str})
+    patients = read_cases(folder, tables.PREDICTED_CASES)
     if len(lesions) and lesions["uncertainty"].isna().all():
         raise SettingsError(f"{folder}: the lesions have no uncertainty: predicted by one sample. Use --mc-samples 10.")
     types = sorted(set(lesions["lesion_type"]))

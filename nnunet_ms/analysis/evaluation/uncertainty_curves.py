@@ -16,7 +16,15 @@ MINIMUM = 3  # pairs for a rank correlation
 
 
 def calibration_bins(probability: npt.NDArray[np.floating], truth: Bools, bins: int = BINS) -> Floats:
-    """Sums per bin of equal width: voxels, sum of probabilities, lesion voxels, squared differences: (bins, 4)."""
+    """Sums per bin of equal width: voxels, sum of probabilities, lesion voxels, squared differences: (bins, 4).
+
+    Examples
+    --------
+    >>> probability, truth = np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, False, True, False])
+    >>> calibration_bins(probability, truth, bins=2)[:, :3]
+    array([[2. , 0.2, 0. ],
+           [2. , 1.8, 1. ]])
+    """
     p = probability.astype(np.float64)
     which = np.minimum((p * bins).astype(np.int64), bins - 1)
     weights = (None, p, truth.astype(float), (p - truth) ** 2)
@@ -24,7 +32,15 @@ def calibration_bins(probability: npt.NDArray[np.floating], truth: Bools, bins: 
 
 
 def calibration_errors(sums: Floats) -> dict[str, float]:
-    """ECE, MCE and Brier score of the sums of `calibration_bins`; NaN without a voxel."""
+    """ECE, MCE and Brier score of the sums of `calibration_bins`; NaN without a voxel.
+
+    Examples
+    --------
+    >>> probability, truth = np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, False, True, False])
+    >>> errors = calibration_errors(calibration_bins(probability, truth, bins=2))
+    >>> {name: round(value, 4) for name, value in errors.items()}
+    {'ece': 0.25, 'mce': 0.4, 'brier': 0.21}
+    """
     voxels, probability, lesion, squared = sums.T
     total = voxels.sum()
     if total == 0:
@@ -55,6 +71,14 @@ def ndsc_retention(
     -------
     dict
         `uncertainty`, `ideal` (all errors first) and `random` (in no order, expected counts): (101,) arrays each.
+
+    Examples
+    --------
+    >>> truth, mask = np.array([True, True, False, False]), np.array([True, False, True, False])
+    >>> curves = ndsc_retention(truth, mask, uncertainty=np.array([0.1, 0.9, 0.8, 0.2]))
+    >>> values = curves["uncertainty"]
+    >>> float(values[0]), bool(values[-1] < 1)
+    (1.0, True)
     """
     total = min(content_voxels or truth.size, truth.size)
     lesion, replaced = int(truth.sum()), np.rint((1 - SHARES) * total).astype(np.int64)
@@ -72,7 +96,13 @@ def ndsc_retention(
 
 
 def area_above(curve: Floats) -> float:
-    """Area between 1 and a curve over `SHARES`, trapezoidal: R-AAC."""
+    """Area between 1 and a curve over `SHARES`, trapezoidal: R-AAC.
+
+    Examples
+    --------
+    >>> round(area_above(np.full(101, 0.75)), 6)
+    0.25
+    """
     return float(1 - np.trapezoid(curve, SHARES))
 
 
@@ -90,6 +120,13 @@ def lesion_curves(lesions: pd.DataFrame, references: int, missed: int) -> dict[s
     -------
     dict
         `uncertainty`, `ideal`, `random`: (101,) arrays; NaN without reference lesions.
+
+    Examples
+    --------
+    >>> lesions = pd.DataFrame({"uncertainty": [0.1, 0.2, 0.9], "true": [True, True, False]})
+    >>> curves = lesion_curves(lesions, references=2, missed=0)
+    >>> float(curves["uncertainty"][-1]), float(curves["uncertainty"][50])
+    (0.8, 1.0)
     """
     true = lesions["true"].to_numpy(bool)
     sensitivity = (references - missed) / references if references else np.nan
@@ -108,6 +145,13 @@ def removal_curves(lesions: pd.DataFrame, touched: Sequence[tuple[str, ...]]) ->
     """LPPV and LTPR when the most uncertain share of the predicted lesions is removed, at `SHARES`.
 
     `touched` holds, per reference lesion, the keys (column `key`) of the predicted lesions that find it; none: missed.
+
+    Examples
+    --------
+    >>> lesions = pd.DataFrame({"key": list("abc"), "uncertainty": [0.1, 0.2, 0.9], "true": [True, True, False]})
+    >>> curves = removal_curves(lesions, [("a",), ("b",)])
+    >>> round(float(curves["lppv"][-1]), 3), float(curves["lppv"][67])
+    (0.667, 1.0)
     """
     order = np.argsort(-lesions["uncertainty"].to_numpy(float), kind="stable")
     true = lesions["true"].to_numpy(bool)[order]
@@ -125,7 +169,13 @@ def removal_curves(lesions: pd.DataFrame, touched: Sequence[tuple[str, ...]]) ->
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, int]:
-    """Spearman's rho over pairs that are both known, and their number; NaN below three or when one is constant."""
+    """Spearman's rho over pairs that are both known, and their number; NaN below three or when one is constant.
+
+    Examples
+    --------
+    >>> rank_correlation([1.0, 2.0, 3.0, float("nan")], [10.0, 30.0, 40.0, 5.0])
+    (1.0, 3)
+    """
     pairs = np.array([list(first), list(second)], dtype=float)
     pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
     if pairs.shape[1] < MINIMUM or (np.ptp(pairs, axis=1) == 0).any():

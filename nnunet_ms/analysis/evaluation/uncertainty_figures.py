@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from nnunet_ms.analysis.evaluation.uncertainty_tables import CANDIDATE, KINDS, UncertaintyEvaluation
-from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, style
+from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, footnote, headline, style
 
 _NAMES = {KINDS[0]: "mean of samples", KINDS[1]: "without dropout"}
 
@@ -26,8 +26,8 @@ def reliability_figure(evaluation: UncertaintyEvaluation, note: str = "") -> Fig
         upper.legend(loc="upper left")
         lower.set(xlabel="mean probability in the bin", ylabel="voxels", yscale="log")
         lower.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # powers would need formulae, see the style
-        figure.suptitle(_title("Calibration", evaluation, note), x=0.01, ha="left", fontsize=11, fontweight="bold")
-        figure.supxlabel(f"Voxels with a mean probability of at least {CANDIDATE:g}.", x=0.01, ha="left", fontsize=8)
+        headline(figure, _title("Calibration", evaluation, note))
+        footnote(figure, f"Voxels with a mean probability of at least {CANDIDATE:g}.")
     return figure
 
 
@@ -42,14 +42,12 @@ def retention_figure(evaluation: UncertaintyEvaluation, note: str = "") -> Figur
             _line(removal, evaluation, curve, "uncertainty", name, series)
         removal.set(title="Lesions removed", xlabel="share of predicted lesions kept", ylabel="LPPV, LTPR")
         removal.legend(loc="lower left")
-        figure.suptitle(_title("Uncertainty", evaluation, note), x=0.01, ha="left", fontsize=11, fontweight="bold")
-        figure.supxlabel(
+        headline(figure, _title("Uncertainty", evaluation, note))
+        footnote(
+            figure,
             "Left: the least certain voxels are replaced by the reference. Middle: a reader strikes out "
             "false lesions among the least certain.\nRight: the least certain lesions are removed, right or wrong. "
             "R-AAC: area above the curve.",
-            x=0.01,
-            ha="left",
-            fontsize=8,
         )
     return figure
 

@@ -23,7 +23,7 @@ from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Workers, map_cases
-from nnunet_ms.plotting.style import style
+from nnunet_ms.plotting.style import save_picture, style
 from nnunet_ms.tables import REFERENCE
 
 QC_PAGE, QC_FOLDER = "qc.html", "qc"
@@ -136,11 +136,11 @@ def write_qc(
     drawn = map_cases(draw, wanted, lambda one: one.files.case_id, "draw", workers)
     if drawn.failures:  # the masks were read before, so this is a missing or foreign image
         raise ImageError(f"pictures: case {drawn.failures[0].case}: {drawn.failures[0].reason}")
-    with style(), whole_file(folder / QC_FOLDER / "contact_sheet.png") as partly:
+    with style():
         sheet = contact_sheet(
             [(one.thumbnail, f"{one.case_id}\n{one.rater}: {metric} {one.shown}") for one in drawn.results]
         )
-        sheet.savefig(partly, metadata={"Software": None})
+    save_picture(sheet, folder / QC_FOLDER / "contact_sheet.png")
     note = f"; {settings.note} data" if settings.note else ""
     text = (
         Environment(autoescape=True)
@@ -184,8 +184,9 @@ def draw_case(wanted: Wanted, folder: Path, settings: Settings, images: Path | N
         f"{wanted.metric} {shown}; {match.reference.count} reference lesions, {missed} missed; "
         f"{match.prediction.count} predicted, {false} false; rule {rule.name}"
     )
-    with style(), whole_file(folder / wanted.file) as partly:
-        mosaic(slices, title).savefig(partly, metadata={"Software": None}, dpi=110)
+    with style():
+        figure = mosaic(slices, title)
+    save_picture(figure, folder / wanted.file, dpi=110)
     values = (wanted.files.case_id, wanted.rater, wanted.lesion_type, shown, missed, false, wanted.file)
     return Drawn(*values, thumbnail=slices[0])
 

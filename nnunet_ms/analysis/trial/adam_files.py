@@ -5,11 +5,16 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import is_object_dtype, is_string_dtype
 
+from nnunet_ms.dates import DAY_EXPECTED, DAY_NEXT_STEP, day_of
 from nnunet_ms.errors import TableError, one_line
+from nnunet_ms.table_files import read_csv_file
 
 SAS_EPOCH = datetime.date(1960, 1, 1)
+_LAST_SAS_DAY = 200_000  # in the year 2507
 
 
 def read_adam(path: Path, needed: Sequence[str]) -> pd.DataFrame:
@@ -20,12 +25,12 @@ def read_adam(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     TableError
         If the file is damaged, needs the extra `sas`, or lacks a needed variable.
     """
-    frame = _csv(path) if path.suffix.lower() == ".csv" else _sas(path)
+    frame = read_csv_file(path) if path.suffix.lower() == ".csv" else _sas(path)
     frame.columns = pd.Index([str(name).upper() for name in frame.columns])
     missing = [name for name in needed if name not in frame]
     if missing:
         raise TableError(f"{path}: expected variables {missing}, found {list(frame.columns)}. Add them, or see [adam].")
-    text = [name for name in frame if frame[name].dtype == object]
+    text = [name for name in frame if is_object_dtype(frame[name]) or is_string_dtype(frame[name])]
     return frame.assign(**{str(name): frame[name].map(_stripped).astype(object) for name in text})
 
 
@@ -50,40 +55,35 @@ def numbers(frame: pd.DataFrame, name: str, path: Path, blank: bool = True) -> p
 
 
 def days(frame: pd.DataFrame, name: str, path: Path) -> pd.Series:
-    """Return a date variable as days since 1960, whether it is a date, a SAS number or text as 2021-12-31; NaN: blank.
+    """Return a date variable as whole days since 1960: a date, a SAS number, or ISO 8601 text; NaN: blank.
+
+    A time of day is passed over, as ADaM counts study days from dates.
 
     Raises
     ------
     TableError
-        Naming the first row that holds none of these.
+        Naming the first row that holds none of these, such as a partial date.
     """
     values = frame[name].map(_day)
     bad = values.isna() & frame[name].notna()
     if bad.any():
         raise TableError(
-            f"{path}: row {frame.index[bad][0] + 1}, column {name}: expected a date as 2021-12-31, found "
-            f"{frame.loc[bad, name].iloc[0]!r} ({int(bad.sum())} such rows). Correct the table."
+            f"{path}: row {frame.index[bad][0] + 1}, column {name}: expected {DAY_EXPECTED}, found "
+            f"{frame.loc[bad, name].iloc[0]!r} ({int(bad.sum())} such rows). {DAY_NEXT_STEP}"
         )
     return values.astype(float)
 
 
 def _day(value: object) -> float:
-    if isinstance(value, str):
-        value = pd.to_datetime(value, format="ISO8601", errors="coerce")
-    if isinstance(value, datetime.datetime):
-        value = value.date()
-    if isinstance(value, datetime.date) and not pd.isna(value):
-        return float((value - SAS_EPOCH).days)
-    return float(value) if isinstance(value, int | float) else float("nan")
-
-
-def _csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise TableError(
-            f"{path}: expected a CSV table in UTF-8, cannot read it ({one_line(error)}). Save it as CSV UTF-8."
-        ) from error
+    if value is None or value is pd.NaT:
+        return float("nan")
+    if isinstance(value, int | float) and not isinstance(
+        value, bool
+    ):  # a SAS date is days; a number beyond the calendar is no date, such as 20211231
+        return float(np.floor(value)) if abs(value) < _LAST_SAS_DAY else float("nan")
+    day = value.date() if isinstance(value, datetime.datetime) else value
+    day = day_of(day) if isinstance(day, str) else day
+    return float((day - SAS_EPOCH).days) if isinstance(day, datetime.date) else float("nan")
 
 
 def _sas(path: Path) -> pd.DataFrame:

@@ -4,6 +4,7 @@ Weeks count from randomisation (RANDDT), so that a visit of the plan is a whole 
 listed with the reason.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ import pandas as pd
 
 from nnunet_ms.analysis.trial.adam_files import days, numbers, read_adam
 from nnunet_ms.analysis.trial.adam_settings import TIME_UNITS, AdamSettings
+from nnunet_ms.analysis.trial.keys import check_patients
 from nnunet_ms.analysis.trial.outcomes import COLUMNS as AUDIT_COLUMNS
+from nnunet_ms.analysis.trial.outcomes import Measure
 from nnunet_ms.errors import TableError
+from nnunet_ms.tables import NHPT_LIMIT_S, T25FW_LIMIT_S
 
 DAYS_PER_WEEK = 7
 LEFT_OUT_COLUMNS = ["patient_id", "week", "reason"]
@@ -44,7 +48,7 @@ def adam_patients(path: Path, settings: AdamSettings, assessments: Path | None) 
 
 
 def adam_assessments(
-    path: Path, adsl: pd.DataFrame, settings: AdamSettings, adsl_path: Path
+    path: Path, adsl: pd.DataFrame, settings: AdamSettings, adsl_path: Path, needed: Iterable[Measure] = ()
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read ADQS as `tables.ASSESSMENTS` with weeks; and the records left out: `patient_id, week, reason`.
 
@@ -58,6 +62,8 @@ def adam_assessments(
         Gives the parameter codes.
     adsl_path : Path
         For messages.
+    needed : iterable of {"edss", "t25fw", "nhpt"}, optional
+        What the outcomes are derived from, and what must be there.
 
     Returns
     -------
@@ -68,9 +74,11 @@ def adam_assessments(
     """
     frame = read_adam(path, ["USUBJID", "PARAMCD", "AVAL"])
     codes = {settings.edss: "edss", settings.t25fw: "t25fw", settings.nhpt: "nhpt"}
+    _check_codes(frame["PARAMCD"], [code for code, measure in codes.items() if measure in set(needed)], path)
     frame = frame[frame["PARAMCD"].isin(codes)]
     if frame.empty:
         raise TableError(f"{path}: column PARAMCD: expected some of {list(codes)}, found none. Correct [adam].")
+    check_patients(frame["USUBJID"].dropna(), adsl["USUBJID"], path, adsl_path)
     subjects = adsl.set_index("USUBJID")
     known = frame["USUBJID"].isin(subjects.index)
     frame = frame.assign(
@@ -79,6 +87,7 @@ def adam_assessments(
         value=numbers(frame, "AVAL", path),
         week=_weeks(frame, subjects, path, adsl_path),
     )
+    _check_limits(frame, path)
     reason = _reasons(frame, known)
     left_out = frame.assign(reason=reason)[reason != ""][LEFT_OUT_COLUMNS].reset_index(drop=True)
     return _wide(frame[reason == ""], path), left_out
@@ -136,6 +145,35 @@ def adam_times(path: Path, patients: pd.DataFrame, outcome: str, settings: AdamS
             "component": np.where(event, outcome, ""),
         }
     )[AUDIT_COLUMNS]
+
+
+def _check_codes(found: pd.Series, needed: list[str], path: Path) -> None:
+    missing = [code for code in needed if not (found == code).any()]
+    if missing:
+        raise TableError(
+            f"{path}: column PARAMCD: the outcomes are derived from {missing}, found "
+            f"{sorted(found.dropna().unique())}. Name the codes with edss, t25fw or nhpt in [adam]."
+        )
+
+
+def _check_limits(frame: pd.DataFrame, path: Path) -> None:
+    """Raise TableError for a time beyond the test's end; of a patient who was unable, the time does not count."""
+    unable = _unable(frame)
+    for measure, limit in {"t25fw": T25FW_LIMIT_S, "nhpt": NHPT_LIMIT_S}.items():
+        bad = (frame["measure"] == measure) & ~frame["value"].between(0, limit) & frame["value"].notna() & ~unable
+        if bad.any():
+            row = frame[bad].iloc[0]
+            raise TableError(
+                f"{path}: row {row.name + 1}, column AVAL: expected a number from 0 to {limit} of {row['PARAMCD']}, "
+                f"found {row['value']:g} ({int(bad.sum())} such rows). The test ends at {limit} s: leave AVAL blank if "
+                'it was not done; AVALC says "unable" of who could not.'
+            )
+
+
+def _unable(frame: pd.DataFrame) -> pd.Series:
+    if "AVALC" not in frame:
+        return pd.Series(data=False, index=frame.index)
+    return frame["AVALC"].astype(str).str.upper().str.contains("UNABLE")
 
 
 def _check_key(frame: pd.DataFrame, name: str, path: Path) -> None:
@@ -256,7 +294,7 @@ def _wide(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     planned = visit.notna() & ~visit.astype(str).str.upper().str.contains("UNSCHED")
     wide["scheduled"] = frame.assign(planned=planned).groupby(keys)["planned"].any()
     if "AVALC" in frame:
-        unable = frame[frame["AVALC"].astype(str).str.upper().str.contains("UNABLE")]
+        unable = frame[_unable(frame)]
         for measure, column in SECONDS.items():
             who = pd.MultiIndex.from_frame(unable.loc[unable["measure"] == measure, keys])
             wide[column.replace("_s", "_unable")] = wide.index.isin(who)

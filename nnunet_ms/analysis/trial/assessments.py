@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.trial.adam_tables import adam_assessments
@@ -11,8 +10,10 @@ from nnunet_ms.analysis.trial.exclusions import (
     exclusion,
     exclusion_table,
 )
+from nnunet_ms.analysis.trial.keys import check_patients
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, TIMED_COLUMN, measures_of
 from nnunet_ms.analysis.trial.settings import TrialSettings
+from nnunet_ms.dates import DAY_EXPECTED
 from nnunet_ms.errors import TableError
 from nnunet_ms.tables import ASSESSMENTS, Table, read_table
 
@@ -26,9 +27,11 @@ def read_assessments(settings: TrialSettings, patients: pd.DataFrame) -> tuple[p
     """Return assessments of the patients, from tables or ADaM, and who is left out; None where there are none."""
     path, adam = settings.tables.assessments, settings.adam
     if adam is None or path is None:
-        return read_weekly(path, ASSESSMENTS, patients, "assessments", settings.outcomes)
-    frame, left_out = adam_assessments(path, patients, adam, settings.tables.patients)
-    _check_assessments(frame, path, settings.outcomes if settings.outcome_source == "derive" else ())
+        return read_weekly(path, ASSESSMENTS, patients, settings.tables.patients, settings.outcomes)
+    outcomes = settings.outcomes if settings.outcome_source == "derive" else ()
+    measures = [measure for outcome in outcomes for measure in measures_of(OUTCOMES[outcome])]
+    frame, left_out = adam_assessments(path, patients, adam, settings.tables.patients, measures)
+    _check_assessments(frame, path, outcomes)
     arm_of = patients.set_index("patient_id")["arm"].to_dict()
     rows = left_out.drop_duplicates().to_dict("records")
     return frame, exclusion_table(
@@ -37,12 +40,21 @@ def read_assessments(settings: TrialSettings, patients: pd.DataFrame) -> tuple[p
 
 
 def read_weekly(
-    path: Path | None, table: Table, patients: pd.DataFrame, name: str, outcomes: tuple[str, ...] = ()
+    path: Path | None, table: Table, patients: pd.DataFrame, patients_path: Path, outcomes: tuple[str, ...] = ()
 ) -> tuple[pd.DataFrame | None, pd.DataFrame]:
-    """Read assessments or relapses with `week` filled; rows of unknown patients are listed and left out."""
+    """Read assessments or relapses with `week` filled; rows of unknown patients are listed and left out.
+
+    Raises
+    ------
+    TableError
+        Naming row and column. Also if the ids are those of the patients written in another way, or an outcome's
+        measure is blank in every row.
+    """
+    name = table.name
     if path is None:
         return None, exclusion_table([])
     frame = read_table(path, table)
+    check_patients(frame["patient_id"], patients["patient_id"], path, patients_path)
     known = frame["patient_id"].isin(patients["patient_id"])
     strangers = sorted(frame.loc[~known, "patient_id"].unique())
     frame = _with_week(frame[known], patients, path)
@@ -66,15 +78,15 @@ def _weeks_from_dates(frame: pd.DataFrame, patients: pd.DataFrame, path: Path) -
             f"{list(frame.columns)}. Add one of them."
         )
     day0 = frame["patient_id"].map(patients.set_index("patient_id")["randomisation_date"])
-    dates = [pd.to_datetime(values, format="ISO8601", errors="coerce") for values in (frame["date"], day0)]
-    for values, name in zip(dates, ("date", "randomisation_date of the patient"), strict=True):
-        if values.isna().any():
-            row = int(np.flatnonzero(values.isna())[0])
-            raise TableError(
-                f"{path}: row {frame.index[row] + 1}: expected {name} as 2021-12-31, found nothing readable "
-                f"({int(values.isna().sum())} such rows). Correct the table."
-            )
-    return (dates[0] - dates[1]).dt.days / DAYS_PER_WEEK
+    if day0.isna().any():
+        first = frame[day0.isna()].iloc[0]
+        raise TableError(
+            f"{path}: row {first.name + 1}: patient {first['patient_id']} has no randomisation_date in the patient "
+            f"table; expected {DAY_EXPECTED} ({int(day0.isna().sum())} such rows). Fill it in."
+        )
+    # whole days, as a study day has no hours; datetime64[s] reaches further back than datetime64[ns]
+    days = frame["date"].astype("datetime64[s]") - day0.astype("datetime64[s]")
+    return days.dt.days / DAYS_PER_WEEK
 
 
 def _check_assessments(frame: pd.DataFrame, path: Path, outcomes: tuple[str, ...]) -> None:
@@ -83,6 +95,7 @@ def _check_assessments(frame: pd.DataFrame, path: Path, outcomes: tuple[str, ...
             if column not in frame:
                 found = list(frame.columns)
                 raise TableError(f"{path}: outcome {outcome} needs column {column}, found {found}. Add it.")
+            _check_measured(frame, column, path, outcome)
     check_rows(frame, frame["week"] < 0, path, "week", "a week >= 0 (0: randomisation)", "Correct or remove the row.")
     check_edss(frame["edss"], path, "edss")
     again = frame.duplicated(["patient_id", "week"])
@@ -91,6 +104,16 @@ def _check_assessments(frame: pd.DataFrame, path: Path, outcomes: tuple[str, ...
         raise TableError(
             f"{path}: row {frame.index[again][0] + 1}: patient {row['patient_id']}, week {row['week']:g} stands "
             "twice; expected one assessment each. Remove one of them."
+        )
+
+
+def _check_measured(frame: pd.DataFrame, column: str, path: Path, outcome: str) -> None:
+    """Raise TableError if nobody was measured: every patient would be without progression."""
+    unable = column.replace("_s", "_unable")
+    if frame[column].isna().all() and not (unable != column and unable in frame and frame[unable].any()):
+        raise TableError(
+            f"{path}: column {column}: outcome {outcome} needs it, found a blank in each of {len(frame)} rows of "
+            "patients. Fill it in, or leave the outcome out of [disability] outcomes."
         )
 
 

@@ -22,6 +22,16 @@ def derive_outcome(
         the same week: joined by "+"); else censored at the last assessment of any component that could have
         confirmed. A component without baseline is left out for that patient and `reason` says so; a patient
         without any has `time_weeks` NaN. `baseline` is blank.
+
+    Examples
+    --------
+    >>> from nnunet_ms.analysis.trial.outcomes import PRESETS
+    >>> patients = pd.DataFrame({"patient_id": ["P001"], "arm": "active", "edss_baseline": 3.0})
+    >>> assessments = pd.DataFrame({"patient_id": "P001", "week": [0, 12, 24, 36], "edss": 3.0, "nhpt_s": 20.0})
+    >>> assessments["t25fw_s"] = [5.0, 5.1, 6.0, 6.2]
+    >>> row = derive_outcome(patients, assessments, OUTCOMES["ccdp12"], PRESETS["opera"]).iloc[0]
+    >>> bool(row["event"]), float(row["time_weeks"]), row["component"]
+    (True, 24.0, 't25fw12')
     """
     if not outcome.components:
         return derive_progression(patients, assessments, outcome, rule, relapses)

@@ -21,6 +21,7 @@ from nnunet_ms.analysis.trial.populations import split_population
 from nnunet_ms.analysis.trial.settings import TablePaths, TrialSettings
 from nnunet_ms.analysis.trial.visits import COUNT_COLUMNS, common_counts, common_volumes, raters_in, read_visits
 from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.table_columns import check_spellings
 from nnunet_ms.tables import AGREEMENT, PATIENTS, RELAPSES, read_table
 
 AGE_LIMIT_YEARS = 45  # the published models' age groups: <= 45, > 45
@@ -74,7 +75,7 @@ class TrialData:
                 f"{self.settings.path}: [analysis] names {name!r}; expected age_group, edss_stratum or a column of "
                 f"{self.settings.tables.patients.name}, found {list(table.columns)}. Correct the settings."
             )
-        return table[name].fillna("missing").astype(str)
+        return table[name].map(lambda value: "missing" if pd.isna(value) else str(value))
 
 
 def read_trial(settings: TrialSettings, population: str | None = None) -> TrialData:
@@ -91,18 +92,26 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
     ------
     TableError, SettingsError
         Naming the file, the row or column, what was expected, what was found and the next step.
+
+    Examples
+    --------
+    >>> from nnunet_ms.analysis.trial.settings import read_settings
+    >>> trial = read_trial(read_settings(Path("trial/trial.toml")))
+    >>> len(trial.patients), trial.raters
+    (40, ('reference', 'simulated_reader'))
     """
     paths, name = settings.tables, population or settings.populations.main
     everybody = _read_patients(settings)
     inside = settings.populations.defined[name] if name else None
+    _check_group_spellings(settings, everybody)
     patients, outside = split_population(everybody, inside, str(paths.patients))
     _check_arms(patients, settings, f"population {name} of {paths.patients}" if name else f"{paths.patients}")
-    visits, counted, windows = read_visits(settings, set(outside["patient_id"]))
+    visits, counted, windows = read_visits(settings, set(outside["patient_id"]), everybody["patient_id"])
     raters = raters_in(visits)
     volumes, exclusions = common_volumes(visits, patients, raters, settings)
     counts, uncounted = common_counts(counted, settings, patients, raters)
     assessments, unknown = read_assessments(settings, everybody)
-    relapses, unknown_relapses = read_weekly(paths.relapses, RELAPSES, everybody, "relapses")
+    relapses, unknown_relapses = read_weekly(paths.relapses, RELAPSES, everybody, paths.patients)
     agreement = None if paths.agreement is None else read_table(paths.agreement, AGREEMENT)
     _check_figure(paths)
     listed = [population_exclusions(outside), exclusions, window_exclusions(windows, patients), uncounted]
@@ -176,6 +185,16 @@ def _read_patients(settings: TrialSettings) -> pd.DataFrame:
     stopped = frame["discontinued_week"] if "discontinued_week" in frame else pd.Series(dtype=float)
     check_rows(frame, stopped < 0, path, "discontinued_week", "a week >= 0 (0: randomisation)", "Correct it.")
     return frame.sort_values("patient_id", kind="stable").reset_index(drop=True)
+
+
+def _check_group_spellings(settings: TrialSettings, patients: pd.DataFrame) -> None:
+    """Refuse two spellings of one group in any column that makes groups: arms, strata, subgroups, populations."""
+    flags = [population.column for population in settings.populations.defined.values()]
+    for name in dict.fromkeys(
+        ("arm", "sex", "region", *settings.analysis.strata, *settings.analysis.subgroups, *flags)
+    ):
+        if name in patients:
+            check_spellings(patients[name], settings.tables.patients)
 
 
 def _check_arms(patients: pd.DataFrame, settings: TrialSettings, where: str) -> None:

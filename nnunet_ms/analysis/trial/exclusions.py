@@ -13,7 +13,9 @@ EXCLUSION_COLUMNS = ["patient_id", "arm", "analysis", "week", "reason"]
 
 def exclusion_table(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
     """Return exclusions as a table; missing cells are blank text."""
-    return pd.DataFrame(list(rows), columns=EXCLUSION_COLUMNS).fillna("")
+    # cell by cell, because pandas 3 does not fill a column of numbers with text
+    full = [[row.get(name) for name in EXCLUSION_COLUMNS] for row in rows]
+    return pd.DataFrame([["" if pd.isna(v) else v for v in row] for row in full], columns=EXCLUSION_COLUMNS)
 
 
 def population_exclusions(outside: pd.DataFrame) -> pd.DataFrame:

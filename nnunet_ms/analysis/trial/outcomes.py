@@ -137,7 +137,13 @@ class Progression:
 
 
 def edss_increase(baseline: float, rule: ProgressionRule) -> float:
-    """Return the EDSS increase that counts as progression from `baseline`, in EDSS points."""
+    """Return the EDSS increase that counts as progression from `baseline`, in EDSS points.
+
+    Examples
+    --------
+    >>> edss_increase(3.0, PRESETS["opera"]), edss_increase(6.0, PRESETS["opera"])
+    (1.0, 0.5)
+    """
     return next(increase for highest, increase in rule.edss_steps if baseline <= highest)
 
 
@@ -164,6 +170,11 @@ def has_worsened(values: Floats, baseline: float, measure: Measure, rule: Progre
     ------
     OptionError
         If there is no such measure.
+
+    Examples
+    --------
+    >>> has_worsened(np.array([4.2, 5.03, 5.04, np.inf]), 4.2, "t25fw", PRESETS["opera"])
+    array([False, False,  True,  True])
     """
     chosen(measure, get_args(Measure), "measure")
     if measure == "edss":
@@ -172,7 +183,13 @@ def has_worsened(values: Floats, baseline: float, measure: Measure, rule: Progre
 
 
 def has_improved(values: Floats, baseline: float, rule: ProgressionRule) -> Bools:
-    """Say which EDSS values are at least the rule's step below the baseline, in integer hundredths."""
+    """Say which EDSS values are at least the rule's step below the baseline, in integer hundredths.
+
+    Examples
+    --------
+    >>> has_improved(np.array([3.0, 2.0]), 3.0, PRESETS["opera"])
+    array([False,  True])
+    """
     return np.asarray(_hundredths(values) <= _hundredths(baseline - edss_increase(baseline, rule)))
 
 
@@ -244,15 +261,30 @@ def derive_progression(
         event, time_weeks, reason, component`. Without an event, time is the last assessment that could have confirmed
         (0 if there is none), `onset_week` that of an open progression, and `reason` says why there is no event.
         `time_weeks` is NaN where a timed test has no baseline: such patients cannot be analysed.
+
+    Examples
+    --------
+    >>> patients = pd.DataFrame({"patient_id": ["P001", "P002"], "arm": "active", "edss_baseline": 3.0})
+    >>> weeks, lasting, passing = [0, 12, 24, 36, 48], [3.0, 4.0, 4.0, 4.5, 4.5], [3.0, 4.0, 3.0, 3.0, 3.0]
+    >>> frames = [pd.DataFrame({"patient_id": "P001", "week": weeks, "edss": lasting})]
+    >>> frames += [pd.DataFrame({"patient_id": "P002", "week": weeks, "edss": passing})]
+    >>> derived = derive_progression(patients, pd.concat(frames), OUTCOMES["cdp24"], PRESETS["opera"])
+    >>> derived[["patient_id", "event", "time_weeks", "confirmation_week"]]
+      patient_id  event  time_weeks  confirmation_week
+    0       P001   True        12.0               36.0
+    1       P002  False        48.0                NaN
     """
     visits = _by_patient(_measured(assessments, outcome.measure))
-    attacks = {} if relapses is None else {k: v.to_numpy(float) for k, v in relapses.groupby("patient_id")["week"]}
+    attacks = (
+        {}
+        if relapses is None
+        else {str(k): v.to_numpy(float) for k, v in relapses.groupby("patient_id", observed=True)["week"]}
+    )
     none = _Visits(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
     rows = [
-        _derive_one(
-            patient, visits.get(str(patient["patient_id"]), none), attacks.get(patient["patient_id"]), outcome, rule
-        )
+        _derive_one(patient, visits.get(name, none), attacks.get(name), outcome, rule)
         for patient in _records(patients)
+        for name in [str(patient["patient_id"])]
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -289,15 +321,16 @@ class _Visits:
 
 
 def _by_patient(measured: pd.DataFrame) -> dict[str, _Visits]:
-    """Split once into arrays: a table per patient would take most of the time of an analysis."""
-    names, starts = np.unique(measured["patient_id"].to_numpy(str), return_index=True)
+    """Split once into arrays, by the id and not by its place; a table per patient would take most of the time."""
     columns = (
         measured["week"].to_numpy(float),
         measured["value"].to_numpy(float),
         measured["scheduled"].to_numpy(bool),
     )
-    ends = [*starts[1:], len(measured)]
-    return {str(name): _Visits(*(c[a:b] for c in columns)) for name, a, b in zip(names, starts, ends, strict=True)}
+    rows_of = measured.groupby(
+        measured["patient_id"].to_numpy(object), sort=False
+    ).indices  # in the order of the rows, which is that of weeks
+    return {str(name): _Visits(*(column[rows] for column in columns)) for name, rows in rows_of.items()}
 
 
 def _derive_one(

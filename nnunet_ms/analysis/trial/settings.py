@@ -194,6 +194,12 @@ def read_settings(path: Path, conventions: Preset | None = None) -> TrialSetting
     ------
     SettingsError
         Naming the file, the key, what was expected, what was found and the next step.
+
+    Examples
+    --------
+    >>> settings = read_settings(Path("trial/trial.toml"))
+    >>> settings.simulated, settings.arms, settings.conventions.name
+    (True, ('placebo', 'active'), 'r')
     """
     if conventions is not None:
         chosen(conventions, CONVENTIONS, "conventions")

@@ -1,5 +1,6 @@
 """Lesion volumes and counts of a trial's visits, the same visits for every rater."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +11,31 @@ from nnunet_ms.analysis.trial.exclusions import (
     exclusion,
     exclusion_table,
 )
-from nnunet_ms.analysis.trial.keys import week_list, week_text
+from nnunet_ms.analysis.trial.keys import check_patients, week_list, week_text
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.analysis.trial.visit_windows import to_planned_weeks
 from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.table_columns import check_spellings
 from nnunet_ms.tables import REFERENCE, VISITS, read_table
 
 COUNT_COLUMNS = ["patient_id", "arm", "rater", "lesion_type", "week", "lesion_count", "new_lesion_count", "volume_ml"]
 
 
-def read_visits(settings: TrialSettings, without: set[str]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def read_visits(
+    settings: TrialSettings, without: set[str], patients: Iterable[str]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return volumes of the lesion type, all lesion types with counts, and the listing of visit windows.
 
-    Patients `without` (outside the population) are left out; they are listed with the population.
+    Patients `without` (outside the population) are left out; they are listed with the population. `patients` are the
+    ids of the patient table.
     """
     frames = [_read_visit_file(path, settings) for path in settings.tables.visits]
-    rows = _chosen_raters(pd.concat(frames, ignore_index=True), settings)
+    read = pd.concat(frames, ignore_index=True)
+    for name in ("rater", "lesion_type"):  # also across files
+        check_spellings(read[name], settings.tables.visits[-1])
+    for path, frame in zip(settings.tables.visits, frames, strict=True):
+        check_patients(frame["patient_id"], patients, path, settings.tables.patients)
+    rows = _chosen_raters(read, settings)
     rows = rows[~rows["patient_id"].isin(without)]
     planned, listing = to_planned_weeks(rows, settings.windows, (settings.baseline_week, *settings.weeks))
     if planned.empty:

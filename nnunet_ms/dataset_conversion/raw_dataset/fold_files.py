@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+from nnunet_ms.cases_table import read_cases
 from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import nnunet_folder
 from nnunet_ms.dataset_conversion.raw_dataset.folds import (
     learning_curve_folds,
@@ -16,7 +17,6 @@ from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import read_volume
 from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_file
-from nnunet_ms.tables import CASES, read_table
 
 Scheme = Literal["kfold", "stratified", "site", "learning-curve"]
 
@@ -59,9 +59,8 @@ def make_folds(
     >>> make_folds(done.folder, "kfold", folds=3)[0]
     {'train': ['P1_base', 'P2_base'], 'val': ['P3_base']}
     """
-    dataset = Path(dataset)
     chosen(scheme, get_args(Scheme), "scheme")
-    cases = read_table(dataset / "cases.csv", CASES)
+    cases = read_cases(dataset := Path(dataset))
     cases = cases[cases["role"] == "train"]
     patient_of = dict(zip(cases["case_id"], cases["patient_id"], strict=True))
     if scheme == "site":

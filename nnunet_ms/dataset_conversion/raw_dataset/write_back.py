@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.cases_table import read_cases
 from nnunet_ms.dataset_conversion.preparation import back_to_source
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import check_same_grid, read_grid, read_mask, read_volume, write_volume
 from nnunet_ms.outputs import whole_folder
-from nnunet_ms.tables import CASES, read_table
 
 _BIDS_NAME = re.compile(r"(sub-[0-9A-Za-z]+)(?:_(ses-[0-9A-Za-z]+))?_.*nii(?:\.gz)?")
 
@@ -70,7 +70,7 @@ def write_back(
     if not re.fullmatch("[0-9A-Za-z]+", rater):
         raise ConversionError(f"--rater {rater}: expected letters and digits only, as BIDS asks. Choose another name.")
     dataset, predictions, out = Path(dataset), Path(predictions), Path(out)
-    cases = read_table(dataset / "cases.csv", CASES)
+    cases = read_cases(dataset)
     content = _dataset_json(dataset)
     column = f"source_{content['channel_names']['0']}"
     plan = {path: _target(str(row[column]), str(row["case_id"]), rater) for path, row in _found(cases, predictions)}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nnunet_ms.dates import DAY_EXPECTED, day_of
 from nnunet_ms.errors import TableError, one_line
 from nnunet_ms.tables import ASSESSMENTS, PATIENTS, check_unique, write_table
 
@@ -43,7 +44,9 @@ class Clinical:
 def read_clinical(source: Path) -> Clinical:
     """Read participants.tsv and every sub-*/sub-*_sessions.tsv; without them all is empty.
 
-    Weeks count from a column that says so (`DAYS`), else from acq_time, with 0 at the patient's first session.
+    Weeks count from a column that says so (`DAYS`), else from the dates of acq_time, with 0 at the patient's first
+    session. A session without a readable date has no week, and `notes` say so; where it may be the first one, no
+    session of the patient has a week.
 
     Raises
     ------
@@ -65,8 +68,9 @@ def read_clinical(source: Path) -> Clinical:
         for path in sorted(source.glob("sub-*/sub-*_sessions.tsv"))
         if (table := _read(path, "session_id")) is not None
     ]
-    assessments, week_of = _assessments(sessions)
+    assessments, week_of, undated = _assessments(sessions)
     patients, site_of, notes = _patients(participants, assessments)
+    notes = [*undated, *notes]
     if assessments is not None and "edss" not in assessments:
         assessments, notes = None, [*notes, "sessions.tsv has no EDSS: no assessments.csv"]
     return Clinical(patients, assessments, week_of, site_of, tuple(notes))
@@ -102,11 +106,15 @@ def _column(table: pd.DataFrame, names: Iterable[str]) -> str | None:
     return next((lower[name] for name in names if name in lower), None)
 
 
-def _assessments(sessions: list[pd.DataFrame]) -> tuple[pd.DataFrame | None, dict[tuple[str, str], float]]:
+def _assessments(
+    sessions: list[pd.DataFrame],
+) -> tuple[pd.DataFrame | None, dict[tuple[str, str], float], list[str]]:
     week_of: dict[tuple[str, str], float] = {}
+    notes: list[str] = []
     parts = []
     for table in sessions:
-        weeks = _weeks(table)
+        weeks, undated = _weeks(table)
+        notes += undated
         patient, names = table["patient_id"], table["session_id"].str.removeprefix("ses-")
         week_of |= {
             (p, s): float(w) for p, s, w in zip(patient, names, weeks, strict=True) if pd.notna(w) and s is not None
@@ -117,22 +125,38 @@ def _assessments(sessions: list[pd.DataFrame]) -> tuple[pd.DataFrame | None, dic
                 columns[ours] = table[theirs]
         parts.append(pd.DataFrame(columns))
     if not parts:
-        return None, week_of
+        return None, week_of, notes
     whole = pd.concat(parts, ignore_index=True)
     known = [name for name in ASSESSMENTS.names if name in whole]
-    return whole.loc[whole["week"].notna(), known].reset_index(drop=True), week_of
+    return whole.loc[whole["week"].notna(), known].reset_index(drop=True), week_of, notes
 
 
-def _weeks(table: pd.DataFrame) -> pd.Series:
-    """Weeks since the first session, from the first column that tells; missing where none does."""
+def _weeks(table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
+    """Weeks since the first session, from the first column that tells; missing where none does. And what is missing."""
     named = _column(table, DAYS)
     if named is not None:
-        return pd.to_numeric(table[named], errors="coerce") * (DAYS[named.lower()] / 7.0)
+        return pd.to_numeric(table[named], errors="coerce") * (DAYS[named.lower()] / 7.0), []
     timed = _column(table, ("acq_time",))
     if timed is None:
-        return pd.Series(float("nan"), index=table.index)
-    times = pd.to_datetime(table[timed], errors="coerce", format="ISO8601")
-    return ((times - times.min()).dt.total_seconds() / 86400.0).round() / 7.0  # whole days: visits have no hours
+        return pd.Series(float("nan"), index=table.index), []
+    # whole days, from dates as they are written: visits have no hours
+    days = table[timed].map(lambda text: None if (day := day_of(str(text))) is None else day.toordinal()).astype(float)
+    missing = days.isna()
+    if not missing.any():
+        return (days - days.min()) / 7.0, []
+    first_is_known = days.iloc[0] == days.min()  # else the first visit may be one without a date
+    lost = missing if first_is_known else missing | True
+    return ((days - days.min()) / 7.0).mask(lost), [_undated(table, timed, missing, lost)]
+
+
+def _undated(table: pd.DataFrame, column: str, missing: pd.Series, lost: pd.Series) -> str:
+    first = table[missing].iloc[0]
+    found = "n/a" if first[column] is None else repr(first[column])
+    names = ", ".join(map(str, table.loc[lost, "session_id"]))
+    return (
+        f"sub-{first['patient_id']}_sessions.tsv: row {first.name + 1}, column {column}: expected {DAY_EXPECTED}, "
+        f"found {found} ({int(missing.sum())} such rows): no week for {names}, and no row in assessments.csv"
+    )
 
 
 def _patients(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nnunet_ms.arrays import Bools
 from nnunet_ms.simulation.model.cohort import EDSS_BELOW, Baseline, Indices, Numbers, baseline_lesions
 from nnunet_ms.simulation.model.presets import TrialPreset
 from nnunet_ms.simulation.truth.expected_cox import (
@@ -26,7 +26,6 @@ PATIENTS, MODEL_PATIENTS = 2**13, 2**12  # of the multivariable model fewer: it 
 AGE_LIMIT_YEARS = 45  # of the age groups of the published models
 
 Row = dict[str, str | float]
-Flags = npt.NDArray[np.bool_]
 
 # term of `endpoints.csv` -> the covariate of patients at baseline
 COVARIATES: dict[str, Callable[[Baseline], Numbers]] = {
@@ -38,7 +37,7 @@ COVARIATES: dict[str, Callable[[Baseline], Numbers]] = {
 }
 
 # term of `endpoints.csv` -> who belongs to the subgroup
-SUBGROUPS: dict[str, Callable[[Baseline], Flags]] = {
+SUBGROUPS: dict[str, Callable[[Baseline], Bools]] = {
     "sex: F": lambda b: b.female,
     "sex: M": lambda b: ~b.female,
     "region: ROW": lambda b: ~b.us,

@@ -1,20 +1,18 @@
 """The images of a folder in nnU-Net's naming, checked before anything is computed: CASE_0000.nii.gz, CASE_0001..."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nnunet_ms import tables
+from nnunet_ms.cases_table import NO_VISIT, Place, places, read_cases
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.images.volumes import Grid, check_same_grid, read_grid, read_volume
+from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_grid, read_volume
 from nnunet_ms.parallel import Failure
 from nnunet_ms.trainers.prediction.model import Model
-
-NO_VISIT = "unknown"  # tables require a visit; without cases.csv nobody knows it
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,9 @@ def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> t
     ending = str(model.dataset_json["file_ending"])
     pattern = re.compile(rf"(.+)_(\d{{4}}){re.escape(ending)}")
     if not images.is_dir():
-        raise SettingsError(f"{images}: expected a folder of images <case>_0000{ending}, found none. Check -i.")
+        raise SettingsError(
+            f"{images}: expected a folder of images <case>_0000{ending}, found none. Check the path (-i)."
+        )
     matches = [match for path in sorted(images.iterdir()) if (match := pattern.fullmatch(path.name))]
     names = sorted({match[1] for match in matches})
     if not names:
@@ -68,7 +68,7 @@ def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> t
         numbers = [int(match[2]) for match in matches if match[1] == name]
         if numbers == list(range(model.channels)):
             files = tuple(images / f"{name}_{number:04d}{ending}" for number in numbers)
-            found.append(ImageCase(name, files, **known[name]))
+            found.append(ImageCase(name, files, **vars(known[name])))
         else:
             failures.append(Failure(name, _wrong_channels(images, name, numbers, ending, model)))
     return found, failures
@@ -83,38 +83,45 @@ def check_images(case: ImageCase) -> Grid:
         If a file cannot be read, holds no voxel or NaN, the channels lie on different grids, two of them are the same
         image, or every voxel is 0.
     """
-    grids = [read_grid(path) for path in case.files]
+    grids = [read_grid(path) for path in case.files]  # headers first: grids that differ are found without the voxels
     for path, grid in zip(case.files, grids, strict=True):
-        if 0 in grid.shape:
-            raise ImageError(f"{path}: expected voxels, found an image of shape {grid.shape}. Export it again.")
         check_same_grid(grids[0], grid, str(case.files[0]), str(path))
-    volumes = [read_volume(path).data for path in case.files]  # all of them, each is checked
-    for (first, one), (second, other) in combinations(zip(case.files, volumes, strict=True), 2):
-        if one.any() and np.array_equal(one, other):
-            raise ImageError(
-                f"{second}: expected another sequence than {first}, found the same voxels. Was one file put in the "
-                "place of another, such as the image before contrast agent in the place of that after it?"
-            )
-    if not any(data.any() for data in volumes):
-        raise ImageError(
-            f"{case.files[0]}: expected intensities, found 0 in every voxel of every channel. Export again."
-        )
+    check_channels([read_volume(path) for path in case.files])  # all of them, each is checked
     return grids[0]
 
 
-def _places(cases: Path | None, names: list[str], model: Model) -> dict[str, dict[str, Any]]:
+def check_channels(volumes: Sequence[Volume]) -> None:
+    """Check the voxels of an image's channels against each other.
+
+    Raises
+    ------
+    ImageError
+        If they lie on different grids, two of them are the same image, or every voxel is 0.
+    """
+    for volume in volumes:
+        check_same_grid(volumes[0], volume, str(volumes[0].path), str(volume.path))
+    for first, second in combinations(volumes, 2):
+        if first.data.any() and np.array_equal(first.data, second.data):
+            raise ImageError(
+                f"{second.path}: expected another sequence than {first.path}, found the same voxels. Was one put in "
+                "the place of another, such as the image before contrast agent in the place of that after it?"
+            )
+    if not any(volume.data.any() for volume in volumes):
+        raise ImageError(
+            f"{volumes[0].path}: expected intensities, found 0 in every voxel of every channel. Export again."
+        )
+
+
+def _places(cases: Path | None, names: list[str], model: Model) -> dict[str, Place]:
     if cases is None:
         patients = model.dataset_json.get("patients", {})
-        return {name: {"patient_id": patients.get(name, name)} for name in names}
-    frame = tables.read_table(cases, tables.CASES).set_index("case_id")[["patient_id", "visit", "week"]]
-    rows = {str(name): row for name, row in frame.to_dict(orient="index").items()}
-    return {name: rows.get(name, {"patient_id": name}) for name in names}
+        return {name: Place(patients.get(name, name)) for name in names}
+    known = places(read_cases(cases))
+    return {name: known.get(name, Place(name)) for name in names}
 
 
 def _wrong_channels(images: Path, name: str, numbers: list[int], ending: str, model: Model) -> str:
-    expected = [
-        f"{number:04d} ({channel})" for number, channel in enumerate(model.dataset_json["channel_names"].values())
-    ]
+    expected = [f"{number:04d} ({channel})" for number, channel in enumerate(model.channel_names)]
     return (
         f"expected channels {', '.join(expected)} as {images / name}_0000{ending} and so on, found "
         f"{', '.join(f'{number:04d}' for number in numbers)}. Add or remove files."

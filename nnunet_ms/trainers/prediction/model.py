@@ -7,22 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
+from nnunet_ms.checkpoints import load_checkpoint
 from nnunet_ms.errors import ModelError, NnunetMsError, SettingsError, one_line
 from nnunet_ms.trainers.networks.blocks import LesionNetwork
 
-# what nnU-Net's own checkpoints hold besides tensors and plain values: logged numbers of numpy
-ALLOWED = (
-    np.dtype,
-    np._core.multiarray.scalar,  # type: ignore[attr-defined]  # no public name for what pickled numpy numbers refer to
-    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "u8", "?")),
-)
 READERS = ("SimpleITKIO", "NibabelIO")  # they leave the axes as they are in the file
 NIFTI = (".nii.gz", ".nii")
 
@@ -41,6 +35,7 @@ class Model:
     labels: Any
     dataset_json: dict[str, Any]
     mirror_axes: tuple[int, ...]
+    configuration_name: str  # by the checkpoints: a folder may have been renamed
 
     @property
     def classes(self) -> list[tuple[str, int]]:
@@ -49,9 +44,14 @@ class Model:
         return sorted(((name, int(value)) for name, value in named), key=lambda pair: pair[1])
 
     @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the image channels, in order."""
+        return tuple(str(name) for name in self.dataset_json["channel_names"].values())
+
+    @property
     def channels(self) -> int:
         """Number of image channels."""
-        return len(self.dataset_json["channel_names"])
+        return len(self.channel_names)
 
     def log_odds(self, logits: torch.Tensor) -> torch.Tensor:
         """Log-odds of each lesion type from a network's logits: (B, heads, ...) -> (B, classes, ...).
@@ -73,10 +73,10 @@ class Model:
 _NO_LESION = ("background", "ignore")
 
 
-def open_model(
+def read_model(
     folder: Path, folds: Sequence[str] | None = None, checkpoint: str = "checkpoint_final.pth", trainer: str = ""
 ) -> Model:
-    """Open a folder `TRAINER__PLANS__CONFIGURATION` of nnU-Net's results.
+    """Read a folder `TRAINER__PLANS__CONFIGURATION` of nnU-Net's results.
 
     Parameters
     ----------
@@ -93,16 +93,22 @@ def open_model(
     ------
     ModelError
         If a file is missing or cannot be trusted, or the parts do not belong together.
+
+    Examples
+    --------
+    >>> read_model(Path("trained"), ("0",)).channel_names
+    ('t1', 'flair', 't2')
     """
     plans_json, dataset_json = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
     chosen = _choose_folds(folder, folds, checkpoint)
     paths = [folder / f"fold_{fold}" / checkpoint for fold in chosen]
-    loaded = [load_checkpoint(path) for path in paths]
+    loaded = [_load(path) for path in paths]
     trainer = trainer or str(loaded[0]["trainer_name"])
     for path, one in zip(paths, loaded, strict=True):
         _check_trainer(path, one, trainer)
     plans = PlansManager(plans_json)
-    configuration = plans.get_configuration(str(loaded[0]["init_args"]["configuration"]))
+    configuration_name = str(loaded[0]["init_args"]["configuration"])
+    configuration = plans.get_configuration(configuration_name)
     labels = plans.get_label_manager(dataset_json)
     _check_supported(folder, plans_json, configuration, labels, dataset_json)
     network = _build(trainer, plans, configuration, labels, dataset_json)
@@ -119,44 +125,15 @@ def open_model(
         labels=labels,
         dataset_json=dataset_json,
         mirror_axes=tuple(loaded[0].get("inference_allowed_mirroring_axes") or ()),
+        configuration_name=configuration_name,
     )
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Load an nnU-Net checkpoint onto the CPU; nothing but tensors, plain values and numpy numbers is accepted.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing, damaged, no checkpoint of nnU-Net, or needs more than `ALLOWED` to be read.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file. Train this fold, or choose another with -f or -chk.")
-    try:
-        with torch.serialization.safe_globals(list(ALLOWED)):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(_refusal(path, error)) from error
-    needed = ("network_weights", "trainer_name", "init_args")
-    missing = [key for key in needed if not isinstance(loaded, dict) or key not in loaded]
-    if missing:
-        raise ModelError(f"{path}: expected a checkpoint of nnU-Net with {list(needed)}, {missing} missing.")
+def _load(path: Path) -> dict[str, Any]:
+    """Load one fold's checkpoint, its parameters under the names that the network has for them."""
+    loaded = load_checkpoint(path, ("network_weights", "trainer_name", "init_args"), "a checkpoint of nnU-Net")
     weights = {_plain(key): value for key, value in loaded["network_weights"].items()}
     return {**loaded, "network_weights": weights}
-
-
-def _refusal(path: Path, error: Exception) -> str:
-    try:
-        allowed = {f"{kind.__module__}.{kind.__name__}" for kind in ALLOWED}
-        unsafe = sorted(set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - allowed - {"numpy.dtype"})
-    except Exception:  # noqa: BLE001 - a file that is no archive of torch cannot be searched
-        unsafe = []
-    if unsafe:
-        return (
-            f"{path}: expected tensors, plain values and numpy numbers, found {', '.join(unsafe)}; loading it could "
-            "run code. Ask its maker for one without, or save network_weights, trainer_name and init_args again."
-        )
-    return f"{path}: expected a checkpoint of nnU-Net, cannot read it ({one_line(error)[:200]}). Copy it again."
 
 
 def _plain(key: str) -> str:
@@ -176,7 +153,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _siblings(folder: Path) -> str:
     there = sorted(path.parent.name for path in folder.parent.glob("*/plans.json"))
-    return f"Beside it are {there}: check -tr, -p and -c." if there else "Check -d, or train first."
+    if not there:
+        return "Check the path (-d, -m), or train first."
+    return f"Beside it are {there}: check the trainer (-tr), plans (-p) and configuration (-c)."
 
 
 def _choose_folds(folder: Path, folds: Sequence[str] | None, checkpoint: str) -> tuple[str, ...]:
@@ -186,7 +165,7 @@ def _choose_folds(folder: Path, folds: Sequence[str] | None, checkpoint: str) ->
     if missing or not chosen or len(set(chosen)) < len(chosen):
         raise ModelError(
             f"{folder}: expected {checkpoint} of different folds {list(chosen) or 'any'}, found folds {there}. "
-            "Train the others, or choose with -f."
+            "Train the others, or choose among these (-f)."
         )
     return chosen
 
@@ -194,7 +173,9 @@ def _choose_folds(folder: Path, folds: Sequence[str] | None, checkpoint: str) ->
 def _check_trainer(path: Path, checkpoint: dict[str, Any], trainer: str) -> None:
     found = checkpoint["trainer_name"]
     if found != trainer:
-        raise ModelError(f"{path}: expected a checkpoint of {trainer}, found one of {found}. Predict with -tr {found}.")
+        raise ModelError(
+            f"{path}: expected a checkpoint of {trainer}, found one of {found}. Ask for trainer {found} (-tr)."
+        )
 
 
 def _check_supported(folder: Path, plans: Any, configuration: Any, labels: Any, dataset_json: Any) -> None:
@@ -246,11 +227,14 @@ def model_folder(dataset: str, trainer: str, plans: str, configuration: str) -> 
     results = os.environ.get("nnUNet_results")  # noqa: SIM112 - nnU-Net's name
     if not results:
         raise SettingsError(
-            "nnUNet_results: expected nnU-Net's results folder in the environment, found none. Set it, or use -m."
+            "nnUNet_results: expected nnU-Net's results folder in the environment, found none. Set it, or name the "
+            "model's folder (-m)."
         )
     pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
     found = sorted(path for path in Path(results).glob(pattern) if path.is_dir())
     if len(found) != 1:
         there = sorted(path.name for path in Path(results).glob("Dataset*"))
-        raise NnunetMsError(f"{results}: expected one folder {pattern}, found {len(found)} ({there}). Check -d.")
+        raise NnunetMsError(
+            f"{results}: expected one folder {pattern}, found {len(found)} ({there}). Check the dataset (-d)."
+        )
     return found[0] / f"{trainer}__{plans}__{configuration}"

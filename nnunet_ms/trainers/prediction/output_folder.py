@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +14,44 @@ from nnunet_ms.errors import SettingsError
 from nnunet_ms.locks import LOCK
 from nnunet_ms.outputs import PARTIAL_PREFIX, remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure
+from nnunet_ms.trainers.prediction.case_measures import Measuring
 from nnunet_ms.trainers.prediction.export import DONE
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
-from nnunet_ms.trainers.prediction.model import Model
-from nnunet_ms.trainers.prediction.settings import PredictSettings, lesion_types
-from nnunet_ms.trainers.prediction.tiles import Sampling
+from nnunet_ms.trainers.prediction.tiles import TileRunner
+from nnunet_ms.versions import version_of
 
 RECORD, SPOOL = "prediction.json", ".spool"
-FAILURES = tables.Table("failures", (tables.Column("case_id"), tables.Column("reason")), key=("case_id",))
 
 
-def record_of(model: Model, settings: PredictSettings, sampling: Sampling, total: int) -> dict[str, Any]:
+def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -> dict[str, Any]:
     """Everything that the numbers depend on, for prediction.json."""
+    model = runner.model
     return {
         "model": model.folder.name,
         "dataset": model.folder.parent.name,
         "trainer": model.trainer,
         "folds": list(model.folds),
-        "sampling": asdict(sampling),
-        "samples": total,
-        "threshold": settings.threshold,
-        "fold_thresholds": list(settings.fold_thresholds),
-        "minimum_voxels": settings.minimum_voxels,
-        "maps": list(settings.maps),
-        "lesion_types": [name for name, _ in lesion_types(model, settings.lesion_type)],
-        "rater": settings.rater,
-        "data_note": settings.note,
+        "sampling": asdict(runner.sampling),
+        "samples": runner.total_samples(),
+        "threshold": measuring.threshold,
+        "fold_thresholds": list(measuring.fold_thresholds),
+        "minimum_voxels": measuring.minimum_voxels,
+        "maps": list(measuring.maps),
+        "lesion_types": [name for name, _ in measuring.classes],
+        "rater": rater,
+        "data_note": note,
         "average": "probabilities over samples and folds; logits over tiles",
-        "versions": {name: version(name) for name in ("nnunet-ms", "nnunetv2", "torch")},
+        "versions": {name: version_of(name) for name in ("nnunet-ms", "nnunetv2", "torch")},
     }
 
 
-def claim(settings: PredictSettings, record: dict[str, Any]) -> None:
+def write_record(record: dict[str, Any], folder: Path) -> None:
+    """Write prediction.json into a folder."""
+    with whole_file(folder / RECORD) as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def claim(out: Path, record: dict[str, Any], *, resume: bool) -> None:
     """Make the folder ours, or find that it is, with the same settings.
 
     Raises
@@ -54,31 +59,30 @@ def claim(settings: PredictSettings, record: dict[str, Any]) -> None:
     SettingsError
         If it holds something else, or a prediction with other settings, or one that was not asked to go on.
     """
-    out, path = settings.out, settings.out / RECORD
+    path = out / RECORD
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out}: expected a folder or nothing, found a file. Choose another -o.")
     names = sorted(item.name for item in out.iterdir()) if out.exists() else []
     there = [name for name in names if name != LOCK and not name.startswith(PARTIAL_PREFIX)]
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if there and (not settings.resume or earlier is None):
+    if there and (not resume or earlier is None):
         raise SettingsError(
             f"{out}: expected an empty folder, found {', '.join(there[:3])}. Choose another -o"
-            + (", or go on with --continue." if earlier else ".")
+            + (", or go on with resume (--continue)." if earlier else ".")
         )
     if earlier is not None:
         _check_same_settings(path, earlier, record)
     remove_leftovers(out)
     shutil.rmtree(out / SPOOL, ignore_errors=True)
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_record(record, out)
 
 
 def _check_same_settings(path: Path, earlier: dict[str, Any], record: dict[str, Any]) -> None:
     differing = sorted(key for key in record if earlier.get(key) != record[key])
     if differing:
         raise SettingsError(
-            f"{path}: --continue expects the settings of the earlier run, found other {', '.join(differing)}. "
-            "Repeat the earlier options, or choose another -o."
+            f"{path}: to go on (--continue) expects the settings of the earlier run, found other "
+            f"{', '.join(differing)}. Repeat the earlier options, or choose another -o."
         )
 
 
@@ -90,20 +94,18 @@ def withdraw(out: Path) -> None:
         out.rmdir()
 
 
-def collect(
-    finished: Sequence[ImageCase], failures: Sequence[Failure], settings: PredictSettings
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def collect(finished: Sequence[ImageCase], failures: Sequence[Failure], out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put the tables of all finished cases together, write them, and return those of lesions and of cases."""
     parts = {
-        name: [pd.read_csv(settings.out / DONE / case.case_id / f"{name}.csv", dtype=_TEXT) for case in finished]
+        name: [pd.read_csv(out / DONE / case.case_id / f"{name}.csv", dtype=_TEXT) for case in finished]
         for name in ("lesions", "cases")
     }
     # cases without lesions give empty tables, whose columns have no type of their own
     lesions = pd.concat([part for part in parts["lesions"] if len(part)] or parts["lesions"][:1], ignore_index=True)
     cases = pd.concat(parts["cases"], ignore_index=True)
-    bad = pd.DataFrame([(failure.case, failure.reason) for failure in failures], columns=FAILURES.names)
-    for name, frame in {"lesions": lesions, "cases": cases, "failures": bad}.items():
-        tables.write_table(frame, settings.out / f"{name}.csv")
+    for name, frame in {"lesions": lesions, "cases": cases}.items():
+        tables.write_table(frame, out / f"{name}.csv")
+    tables.write_failures(failures, out / "failures.csv")
     return lesions, cases
 
 

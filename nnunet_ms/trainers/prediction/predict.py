@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -34,10 +35,13 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from nnunet_ms.errors import ImageError
-from nnunet_ms.images.volumes import Grid, read_grid
+from nnunet_ms.errors import ImageError, SettingsError
+from nnunet_ms.images.volumes import Grid, read_grid, without_remarks
 from nnunet_ms.locks import sole_run
+from nnunet_ms.options import known_keywords
 from nnunet_ms.parallel import Failure, Workers, attempt, executor
+from nnunet_ms.trainers.networks.dropout import Site
+from nnunet_ms.trainers.prediction.case_measures import Map
 from nnunet_ms.trainers.prediction.export import (
     ExportSettings,
     Spooled,
@@ -47,15 +51,11 @@ from nnunet_ms.trainers.prediction.export import (
     spool,
 )
 from nnunet_ms.trainers.prediction.image_cases import ImageCase, check_images, find_image_cases
-from nnunet_ms.trainers.prediction.model import Model
+from nnunet_ms.trainers.prediction.model import Model, model_folder
+from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_model
 from nnunet_ms.trainers.prediction.output_folder import SPOOL, claim, collect, record_of, withdraw
-from nnunet_ms.trainers.prediction.settings import (
-    PredictSettings,
-    check_sample_set,
-    export_settings,
-    resolve_sampling,
-)
-from nnunet_ms.trainers.prediction.tiles import TileRunner, check_sampling
+from nnunet_ms.trainers.prediction.settings import export_settings, make_runner, resolve_measuring
+from nnunet_ms.trainers.prediction.tiles import TileRunner
 
 
 @dataclass(frozen=True)
@@ -75,59 +75,177 @@ def silent(_: str) -> None:
     """Say nothing."""
 
 
-def predict(model: Model, settings: PredictSettings, device: torch.device, say: Say = silent) -> Predicted:
-    """Predict every case of a folder that is not done yet, and write tables of all.
+@known_keywords
+def predict(
+    images: str | Path,
+    out: str | Path,
+    *,
+    model: str | Path | OpenModel | None = None,
+    dataset: str | int | None = None,
+    trainer: str | None = None,
+    plans: str = "nnUNetPlansMS",
+    configuration: str = "3d_fullres",
+    folds: Folds | None = None,
+    checkpoint: str = "checkpoint_final.pth",
+    mc_samples: int = 10,
+    dropout_site: Site = "decoder",
+    dropout: float | None = None,
+    closed_form: bool = False,
+    seed: int = 0,
+    tta: bool = True,
+    step_size: float = 0.5,
+    threshold: float = 0.5,
+    fold_thresholds: Sequence[float] = (),
+    maps: Sequence[Map] = (),
+    minimum_voxels: int = 3,
+    cases: str | Path | None = None,
+    rater: str = "model",
+    lesion_type: str = "",
+    note: str = "",
+    pictures: bool = True,
+    device: str | None = None,
+    workers: Workers = 1,
+    resume: bool = False,
+    say: Say = silent,
+) -> Predicted:
+    """Predict every case of a folder that is not done yet, and write masks, maps, pictures and tables.
 
     Parameters
     ----------
-    model : Model
-        From `open_model`.
-    settings : PredictSettings
-        Folders, samples, and what is written.
-    device : torch.device
-        Where the network runs.
+    images : path
+        Folder of `<case>_0000.nii.gz`, `<case>_0001.nii.gz` ...
+    out : path
+        Folder to write, new or empty, unless an earlier run is to go on.
+    model : path or OpenModel, optional
+        Folder `TRAINER__PLANS__CONFIGURATION`, or a model that is open already, which settles `folds`, `checkpoint`
+        and `device`.
+    dataset : str or int, optional
+        Instead of `model`: name or id of the dataset below nnUNet_results, with `trainer`, `plans`, `configuration`.
+    trainer : str, optional
+        The trainer that the checkpoints have to come from.
+    plans, configuration : str, optional
+        Of a model that is named by its dataset.
+    folds : int, str or sequence, optional
+        Such as (0, 1, 2) or "all"; without it, every numbered fold that has the checkpoint.
+    checkpoint : str, optional
+        File name in each fold's folder.
+    mc_samples, dropout_site, dropout, closed_form, seed, tta, step_size : optional
+        How samples are made, see `OpenModel.predict`.
+    threshold, fold_thresholds, minimum_voxels, lesion_type : optional
+        How samples become masks and tables, see `OpenModel.predict`.
+    maps : sequence of str, optional
+        Of `case_measures.MAPS`: uncertainty maps to write besides the mean probability.
+    cases : path, optional
+        `tables.CASES`: patient, visit and week of each case.
+    rater, note : str, optional
+        The model's name and what the data are, in all tables and pictures.
+    pictures : bool, optional
+        Whether slices are drawn.
+    device : str, optional
+        "cuda", "cuda:1", "cpu" or "mps"; without it the first of cuda, mps and cpu that is there.
+    workers : int or Dask, optional
+        Processes, or a cluster, that write finished cases.
+    resume : bool, optional
+        Whether to go on with an earlier run in the same folder.
     say : callable, optional
         Gets a line about what was done before, and one for each case when it is done.
+
+    Returns
+    -------
+    Predicted
+        Tables of all cases, as written, and the cases that could not be predicted.
 
     Raises
     ------
     SettingsError
         If an argument or a folder does not fit, the output folder holds something else, or another run writes it.
     ModelError
-        If the model cannot give the samples.
+        If the folder is no model, or the model cannot give the samples.
     MachineError
         If the machine gave out; the cases that are done are kept.
     ImageError
         If not one case could be predicted; its notes are tracebacks of the bugs among the reasons.
+
+    Examples
+    --------
+    >>> done = predict("images", "predicted", model="trained", folds=0, mc_samples=2, dropout=0.1, device="cpu")
+    >>> done.cases["case_id"].tolist(), done.failures
+    (['P1'], [])
     """
-    sampling = resolve_sampling(model, settings)
-    check_sampling(model, sampling)
-    runner = TileRunner(model, sampling, device)
-    check_sample_set(model, settings, sampling, runner.samples_per_fold() * len(model.folds))
-    cases, failures = find_image_cases(settings.images, model, settings.cases)
-    with sole_run(settings.out):
-        return _predict(cases, failures, runner, settings, say)
+    opened = _opened(model, dataset, trainer, plans, configuration, folds, checkpoint, device)
+    runner = make_runner(
+        opened.model,
+        opened.device,
+        mc_samples=mc_samples,
+        dropout_site=dropout_site,
+        dropout=dropout,
+        closed_form=closed_form,
+        seed=seed,
+        tta=tta,
+        step_size=step_size,
+        maps=maps,
+    )
+    measuring = resolve_measuring(
+        runner,
+        threshold=threshold,
+        fold_thresholds=fold_thresholds,
+        maps=maps,
+        minimum_voxels=minimum_voxels,
+        lesion_type=lesion_type,
+    )
+    export = export_settings(runner, measuring, Path(out), rater=rater, note=note, pictures=pictures)
+    found = find_image_cases(Path(images), opened.model, None if cases is None else Path(cases))
+    with sole_run(export.out):
+        claim(export.out, record_of(runner, measuring, rater, note), resume=resume)
+        return _predict_cases(*found, runner, export, workers, say)
 
 
-def _predict(
-    cases: Sequence[ImageCase], failures: Sequence[Failure], runner: TileRunner, settings: PredictSettings, say: Say
+def _opened(
+    model: str | Path | OpenModel | None,
+    dataset: str | int | None,
+    trainer: str | None,
+    plans: str,
+    configuration: str,
+    folds: Folds | None,
+    checkpoint: str,
+    device: str | None,
+) -> OpenModel:
+    if isinstance(model, OpenModel):
+        if folds is not None or device is not None:
+            raise SettingsError("model: expected no folds and no device beside a model that is open. Leave them out.")
+        return model
+    if model is not None and dataset is not None:
+        raise SettingsError("model: expected its folder (-m) or a dataset (-d), found both. Leave one out.")
+    if model is None and (dataset is None or trainer is None):
+        raise SettingsError(
+            "model: expected its folder (-m), or dataset and trainer (-d and -tr), found neither. Name the model."
+        )
+    folder = model_folder(str(dataset), str(trainer), plans, configuration) if model is None else model
+    return open_model(folder, folds, checkpoint, device, trainer or "")
+
+
+def _predict_cases(
+    cases: Sequence[ImageCase],
+    failures: Sequence[Failure],
+    runner: TileRunner,
+    export: ExportSettings,
+    workers: Workers,
+    say: Say,
 ) -> Predicted:
-    model, sampling = runner.model, runner.sampling
-    export = export_settings(model, settings, runner)
-    claim(settings, record_of(model, settings, sampling, runner.samples_per_fold() * len(model.folds)))
+    """Predict what is not done yet and put the tables of all cases together."""
     todo = [case for case in cases if not is_done(case.case_id, export)]
     if len(todo) < len(cases):
         say(f"{len(cases) - len(todo)} of {len(cases)} cases done before")
-    failures = sorted([*failures, *_run(todo, runner, export, settings.workers, say)], key=lambda failure: failure.case)
-    finished = [case for case in cases if case.case_id not in {failure.case for failure in failures}]
+    failed = sorted([*failures, *_run(todo, runner, export, workers, say)], key=lambda failure: failure.case)
+    finished = [case for case in cases if case.case_id not in {failure.case for failure in failed}]
     if not finished:
-        _give_up(settings, failures)
-    return Predicted(*collect(finished, failures, settings), failures, runner.notes)
+        _give_up(export.out, failed)
+    return Predicted(*collect(finished, failed, export.out), failed, runner.notes)
 
 
-def _give_up(settings: PredictSettings, failures: Sequence[Failure]) -> NoReturn:
+def _give_up(out: Path, failures: Sequence[Failure]) -> NoReturn:
     """Leave nothing behind and say why not one case worked."""
-    withdraw(settings.out)
+    withdraw(out)
     listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures[:3])
     error = ImageError(f"none of {len(failures)} cases could be predicted. {listed}")
     for failure in failures:
@@ -156,9 +274,10 @@ def _prepare(case: ImageCase, model: Model) -> _Prepared:
     """
     check_images(case)
     preprocessor = model.configuration.preprocessor_class(verbose=False)
-    data, _, properties = preprocessor.run_case(
-        [str(path) for path in case.files], None, model.plans, model.configuration, model.dataset_json
-    )
+    with without_remarks():  # nnU-Net reads the files once more
+        data, _, properties = preprocessor.run_case(
+            [str(path) for path in case.files], None, model.plans, model.configuration, model.dataset_json
+        )
     return _Prepared(case, read_grid(case.files[0]), torch.from_numpy(np.ascontiguousarray(data)), properties)
 
 

@@ -1,96 +1,107 @@
-"""What is asked of `nnunet-ms-predict`, settled against the model: sampling, lesion types, settings of the export."""
+"""What is asked of a prediction, settled against the model: sampling, lesion types, what the files need to know."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_ms.errors import ModelError, SettingsError
-from nnunet_ms.parallel import Workers
+import torch
+
+from nnunet_ms.errors import ModelError, OptionError, SettingsError
+from nnunet_ms.options import chosen
 from nnunet_ms.trainers.channels import sequence_of
-from nnunet_ms.trainers.networks.dropout import MaskedDropout3d
-from nnunet_ms.trainers.prediction.export import DETERMINISTIC, ExportSettings
+from nnunet_ms.trainers.networks.dropout import SITES, MaskedDropout3d, Site
+from nnunet_ms.trainers.prediction.case_measures import DETERMINISTIC, MAPS, Map, Measuring
+from nnunet_ms.trainers.prediction.export import ExportSettings
 from nnunet_ms.trainers.prediction.model import Model
-from nnunet_ms.trainers.prediction.tiles import Sampling, TileRunner
+from nnunet_ms.trainers.prediction.tiles import Sampling, TileRunner, check_sampling
 from nnunet_ms.trainers.prediction.voxel_uncertainty import PARTS
 
 
-@dataclass(frozen=True)
-class PredictSettings:
-    """What is asked for besides the model; `dropout` None takes the network's own probability.
-
-    `fold_thresholds`, one per fold, are those of the samples' masks in LSU+ and PSU+.
-
-    Examples
-    --------
-    >>> settings = PredictSettings(Path("imagesTs"), Path("predictions"), samples=10, maps=("entropy",))
-    >>> settings.threshold, settings.site
-    (0.5, 'decoder')
-    """
-
-    images: Path
-    out: Path
-    cases: Path | None = None
-    samples: int = 10
-    site: str = "decoder"
-    dropout: float | None = None
-    closed_form: bool = False
-    seed: int = 0
-    threshold: float = 0.5
-    fold_thresholds: tuple[float, ...] = ()
-    tta: bool = True
-    step_size: float = 0.5
-    maps: tuple[str, ...] = ()
-    minimum_voxels: int = 3
-    rater: str = "model"
-    lesion_type: str = ""
-    note: str = ""
-    pictures: bool = True
-    workers: Workers = 1
-    resume: bool = False
-
-
-def resolve_sampling(model: Model, settings: PredictSettings) -> Sampling:
-    """Settle the dropout probability, by default the network's own.
+def make_runner(
+    model: Model,
+    device: torch.device,
+    *,
+    mc_samples: int = 10,
+    dropout_site: Site = "decoder",
+    dropout: float | None = None,
+    closed_form: bool = False,
+    seed: int = 0,
+    tta: bool = True,
+    step_size: float = 0.5,
+    maps: Sequence[Map] = (),
+) -> TileRunner:
+    """Settle how samples are made; a `dropout` of None takes the network's own probability.
 
     Raises
     ------
     SettingsError
-        If a number is outside its range.
+        If a word is unknown or a number outside its range.
+    ModelError
+        If the model has no such samples.
     """
     own = [m.p for m in model.network.modules() if isinstance(m, MaskedDropout3d)]
-    probability = settings.dropout if settings.dropout is not None else max(own, default=0.0)
-    _check_numbers(model, settings, probability)
-    return Sampling(
-        samples=settings.samples,
-        site=settings.site,
+    probability = dropout if dropout is not None else max(own, default=0.0)
+    _check("dropout", probability, 0 <= probability < 1, "0 <= p < 1")
+    _check("step_size", step_size, 0 < step_size <= 1, "0 < s <= 1")
+    _check("mc_samples", mc_samples, mc_samples >= 0, "0 or more")
+    sampling = Sampling(
+        samples=mc_samples,
+        site=chosen(dropout_site, SITES, "dropout_site"),
         probability=probability,
-        seed=settings.seed,
-        tta=settings.tta,
-        closed_form=settings.closed_form,
-        deterministic=DETERMINISTIC in settings.maps,
-        step_size=settings.step_size,
+        seed=seed,
+        tta=tta,
+        closed_form=closed_form,
+        deterministic=DETERMINISTIC in maps,
+        step_size=step_size,
+    )
+    check_sampling(model, sampling)
+    return TileRunner(model, sampling, device)
+
+
+def resolve_measuring(
+    runner: TileRunner,
+    *,
+    threshold: float = 0.5,
+    fold_thresholds: Sequence[float] = (),
+    maps: Sequence[Map] = (),
+    minimum_voxels: int = 3,
+    lesion_type: str = "",
+) -> Measuring:
+    """Settle how the samples of a runner become masks and numbers.
+
+    Raises
+    ------
+    SettingsError
+        If a word is unknown, a number outside its range, or something is asked for that the samples cannot give.
+    ModelError
+        If nothing would differ between the samples that are asked for.
+    """
+    model, folds, limit = runner.model, tuple(fold_thresholds), "0 < t < 1"
+    for name in maps:
+        chosen(name, MAPS, "maps")
+    _check("threshold", threshold, 0 < threshold < 1, limit)
+    _check("minimum_voxels", minimum_voxels, minimum_voxels >= 1, "1 or more")
+    of_folds = len(folds) in (0, len(model.folds)) and all(0 < one < 1 for one in folds)
+    _check("fold_thresholds", list(folds), of_folds, f"{len(model.folds)} numbers, one per fold, {limit}")
+    check_sample_set(runner, maps)
+    return Measuring(
+        classes=lesion_types(model, lesion_type),
+        threshold=threshold,
+        maps=tuple(maps),
+        minimum_voxels=minimum_voxels,
+        fold_thresholds=folds,
+        samples_per_fold=runner.samples_per_fold(),
+        flips=len(runner.flips()),
     )
 
 
-def _check_numbers(model: Model, settings: PredictSettings, probability: float) -> None:
-    folds, limit = settings.fold_thresholds, "0 < t < 1"
-    limits = {
-        "--dropout": (probability, 0 <= probability < 1, "0 <= p < 1"),
-        "--threshold": (settings.threshold, 0 < settings.threshold < 1, limit),
-        "--step-size": (settings.step_size, 0 < settings.step_size <= 1, "0 < s <= 1"),
-        "--mc-samples": (settings.samples, settings.samples >= 0, "0 or more"),
-        "--fold-thresholds": (
-            list(folds),
-            len(folds) in (0, len(model.folds)) and all(0 < one < 1 for one in folds),
-            f"{len(model.folds)} numbers, one per fold, {limit}",
-        ),
-    }
-    for name, (found, is_good, expected) in limits.items():
-        if not is_good:
-            raise SettingsError(f"{name}: expected {expected}, found {found}. Correct it.")
+def _check(name: str, found: object, is_good: bool, expected: str) -> None:
+    if not is_good:
+        raise OptionError(f"{name}: expected {expected}, found {found}. Correct it.")
 
 
-def describe(model: Model, sampling: Sampling, total: int) -> str:
+def describe(runner: TileRunner) -> str:
     """Say in one line what the samples are."""
+    model, sampling, total = runner.model, runner.sampling, runner.total_samples()
     folds = f"{len(model.folds)} fold{'s' if len(model.folds) > 1 else ''}"
     if not sampling.drops:
         return f"{total} samples: {folds} and mirrorings, no dropout" if total > 1 else "one pass, no dropout"
@@ -99,44 +110,40 @@ def describe(model: Model, sampling: Sampling, total: int) -> str:
     return f"{total} samples: {folds}, dropout p = {sampling.probability:g} at {sampling.site}, seed {sampling.seed}"
 
 
-def check_sample_set(model: Model, settings: PredictSettings, sampling: Sampling, total: int) -> None:
+def check_sample_set(runner: TileRunner, maps: Sequence[str]) -> None:
     """Raise ModelError or SettingsError when nothing would differ between the samples that are asked for."""
-    if settings.samples > 0 and not sampling.drops and total < 2:
+    sampling = runner.sampling
+    if sampling.samples > 0 and not sampling.drops and runner.total_samples() < 2:
         raise ModelError(
-            f"{model.trainer}: trained with dropout probability 0, and one fold without mirroring: nothing to sample. "
-            "Give --dropout 0.1 (a perturbation that the training did not see), several folds with -f, or --mc-samples "
-            "0 for the plain prediction."
+            f"{runner.model.trainer}: trained with dropout probability 0, and one fold without mirroring: nothing to "
+            "sample. Ask for dropout 0.1 (--dropout; a perturbation that the training did not see), for several folds "
+            "(-f), or for mc_samples 0 (--mc-samples), the plain prediction."
         )
     if sampling.closed_form and not sampling.drops:
-        raise SettingsError("--closed-form: expected a dropout probability above 0, found 0. Give --dropout 0.1.")
-    parts = [name for name in settings.maps if name in PARTS]
+        raise SettingsError("closed_form: expected a dropout probability above 0, found 0. Ask for dropout 0.1.")
+    parts = [name for name in maps if name in PARTS]
     if sampling.closed_form and parts:
         raise SettingsError(
-            f"--maps: expected no {','.join(parts)} with --closed-form, which has no samples. Leave out."
+            f"maps: expected no {','.join(parts)} with closed_form, which has no samples. Leave them out."
         )
 
 
-def export_settings(model: Model, settings: PredictSettings, runner: TileRunner) -> ExportSettings:
+def export_settings(
+    runner: TileRunner, measuring: Measuring, out: Path, *, rater: str, note: str, pictures: bool
+) -> ExportSettings:
     """What the export of every case needs to know."""
-    per_fold = runner.samples_per_fold()
-    names = [sequence_of(name) for name in model.dataset_json["channel_names"].values()]
-    samples = describe(model, runner.sampling, per_fold * len(model.folds))
+    model = runner.model
+    names = [sequence_of(name) for name in model.channel_names]
     return ExportSettings(
-        out=settings.out,
+        out=out,
         plans=model.plans.plans,
-        configuration=configuration_name(model),
-        classes=lesion_types(model, settings.lesion_type),
-        rater=settings.rater,
-        threshold=settings.threshold,
-        maps=settings.maps,
-        minimum_voxels=settings.minimum_voxels,
-        pictures=settings.pictures,
+        configuration=model.configuration_name,
+        measuring=measuring,
+        rater=rater,
+        pictures=pictures,
         background_channel=names.index("flair") if "flair" in names else 0,
-        note=settings.note,
-        samples_per_fold=per_fold,
-        flips=len(runner.flips()),
-        member_thresholds=tuple(one for one in settings.fold_thresholds for _ in range(per_fold)),
-        samples_note=f"{model.trainer}, {samples}, threshold {settings.threshold:g}.",
+        note=note,
+        samples_note=f"{model.trainer}, {describe(runner)}, threshold {measuring.threshold:g}.",
     )
 
 
@@ -151,15 +158,10 @@ def lesion_types(model: Model, asked: str) -> tuple[tuple[str, int], ...]:
     classes = model.classes
     if len(classes) > 1:
         if asked:
-            raise SettingsError(f"--lesion-type: this model has {[name for name, _ in classes]}; leave the option out.")
+            raise SettingsError(f"lesion_type: this model has {[name for name, _ in classes]}; leave it out.")
         return tuple((_LESION_TYPES.get(name, name), value) for name, value in classes)
     name, value = classes[0]
     return ((asked or _LESION_TYPES.get(name, name), value),)
 
 
 _LESION_TYPES = {"lesion": "t2_lesions", "unenhancing": "t1_unenhancing", "enhancing": "t1_enhancing"}
-
-
-def configuration_name(model: Model) -> str:
-    """The configuration that the model's folder names."""
-    return model.folder.name.split("__")[-1]

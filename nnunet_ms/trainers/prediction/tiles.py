@@ -133,6 +133,10 @@ class TileRunner:
         """Number of samples that one fold gives."""
         return self.sampling.samples if self.sampling.drops and not self.sampling.closed_form else len(self.flips())
 
+    def total_samples(self) -> int:
+        """Number of samples that all folds give."""
+        return self.samples_per_fold() * len(self.model.folds)
+
     def _fold(self, number: int, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples (m, T, Z, Y, X) of one fold, and its deterministic pass (T, Z, Y, X)."""
         self.model.network.load_state_dict(self.model.weights[number])
@@ -245,11 +249,11 @@ def check_sampling(model: Model, sampling: Sampling) -> None:
     trainer = model.trainer
     if sampling.drops and not channels_of(model.network, sampling.site):
         raise ModelError(
-            f"{trainer} has no dropout layer at the site {sampling.site}. Use --dropout-site {HEAD}, or --mc-samples 0 "
-            "with several folds, whose disagreement then is the sample set."
+            f"{trainer} has no dropout layer at the site {sampling.site}. Ask for dropout_site {HEAD} (--dropout-site) "
+            "or mc_samples 0 (--mc-samples) with several folds, whose disagreement then is the sample set."
         )
     if sampling.closed_form and not (sampling.site == HEAD and isinstance(model.network, LesionNetwork)):
-        raise ModelError(f"the closed form is for --dropout-site {HEAD} and this package's trainers, found {trainer}.")
+        raise ModelError(f"the closed form is for dropout_site {HEAD} and this package's trainers, found {trainer}.")
 
 
 def _in_order(rows: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:

@@ -1,7 +1,7 @@
 """From the preprocessed grid back to the image's own: as nnU-Net does it, with files in the axes of the image."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from nnunet_ms.images.volumes import Grid, write_volume
 from nnunet_ms.outputs import whole_file
 
 Float = npt.NDArray[np.float32]
+Number = TypeVar("Number", bound=np.number)
 
 
 class WayBack:
@@ -66,15 +67,20 @@ class WayBack:
             [torch.sigmoid(torch.from_numpy(self.resample(one[None])[0])).numpy() for one in log_odds], axis=0
         )
 
+    def whole(self, values: npt.NDArray[Number], around: float) -> npt.NDArray[Number]:
+        """An array (X, Y, Z) of the box on the whole image's grid; itself when the box is the whole image."""
+        if values.shape == self.grid.shape:
+            return values
+        whole = np.full(self.grid.shape, around, dtype=values.dtype)
+        whole[self.box] = values
+        return whole
+
     def write_map(self, values: Float, path: Path, around: float) -> None:
         """Write a map of the box on the whole image's grid."""
-        whole = np.full(self.grid.shape, around, dtype=np.float32)
-        whole[self.box] = values
-        write_volume(path, whole, self.grid.affine)
+        write_volume(path, self.whole(values.astype(np.float32, copy=False), around), self.grid.affine)
 
     def write_mask(self, labels: npt.NDArray[np.uint8], path: Path) -> None:
         """Write the mask with nnU-Net's own writer."""
-        whole = np.zeros(self.grid.shape, dtype=np.uint8)
-        whole[self.box] = labels
+        whole = self.whole(labels, 0)
         with whole_file(path) as partial:
             self.plans.image_reader_writer_class().write_seg(whole.transpose(2, 1, 0), str(partial), self.properties)

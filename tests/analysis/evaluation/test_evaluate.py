@@ -12,9 +12,10 @@ import pytest
 from nnunet_ms import tables
 from nnunet_ms.analysis.evaluate_cli import main
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
-from nnunet_ms.analysis.evaluation.evaluate import CHANGES, CONCORDANCE, FAILURES, evaluate
+from nnunet_ms.analysis.evaluation.evaluate import CHANGES, CONCORDANCE, evaluate
 from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING
 from nnunet_ms.errors import ImageError, SettingsError, TableError
+from nnunet_ms.lesions.features import REGIONS
 from tests.lesions.naive_matching import lesions_of, random_pair, scores
 
 WRITTEN = {
@@ -25,7 +26,7 @@ WRITTEN = {
     "lesion_changes.csv": CHANGES,
     "concordance.csv": CONCORDANCE,
     "size_bins.csv": SIZE_BINS,
-    "failures.csv": FAILURES,
+    "failures.csv": tables.FAILURES,
 }
 SEEDS = range(6)
 
@@ -154,7 +155,7 @@ def test_bad_cases_are_listed_and_the_others_go_on(folders, capsys):
     save(references / "shift.nii.gz", random_pair(4)[0])
     save(predictions / "shift.nii.gz", random_pair(4)[1], np.array([[1, 0, 0, 0.5], *np.eye(4)[1:].tolist()]))
     assert command(folders) == 1
-    reasons = tables.read_table(out / "failures.csv", FAILURES).set_index("case_id")["reason"]
+    reasons = tables.read_table(out / "failures.csv", tables.FAILURES).set_index("case_id")["reason"]
     for case, reason in {
         "c0": "no prediction",
         "c1": "no reference",
@@ -402,12 +403,30 @@ def test_isbi_score_is_the_published_weighting(folders):
     assert means["isbi15_raw"] == pytest.approx(expected)
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_a_map_may_have_the_name_of_no_column(folders):
+    # Oracle: the columns that the command writes without maps, with two models and regions.
+    predictions, references, out = folders
+    models, regions = {"a": predictions, "b": predictions}, dict.fromkeys(REGIONS, references)
+    evaluate(models, references, out, regions=regions)
+    columns = pd.read_csv(out / "lesions.csv", nrows=0).columns
+    assert {"location", "infratentorial_share", "found_by_a"} <= set(columns)
+    for name in [*columns, "Volume_ML", " rater "]:
+        with pytest.raises(SettingsError, match=rf"--map {name.strip()}: lesions\.csv has a column of this name"):
+            evaluate(models, references, out, maps={name: references})
+    with pytest.raises(SettingsError, match=r"--map Prob: lesions\.csv has a column"):
+        evaluate(models, references, out, maps={"prob": references, "Prob": references})
+    evaluate(models, references, out, maps={"uncertainty": references})
+    assert "uncertainty" in pd.read_csv(out / "lesions.csv", nrows=0).columns
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--labels", "a=1,b"), "--labels: expected such as"),
         (("--labels", "a=1,b=1"), "labels: expected different whole numbers"),
         (("--map", "probability"), "--map: expected NAME=DIR"),
+        (("--map", "volume_ml=."), "--map volume_ml: lesions.csv has a column of this name"),
         (("--region", "thalamus=."), "regions: expected some of"),
         (("--region", "ventricles=nowhere"), "nowhere: expected a folder of images"),
         (("--predictions", "other=."), "--predictions: expected NAME=DIR"),

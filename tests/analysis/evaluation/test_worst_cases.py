@@ -33,7 +33,7 @@ def test_colours_by_hand():
 
 
 def test_slices_and_marks_are_where_the_lesions_are():
-    # By hand. The affine runs from right to left, so the picture shows x as stored, from front to back.
+    # By hand. The affine runs from right to left, as the picture does, so it shows x as stored, from front to back.
     reference, prediction = (volume(mask, AFFINE) for mask in masks())
     slices = slices_of_case(match_masks(reference, prediction, RULE), reference, prediction, None)
     by_caption = {one.caption: one for one in slices}
@@ -44,7 +44,23 @@ def test_slices_and_marks_are_where_the_lesions_are():
     rows, columns = np.nonzero(missed.rgb[..., 0] > 0.5)
     mark = missed.marks[0]
     assert (mark.column_mm, mark.row_mm) == pytest.approx((columns.mean() + 0.5, rows.mean() + 0.5))
-    assert missed.pixel_mm == (1, 1)
+    assert missed.view.pixel_mm == (1, 1)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_patients_left_is_on_the_right_hand_side(sign):
+    # Oracle: the page that shows the pictures says so; in RAS, x grows to the patient's right.
+    affine = np.diag([sign, 1.0, 3.0, 1.0])
+    affine[0, 3] = -sign * 9.5  # x = 0 in the middle
+    reference = np.zeros((20, 24, 10))
+    x = affine[0, 0] * np.arange(20) + affine[0, 3]
+    reference[(x > -8) & (x < -4), 10:14, 5] = 1  # on the left
+    reference, nothing = volume(reference, affine), volume(np.zeros((20, 24, 10)), affine)
+    image = Volume(np.random.default_rng(0).random((20, 24, 10)), reference.grid, reference.path)  # the whole is shown
+    worst = slices_of_case(match_masks(reference, nothing, RULE), reference, nothing, image)[0]
+    red = np.argwhere(worst.rgb[..., 0] - worst.rgb[..., 2] > 0.5)[:, 1]
+    assert set(red) == {14, 15, 16, 17}
+    assert worst.marks[0].column_mm == pytest.approx(16.0)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])

@@ -70,5 +70,32 @@ def test_values_of_another_kind_are_named():
     with pytest.raises(TableError, match=r"row 3, column A: expected a number, found a blank"):
         numbers(frame.drop(index=1), "A", PATH, blank=False)
     assert numbers(frame.drop(index=1), "A", PATH).tolist() == [1.5, pytest.approx(np.nan, nan_ok=True)]
-    with pytest.raises(TableError, match=r"row 2, column D: expected a date as 2021-12-31, found 'January' \(1 such"):
+    with pytest.raises(TableError, match=r"row 2, column D: expected one day .*found 'January' \(1 such"):
         days(frame, "D", PATH)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["2020-01-06T08:00", "20200107T23:59-0500", "2020-008", None], [21920, 21921, 21922, np.nan]),
+        ([21920.0, 21921.75, np.nan], [21920, 21921, np.nan]),
+        ([pd.Timestamp("2020-01-06 23:30"), datetime.date(2020, 1, 7), pd.NaT], [21920, 21921, np.nan]),
+    ],
+)
+def test_days_are_counted_from_dates(values, expected):
+    # Oracle: SAS counts from 1 January 1960; 6 January 2020 is its day 21920.
+    found = days(pd.DataFrame({"ADT": pd.Series(values, dtype=object)}), "ADT", Path("adqs.xpt"))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("value", [20200106.0, 1893888000.0, float("inf"), "21920", "06JAN2020", True])
+def test_numbers_that_are_no_sas_dates_are_refused(value):
+    with pytest.raises(TableError, match=r"adqs\.xpt: row 1, column ADT: expected one day"):
+        days(pd.DataFrame({"ADT": pd.Series([value], dtype=object)}), "ADT", Path("adqs.xpt"))
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2,3\n", "a,a\n1,2\n", "a,b\n1\x00,2\n", "a,b\n1\r2,3\n"])
+def test_a_csv_data_set_is_read_as_strictly_as_our_own_tables(tmp_path, content):
+    (tmp_path / "adsl.csv").write_text(content, newline="")
+    with pytest.raises(TableError, match=r"adsl\.csv: .*line [12]"):
+        read_adam(tmp_path / "adsl.csv", ["A"])

@@ -187,7 +187,38 @@ def test_a_patient_without_a_record_is_listed(tmp_path):
         (lambda t: read(t, adsl(TRT01P=["a", ""]), adqs(visit(0, 3.0))), r"row 2, column TRT01P: expected text"),
         (lambda t: read(t, adsl(SUBJID="1"), adqs(visit(0, 3.0))), r"row 2, column SUBJID: 1 stands twice"),
         (lambda t: read(t, adsl().drop(columns="SEX"), adqs(visit(0, 3.0))), r"expected variables \['SEX'\]"),
-        (lambda t: read(t, adsl(RANDDT="soon"), adqs(visit(0, 3.0))), r"row 1, column RANDDT: expected a date.*'soon'"),
+        (
+            lambda t: read(t, adsl(RANDDT="soon"), adqs(visit(0, 3.0))),
+            r"row 1, column RANDDT: expected one day.*'soon'",
+        ),
+        (
+            lambda t: read(t, adsl(RANDDT=["2020-01-06", "2020-01"]), adqs(visit(0, 3.0))),
+            r"adsl\.csv: row 2, column RANDDT: expected one day.*'2020-01' .*no day is guessed",
+        ),
+        (
+            lambda t: read(t, adsl(RANDDT="2020"), adqs(visit(0, 3.0))),
+            r"row 1, column RANDDT: expected one day.*'2020'",
+        ),
+        (
+            lambda t: read(t, adsl(), adqs(visit(0, 3.0)).assign(ADT="2020-W02")),
+            r"adqs\.csv: row 1, column ADT: expected one day.*'2020-W02'",
+        ),
+        (
+            lambda t: read(t, adsl(), adqs(visit(0, 3.0), visit(84, 999, "T25FW"))),
+            r"adqs\.csv: row 2, column AVAL: expected a number from 0 to 180 of T25FW, found 999 \(1 such rows\)",
+        ),
+        (
+            lambda t: read(t, adsl(), adqs(visit(0, 3.0), visit(84, 301, "NHPT"))),
+            r"row 2, column AVAL: expected a number from 0 to 300 of NHPT, found 301",
+        ),
+        (
+            lambda t: read(t, adsl(), adqs(visit(0, 3.0, subject="S-01"))),
+            r"adqs\.csv: row 1, column USUBJID: no patient of adsl\.csv is in adqs\.csv, found such as S-1 and S-01",
+        ),
+        (
+            lambda t: read(t, adsl(), adqs(visit(0, 3.0), visit(84, 3.0, subject="s-2"))),
+            r"row 2, column USUBJID: expected one way to write an id, found such as S-2 and s-2",
+        ),
         (lambda t: read(t, adsl(TRTEDT=""), adqs(visit(0, 3.0))), r"row 1: EOTSTT is DISCONTINUED, but the last day"),
         (lambda t: read(t, adsl(), adqs(visit(0, 3.0, "SF36"))), r"adqs\.csv: column PARAMCD: expected some of"),
         (lambda t: read(t, adsl(), adqs(visit(84, 3.0), visit(84, 4.0))), r"row 2: subject S-1, EDSS, week 12 stands"),
@@ -197,6 +228,21 @@ def test_a_patient_without_a_record_is_listed(tmp_path):
 def test_mistakes_name_file_row_and_variable(tmp_path, make, message):
     with pytest.raises(TableError, match=message):
         make(tmp_path)
+
+
+def test_every_code_that_an_outcome_is_derived_from_must_be_there(tmp_path):
+    _, walks, _ = read(tmp_path, adsl(), adqs(visit(0, 5.0, "T25FW")))  # enough where EDSS is not needed
+    assert walks["t25fw_s"].tolist() == [5.0]
+    table = adam_patients(tmp_path / "adsl.csv", AdamSettings(tmp_path), None)
+    paths = tmp_path / "adqs.csv", tmp_path / "adsl.csv"
+    for needed, lacking in (["edss"], "EDSS"), (["t25fw", "nhpt"], "NHPT"), (["edss", "t25fw", "edss"], "EDSS"):
+        with pytest.raises(TableError, match=rf"column PARAMCD: .*derived from \['{lacking}'\], found \['T25FW'\]"):
+            adam_assessments(paths[0], table, AdamSettings(tmp_path), paths[1], needed)
+
+
+def test_the_time_of_who_was_unable_does_not_count(tmp_path):
+    records = adqs(visit(0, 6.0, "T25FW", base="Y"), visit(84, 999, "T25FW", text="UNABLE"))
+    assert read(tmp_path, adsl(), records)[1]["t25fw_unable"].tolist() == [False, True]
 
 
 def test_derived_and_told_times_agree_for_every_outcome_told(trial):

@@ -31,7 +31,7 @@ MASKS, EDSS = visits(patients()), assessments(patients())
         ({"visits": changed(MASKS, 2, "week", "")}, r"visits\.csv: row 3, column week.*a blank"),
         ({"visits": changed(MASKS, 2, "week", -3)}, r"visits\.csv: row 3, column week.*found -3"),
         ({"visits": MASKS.assign(lesion_type="t1")}, "no row with lesion_type 't2_lesions'"),
-        ({"visits": MASKS.assign(patient_id="Q" + MASKS["patient_id"])}, "no patient of .*has a baseline mask"),
+        ({"visits": MASKS.assign(patient_id="Q" + MASKS["patient_id"])}, "no patient of patients.csv is in visits.csv"),
         ({"assessments": changed(EDSS, 4, "week", -1)}, r"assessments\.csv: row 5, column week"),
         ({"assessments": changed(EDSS, 4, "edss", 3.25)}, r"row 5, column edss.*half steps"),
         ({"assessments": changed(EDSS, 4, "week", 36)}, r"row 5: patient P000, week 36 stands twice"),

@@ -95,12 +95,12 @@ def test_a_scan_may_lie_before_randomisation_where_the_window_of_the_baseline_do
         write_trial(tmp_path, SETTINGS.replace("[disability]", window + "[disability]"), visits=masks)
     )
     if is_right:
-        found, _, listing = read_visits(settings, set())
+        found, _, listing = read_visits(settings, set(), patients()["patient_id"])
         assert (found["week"] == 0).sum() == 120
         assert listing["week"].tolist() == ([-8.0] if low else [])
         return
     with pytest.raises(TableError, match=rf"row 25, column week: expected a week >= {low or 0} .*found {week}"):
-        read_visits(settings, set())
+        read_visits(settings, set(), patients()["patient_id"])
 
 
 def test_windows_that_hold_no_scan_are_an_error(tmp_path):
@@ -111,12 +111,14 @@ def test_windows_that_hold_no_scan_are_an_error(tmp_path):
         TableError,
         match=r"no scan of a patient analysed lies in a visit window; found weeks \[3, 27, 51, 99\]",
     ):
-        read_visits(read_settings(write_trial(tmp_path, text, visits=masks)), set())
+        read_visits(read_settings(write_trial(tmp_path, text, visits=masks)), set(), patients()["patient_id"])
 
 
 def test_raters_are_those_of_the_settings_and_patients_outside_are_not_read(tmp_path):
     text = SETTINGS.replace("[visits]", 'raters = ["model"]\n[visits]')
-    found, planned, _ = read_visits(read_settings(write_trial(tmp_path, text)), {"P000", "P001"})
+    found, planned, _ = read_visits(
+        read_settings(write_trial(tmp_path, text)), {"P000", "P001"}, patients()["patient_id"]
+    )
     for frame in (found, planned):
         assert set(frame["rater"]) == {"model"}
         assert sorted(frame["patient_id"].unique()) == [f"P{i:03d}" for i in range(2, 60)]
@@ -124,7 +126,7 @@ def test_raters_are_those_of_the_settings_and_patients_outside_are_not_read(tmp_
     with pytest.raises(
         SettingsError, match=r"raters: expected some of \['model', 'reference'\] \(in visits\.csv\), found"
     ):
-        read_visits(read_settings(write_trial(tmp_path, text)), set())
+        read_visits(read_settings(write_trial(tmp_path, text)), set(), patients()["patient_id"])
 
 
 def test_two_models_from_two_files(tmp_path):

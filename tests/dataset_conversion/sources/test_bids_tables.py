@@ -59,6 +59,51 @@ def test_time_in_other_units(tmp_path, column, value, week):
 
 
 @pytest.mark.parametrize(
+    ("times", "weeks"),
+    [
+        # Oracle: the calendar; 1 March to 16 August 2019 are 168 days, whatever the hours and zones
+        (["2019-03-01", "2019-08-16"], [0, 24]),
+        (["2019-03-01T23:59:00", "2019-08-16T00:01:00"], [0, 24]),
+        (["20190301T0800Z", "2019-228"], [0, 24]),
+        (["2019-W09-5", "2019-08-16T23:30:00-11:00"], [0, 24]),
+        (["1619-03-01", "1619-08-16"], [0, 24]),  # shifted dates of an anonymised study
+    ],
+)
+def test_weeks_count_dates(tmp_path, times, weeks):
+    clinical = sessions(tmp_path, times)
+    assert list(clinical.week_of.values()) == weeks
+    assert not [note for note in clinical.notes if "acq_time" in note]
+
+
+@pytest.mark.parametrize(
+    ("times", "known", "row", "found"),
+    [
+        (["n/a", "2019-08-16"], {}, 1, "n/a"),
+        (["2019-03-01", "n/a", "2019-08-16"], {"1": 0, "3": 24}, 2, "n/a"),
+        (["2019-03-01", "2019-08", "2019-08-16"], {"1": 0, "3": 24}, 2, "'2019-08'"),
+        (["17/08/2019", "18/08/2019"], {}, 1, "'17/08/2019'"),
+        (["2019-08-16", "n/a", "2019-03-01"], {}, 2, "n/a"),  # which is the first is not known
+        (["2019", "2019-08-16"], {}, 1, "'2019'"),
+    ],
+)
+def test_sessions_without_a_day_have_no_week_and_are_named(tmp_path, times, known, row, found):
+    clinical = sessions(tmp_path, times)
+    assert {session: week for (_, session), week in clinical.week_of.items()} == known
+    (note,) = (note for note in clinical.notes if "acq_time" in note)
+    assert f"sub-1_sessions.tsv: row {row}, column acq_time: expected one day" in note
+    assert f"found {found}" in note
+    lost = [f"ses-{i + 1}" for i in range(len(times)) if str(i + 1) not in known]
+    assert f"no week for {', '.join(lost)}, and" in note
+
+
+def sessions(folder, times):
+    (folder / "sub-1").mkdir()
+    rows = "".join(f"ses-{i + 1}\t{time}\n" for i, time in enumerate(times))
+    (folder / "sub-1" / "sub-1_sessions.tsv").write_text(f"session_id\tacq_time\n{rows}")
+    return read_clinical(folder)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"id,age\n1,2\n", "expected a column participant_id"),

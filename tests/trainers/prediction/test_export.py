@@ -9,6 +9,7 @@ import pytest
 from scipy.integrate import trapezoid
 
 from nnunet_ms.images.volumes import read_grid, read_volume
+from nnunet_ms.trainers.prediction.case_measures import Measuring
 from nnunet_ms.trainers.prediction.export import ExportSettings, Spooled, export_case, export_spooled, spool
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.tiles import Prediction
@@ -33,7 +34,7 @@ def job(model_folder, image_folder, tmp_path):
         "shape_after_cropping_and_before_resampling": tuple(high - low for low, high in BOX),
     }
     plans = json.loads((Path(model_folder) / "plans.json").read_text())
-    settings = ExportSettings(tmp_path / "out", plans, "3d_fullres", (("t2_lesions", 1),), "model", pictures=False)
+    settings = ExportSettings(tmp_path / "out", plans, "3d_fullres", Measuring((("t2_lesions", 1),)), pictures=False)
     return ImageCase("a_1", files, "a"), read_grid(files[0]), properties, settings
 
 

@@ -5,13 +5,13 @@ import pytest
 
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.trainers.prediction.image_cases import check_images, find_image_cases
-from nnunet_ms.trainers.prediction.model import open_model
+from nnunet_ms.trainers.prediction.model import read_model
 from tests.trainers.tiny_model import write_images
 
 
 @pytest.fixture(scope="module")
 def model(model_folder):
-    return open_model(model_folder, ("0",))
+    return read_model(model_folder, ("0",))
 
 
 def test_cases_are_found_with_the_patients_of_the_dataset(model, image_folder):

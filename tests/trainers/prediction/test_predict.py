@@ -10,13 +10,12 @@ import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunet_ms.errors import ModelError
+from nnunet_ms.errors import ModelError, NnunetMsError
 from nnunet_ms.images.volumes import read_mask, read_volume, same_grid
 from nnunet_ms.tables import CASES, LESIONS, read_table
 from nnunet_ms.trainers.predict_cli import main
-from nnunet_ms.trainers.prediction.model import open_model
+from nnunet_ms.trainers.prediction.open_model import open_model
 from nnunet_ms.trainers.prediction.predict import predict
-from nnunet_ms.trainers.prediction.settings import PredictSettings
 from tests.trainers.tiny_model import write_images
 
 CPU = torch.device("cpu")
@@ -98,7 +97,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(command, sampled, tmp_path
     for name in ("lesions.csv", "cases.csv", "a_2.nii.gz", "probability/a_2.nii.gz"):
         assert (out / name).read_bytes() == (sampled / name).read_bytes(), name
     assert command(out, *options, *maps) == 2
-    assert "go on with --continue" in capsys.readouterr().err
+    assert "go on with resume (--continue)" in capsys.readouterr().err
     assert command(out, *options, "--seed", "1", *maps, "--continue") == 2
     assert "found other sampling" in capsys.readouterr().err
 
@@ -141,7 +140,7 @@ def test_nothing_that_works_leaves_nothing(command, tmp_path, capsys):
     [
         (("-f", "0", "1", "2"), "expected checkpoint_final.pth of different folds ['0', '1', '2'], found folds"),
         (("-tr", "nnUNetTrainer"), "expected a checkpoint of nnUNetTrainer, found one of nnUNetTrainerMSMultiArmTiny"),
-        (("--fold-thresholds", "0.4"), "--fold-thresholds: expected 2 numbers, one per fold"),
+        (("--fold-thresholds", "0.4"), "fold_thresholds: expected 2 numbers, one per fold"),
     ],
 )
 def test_a_model_that_does_not_fit_writes_nothing(command, tmp_path, capsys, options, message):
@@ -173,8 +172,32 @@ def test_thresholds_of_folds_give_lsu_plus_and_the_variance_is_split(command, sa
     assert min(folds.max(), masks.max()) > 1e-3
 
 
+def test_an_open_model_predicts_folders_too(command, model_folder, image_folder, tmp_path):
+    # Oracle: the command, which opens the folder itself
+    opened, said = open_model(model_folder, ("0",), device="cpu"), []
+    found = predict(str(image_folder), str(tmp_path / "a"), model=opened, mc_samples=0, pictures=False, say=said.append)
+    assert command(tmp_path / "b", "--mc-samples", "0", folds=("0",)) == 0
+    assert (tmp_path / "a" / "cases.csv").read_bytes() == (tmp_path / "b" / "cases.csv").read_bytes()
+    assert [line.partition(":")[0] for line in said] == found.cases["case_id"].tolist() == ["a_1", "a_2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"folds": 0}, "model: expected no folds and no device beside a model that is open"),
+        ({"dataset": 1, "model": "folder"}, r"model: expected its folder \(-m\) or a dataset \(-d\), found both"),
+        ({"dataset": 1, "model": None}, r"model: expected its folder \(-m\), or dataset and trainer \(-d and -tr\)"),
+        ({"dataset": 7, "model": None, "trainer": "nnUNetTrainer"}, r"expected one folder Dataset007_\*, found 0"),
+    ],
+)
+def test_one_model_is_named_in_one_way(model_folder, image_folder, tmp_path, monkeypatch, options, message):
+    monkeypatch.setenv("nnUNet_results", str(model_folder.parents[1]))
+    opened = open_model(model_folder, ("0",), device="cpu")
+    with pytest.raises(NnunetMsError, match=message):
+        predict(image_folder, tmp_path / "out", **{"model": opened, **options})
+
+
 def test_nothing_to_sample_is_refused_with_the_ways_out(model_folder, image_folder, tmp_path):
-    model = open_model(model_folder, ("0",))
-    with pytest.raises(ModelError, match=r"trained with dropout probability 0.*--dropout 0\.1.*--mc-samples 0"):
-        predict(model, PredictSettings(image_folder, tmp_path / "out"), CPU)
+    with pytest.raises(ModelError, match=r"trained with dropout probability 0.*dropout 0\.1 .*mc_samples 0"):
+        predict(image_folder, tmp_path / "out", model=model_folder, folds=0, device="cpu")
     assert not (tmp_path / "out").exists()

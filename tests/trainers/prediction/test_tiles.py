@@ -8,7 +8,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_ms.errors import ModelError
 from nnunet_ms.trainers.networks.dropout import channels_of, draw_masks, fixed_masks, select
-from nnunet_ms.trainers.prediction.model import open_model
+from nnunet_ms.trainers.prediction.model import read_model
 from nnunet_ms.trainers.prediction.tiles import Sampling, TileRunner, check_sampling
 
 CPU = torch.device("cpu")
@@ -18,7 +18,7 @@ INNER = (..., slice(2, -2), slice(5, -5), slice(5, -5))
 
 @pytest.fixture(scope="module")
 def model(model_folder):
-    return open_model(model_folder)
+    return read_model(model_folder)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_out_of_memory_on_the_cpu_says_what_to_do(model, monkeypatch, data):
 
 def test_a_network_without_dropout_layers_is_told_what_to_do(model):
     foreign = replace(model, network=torch.nn.Identity(), trainer="nnUNetTrainer")
-    with pytest.raises(ModelError, match=r"nnUNetTrainer has no dropout layer at the site decoder.*--mc-samples 0"):
+    with pytest.raises(ModelError, match=r"nnUNetTrainer has no dropout layer at the site decoder.*mc_samples 0"):
         check_sampling(foreign, Sampling())
-    with pytest.raises(ModelError, match="the closed form is for --dropout-site head"):
+    with pytest.raises(ModelError, match="the closed form is for dropout_site head"):
         check_sampling(model, Sampling(closed_form=True))

@@ -1,0 +1,106 @@
+"""Tables of a cohort, from the rows of its patients: what `evaluate` returns and writes, but for the long tables."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from nnunet_ms import tables
+from nnunet_ms.analysis.concordance_table import CONCORDANCE, QUANTITIES, concordance_rows
+from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS, summarise_cohort, summarise_sizes
+from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING, compare_models, rank_models
+from nnunet_ms.analysis.evaluation.patient_rows import Block, PatientSummary, Settings, stack
+from nnunet_ms.analysis.evaluation.rules import rules_by_name
+from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
+from nnunet_ms.tables import REFERENCE
+
+_VISIT_EXTRAS = ["mask_volume_ml", *CHANGE_COUNTS[1:], *CHANGE_VOLUMES, "previous_visit", "previous_week"]
+_VISIT_COLUMNS = [*tables.VISITS.names, *_VISIT_EXTRAS, "change_note", "rule", "data_note"]
+_RULES_BY_SUBSET = ("msseg2016", "msseg2_2021")
+
+
+def cohort_tables(patients: Sequence[PatientSummary], settings: Settings) -> dict[str, pd.DataFrame]:
+    """Tables by name: visits, agreement_cases, agreement, concordance, size_bins, comparison, ranking.
+
+    The last two are empty with one model.
+    """
+    totals = _by_case([block for rows in patients for block in rows.totals], _VISIT_COLUMNS)
+    # the columns of change are blank where no visit has them
+    totals = totals.reindex(columns=_VISIT_COLUMNS).astype(dict.fromkeys(CHANGE_COUNTS, "Int64"))
+    metrics = _by_case([block for rows in patients for block in rows.metrics], tables.AGREEMENT_CASES.names)
+    several = len(settings.raters) > 1
+    return {
+        "visits": totals[totals["rule"] == settings.rules[0]].reset_index(drop=True),
+        "agreement_cases": metrics,
+        "agreement": _agreement(metrics, totals, settings),
+        "concordance": _concordance(totals, settings),
+        "size_bins": _size_bins([block for rows in patients for block in rows.sizes], totals, settings),
+        "comparison": compare_models(metrics) if several else pd.DataFrame(columns=COMPARISON.names),
+        "ranking": rank_models(metrics) if several else pd.DataFrame(columns=RANKING.names),
+    }
+
+
+def _by_case(blocks: list[Block], columns: list[str]) -> pd.DataFrame:
+    return stack(blocks, columns).sort_values("case_id", kind="stable", ignore_index=True)
+
+
+def groups(settings: Settings) -> list[tuple[str, dict[str, str]]]:
+    """Every rule, model and lesion type, in the order of the printed tables: the model, and the labels of its rows."""
+    return [
+        (rater, {"rater": rater, "lesion_type": lesion_type, "rule": rule})
+        for rule in settings.rules
+        for lesion_type in settings.labels
+        for rater in settings.raters
+    ]
+
+
+def _agreement(metrics: pd.DataFrame, totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    frames = []
+    for rater, labels in groups(settings):
+        rule = rules_by_name((labels["rule"],))[0]
+        here = select(metrics, labels)
+        both = select(totals, {**labels, "rater": [REFERENCE, rater]})
+        frames.append(summarise_cohort(here, both, rule).assign(**labels, subset=""))
+    table = pd.concat(frames, ignore_index=True)
+    by_subset = table["rule"].isin(_RULES_BY_SUBSET)
+    without = table["metric"].str.startswith("tested_")
+    table["subset"] = "all cases"
+    table.loc[by_subset & ~without, "subset"] = "cases with reference lesions"
+    table.loc[by_subset & without, "subset"] = "cases without reference lesions"
+    return table[[*tables.AGREEMENT.names, "se", "low", "high", "subset"]]
+
+
+def _concordance(totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    frames = [
+        concordance_rows(paired(totals, rater, labels, quantity), quantity).assign(**labels, data_note=settings.note)
+        for rater, labels in groups(settings)
+        for quantity in QUANTITIES
+    ]
+    return pd.concat(frames, ignore_index=True)[CONCORDANCE.names]
+
+
+def paired(totals: pd.DataFrame, rater: str, labels: Mapping[str, str], quantity: str) -> pd.DataFrame:
+    """One row per case: `patient_id`, `reference`, `prediction`."""
+    keys = ["case_id", "patient_id", quantity]
+    reference, prediction = (select(totals, {**labels, "rater": name})[keys] for name in (REFERENCE, rater))
+    both = reference.merge(prediction, on=["case_id", "patient_id"], suffixes=("_reference", "_prediction"))
+    return both.rename(columns={f"{quantity}_reference": "reference", f"{quantity}_prediction": "prediction"})
+
+
+def _size_bins(sizes: list[Block], totals: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    frames = []
+    for rater, labels in groups(settings):
+        wanted = {"model": rater, "lesion_type": labels["lesion_type"], "rule": labels["rule"]}
+        here = stack([block for block in sizes if all(block[name] == value for name, value in wanted.items())], [])
+        cases = select(totals, {**labels, "rater": REFERENCE})
+        counts = {f"n_{name}s": cases[f"{name}_id"].nunique() for name in ("case", "patient")}
+        rows = summarise_sizes(here, rules_by_name((labels["rule"],))[0])
+        frames.append(rows.assign(**labels, **counts, data_note=settings.note)[SIZE_BINS.names])
+    return pd.concat(frames, ignore_index=True)
+
+
+def select(frame: pd.DataFrame, labels: Mapping[str, str | list[str]]) -> pd.DataFrame:
+    """Rows in which each named column has its value, or one of its values."""
+    kept = pd.Series(data=True, index=frame.index)
+    for name, value in labels.items():
+        kept &= frame[name].isin([value] if isinstance(value, str) else value)
+    return frame[kept]

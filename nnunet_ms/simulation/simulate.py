@@ -1,0 +1,97 @@
+"""A simulated trial by one call with plain arguments: the recipe behind `nnunet-ms-simulate trial`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from nnunet_ms.errors import OptionError, SettingsError
+from nnunet_ms.options import chosen, known_keywords
+from nnunet_ms.parallel import Failure, Workers
+from nnunet_ms.simulation.model.trial_presets import PRESETS
+from nnunet_ms.simulation.trial import TrialSettings, write_trial
+
+Preset = Literal["demo", "opera2", "oratorio", "olympus"]
+GridName = Literal["trial", "isotropic", "demo"]
+
+
+@dataclass(frozen=True)
+class SimulatedTrial:
+    """A simulated trial on disk, and the patients whose images could not be made.
+
+    `settings` is its `trial.toml`, for `run_trial`; `manifest` lists its images, for `convert`, where there are any.
+    """
+
+    folder: Path
+    failures: list[Failure]
+
+    @property
+    def settings(self) -> Path:
+        """`trial.toml`; with images, its visits.csv is there once masks have been evaluated."""
+        return self.folder / "trial.toml"
+
+    @property
+    def manifest(self) -> Path:
+        """`manifest.csv`, of a trial with images."""
+        return self.folder / "manifest.csv"
+
+
+@known_keywords
+def simulate(
+    out: str | Path,
+    preset: Preset = "demo",
+    patients: int | None = None,
+    *,
+    seed: int = 0,
+    grid: GridName | None = None,
+    images: bool = False,
+    qsm: bool = False,
+    workers: Workers = 1,
+) -> SimulatedTrial:
+    """Simulate a two-arm trial with known effects, or finish one that was interrupted.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder: new, empty, or holding a trial of the same arguments.
+    preset : {"demo", "opera2", "oratorio", "olympus"}, optional
+        Which trial's arms, schedule and effects.
+    patients : int, optional
+        Number of patients, >= 1; without it the preset's.
+    seed : int, optional
+        >= 0; the same arguments give the same bytes.
+    grid : {"trial", "isotropic", "demo"}, optional
+        Voxel grid of the images, see `model.presets.GRIDS`; without it the preset's.
+    images : bool, optional
+        Whether images and masks are made, instead of a table of lesion volumes.
+    qsm : bool, optional
+        Whether images come with a map of susceptibility.
+    workers : int or Dask, optional
+        Processes, or a cluster, that make images; the result does not depend on it.
+
+    Returns
+    -------
+    SimulatedTrial
+        Where its files are; `truth.json` holds every parameter and the true effects.
+
+    Raises
+    ------
+    SettingsError
+        If an argument is outside its range, or `out` holds something else.
+
+    Examples
+    --------
+    >>> trial = simulate("simulated", patients=4)
+    >>> sorted(path.name for path in trial.folder.glob("*.csv"))
+    ['assessments.csv', 'patients.csv', 'relapses.csv', 'visits.csv']
+    """
+    chosen_preset = PRESETS[chosen(preset, get_args(Preset), "preset")]
+    chosen_grid = chosen(grid, get_args(GridName), "grid") if grid is not None else chosen_preset.grid
+    number = chosen_preset.patients if patients is None else patients
+    for name, found, least in (("patients", number, 1), ("seed", seed, 0)):
+        if found < least:
+            raise OptionError(f"{name}: expected a whole number >= {least}, found {found}. Correct it.")
+    if qsm and not images:
+        raise SettingsError("qsm: expected images beside it, found none. Ask for images too, or leave out qsm.")
+    folder = Path(out)
+    trial = TrialSettings(chosen_preset, number, seed, chosen_grid, images, qsm)
+    return SimulatedTrial(folder, write_trial(trial, folder, workers))

@@ -1,0 +1,206 @@
+"""CSV and Parquet files as tables of text, read as they are meant or refused: never shifted, cut or guessed."""
+
+import csv
+import datetime
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.errors import TableError, one_line
+
+Clean = Callable[[str], str]
+
+
+def read_csv_file(path: Path, delimiter: str = ",", clean: Clean = str.strip) -> pd.DataFrame:
+    r"""Read a CSV file whose every row has as many cells as its header.
+
+    Parameters
+    ----------
+    path : Path
+        Text in UTF-8, with or without a byte order mark.
+    delimiter : str, optional
+        Between cells.
+    clean : callable, optional
+        What is done with each cell and each name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `str` cells, None where they are blank. Blank lines are passed over.
+
+    Raises
+    ------
+    TableError
+        Naming the line, if a row has more or fewer cells than the header, a name stands twice, or a line holds a NUL
+        or a carriage return inside text: what other readers shift, drop or cut without a word.
+
+    Examples
+    --------
+    >>> _ = Path("ids.csv").write_text("patient_id,arm\n001, active \n002,\n")
+    >>> read_csv_file(Path("ids.csv")).to_dict("list")
+    {'patient_id': ['001', '002'], 'arm': ['active', None]}
+    >>> _ = Path("ids.csv").write_text("patient_id,arm\n001,active,\n")
+    >>> read_csv_file(Path("ids.csv"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: ids.csv: line 2: expected 2 cells as in the header, found 3. Remove or quote the ...
+    """
+    rows = _check_csv(path, delimiter, clean)
+    try:
+        frame = pd.read_csv(
+            path, sep=delimiter, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise _unreadable(path, one_line(error)) from error
+    # the two readers disagree about quotation marks inside cells (a lone blank cell may be a blank line)
+    if len(frame) != rows and frame.shape[1] > 1:
+        raise _unreadable(path, f"{rows} or {len(frame)} rows, as quotation marks are read")
+    return pd.DataFrame(
+        {clean(str(name)): by_value(frame[name], lambda text: clean(text) or None) for name in frame}, frame.index
+    )
+
+
+def _check_csv(path: Path, delimiter: str, clean: Clean) -> int:
+    """Raise TableError at the first line that cannot be meant so; return the number of rows below the header."""
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        reader = csv.reader(_lines(file, path), delimiter=delimiter)
+        try:
+            rows = (row for row in reader if len(row) > 1 or (row and row[0].strip()))
+            header = next(rows, None)
+            if header is None:
+                raise _unreadable(path, "it is empty")
+            _check_names([clean(name) for name in header], path)
+            width, count = len(header), 0
+            for row in rows:
+                if len(row) != width:
+                    raise TableError(
+                        f"{path}: line {reader.line_num}: expected {width} cells as in the header, found {len(row)}. "
+                        f"{'Remove or quote the further ones.' if len(row) > width else 'Is the line cut off?'}"
+                    )
+                count += 1
+        except UnicodeDecodeError as error:
+            raise _unreadable(path, f"line {_line_of_bad_byte(path)}: {error.reason}") from error
+        except csv.Error as error:
+            raise _unreadable(path, f"line {reader.line_num}: {error}") from error
+    return count
+
+
+def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    for number, line in enumerate(file, start=1):
+        if "\0" in line:
+            raise _unreadable(path, f"line {number} holds a NUL; is it UTF-16, or damaged?")
+        if "\r" in line and "\r" in line.rstrip("\r\n"):
+            raise _unreadable(path, f"line {number} holds a carriage return inside text, where some see a new row")
+        yield line
+
+
+def _line_of_bad_byte(path: Path) -> int:
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return content.count(b"\n", 0, error.start) + 1
+    return 1
+
+
+def _check_names(names: list[str], path: Path) -> None:
+    again = sorted({name for name in names if name and names.count(name) > 1})
+    if again:
+        raise TableError(f"{path}: line 1: column {again[0]} stands twice; expected one of each name. Remove one.")
+
+
+def _unreadable(path: Path, why: str) -> TableError:
+    return TableError(f"{path}: expected a CSV table in UTF-8, cannot read it ({why}). Save it as CSV UTF-8.")
+
+
+def read_parquet_file(path: Path) -> pd.DataFrame:
+    """Read a Parquet file; numbers stay numbers, all else becomes text as a CSV file would hold it.
+
+    Columns that pandas calls an index are columns as others are.
+
+    Raises
+    ------
+    TableError
+        If it is no Parquet file, a name stands twice, or a column holds lists or other things that are no cell.
+
+    Examples
+    --------
+    >>> ids = pd.DataFrame({"patient_id": pd.Categorical([" 001 ", "002"]), "week": [0.0, 12.0]})
+    >>> ids.to_parquet("ids.parquet")
+    >>> read_parquet_file(Path("ids.parquet")).to_dict("list")
+    {'patient_id': ['001', '002'], 'week': [0.0, 12.0]}
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read()
+        _check_names([name.strip() for name in table.column_names], path)
+        # whole numbers beside blanks stay whole: as floats they would lose digits beyond 2**53
+        frame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise TableError(
+            f"{path}: expected a Parquet table, cannot read it ({one_line(error)}). Write it again, or save it as CSV."
+        ) from error
+    frame = frame.rename(columns=str.strip)
+    names = [name for name in frame if not name.startswith("__index_level_")]
+    return pd.DataFrame({n: frame[n] if _is_numeric(frame[n]) else as_text(frame[n], path) for n in names}, frame.index)
+
+
+def as_text(values: pd.Series, path: Path) -> pd.Series:
+    """Return a column of any type as the text that a CSV file would hold: 1.0 is "1", white space around is gone.
+
+    Raises
+    ------
+    TableError
+        If it holds something that is no cell, such as a list.
+
+    Examples
+    --------
+    >>> as_text(pd.Series([1.0, None, 2.5]), Path("ids.parquet")).tolist()
+    ['1', None, '2.5']
+    """
+    try:
+        # pandas makes Python floats of single precision, which are written with digits that nobody wrote
+        cells = pd.Series([*values.to_numpy()], values.index, object) if values.dtype == np.float32 else values
+        return by_value(cells.astype(object), _text).rename(values.name)
+    except (TypeError, UnicodeDecodeError) as error:  # a list cannot be hashed
+        raise TableError(
+            f"{path}: column {values.name}: expected text, numbers or dates, found other things ({one_line(error)}). "
+            "Write the column as text."
+        ) from error
+
+
+def by_value(values: pd.Series, function: Callable[..., str | None]) -> pd.Series:
+    """Apply a function once to each distinct value of a column of one type; blanks stay None.
+
+    Examples
+    --------
+    >>> by_value(pd.Series(["a", "b", "a", None]), str.upper).tolist()
+    ['A', 'B', 'A', None]
+    """
+    codes, distinct = pd.factorize(values.to_numpy(object))  # -1: blank
+    results = np.array([*map(function, distinct), None], dtype=object)
+    return pd.Series(results[codes], index=values.index, name=values.name, dtype=object)
+
+
+def _is_numeric(values: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8")
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, datetime.datetime):
+        return value.isoformat().removesuffix("T00:00:00")
+    if isinstance(value, float | np.floating | Decimal) and np.isfinite(float(value)) and value == int(value):
+        return str(int(value))
+    if isinstance(value, bool | int | float | np.generic | Decimal | datetime.date | datetime.time):
+        return value.isoformat() if isinstance(value, datetime.date | datetime.time) else str(value)
+    raise TypeError(f"{type(value).__name__}")

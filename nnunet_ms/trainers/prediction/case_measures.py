@@ -1,0 +1,212 @@
+"""From samples on the preprocessed grid to a mask, maps and numbers on the image's own grid, in its crop.
+
+Each sample is brought to the image's grid as nnU-Net does it (log-odds are resampled, the crop is undone) and only then
+becomes a probability. Memory per voxel of the cropped image and lesion type: 20 bytes of sums, and one byte per sample
+for the masks that the lesion measures need.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from nnunet_ms.lesions.labelling import Lesions, without_small
+from nnunet_ms.trainers.networks.closed_form import quadrature
+from nnunet_ms.trainers.prediction.lesion_uncertainty import (
+    label_sample,
+    lesion_rows,
+    patient_row,
+    structural_uncertainty,
+)
+from nnunet_ms.trainers.prediction.tiles import Prediction
+from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES, PARTS, VarianceParts, VoxelUncertainty
+from nnunet_ms.trainers.prediction.way_back import WayBack
+
+PROBABILITY, DETERMINISTIC = "probability", "deterministic"
+Map = Literal[
+    "entropy",
+    "expected_entropy",
+    "mutual_information",
+    "epkl",
+    "rmi",
+    "variance",
+    "negated_confidence",
+    "variance_folds",
+    "variance_flips",
+    "variance_masks",
+    "deterministic",
+]
+MAPS: tuple[Map, ...] = get_args(Map)  # the measures, the parts of the variance, and the pass without dropout
+
+Float = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How samples become a mask and numbers.
+
+    Attributes
+    ----------
+    classes : tuple of (str, int)
+        Lesion type and label value, in the order of the channels.
+    threshold : float
+        Of the mean probability, in (0, 1).
+    maps : tuple of str
+        Of `MAPS`, those that are wanted besides the probability.
+    minimum_voxels : int
+        Of a lesion in the tables.
+    fold_thresholds : tuple of float
+        One per fold, for LSU+ and PSU+; empty for neither.
+    samples_per_fold, flips : int
+        Samples and mirrorings of one fold: sample k sees mirroring k modulo their number.
+    """
+
+    classes: tuple[tuple[str, int], ...]
+    threshold: float = 0.5
+    maps: tuple[str, ...] = ()
+    minimum_voxels: int = 3
+    fold_thresholds: tuple[float, ...] = ()
+    samples_per_fold: int = 1
+    flips: int = 1
+
+    @property
+    def member_thresholds(self) -> tuple[float, ...]:
+        """One per sample: that of its fold."""
+        return tuple(one for one in self.fold_thresholds for _ in range(self.samples_per_fold))
+
+    @property
+    def splits_variance(self) -> bool:
+        """Whether parts of the variance are asked for."""
+        return any(name in PARTS for name in self.maps)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One lesion type of a case: maps (X, Y, Z) in the crop by name, a table of its lesions, the case's numbers."""
+
+    lesion_type: str
+    maps: Mapping[str, Float]
+    lesions: pd.DataFrame
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What is kept of the samples: sums per lesion type, label maps at the threshold, and at the members' own ones."""
+
+    sums: list[VoxelUncertainty]
+    variances: list[VarianceParts]
+    masks: list[npt.NDArray[np.uint8]]
+    members: list[npt.NDArray[np.uint8]]
+
+
+def accumulate(prediction: Prediction, way: WayBack, settings: Measuring) -> Sampled:
+    """Bring the samples to the image's grid, one after the other, and keep what the numbers need."""
+    shape, asked = way.box_grid.shape, settings.splits_variance
+    kept = Sampled(
+        [VoxelUncertainty(shape) for _ in settings.classes],
+        [VarianceParts(shape) for _ in settings.classes if asked],
+        [],
+        [],
+    )
+    for number, (log_odds, weight, is_function) in enumerate(_samples(prediction, way)):
+        p = [one.add(torch.from_numpy(z), weight) for one, z in zip(kept.sums, log_odds, strict=True)]
+        if is_function:
+            _keep(kept, torch.stack(p), number, settings)
+    return kept
+
+
+def _keep(kept: Sampled, p: torch.Tensor, number: int, settings: Measuring) -> None:
+    """Keep what needs to know which sample it is: `p` (T, X, Y, Z) of sample `number`."""
+    fold, within = divmod(number, settings.samples_per_fold)
+    for one, here in zip(kept.variances, p, strict=False):
+        one.add(here, fold, within % settings.flips)
+    kept.masks.append(_labels(p.numpy(), settings, settings.threshold))
+    if settings.member_thresholds:
+        kept.members.append(_labels(p.numpy(), settings, settings.member_thresholds[number]))
+
+
+def label_map(sampled: Sampled, settings: Measuring) -> npt.NDArray[np.uint8]:
+    """Mask (X, Y, Z) in the crop: label values where the mean probability exceeds the threshold."""
+    return _labels(np.stack([one.mean() for one in sampled.sums]), settings, settings.threshold)
+
+
+def measured_types(
+    prediction: Prediction,
+    sampled: Sampled,
+    labels: npt.NDArray[np.uint8],
+    content: Bool,
+    way: WayBack,
+    settings: Measuring,
+) -> Iterator[Measured]:
+    """Measure one lesion type after the other, so that the maps of one at a time are in memory.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        The samples.
+    sampled : Sampled
+        What `accumulate` kept of them.
+    labels : (X, Y, Z) uint8 array
+        From `label_map`.
+    content : (X, Y, Z) bool array
+        Voxels in which any channel is not 0.
+    way : WayBack
+        Of the case, whose crop all arrays here are of.
+    settings : Measuring
+        As for `accumulate`.
+    """
+    for number, (lesion_type, value) in enumerate(settings.classes):
+        maps = {PROBABILITY: sampled.sums[number].mean(), **sampled.sums[number].measures()}
+        maps.update(sampled.variances[number].parts() if sampled.variances else {})
+        lesions = without_small(label_sample(labels == value, way.box_grid), settings.minimum_voxels)
+        table, row = _rows(lesions, value, maps, sampled, content, settings)
+        if DETERMINISTIC in settings.maps and prediction.deterministic is not None:
+            maps[DETERMINISTIC] = way.mean_probability(prediction.deterministic[:, number])
+        yield Measured(lesion_type, maps, table.assign(lesion_type=lesion_type), {"lesion_type": lesion_type, **row})
+
+
+def _samples(prediction: Prediction, way: WayBack) -> Iterator[tuple[Float, float, bool]]:
+    """Log-odds (T, X, Y, Z) of each sample, its weight, and whether lesions of it mean something.
+
+    In closed form only moments are known: nodes of a quadrature stand for the samples, and are none of them.
+    """
+    for number, mean in enumerate(prediction.log_odds):
+        here = way.resample(mean)
+        if prediction.spread is None:
+            yield here, 1.0, True
+            continue
+        spread = np.maximum(way.resample(prediction.spread[number]), 0)
+        for node, weight in zip(*(x.tolist() for x in quadrature()), strict=True):
+            yield (here + node * spread).astype(np.float32), weight, False
+
+
+def _labels(probability: Float, settings: Measuring, threshold: float) -> npt.NDArray[np.uint8]:
+    """Label map (X, Y, Z) of (T, X, Y, Z): the likeliest lesion type where it exceeds the threshold."""
+    values = np.array([value for _, value in settings.classes], dtype=np.uint8)
+    best = probability.argmax(axis=0)
+    return np.where(probability.max(axis=0) > threshold, values[best], 0).astype(np.uint8)
+
+
+def _rows(
+    lesions: Lesions,
+    value: int,
+    maps: Mapping[str, Float],
+    sampled: Sampled,
+    content: Bool,
+    settings: Measuring,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Table of the lesions of one type, and the case's row."""
+    measures = {name: maps[name] for name in MEASURES}
+    samples = [label_sample(mask == value, lesions.grid) for mask in sampled.masks]
+    table = lesion_rows(lesions, samples, maps[PROBABILITY], measures)
+    row = patient_row(lesions, samples, maps[PROBABILITY], measures, content, settings.minimum_voxels)
+    if sampled.members:
+        members = [label_sample(mask == value, lesions.grid) for mask in sampled.members]
+        table["lsu_plus"], row["psu_plus"] = structural_uncertainty(lesions, members, settings.minimum_voxels)
+    return table, {"n_samples": float(len(samples)), **row}
