@@ -69,9 +69,9 @@ def run_trial(
     """
     folder, asked = Path(out), read_settings(Path(settings), conventions)
     check_out(folder, asked)
-    trial = read_trial(asked)
-    results = compute_endpoints(trial, progress)
-    with whole_folder(folder, replace=True) as partial_folder:
+    with whole_folder(folder, replace=True) as partial_folder:  # so early that a second run does not compute in vain
+        trial = read_trial(asked)
+        results = compute_endpoints(trial, progress)
         write_results(trial, results, partial_folder, progress)
     return results
 
