@@ -20,6 +20,7 @@ from typing import IO
 
 from nnunet_ms.commands import OK, parser, run
 from nnunet_ms.errors import ImageError, NnunetMsError, SettingsError
+from nnunet_ms.nnunet import require_nnunet
 from nnunet_ms.outputs import whole_file
 
 PROGRAM = "nnunet-ms-demo"
@@ -77,6 +78,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 def demo(out: Path, size: Size, seed: int) -> int:
     """Run all stages that are not done yet."""
+    require_nnunet()  # now, not after the minutes of the first stages
     settings = f"{size} seed={seed}"
     _claim(out, settings)
     started = time.monotonic()
