@@ -188,9 +188,9 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
-        checksum_file(filename).unlink(missing_ok=True)  # of an older checkpoint: none is better than a wrong one
         with whole_file(Path(filename)) as aside:
             super().save_checkpoint(str(aside))
+            checksum_file(filename).unlink(missing_ok=True)  # of the old one; a kill here leaves none, not a wrong one
         write_checksum(filename)
 
     def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
