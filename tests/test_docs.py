@@ -21,7 +21,6 @@ NO_EXAMPLE = {
     "analysis.run_trial.run_trial": "its example comes with the front door",
     "analysis.evaluation.evaluate.evaluate": "the same",
     "trainers.prediction.predict.predict": "the same",
-    "trainers.prediction.model.open_model": "the same",
 }
 
 
