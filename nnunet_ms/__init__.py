@@ -105,6 +105,8 @@ if not TYPE_CHECKING:  # checkers see the imports above alone, and so a misspelt
         if name == "__version__":
             value = import_module("nnunet_ms.versions").version_of("nnunet-ms")
         elif name in _PLACES:
+            if name in ("open_model", "predict"):  # one line instead of an ImportError
+                import_module("nnunet_ms.nnunet").require_nnunet()
             value = getattr(import_module(_PLACES[name]), name)
         else:
             here = import_module("nnunet_ms")
