@@ -47,7 +47,7 @@ def only_reading(monkeypatch):
     """The command without its computation: what it read is kept."""
     kept = []
 
-    def compute(trial):
+    def compute(trial, progress):
         kept.append(trial)
         return SimpleNamespace(endpoints=pd.DataFrame(), exclusions=trial.exclusions)
 

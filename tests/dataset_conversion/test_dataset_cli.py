@@ -29,6 +29,5 @@ def test_each_says_what_it_wrote(trial, raw, tmp_path, capsys):
 def test_a_folder_that_is_no_dataset(tmp_path, capsys, command):
     more = [str(tmp_path), "-o", str(tmp_path / "out")] if command == "back" else []
     assert main([command, str(tmp_path), *more]) == 2
-    assert capsys.readouterr().err == (
-        f"nnunet-ms-convert {command}: {tmp_path / 'cases.csv'}: no such file. Check the path and the spelling.\n"
-    )
+    said = f"{tmp_path}: expected cases.csv in it, found none. Is this the folder of a dataset?"
+    assert capsys.readouterr().err == f"nnunet-ms-convert {command}: {said}\n"
