@@ -3,36 +3,38 @@
 import argparse
 import errno
 import os
-import select
 import signal
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TextIO
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
 
-from nnunet_ms.errors import NnunetMsError, SettingsError, visible
+from nnunet_ms.errors import NnunetMsError, SettingsError, Terminated, fault_of, visible
 from nnunet_ms.memory import keep_freed_memory
+from nnunet_ms.streams import Forgiving, forgiving_streams
 from nnunet_ms.versions import version_line
 
 if TYPE_CHECKING:
     from nnunet_ms.parallel import Dask, Failure
 
-# disk full, quota, read-only, a file where a folder was expected and the reverse, too long a name
-USER_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EEXIST,
-    errno.ENAMETOOLONG,
-)
+# a file where a folder was expected and the reverse, too long a name
+USER_ERRORS = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 OK, SOME_CASES_FAILED, COULD_NOT_RUN = 0, 1, 2
 INTERRUPTED = 128 + signal.SIGINT  # 130, as shells have it
+TERMINATED = 128 + signal.SIGTERM  # 143
 NOBODY_READS = 128 + 13  # of SIGPIPE, which Windows lacks: what a pipe into `head` ends other programs with
 
 
-def run(program: str, action: Callable[[], int], remains: str = "Repeat the command to start again.") -> int:
+def run(
+    program: str,
+    action: Callable[[], int],
+    remains: str = "Repeat the command to start again.",
+    *,
+    only_prints: bool = False,
+) -> int:
     """Run a command's action and return the exit code.
 
     Parameters
@@ -43,13 +45,16 @@ def run(program: str, action: Callable[[], int], remains: str = "Repeat the comm
         Parses, works and returns the exit code.
     remains : str, optional
         What an interrupted run leaves and how to go on, in whole sentences.
+    only_prints : bool, optional
+        Whether what it prints is all that it does: what cannot be printed is then not done.
 
     Returns
     -------
     int
         What `action` returns; 2 after one line for an error that the user can fix (its notes, such as tracebacks of
-        bugs behind it, stand above); 130 after one line for an interrupt (Ctrl-C); 141, silently, when whoever read
-        the output has gone.
+        bugs behind it, stand above); 130 after one line for an interrupt (Ctrl-C), 143 for SIGTERM; 141, silently, when
+        whoever read the output has gone. Work is done to its end where its output cannot be written, and one line says
+        so.
 
     Examples
     --------
@@ -57,14 +62,26 @@ def run(program: str, action: Callable[[], int], remains: str = "Repeat the comm
     0
     """
     keep_freed_memory()
+    with forgiving_streams() as output, _terminable():
+        try:
+            code = _act(program, action, remains)
+        except SystemExit:  # of --help, or of wrong arguments
+            output.flush()
+            if output.fault is None:
+                raise
+            code, only_prints = COULD_NOT_RUN, True
+        output.flush()
+        return _with_output(program, code, output, only_prints=only_prints)
+
+
+def _act(program: str, action: Callable[[], int], remains: str) -> int:
     try:
-        return _written_out(action)
-    except KeyboardInterrupt:
-        _tell(f"{program}: interrupted. {remains}")
-        return INTERRUPTED
-    except (NnunetMsError, OSError) as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            return NOBODY_READS
+        return action()
+    except KeyboardInterrupt as interrupt:
+        is_told = isinstance(interrupt, Terminated)
+        _tell(f"{program}: {'terminated' if is_told else 'interrupted'}. {remains}")
+        return TERMINATED if is_told else INTERRUPTED
+    except (NnunetMsError, OSError, MemoryError) as error:
         line = _in_one_line(error)
         if line is None:
             raise
@@ -72,57 +89,55 @@ def run(program: str, action: Callable[[], int], remains: str = "Repeat the comm
         return COULD_NOT_RUN
 
 
-def _written_out(action: Callable[[], int]) -> int:
-    """Act, and write out what was printed; else that fails at exit, where nobody catches it."""
-    try:
-        code = action()
-    except SystemExit:  # of --help
-        _flush()
-        raise
-    _flush()
+def _with_output(program: str, code: int, output: Forgiving, *, only_prints: bool) -> int:
+    """The exit code, given what became of the output."""
+    if output.fault is None:
+        return code
+    if output.nobody_reads:
+        return NOBODY_READS
+    if only_prints:
+        _tell(f"{program}: standard output could not be written ({output.fault}). Send it elsewhere, and repeat.")
+        return COULD_NOT_RUN
+    _tell(f"{program}: standard output could not be written ({output.fault}); the work itself went on to its end.")
     return code
 
 
-def _flush() -> None:
-    if sys.stdout is not None:  # closed by the shell
-        sys.stdout.flush()
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does, unless somebody decided otherwise."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    ours = os.getpid()
+
+    def end(number: int, _: FrameType | None) -> None:
+        if os.getpid() != ours:  # a fork of this process, which has nothing to tidy up
+            os._exit(128 + number)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _in_one_line(error: NnunetMsError | OSError) -> str | None:
+def _in_one_line(error: Exception) -> str | None:
     """What the user can do about an error; None when it is a bug."""
     if isinstance(error, NnunetMsError):
         return str(error)
+    if fault := fault_of(error):
+        return fault
     if isinstance(error, PermissionError):
         return f"{error.filename}: no permission. Change its owner or choose another folder."
-    if error.errno in USER_ERRORS:
+    if isinstance(error, OSError) and error.errno in USER_ERRORS:
         return f"{error.filename or 'output'}: {error.strerror}. Choose another place, or make room."
     return None
 
 
 def _tell(*lines: str) -> None:
-    try:
-        print(*lines, sep="\n", file=sys.stderr, flush=True)
-    except BrokenPipeError:  # nobody reads them
-        _throw_away(sys.stderr)
-
-
-def _nobody_reads() -> bool:
-    """Whether it is standard output whose reader has gone; what is left to write then goes nowhere."""
-    if sys.stdout is None or not hasattr(
-        select, "poll"
-    ):  # Windows has no poll, and no other pipe of ours is written to
-        return sys.stdout is not None
-    output = select.poll()
-    output.register(sys.stdout.fileno(), 0)
-    is_gone = any(event & select.POLLERR for _, event in output.poll(0))
-    if is_gone:
-        _throw_away(sys.stdout)
-    return is_gone
-
-
-def _throw_away(stream: TextIO) -> None:
-    """Send what a stream holds, and is yet to be written to it, nowhere; else that is tried again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
 def report_failures(failures: "Iterable[Failure]", program: str) -> None:

@@ -20,6 +20,7 @@ from typing import IO
 
 from nnunet_ms.commands import OK, parser, run
 from nnunet_ms.errors import ImageError, NnunetMsError, SettingsError
+from nnunet_ms.locks import LOCK, sole_run
 from nnunet_ms.nnunet import require_nnunet
 from nnunet_ms.outputs import whole_file
 
@@ -79,6 +80,11 @@ def _demo(args: argparse.Namespace) -> int:
 def demo(out: Path, size: Size, seed: int) -> int:
     """Run all stages that are not done yet."""
     require_nnunet()  # now, not after the minutes of the first stages
+    with sole_run(out):
+        return _demo_in(out, size, seed)
+
+
+def _demo_in(out: Path, size: Size, seed: int) -> int:
     settings = f"{size} seed={seed}"
     _claim(out, settings)
     started = time.monotonic()
@@ -180,7 +186,8 @@ def _claim(out: Path, settings: str) -> None:
     marker = out / DONE / "settings"
     if marker.is_file() and marker.read_text(encoding="utf-8") == settings:
         return
-    if out.exists() and any(out.iterdir()):
+    there = {path.name for path in out.iterdir()} if out.exists() else set()
+    if there - {LOCK, DONE}:  # a kill may have come before the settings were written
         found = marker.read_text(encoding="utf-8") if marker.is_file() else "other files"
         raise SettingsError(
             f"{out}: expected an empty folder or a demo with {settings}, found {found}. Choose another -o."

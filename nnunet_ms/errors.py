@@ -1,5 +1,13 @@
 """Errors that a user can fix. Everything else is a bug and keeps its traceback."""
 
+import errno
+from collections.abc import Iterator
+
+# too little room on the disk; the disk taken away; too many open files or processes; too little memory
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_DISK = (errno.EROFS, errno.ESTALE)
+_NO_HANDLES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
+
 
 class NnunetMsError(Exception):
     """Base class: the message names the thing, what was expected, what was found and the next step."""
@@ -31,6 +39,51 @@ class OptionError(SettingsError, ValueError):
 
 class StatisticsError(NnunetMsError, ValueError):
     """Numbers given to a statistic contradict each other or lack something; also a `ValueError`, as numpy raises."""
+
+
+class MachineError(NnunetMsError):
+    """The machine gave out (memory, disk, handles, a process, a cluster): no case is to blame, none is left out."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), as batch systems and `kill` do it; handled as an interrupt."""
+
+
+def fault_of(error: BaseException) -> str:
+    """What to tell about an error if the machine is at fault, or nothing if it is not.
+
+    It is when this error, or one that it was made from, says that memory, disk or file handles are used up: a reader
+    that calls such a file damaged is wrong.
+
+    Examples
+    --------
+    >>> fault_of(OSError(errno.ENOSPC, "No space left on device", "out/lesions.csv"))
+    'out/lesions.csv: No space left on device. Choose another place, or make room.'
+    >>> fault_of(ImageError("damaged"))
+    ''
+    """
+    return next((told for one in _chain(error) if (told := _fault(one))), "")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it was made from, as a traceback shows them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _fault(error: BaseException) -> str:
+    if isinstance(error, MachineError):
+        return str(error)
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return "out of memory. Use fewer --workers, or a machine with more of it."
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno in (*_NO_ROOM, *_NO_DISK):
+        return f"{error.filename or 'output'}: {error.strerror}. Choose another place, or make room."
+    if error.errno in _NO_HANDLES:
+        return f"{error.strerror}. Use fewer --workers, or raise the limit (ulimit)."
+    return ""
 
 
 def one_line(error: BaseException) -> str:

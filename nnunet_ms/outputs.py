@@ -2,9 +2,11 @@
 
 A rename within one folder is atomic on POSIX file systems, so a reader (or the next run) sees the old
 state or the new one, never half of it, whatever kills the process in between.
+
+A folder in the making lies in a hidden one beside its target, with a lock, so that one run at a time writes it.
 """
 
-import glob
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,17 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ms.errors import SettingsError
-
-try:
-    import fcntl
-
-    HAS_LOCKS = True
-except ImportError:  # Windows: two runs with one target are then not told apart
-    HAS_LOCKS = False
+from nnunet_ms.errors import MachineError, fault_of
+from nnunet_ms.exchange import put_in_place, restore
+from nnunet_ms.locks import LOCK, locked, remove_empty
 
 PARTIAL_PREFIX = ".partial-"
-RESUME = "resume"
+OLD = ".old"  # in the hidden folder: the target that is being replaced
+DONE = ".done"  # there too: notes of a run that was about to publish
+RESUME, WHOLE = "resume", "whole"  # what the hidden folder is for: to go on, or to begin again
 
 
 def _partial_name(target: Path) -> str:
@@ -74,12 +73,17 @@ def whole_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
     target : str or Path
         The final folder.
     replace : bool, optional
-        Whether an existing `target` is replaced. The old one is moved aside first and removed last.
+        Whether an existing `target` is replaced: in one step where the system can, and else so that the next run
+        brings the old one back, should this one be killed just then.
 
     Raises
     ------
     FileExistsError
         If `target` exists and `replace` is false.
+    SettingsError
+        If another run is writing `target` at this moment.
+    MachineError
+        If the complete folder cannot be renamed; the message says where it lies.
 
     Examples
     --------
@@ -92,19 +96,19 @@ def whole_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
     ...     pass
     Traceback (most recent call last):
         ...
-    FileExistsError: result exists
+    FileExistsError: [Errno 17] exists already: 'result'
     """
     target = Path(target)
-    if target.exists() and not replace:
-        raise FileExistsError(f"{target} exists")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=_partial_name(target), dir=target.parent))
-    folder.chmod(0o755)  # mkdtemp makes private folders; datasets are shared
-    try:
-        yield folder
-        _swap(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _home(target, WHOLE) as home:
+        _check_free(target, replace)
+        folder = home / target.name
+        try:
+            folder.mkdir()
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        _publish(folder, target, home)
 
 
 @dataclass(frozen=True)
@@ -119,15 +123,14 @@ class Unfinished:
 def resumable_folder(target: str | Path, replace: bool = False) -> Iterator[Unfinished]:
     """Like `whole_folder`, but what a killed run had written is there again for the next one.
 
-    An error removes everything, and folders above `target` that were made for it; a kill or an interrupt (Ctrl-C)
-    leaves it. The caller compares what is there again with the notes: a run may have been killed between the two.
+    An error removes everything, and folders above `target` that were made for it; a kill, an interrupt (Ctrl-C) or a
+    fault of the machine (see `errors.fault_of`) leaves it. The caller compares what is there again with the notes: a
+    run may have been killed between the two.
 
     Raises
     ------
-    FileExistsError
-        If `target` exists and `replace` is false.
-    SettingsError
-        If another run is writing `target` at this moment.
+    FileExistsError, SettingsError, MachineError
+        As `whole_folder`.
 
     Examples
     --------
@@ -145,61 +148,80 @@ def resumable_folder(target: str | Path, replace: bool = False) -> Iterator[Unfi
     ['case_1']
     """
     target = Path(target)
-    if target.exists() and not replace:
-        raise FileExistsError(f"{target} exists")
-    made = [parent for parent in target.parents if not parent.exists()]
-    home = target.parent / f"{_partial_name(target)}{RESUME}"
-    work = Unfinished(home / target.name, home / "memory")
-    for path in (work.folder, work.memory):
-        path.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        _take(lock.fileno(), target)  # the system gives it back, however this process ends
+    with _home(target, RESUME) as home:
+        _check_free(target, replace)
+        work = Unfinished(home / target.name, home / "memory")
         try:
+            for path in (work.folder, work.memory):
+                path.mkdir(exist_ok=True)
             yield work
-            _swap(work.folder, target)
-            shutil.rmtree(home, ignore_errors=True)
-        except Exception:
-            shutil.rmtree(home, ignore_errors=True)
-            for parent in made:
-                if not any(parent.iterdir()):
-                    parent.rmdir()
+        except Exception as error:
+            if not fault_of(error):
+                _empty(home)
+            raise
+        work.memory.rename(home / DONE)  # its notes are not about what an exchange puts into the folder's place
+        try:
+            _publish(work.folder, target, home)
+        except MachineError:
+            (home / DONE).rename(work.memory)
             raise
 
 
-def _take(lock: int, target: Path) -> None:
-    if not HAS_LOCKS:
-        return
+@contextmanager
+def _home(target: Path, kind: str) -> Iterator[Path]:
+    """Hold the hidden folder beside `target`, and end with none if there is nothing left in it.
+
+    Only a run that has the lock looks at what another left there.
+    """
+    made = [parent for parent in target.parents if not parent.exists()]
+    home = target.parent / f"{_partial_name(target)}{kind}"
+    home.mkdir(parents=True, exist_ok=True)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise SettingsError(f"{target}: another run is writing it at this moment. Wait for it, or end it.") from error
-    except OSError:  # a file system without locks
-        return
+        with locked(home / LOCK, target):
+            restore(target, home / OLD)
+            if kind == WHOLE or (home / DONE).exists():
+                _empty(home)
+            yield home
+    finally:
+        remove_empty([home, *made])
 
 
-def _swap(folder: Path, target: Path) -> None:
-    if not target.exists():
-        folder.replace(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=_partial_name(target), dir=target.parent))
-    target.replace(old / target.name)
-    folder.replace(target)
-    shutil.rmtree(old)
+def _check_free(target: Path, replace: bool) -> None:
+    if target.exists() and not replace:
+        raise FileExistsError(errno.EEXIST, "exists already", str(target))
 
 
-def remove_leftovers(target: str | Path) -> None:
-    """Remove what a killed run left beside `target`, but for what a `resumable_folder` goes on with.
+def _publish(folder: Path, target: Path, home: Path) -> None:
+    try:
+        put_in_place(folder, target, home / OLD)
+    except OSError as error:
+        raise MachineError(
+            f"{target}: could not be replaced ({error.strerror}) and is as it was. The new one is complete and lies in "
+            f"{folder}: move it to its place. To repeat the command makes it anew."
+        ) from error
+    _empty(home)
 
-    Call it only where no other run writes the same target.
+
+def _empty(home: Path) -> None:
+    """Remove everything but the lock, which whoever holds it removes."""
+    for path in home.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what killed runs left half-written in a folder that is filled in place.
+
+    Call it only where no other run writes into it, as in `locks.sole_run`.
 
     Examples
     --------
-    >>> Path(".partial-result-x7").mkdir()
+    >>> Path("result/P1/.partial-mask.nii.gz-x7").mkdir(parents=True)
     >>> remove_leftovers(Path("result"))
-    >>> list(Path().glob(".partial*"))
+    >>> [path.name for path in Path("result/P1").iterdir()]
     []
     """
-    target = Path(target)
-    for leftover in target.parent.glob(f"{glob.escape(_partial_name(target))}*"):
-        if leftover.name != f"{_partial_name(target)}{RESUME}":
-            shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in sorted(Path(folder).rglob(f"{PARTIAL_PREFIX}*")):
+        shutil.rmtree(leftover, ignore_errors=True)

@@ -5,40 +5,27 @@ ourselves: a cluster is Dask's (https://distributed.dask.org), and only a window
 that memory stays flat however many cases there are.
 """
 
-import logging
-import os
-import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import closing, contextmanager
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from multiprocessing import get_context, parent_process
-from types import FrameType
-from typing import TYPE_CHECKING, Generic, NoReturn, ParamSpec, TypeVar
+from functools import partial
+from typing import Generic, ParamSpec, TypeVar
 
 from tqdm import tqdm
 
-from nnunet_ms.errors import NnunetMsError, SettingsError, one_line
-from nnunet_ms.memory import keep_freed_memory
-
-if TYPE_CHECKING:
-    from distributed import Client
+from nnunet_ms.cluster import cluster_fault, connected, map_on_cluster, number_of_workers
+from nnunet_ms.errors import MachineError, NnunetMsError, SettingsError, fault_of
+from nnunet_ms.processes import WorkerKilledError, map_in_processes, pool
 
 Case = TypeVar("Case")
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
-
-WINDOW_PER_WORKER = 4  # cases in flight per worker of a cluster: enough to keep it busy, little enough for flat memory
-CONNECT_TIMEOUT_S = 20
-GRACE_S = (
-    5.0  # that a worker gets to tidy up when it is ended; a long call into a library does not end before it returns
-)
+ALONE = "the process that worked on it was killed, and again when it was the only one"
+KILLED = "; mostly that is for want of memory. Use fewer --workers, or a machine with more of it."
 
 
 @dataclass(frozen=True)
@@ -106,7 +93,10 @@ def map_cases(
     Raises
     ------
     SettingsError
-        If Dask is not installed or its scheduler does not answer.
+        If Dask is not installed, its scheduler does not answer, or its workers have other versions.
+    MachineError
+        If a fault of the machine ends the work: no case is left out for want of memory, disk or file handles, or
+        because a process was killed. The message names the case that was being worked on.
     KeyboardInterrupt
         On Ctrl-C, when the local processes have ended.
 
@@ -120,12 +110,20 @@ def map_cases(
     """
     done: dict[int, Result] = {}
     failed: dict[int, Failure] = {}
-    with closing(_pairs(function, cases, workers)) as pairs:  # closed at once, so that no worker outlives an interrupt
-        for index, value in tqdm(pairs, total=len(cases), desc=label, disable=not sys.stderr.isatty()):
+    is_shown = sys.stderr is not None and sys.stderr.isatty()
+    pairs = _pairs(function, cases, workers)
+    try:
+        for index, value in tqdm(pairs, total=len(cases), desc=label, disable=not is_shown):
+            if isinstance(value, _Fault):
+                raise MachineError(f"case {name(cases[index])}: {value.reason}")
             if isinstance(value, Failure):
                 failed[index] = replace(value, case=name(cases[index]))
             else:
                 done[index] = value
+    except WorkerKilledError as killed:
+        raise MachineError(f"case {name(cases[killed.number])}: {ALONE}{KILLED}") from killed
+    finally:
+        pairs.close()  # at once, so that no worker outlives an interrupt
     return Outcome([done[i] for i in sorted(done)], [failed[i] for i in sorted(failed)])
 
 
@@ -141,6 +139,11 @@ def attempt(
     function : callable
         Called with the arguments that follow.
 
+    Raises
+    ------
+    MachineError
+        If the machine is at fault, and not the case.
+
     Examples
     --------
     >>> attempt("P001", int, "7")
@@ -150,7 +153,9 @@ def attempt(
     """
     try:
         return function(*args, **kwargs)
-    except Exception as error:  # noqa: BLE001 - collected, and _failure keeps the traceback of bugs
+    except Exception as error:
+        if reason := _fault_of(error):
+            raise MachineError(f"case {case}: {reason}") from error
         return _failure(case, error)
 
 
@@ -171,193 +176,52 @@ def executor(workers: Workers) -> Iterator[tuple[Executor | None, int]]:
         If Dask is not installed or its scheduler does not answer.
     """
     if isinstance(workers, Dask):
-        with _connected(workers) as client, client.get_executor(pure=False) as cluster:
-            yield cluster, max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        with connected(workers.address) as client, client.get_executor(pure=False) as places:
+            yield places, number_of_workers(client)
     elif workers > 1:
-        pool = _Pool(workers)
-        try:
-            yield pool, workers
-        except BaseException:
-            pool.end()
-            raise
-        pool.shutdown()
+        with pool(workers) as places:
+            yield places, workers
     else:
         yield None, 0
 
 
+@dataclass(frozen=True)
+class _Fault:
+    """What is handed back instead of a case's result when the machine gave out."""
+
+    reason: str
+
+
 def _pairs(
     function: Callable[[Case], Result], cases: Sequence[Case], workers: Workers
-) -> Generator[tuple[int, Result | Failure], None, None]:
+) -> Generator[tuple[int, Result | Failure | _Fault], None, None]:
     """Yield the number of each case with its result, as they come."""
+    job = partial(_tried, function)
     if isinstance(workers, Dask):
-        return _run_dask(function, cases, workers)
+        return map_on_cluster(job, cases, workers.address, _blamed)
     if workers <= 1 or len(cases) <= 1:
-        return ((index, attempt("", function, case)) for index, case in enumerate(cases))
-    return _run_pool(function, cases, workers)
+        return ((index, job(case)) for index, case in enumerate(cases))
+    return map_in_processes(job, cases, workers, _blamed)
 
 
-def _run_pool(
-    function: Callable[[Case], Result], cases: Sequence[Case], workers: int
-) -> Generator[tuple[int, Result | Failure], None, None]:
-    with executor(min(workers, len(cases))) as (pool, _):
-        assert pool is not None
-        futures: dict[Future[Result | Failure], int] = {
-            pool.submit(attempt, "", function, case): number for number, case in enumerate(cases)
-        }
-        for future in as_completed(futures):
-            # a worker that was killed, such as for want of memory, cannot say so itself
-            error = future.exception()
-            yield futures[future], _failure("", error) if error is not None else future.result()
-
-
-class _Pool(ProcessPoolExecutor):
-    """Local processes that an interrupt (Ctrl-C) does not reach: their parent ends them.
-
-    They are spawned, because forking a process that runs torch or matplotlib threads can deadlock.
-    """
-
-    def __init__(self, workers: int) -> None:
-        super().__init__(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
-
-    def submit(
-        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Future[Result]:
-        with _interrupts_held_back():  # it starts processes, which inherit this: not even their start is interrupted
-            return super().submit(_work, fn, *args, **kwargs)
-
-    def end(self) -> None:
-        """End the processes now: they leave their job, remove what it had begun to write, and are gone."""
-        processes = list((self._processes or {}).values())  # terminate_workers() of Python 3.14 is the public way
-        with _interrupts_held_back():
-            self.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                process.terminate()
-            deadline = time.monotonic() + GRACE_S
-            for process in processes:
-                process.join(max(0.0, deadline - time.monotonic()))
-                process.kill()  # nothing happens to one that has ended
-
-
-class _Ended(SystemExit):
-    """In a worker: the parent ends it."""
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where they cannot be held back
-    signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    keep_freed_memory()
-
-
-def _leave_with_parent() -> None:
-    """Wait for the parent; when it was killed and ends nobody, a worker would wait for jobs for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _leave(*_: object) -> NoReturn:
-    raise _Ended
-
-
-def _work(function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-    """Do one job in a worker."""
+def _tried(function: Callable[[Case], Result], case: Case) -> Result | Failure | _Fault:
+    """Return failures instead of raising them: a cluster would log each bad case on every side."""
     try:
-        return function(*args, **kwargs)
-    except _Ended:  # the pool would hand this on as the job's result and do the next job
-        os._exit(128 + signal.SIGTERM)
+        return function(case)
+    except Exception as error:  # noqa: BLE001 - collected, and _failure keeps the traceback of bugs
+        return _blamed(error)
 
 
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Let an interrupt wait until the end of the block; processes and threads that it starts never get one."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # is inherited
-    try:
-        with _interrupts_noted():  # another thread, such as of a numerical library, may still get it
-            yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _blamed(error: BaseException) -> Failure | _Fault:
+    reason = _fault_of(error)
+    return _Fault(reason) if reason else _failure("", error)
 
 
-@contextmanager
-def _interrupts_noted() -> Iterator[None]:
-    """In the main thread, which is the one that Python interrupts: act on an interrupt after the block."""
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
-    noted: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda *interrupt: noted.append(interrupt))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if noted:
-            handler(*noted[0])
-
-
-def _run_dask(
-    function: Callable[[Case], Result], cases: Sequence[Case], dask: Dask
-) -> Generator[tuple[int, Result | Failure], None, None]:
-    if not cases:
-        return
-    try:
-        from distributed import as_completed as dask_completed
-    except ImportError as missing:
-        raise SettingsError("--dask: Dask is not installed. Run: pip install 'nnunet-ms[cluster]'") from missing
-    with _connected(dask) as client:
-        waiting = iter(enumerate(cases))
-        window = WINDOW_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        index_of = {client.submit(_on_cluster, function, case, pure=False): i for i, case in islice(waiting, window)}
-        completed = dask_completed(list(index_of))
-        for future in completed:
-            error = future.exception()
-            yield index_of.pop(future), _failure("", error) if error is not None else future.result()
-            for index, case in islice(waiting, 1):
-                following = client.submit(_on_cluster, function, case, pure=False)
-                index_of[following] = index
-                completed.add(following)
-            future.release()  # the cluster forgets the result: memory stays flat
-
-
-def _on_cluster(function: Callable[[Case], Result], case: Case) -> Result | Failure:
-    """Return the failure instead of raising it: a cluster would log each bad case on every side."""
-    keep_freed_memory()
-    return attempt("", function, case)
-
-
-@contextmanager
-def _connected(dask: Dask) -> "Iterator[Client]":
-    """Yield a client of the cluster; one that was started for this call ends with it."""
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError as missing:
-        raise SettingsError("--dask: Dask is not installed. Run: pip install 'nnunet-ms[cluster]'") from missing
-
-    if dask.address.startswith("local:"):
-        number = int(dask.address.partition(":")[2])
-        # any free port for the scheduler's pages: the usual one may be taken by another cluster
-        # and no log of workers that take a while to leave: what matters comes back as a result or an error
-        with _interrupts_held_back():  # as for `_Pool`: this process ends them
-            cluster = LocalCluster(
-                n_workers=number, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-            )
-        with cluster, Client(cluster) as client:
-            yield client
-        return
-    try:
-        client = Client(dask.address, timeout=CONNECT_TIMEOUT_S)
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"--dask {dask.address}: expected a scheduler that answers, found none ({one_line(error)}). "
-            "Start it with `dask scheduler`, or check the address."
-        ) from error
-    with client:
-        yield client
+def _fault_of(error: BaseException) -> str:
+    """What to tell about an error that is not the case's, or nothing."""
+    if isinstance(error, BrokenExecutor):
+        return f"the process that had it was killed{KILLED}"
+    return fault_of(error) or cluster_fault(error)
 
 
 def _failure(case: str, error: BaseException) -> Failure:

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -5,7 +6,7 @@ import sys
 
 import pytest
 
-from nnunet_ms.errors import SettingsError
+from nnunet_ms.errors import MachineError, SettingsError
 from nnunet_ms.outputs import remove_leftovers, resumable_folder, whole_file, whole_folder
 
 
@@ -75,9 +76,30 @@ with whole_folder(pathlib.Path({str(target)!r})) as p:
     process.wait()
     process.stdout.close()
     assert not target.exists()
-    assert len(names(tmp_path)) == 1
-    remove_leftovers(target)
-    assert names(tmp_path) == []
+    assert names(tmp_path) == [".partial-out-whole"]
+    with whole_folder(target) as again:
+        assert names(again) == []
+    assert names(tmp_path) == ["out"]
+
+
+def test_leftovers_in_a_folder_that_is_filled_in_place(tmp_path):
+    (tmp_path / "P1" / ".partial-mask.nii.gz-x7").mkdir(parents=True)
+    (tmp_path / "P1" / "mask.nii.gz").touch()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path / "P1") == ["mask.nii.gz"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), MachineError("gone"), MemoryError("m")], ids=repr)
+def test_a_fault_of_the_machine_keeps_what_was_done(tmp_path, error):
+    def fail(path):
+        path.touch()
+        raise error
+
+    with pytest.raises(type(error), match=r"full|gone|m"), resumable_folder(tmp_path / "out") as work:
+        fail(work.folder / "half")
+    assert not (tmp_path / "out").exists()
+    with resumable_folder(tmp_path / "out") as work:
+        assert names(work.folder) == ["half"]
 
 
 def killed_while_writing(target):
@@ -105,7 +127,6 @@ def test_a_resumable_folder_goes_on_where_a_killed_run_ended_and_is_one_runs_at_
     process.wait()
     process.stdout.close()
     assert not target.exists()
-    remove_leftovers(target)  # not this one
     with resumable_folder(target) as work:
         assert (work.folder / "half").read_text() == "x"
         assert (work.memory / "note").is_file()

@@ -85,7 +85,7 @@ def test_address_that_cannot_be(address):
 
 
 def test_scheduler_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr("nnunet_ms.parallel.CONNECT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("nnunet_ms.cluster.CONNECT_TIMEOUT_S", 0.5)
     with pytest.raises(SettingsError, match="expected a scheduler that answers, found none"):
         map_cases(str, [1], workers=Dask("tcp://127.0.0.1:9"))
 

@@ -70,8 +70,9 @@ def _init(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from nnunet_ms.analysis.run_trial import run_trial
+    from nnunet_ms.progress import bar
 
-    results = run_trial(args.settings, args.out, args.conventions)
+    results = run_trial(args.settings, args.out, args.conventions, progress=bar)
     left_out = results.exclusions["patient_id"].nunique()
     print(
         f"{args.out / 'index.html'}: {len(results.endpoints)} statistics; {left_out} patients with something left out"

@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from nnunet_ms.errors import SettingsError
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.plotting.style import save_figure
+from nnunet_ms.progress import Progress, unseen
 from nnunet_ms.tables import write_table
 from nnunet_ms.versions import version_of
 
@@ -33,7 +34,9 @@ LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines"
 
 
 @known_keywords
-def run_trial(settings: str | Path, out: str | Path, conventions: Preset | None = None) -> Results:
+def run_trial(
+    settings: str | Path, out: str | Path, conventions: Preset | None = None, progress: Progress = unseen
+) -> Results:
     """Read a trial's tables, check them, compute every endpoint for every rater, and write the report.
 
     Parameters
@@ -44,6 +47,8 @@ def run_trial(settings: str | Path, out: str | Path, conventions: Preset | None 
         Made, or replaced if an earlier run of this command made it; it holds the whole result or is as it was.
     conventions : {"r", "sas"}, optional
         Instead of the preset of the settings; single choices of the file still hold.
+    progress : Progress, optional
+        Shows what is at work: `progress.bar` on a terminal; without it nothing is shown.
 
     Returns
     -------
@@ -64,10 +69,10 @@ def run_trial(settings: str | Path, out: str | Path, conventions: Preset | None 
     """
     folder, asked = Path(out), read_settings(Path(settings), conventions)
     check_out(folder, asked)
-    trial = read_trial(asked)
-    results = compute_endpoints(trial)
-    with whole_folder(folder, replace=True) as partial_folder:
-        write_results(trial, results, partial_folder)
+    with whole_folder(folder, replace=True) as partial_folder:  # so early that a second run does not compute in vain
+        trial = read_trial(asked)
+        results = compute_endpoints(trial, progress)
+        write_results(trial, results, partial_folder, progress)
     return results
 
 
@@ -86,16 +91,16 @@ def check_out(out: Path, settings: TrialSettings) -> None:
             raise SettingsError(f"{out}: holds the input {path.name} and would be replaced. Choose another -o.")
 
 
-def write_results(trial: TrialData, results: Results, folder: Path) -> None:
+def write_results(trial: TrialData, results: Results, folder: Path, progress: Progress = unseen) -> None:
     """Write every file of the result into an empty folder."""
     write_table(results.endpoints, folder / "endpoints.csv")
     for name, frame in results.audit.items():
         write_table(frame, folder / "audit" / f"{name}.csv")
     for name, frame in results.curves.items():
         write_table(frame, folder / "tables" / f"{name}.csv")
-    embedded = _draw(trial, results, folder / "figures")
+    embedded = _draw(trial, results, folder / "figures", progress)
     blocks = build_blocks(trial, results.endpoints, list(embedded))
-    _write_tables(trial, blocks, folder / "tables")
+    _write_tables(trial, progress(blocks, "tables", lambda block: block.title), folder / "tables")
     provenance = _provenance(trial, results)
     page = render_page(trial, blocks, embedded, results.exclusions, provenance)
     (folder / "index.html").write_text(page, encoding="utf-8", newline="\n")
@@ -103,7 +108,7 @@ def write_results(trial: TrialData, results: Results, folder: Path) -> None:
     (folder / PROVENANCE).write_text(json.dumps(stamped, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _write_tables(trial: TrialData, blocks: Sequence[Block], folder: Path) -> None:
+def _write_tables(trial: TrialData, blocks: Iterable[Block], folder: Path) -> None:
     """Write every table of the report as CSV and, with the extra `rtf`, as RTF."""
     settings, with_rtf = trial.settings, rtf.available()
     for block in blocks:
@@ -121,9 +126,10 @@ def _is_ours(path: Path) -> bool:
     return isinstance(content, dict) and content.get("program") == PROGRAM
 
 
-def _draw(trial: TrialData, results: Results, folder: Path) -> dict[str, EmbeddedFigure]:
+def _draw(trial: TrialData, results: Results, folder: Path, progress: Progress) -> dict[str, EmbeddedFigure]:
     embedded = {}
-    for drawing in trial_drawings(trial, results):
+    drawings = list(trial_drawings(trial, results))  # to lay one out and write it takes ten times as long
+    for drawing in progress(drawings, "figures", lambda drawing: drawing.stem):
         svg, _ = save_figure(drawing.figure, folder, drawing.stem)
         embedded[drawing.stem] = embed(svg, drawing.caption, drawing.alt, drawing.figure.get_figwidth())
     return {**embedded, **_given_figure(trial.settings, folder)}

@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] in (["back"], ["splits"]):
         return dataset_cli.main(arguments)
     if arguments[:1] == ["check"]:
-        return run(f"{PROGRAM} check", lambda: run_check(check_parser().parse_args(arguments[1:])))
+        return run(f"{PROGRAM} check", lambda: run_check(check_parser().parse_args(arguments[1:])), only_prints=True)
     remains = "Cases that are written are kept aside. Repeat the command to go on."
     return run(PROGRAM, lambda: run_convert(build_parser().parse_args(arguments)), remains)
 

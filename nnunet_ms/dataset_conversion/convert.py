@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, check_case_ids, label_names, names_of
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase, check_cases
+from nnunet_ms.dataset_conversion.links import links_out
 from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import new_folder
 from nnunet_ms.dataset_conversion.raw_dataset.write import (
     WriteOptions,
@@ -25,7 +26,7 @@ from nnunet_ms.dataset_conversion.steps import Steps, steps_of
 from nnunet_ms.errors import ConversionError, NnunetMsError
 from nnunet_ms.images.brain_mask import check_hd_bet
 from nnunet_ms.options import known_keywords
-from nnunet_ms.outputs import remove_leftovers, resumable_folder
+from nnunet_ms.outputs import resumable_folder
 from nnunet_ms.parallel import Failure, Outcome, Workers
 
 Say = Callable[[str | Failure], None]
@@ -211,16 +212,15 @@ def convert(
     assign_roles(cases, options.test_patients)  # an unknown test patient is said before anything is read
     if dry_run:
         outcome = _checked(cases, request, options, headers_only, None, say)
-        return _conversion(folder, outcome, [], _notes(outcome, options.steps), options.steps, written=False)
+        return _conversion(folder, outcome, [], _notes(outcome, options), options.steps, written=False)
     check_writable(folder)
-    remove_leftovers(folder)
     with resumable_folder(folder, replace=overwrite) as work:
         outcome = _checked(cases, request, options, headers_only, work.memory, say)
         with _reasons(outcome.failures, say):
             failures = write_raw_dataset(outcome.results, work, options)
         tables = [] if found.write_tables is None else found.write_tables(request.path, work.folder)
         _tell(say, [*failures, *tables])
-    return _conversion(folder, outcome, failures, [*_notes(outcome, options.steps), *tables], options.steps)
+    return _conversion(folder, outcome, failures, [*_notes(outcome, options), *tables], options.steps)
 
 
 def check(
@@ -260,7 +260,7 @@ def check(
         raise ConversionError("expected at least one case, found none. Check the source.")
     outcome = check_cases(cases, headers_only=headers_only, workers=workers)
     errors = [Problem("error", failure.case, failure.reason) for failure in outcome.failures]
-    notes = [Problem("note", one.case.case_id, note) for one in outcome.results for note in _remarks(one)]
+    notes = [Problem("note", one.case.case_id, note) for one in outcome.results for note in _remarks(one, request.root)]
     ranked = [*sorted(errors, key=lambda row: row.case), *sorted(notes, key=lambda row: row.case)]
     return SourceCheck(len(cases), tuple(ranked))
 
@@ -313,7 +313,7 @@ def _checked(
     with _reasons(outcome.failures, say):
         if not outcome.results:
             raise ConversionError(f"{request.path}: none of {len(cases)} cases can be converted; nothing written.")
-    _tell(say, _notes(outcome, options.steps))
+    _tell(say, _notes(outcome, options))
     return outcome
 
 
@@ -335,20 +335,22 @@ def _tell(say: Say | None, what: Iterable[str | Failure]) -> None:
         say(line)
 
 
-def _notes(outcome: Outcome[CheckedCase], steps: Steps) -> list[str]:
+def _notes(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
     """What the user should know about good cases; with steps, provenance/ says what was resampled."""
     notes = []
     for checked in outcome.results:
-        if checked.resampled and not steps.any():
+        if checked.resampled and not options.steps.any():
             channels = ", ".join(checked.resampled)
             notes.append(f"{checked.case.case_id}: {channels} resampled onto {_grid_name(checked.case)}")
         if checked.remark:
             notes.append(f"{checked.case.case_id}: {checked.remark}")
+        if link := links_out(checked.case, options.root):
+            notes.append(f"{checked.case.case_id}: {link}")
     return notes
 
 
-def _remarks(checked: CheckedCase) -> list[str]:
-    remarks = [checked.remark] if checked.remark else []
+def _remarks(checked: CheckedCase, root: Path) -> list[str]:
+    remarks = [text for text in (checked.remark, links_out(checked.case, root)) if text]
     if checked.resampled:
         remarks.append(f"{', '.join(checked.resampled)} will be resampled onto {_grid_name(checked.case)}")
     if checked.case.label is None:

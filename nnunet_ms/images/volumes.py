@@ -1,6 +1,5 @@
 """Read volumes and masks with their geometry. Axes are (X, Y, Z) as nibabel gives them, spacing in mm."""
 
-import gzip
 import logging
 import math
 import struct
@@ -21,11 +20,11 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from nnunet_ms.errors import ImageError, one_line
+from nnunet_ms.images.packed import first_bytes, read_promised
 from nnunet_ms.outputs import whole_file
 
 GRID_TOLERANCE_MM = 1e-3  # headers store affines in float32; 1 micrometre is far below any scanner's accuracy
 _HEADER_BYTES = 348
-_LARGEST_RATIO = 1032  # deflate cannot compress further, so a larger size at the end of a gzip file is damage
 # what nibabel and the decompressors raise for files that are no image, or no whole one
 DAMAGE = (
     nib.filebasedimages.ImageFileError,
@@ -296,13 +295,9 @@ def checked_grid(shape: tuple[int, ...], affine: npt.ArrayLike, path: str | Path
 
 def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = _gunzip(content)  # to the end, so the checksum is verified too
-        if len(content) != (promised := promised_bytes(image)):  # seen before memory for it is asked for
-            raise ValueError(f"the header promises {promised} bytes, the file holds {len(content)}")
+        content = read_promised(path, promised_bytes(image))
         with np.errstate(all="ignore"), without_remarks():  # what overflows is infinite, and that is counted
-            data: npt.NDArray[np.generic] = np.asanyarray(type(image).from_bytes(content).dataobj)
+            data: npt.NDArray[np.generic] = np.asanyarray(type(image).from_bytes(bytes(content)).dataobj)
             data = data.astype(np.float32) if np.issubdtype(data.dtype, np.floating) else data
     except DAMAGE as error:
         raise ImageError(f"{path}: truncated or damaged ({one_line(error)}). Copy or download it again.") from error
@@ -318,16 +313,6 @@ def promised_bytes(image: nib.Nifti1Image) -> int:
     return int(place.offset) + voxels
 
 
-def _gunzip(content: bytes) -> bytes:
-    """Decompress in one piece, of the size that the file's last four bytes give; growing it by steps takes longer."""
-    expected = int.from_bytes(content[-4:], "little")
-    if 0 < expected <= _LARGEST_RATIO * len(content):
-        data = zlib.decompress(content, wbits=31, bufsize=expected)
-        if len(data) == expected:
-            return data
-    return gzip.decompress(content)  # several members, or damage, which this names
-
-
 def _read_plain(path: Path) -> Volume | None:
     """Read what nearly all masks are, several times faster than nibabel does; None for everything else.
 
@@ -335,21 +320,15 @@ def _read_plain(path: Path) -> Volume | None:
     or strange is left to `read_volume`, which names it.
     """
     try:
-        content: bytes | bytearray = path.read_bytes()
-        if path.suffix == ".gz":
-            size = int.from_bytes(content[-4:], "little")
-            if size > _LARGEST_RATIO * len(content):
-                return None
-            content = deflate.gzip_decompress(content, size)  # verifies the checksum
-        header = nib.Nifti1Header(bytes(content[:_HEADER_BYTES]), check=False)
+        header = nib.Nifti1Header(first_bytes(path, _HEADER_BYTES), check=False)
         shape, dtype, affine = header.get_data_shape(), header.get_data_dtype(), header.get_best_affine()
         scaling, start = header.get_slope_inter(), header.get_data_offset()
+        content = read_promised(path, start + math.prod(int(n) for n in shape) * dtype.itemsize)
     except DAMAGE:
         return None
     is_sound = header["magic"] == b"n+1" and max(header["sform_code"], header["qform_code"]) <= 4
     is_plain = len(shape) == 3 and min(shape) > 0 and dtype.kind in "iu" and scaling in ((None, None), (1.0, 0.0))
-    is_whole = len(content) == start + math.prod(shape) * dtype.itemsize
-    if not (is_sound and is_plain and is_whole and min(header["pixdim"][1:4]) > 0 and _has_inverse(affine)):
+    if not (is_sound and is_plain and min(header["pixdim"][1:4]) > 0 and _has_inverse(affine)):
         return None
     data = np.frombuffer(content, dtype, offset=start).reshape(shape, order="F")
     return Volume(data, Grid(tuple(int(n) for n in shape), np.asarray(affine, dtype=np.float64)), path)

@@ -102,7 +102,15 @@ def view_of(grid: Grid, across: int | None = None) -> View:
 
 
 def cropped(view: View, visible: Bools, margin: int) -> View:
-    """The same view in a box around what is visible (of a turned volume), with a margin in voxels; nothing: all."""
+    """The same view in a box around what is visible (of a turned volume), with a margin in voxels; nothing: all.
+
+    Examples
+    --------
+    >>> lesion = np.zeros((10, 20, 5), dtype=bool)
+    >>> lesion[4, 9:12, 2] = True
+    >>> cropped(view_of(Grid(lesion.shape, np.diag([1.0, 1.0, 3.0, 1.0]))), lesion, margin=2).box
+    (slice(2, 7, None), slice(7, 14, None), slice(0, 5, None))
+    """
     if not visible.any():
         return view
     ends = []
@@ -165,7 +173,19 @@ def tinted(rgb: Floats, mask: Bools, colour: tuple[float, float, float], strengt
 
 
 def show(axes: Axes, picture: npt.NDArray[Any], view: View, **how: Any) -> None:
-    """Draw a picture, (rows, columns) or (rows, columns, 3) in 0..1; grey unless `how`, for `imshow`, has colours."""
+    """Draw a picture, (rows, columns) or (rows, columns, 3) in 0..1; grey unless `how`, for `imshow`, has colours.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from nnunet_ms.images.volumes import read_volume
+    >>> flair = read_volume("flair.nii.gz")
+    >>> view = view_of(flair.grid)
+    >>> axes = Figure().subplots()
+    >>> show(axes, view.picture(grey(view.turned(flair.data)), 6), view)
+    >>> [float(mm) for mm in axes.get_xlim()]
+    [0.0, 24.0]
+    """
     rows, columns = picture.shape[:2]
     width, height = view.pixel_mm
     settings = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest", **how}
@@ -174,7 +194,19 @@ def show(axes: Axes, picture: npt.NDArray[Any], view: View, **how: Any) -> None:
 
 
 def outline(axes: Axes, mask: Bools, view: View, colour: str, linewidth: float = 0.9) -> None:
-    """Draw the outline of a mask's picture (rows, columns); nothing where it is empty."""
+    """Draw the outline of a mask's picture (rows, columns); nothing where it is empty.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from nnunet_ms.images.volumes import read_mask
+    >>> mask = read_mask("reference.nii.gz")
+    >>> view = view_of(mask.grid)
+    >>> axes = Figure().subplots()
+    >>> outline(axes, view.picture(view.turned(mask.data) > 0, 6), view, "red")
+    >>> len(axes.collections)
+    1
+    """
     if mask.any():
         x, y = ((np.arange(size) + 0.5) * mm for size, mm in zip(mask.shape[::-1], view.pixel_mm, strict=True))
         axes.contour(x, y, mask, levels=[0.5], colors=colour, linewidths=linewidth)

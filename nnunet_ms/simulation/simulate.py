@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.options import chosen, known_keywords
 from nnunet_ms.parallel import Failure, Workers
-from nnunet_ms.simulation.model.presets import GRIDS
 from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
+
+Preset = Literal["demo", "opera2", "oratorio", "olympus"]
+GridName = Literal["trial", "isotropic", "demo"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,11 @@ class SimulatedTrial:
 @known_keywords
 def simulate(
     out: str | Path,
-    preset: str = "demo",
+    preset: Preset = "demo",
     patients: int | None = None,
     *,
     seed: int = 0,
-    grid: str | None = None,
+    grid: GridName | None = None,
     images: bool = False,
     qsm: bool = False,
     workers: Workers = 1,
@@ -56,8 +59,8 @@ def simulate(
         Number of patients, >= 1; without it the preset's.
     seed : int, optional
         >= 0; the same arguments give the same bytes.
-    grid : str, optional
-        Voxel grid of the images, one of `model.presets.GRIDS`; without it the preset's.
+    grid : {"trial", "isotropic", "demo"}, optional
+        Voxel grid of the images, see `model.presets.GRIDS`; without it the preset's.
     images : bool, optional
         Whether images and masks are made, instead of a table of lesion volumes.
     qsm : bool, optional
@@ -81,8 +84,8 @@ def simulate(
     >>> sorted(path.name for path in trial.folder.glob("*.csv"))
     ['assessments.csv', 'patients.csv', 'relapses.csv', 'visits.csv']
     """
-    chosen_preset = PRESETS[chosen(preset, sorted(PRESETS), "preset")]
-    chosen_grid = chosen(grid, sorted(GRIDS), "grid") if grid is not None else chosen_preset.grid
+    chosen_preset = PRESETS[chosen(preset, get_args(Preset), "preset")]
+    chosen_grid = chosen(grid, get_args(GridName), "grid") if grid is not None else chosen_preset.grid
     number = chosen_preset.patients if patients is None else patients
     for name, found, least in (("patients", number, 1), ("seed", seed, 0)):
         if found < least:

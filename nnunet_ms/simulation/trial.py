@@ -11,6 +11,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from nnunet_ms import tables
+from nnunet_ms.locks import sole_run
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.simulation.adam import adam_tables, write_adam
@@ -89,7 +90,9 @@ def write_trial(settings: TrialSettings, folder: Path, workers: Workers = 1) -> 
     Raises
     ------
     SettingsError
-        If `folder` holds something else.
+        If `folder` holds something else, or another run is writing into it.
+    MachineError
+        See `parallel.map_cases`.
 
     Examples
     --------
@@ -101,6 +104,11 @@ def write_trial(settings: TrialSettings, folder: Path, workers: Workers = 1) -> 
     ['assessments.csv', 'patients.csv', 'relapses.csv', 'visits.csv']
     """
     check_preset(settings.preset)
+    with sole_run(folder):
+        return _write_trial(settings, folder, workers)
+
+
+def _write_trial(settings: TrialSettings, folder: Path, workers: Workers) -> list[Failure]:
     claim_folder(folder, "truth.json", describe_trial(settings))
     patients = simulate_patients(settings)
     _write_clinical(settings, patients, folder)

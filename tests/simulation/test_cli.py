@@ -51,10 +51,10 @@ def test_qsm_needs_images(tmp_path, capsys):
 
 
 def test_failed_patients_are_listed_and_left_out(tmp_path, monkeypatch, capsys):
-    def no_space(folder, grid, course, weeks, seed, index, qsm):
-        raise OSError(28, "No space left on device")
+    def no_luck(folder, grid, course, weeks, seed, index, qsm):
+        raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(files, "write_patient", no_space)
+    monkeypatch.setattr(files, "write_patient", no_luck)
     assert cli.main(["phantom", "--patients", "2", "-o", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert "case P001" in error

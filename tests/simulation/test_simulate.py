@@ -1,10 +1,14 @@
 """Oracle: the command's files (tests/simulation/test_cli.py looks into them)."""
 
+from typing import get_args
+
 import pytest
 
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.simulation.cli import main
-from nnunet_ms.simulation.simulate import simulate
+from nnunet_ms.simulation.model.presets import GRIDS
+from nnunet_ms.simulation.model.trial_presets import PRESETS
+from nnunet_ms.simulation.simulate import GridName, Preset, simulate
 
 
 def contents(folder):
@@ -19,12 +23,17 @@ def test_the_function_writes_what_the_command_writes(tmp_path):
     assert contents(trial.folder) == contents(tmp_path / "command")
 
 
+def test_the_words_of_the_types_are_those_that_there_are():
+    assert set(get_args(Preset)) == set(PRESETS)
+    assert set(get_args(GridName)) == set(GRIDS)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (
             {"preset": "opera"},
-            "preset: expected one of 'demo', 'olympus', 'opera2', 'oratorio', found 'opera'",
+            "preset: expected one of 'demo', 'opera2', 'oratorio', 'olympus', found 'opera'",
         ),
         ({"grid": "coarse"}, "grid: expected one of .*'demo'.*found 'coarse'"),
         ({"patients": 0}, "patients: expected a whole number >= 1, found 0"),

@@ -9,12 +9,13 @@ from nnunet_ms.analysis.endpoints.progression_by_t2_volume import outcome_audit
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic
 from nnunet_ms.analysis.endpoints.t2_volume import ANCOVA, changes, t2_volume_statistics
 from nnunet_ms.analysis.trial.data import TrialData, read_trial
+from nnunet_ms.progress import Progress, unseen
 
 ENDPOINT = "populations"
 MAIN = (ANCOVA, NEGATIVE_BINOMIAL, COX)  # the analyses whose effect of arm is repeated
 
 
-def population_statistics(trial: TrialData) -> Iterator[Statistic]:
+def population_statistics(trial: TrialData, progress: Progress = unseen) -> Iterator[Statistic]:
     """Yield patients per arm of every population analysed, and the main effects of those beside.
 
     Rows have the population's name as `analysis` and the endpoint as `term`; nothing where the settings name no
@@ -23,7 +24,7 @@ def population_statistics(trial: TrialData) -> Iterator[Statistic]:
     settings = trial.settings.populations
     if settings.main:
         yield from _sizes(trial)
-    for name in settings.beside:
+    for name in progress(settings.beside, "populations", str):
         other = read_trial(trial.settings, name)
         yield from _sizes(other)
         for row in _main_effects(other):

@@ -31,6 +31,7 @@ from nnunet_ms.analysis.endpoints.t2_volume import changes, t2_volume_statistics
 from nnunet_ms.analysis.endpoints.t2_volume_models import volume_model_exclusions, volume_model_statistics
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.zero_volumes import zero_listing
+from nnunet_ms.progress import Progress, unseen
 from nnunet_ms.statistics.multiplicity import fixed_sequence
 from nnunet_ms.tables import REFERENCE
 
@@ -55,27 +56,29 @@ class Results:
     exclusions: pd.DataFrame
 
 
-def compute_endpoints(trial: TrialData) -> Results:
+def compute_endpoints(trial: TrialData, progress: Progress = unseen) -> Results:
     """Compute every endpoint of the recipe for every rater on the same patients.
 
     Parameters
     ----------
     trial : TrialData
         Checked tables, from `data.read_trial`.
+    progress : Progress, optional
+        Shows which endpoint, and then which further population, is at work.
 
     Returns
     -------
     Results
         Numbers are not rounded. What cannot be estimated is a blank `stat` with the reason in `method`.
     """
-    parts = [compute(trial) for compute in RECIPE]
+    parts = [RECIPE[name](trial) for name in progress(list(RECIPE), "endpoints", str)]
     left_out = [trial.exclusions, *(frame for part in parts for frame in part.exclusions)]
     exclusions = pd.concat([frame for frame in left_out if len(frame)] or left_out[:1], ignore_index=True)
     audit = {name: frame for part in parts for name, frame in part.audit.items()}
     rows = to_frame(row for part in parts for row in part.statistics)
     if trial.population:
         rows["population"] = f"{trial.population}: " + rows["population"]
-    beside = to_frame(population_statistics(trial))
+    beside = to_frame(population_statistics(trial, progress))
     rows = pd.concat([rows, beside], ignore_index=True) if len(beside) else rows
     several = to_frame(multiplicity_statistics(trial, rows))
     return Results(
@@ -165,15 +168,16 @@ def _agreement(trial: TrialData) -> Part:
     return Part(rows)
 
 
-RECIPE: tuple[Callable[[TrialData], Part], ...] = (
-    _disposition,
-    _t2_volume,
-    _lesion_counts,
-    _progression,
-    _effect_agreement,
-    _concordance,
-    _agreement,
-)
+# the names stand beside the progress bar
+RECIPE: dict[str, Callable[[TrialData], Part]] = {
+    "patients": _disposition,
+    "T2 volume": _t2_volume,
+    "lesion counts": _lesion_counts,
+    "progression": _progression,
+    "effects by rater, bootstrap": _effect_agreement,
+    "concordance of raters": _concordance,
+    "agreement of masks": _agreement,
+}
 
 # the p value that speaks for an endpoint in a sequence of tests
 MAIN_P = {

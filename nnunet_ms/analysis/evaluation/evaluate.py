@@ -68,7 +68,7 @@ from nnunet_ms.analysis.evaluation.uncertainty_tables import UncertaintyEvaluati
 from nnunet_ms.analysis.evaluation.worst_cases import QC_FOLDER, QC_PAGE, write_qc
 from nnunet_ms.errors import ImageError
 from nnunet_ms.options import known_keywords
-from nnunet_ms.outputs import remove_leftovers, whole_folder
+from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.plotting.concordance import Labels, concordance_figure
 from nnunet_ms.plotting.style import save_figure
@@ -241,7 +241,6 @@ def evaluate(
     target = Path(out).resolve()  # follows a link to a folder, so that the folder is replaced and not the link
     check_output(target, _is_ours)
     pairing = pair_masks(Path(references), folders, path(cases))
-    remove_leftovers(target)
     with whole_folder(target, replace=True) as folder:
         evaluation, pieces = _evaluate_patients(pairing, settings, workers, folder)
         _write(evaluation, pieces, settings, _Pictures(pairing.pairs, qc, path(images), workers), folder)

@@ -148,20 +148,22 @@ def _check_size(image: nib.Nifti1Image, path: Path, content: Content | None) -> 
     found = path.stat().st_size if content is None else content[1]
     is_right = found == (promised if content is None else promised % 2**32)
     if not is_right and content is not None:  # several gzip members: only the last one's size stands at the end
-        found = _unpacked_bytes(path)
+        found = _unpacked_bytes(path, promised)
         is_right = found == promised
     if not is_right:
+        held = "more" if content is not None and found > promised else found  # counting ended there
         raise ImageError(
-            f"{path}: truncated or damaged (the header promises {promised} bytes, the file holds {found}). "
+            f"{path}: truncated or damaged (the header promises {promised} bytes, the file holds {held}). "
             "Copy or download it again."
         )
 
 
-def _unpacked_bytes(path: Path) -> int:
+def _unpacked_bytes(path: Path, enough: int) -> int:
+    """Bytes that a gzip file holds; counting ends when there are more than enough."""
     size = 0
     try:
         with gzip.open(path) as stream:
-            while piece := stream.read(1 << 20):
+            while size <= enough and (piece := stream.read(1 << 20)):
                 size += len(piece)
     except (OSError, EOFError, zlib.error) as error:
         raise ImageError(f"{path}: truncated or damaged ({error}). Copy or download it again.") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from nnunet_ms.dataset_conversion.cases import Case, Mask, choose
+from nnunet_ms.dataset_conversion.links import leaves
 from nnunet_ms.dataset_conversion.sources.source import Request
 from nnunet_ms.errors import ConversionError
 
@@ -74,7 +75,7 @@ def find_archive_cases(
     _check_rater(rater, raters, source)
     if not source.is_dir():
         raise ConversionError(f"{source}: expected a folder ({archive.expected}), found none. Check the path.")
-    files, closed = walk_files(source)
+    files, left_out = walk_files(source)
     found = {name: _preferred(name, group_files(files, images[name]), prefer) for name in channels}
     masks = {name: _preferred(name, group_files(files, expression), prefer) for name, expression in raters.items()}
     brains = group_files(files, archive.brain_mask) if archive.brain_mask else {}
@@ -82,7 +83,7 @@ def find_archive_cases(
     if not any(found.values()):
         raise ConversionError(f"{source}: expected {archive.expected}, found {files[:3]}. Is this the right folder?")
     cases = [case for key in keys for case in _cases_of(key, source, found, masks, brains, archive, rater)]
-    return [*cases, *(_closed_folder(folder) for folder in closed)]
+    return [*cases, *left_out]
 
 
 def _check_rater(rater: str, raters: Iterable[str], source: Path) -> None:
@@ -91,21 +92,27 @@ def _check_rater(rater: str, raters: Iterable[str], source: Path) -> None:
         raise ConversionError(f"{source}: --rater {rater}: expected one of {known}. Correct --rater.")
 
 
-def walk_files(source: Path) -> tuple[list[str], list[Path]]:
-    """Paths of all files below `source`, relative to it, with forward slashes; and folders that cannot be listed."""
+def walk_files(source: Path) -> tuple[list[str], list[Case]]:
+    """Paths of all files below `source`, relative to it, with forward slashes; and a case for each folder left out.
+
+    Such a case only says so: what a folder holds that cannot be listed, or that a link out of the source leads to,
+    must not be missed in silence.
+    """
     errors: list[OSError] = []
-    files = [
-        (Path(folder) / name).relative_to(source).as_posix()
-        for folder, _, names in os.walk(source, followlinks=False, onerror=errors.append)
-        for name in names
+    files, linked = [], []
+    for folder, folders, names in os.walk(source, followlinks=False, onerror=errors.append):
+        here = Path(folder)
+        files += [(here / name).relative_to(source).as_posix() for name in names]
+        linked += [here / name for name in folders if (here / name).is_symlink()]
+    closed = [_left_out(Path(error.filename), "cannot be listed. Change its permissions") for error in errors]
+    outside = [
+        _left_out(path, "is a link out of the source. Copy the folder") for path in linked if leaves(path, source)
     ]
-    return sorted(files), sorted(Path(error.filename) for error in errors)
+    return sorted(files), sorted([*closed, *outside], key=lambda case: case.problem)
 
 
-def _closed_folder(folder: Path) -> Case:
-    """A case that only says so: what the folder holds cannot be known, and must not be missed in silence."""
-    problem = f"{folder}: cannot be listed. Change its permissions, or take it out of the source."
-    return Case(f"folder {folder.name}", "", None, {}, None, problem)
+def _left_out(folder: Path, why: str) -> Case:
+    return Case(f"folder {folder.name}", "", None, {}, None, f"{folder}: {why}, or take it out of the source.")
 
 
 def _preferred(

@@ -13,6 +13,7 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.images.volumes import write_volume
+from nnunet_ms.locks import sole_run
 from nnunet_ms.outputs import remove_leftovers, whole_file, whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.simulation.images.lesion_tables import PATIENT_TABLES, measure_patient, write_lesion_tables
@@ -48,8 +49,15 @@ def write_phantoms(settings: PhantomSettings, folder: Path, workers: Workers = 1
     Raises
     ------
     SettingsError
-        If `folder` holds something else.
+        If `folder` holds something else, or another run is writing into it.
+    MachineError
+        See `parallel.map_cases`.
     """
+    with sole_run(folder):
+        return _write_phantoms(settings, folder, workers)
+
+
+def _write_phantoms(settings: PhantomSettings, folder: Path, workers: Workers) -> list[Failure]:
     content = {"simulated": True, **asdict(settings), "lesions": asdict(PHANTOMS), "scanner": asdict(SCANNER)}
     content |= {"susceptibility": asdict(SUSCEPTIBILITY)}
     claim_folder(folder, "phantom.json", content | {"grid_settings": asdict(GRIDS[settings.grid])})
@@ -73,15 +81,17 @@ def claim_folder(folder: Path, marker: str, content: dict[str, Any]) -> None:
     SettingsError
         If the folder is in use by something else, or by a simulation with other settings.
     """
-    if folder.exists() and not folder.is_dir():
-        raise SettingsError(f"{folder}: expected a folder, found a file. Choose another output folder.")
     path, text = folder / marker, json.dumps(content, indent=1) + "\n"
+    there = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.exists() else []
     if path.is_file():
         _check_same_settings(path, content)
-    elif folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()):
-        found = sorted(p.name for p in folder.iterdir())[:5]
-        raise SettingsError(f"{folder}: expected an empty folder or a simulation, found {found}. Choose another one.")
+        remove_leftovers(folder)
+    elif there:
+        raise SettingsError(
+            f"{folder}: expected an empty folder or a simulation, found {there[:5]}. Choose another one."
+        )
     else:
+        remove_leftovers(folder)
         with whole_file(path) as partial_path:
             partial_path.write_text(text, encoding="utf-8")
 
@@ -116,7 +126,6 @@ def write_patient(
     for k in missing:
         visit = acquire_visit(patient, k, stream(seed, Step.ACQUISITION, index, k))
         target = home / visit_name(weeks[k])
-        remove_leftovers(target)
         with whole_folder(target, replace=True) as partial_folder:
             for column, data in visit.volumes.items():
                 write_volume(partial_folder / f"{column}.nii.gz", data, patient.anatomy.grid.affine)

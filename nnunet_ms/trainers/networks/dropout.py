@@ -6,13 +6,15 @@ about a lesion or a volume needs samples that are functions: masks drawn anew on
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 
 from nnunet_ms.options import chosen
 
-SITES = ("head", "last", "decoder2", "decoder", "bottleneck", "all")
+Site = Literal["head", "last", "decoder2", "decoder", "bottleneck", "all"]
+SITES: tuple[Site, ...] = get_args(Site)
 HEAD = "head"  # the name under which masks of the input of the finest head are kept
 
 Masks = Mapping[str, torch.Tensor]

@@ -7,7 +7,7 @@ for the masks that the lesion measures need.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,20 @@ from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES, PARTS, Var
 from nnunet_ms.trainers.prediction.way_back import WayBack
 
 PROBABILITY, DETERMINISTIC = "probability", "deterministic"
-MAPS = (*MEASURES, *PARTS, DETERMINISTIC)
+Map = Literal[
+    "entropy",
+    "expected_entropy",
+    "mutual_information",
+    "epkl",
+    "rmi",
+    "variance",
+    "negated_confidence",
+    "variance_folds",
+    "variance_flips",
+    "variance_masks",
+    "deterministic",
+]
+MAPS: tuple[Map, ...] = get_args(Map)  # the measures, the parts of the variance, and the pass without dropout
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]

@@ -9,6 +9,8 @@ import torch
 
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.options import known_keywords
+from nnunet_ms.trainers.networks.dropout import Site
+from nnunet_ms.trainers.prediction.case_measures import Map
 from nnunet_ms.trainers.prediction.given_channels import Channels, given_channels
 from nnunet_ms.trainers.prediction.image_prediction import ImagePrediction, predict_image
 from nnunet_ms.trainers.prediction.model import Model, read_model
@@ -46,7 +48,7 @@ class OpenModel:
         affine: npt.ArrayLike | None = None,
         spacing: Sequence[float] | None = None,
         mc_samples: int = 10,
-        dropout_site: str = "decoder",
+        dropout_site: Site = "decoder",
         dropout: float | None = None,
         closed_form: bool = False,
         seed: int = 0,
@@ -54,7 +56,7 @@ class OpenModel:
         step_size: float = 0.5,
         threshold: float = 0.5,
         fold_thresholds: Sequence[float] = (),
-        maps: Sequence[str] = ("entropy",),
+        maps: Sequence[Map] = ("entropy",),
         minimum_voxels: int = 3,
         rater: str = "model",
         lesion_type: str = "",

@@ -11,7 +11,8 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.outputs import whole_file
+from nnunet_ms.locks import LOCK
+from nnunet_ms.outputs import PARTIAL_PREFIX, remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure
 from nnunet_ms.trainers.prediction.case_measures import Measuring
 from nnunet_ms.trainers.prediction.export import DONE
@@ -61,7 +62,8 @@ def claim(out: Path, record: dict[str, Any], *, resume: bool) -> None:
     path = out / RECORD
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out}: expected a folder or nothing, found a file. Choose another -o.")
-    there = sorted(item.name for item in out.iterdir()) if out.exists() else []
+    names = sorted(item.name for item in out.iterdir()) if out.exists() else []
+    there = [name for name in names if name != LOCK and not name.startswith(PARTIAL_PREFIX)]
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     if there and (not resume or earlier is None):
         raise SettingsError(
@@ -70,6 +72,7 @@ def claim(out: Path, record: dict[str, Any], *, resume: bool) -> None:
         )
     if earlier is not None:
         _check_same_settings(path, earlier, record)
+    remove_leftovers(out)
     shutil.rmtree(out / SPOOL, ignore_errors=True)
     write_record(record, out)
 

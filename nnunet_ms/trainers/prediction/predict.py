@@ -37,8 +37,11 @@ from tqdm import tqdm
 
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.volumes import Grid, read_grid, without_remarks
+from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
 from nnunet_ms.parallel import Failure, Workers, attempt, executor
+from nnunet_ms.trainers.networks.dropout import Site
+from nnunet_ms.trainers.prediction.case_measures import Map
 from nnunet_ms.trainers.prediction.export import (
     ExportSettings,
     Spooled,
@@ -85,7 +88,7 @@ def predict(
     folds: Folds | None = None,
     checkpoint: str = "checkpoint_final.pth",
     mc_samples: int = 10,
-    dropout_site: str = "decoder",
+    dropout_site: Site = "decoder",
     dropout: float | None = None,
     closed_form: bool = False,
     seed: int = 0,
@@ -93,7 +96,7 @@ def predict(
     step_size: float = 0.5,
     threshold: float = 0.5,
     fold_thresholds: Sequence[float] = (),
-    maps: Sequence[str] = (),
+    maps: Sequence[Map] = (),
     minimum_voxels: int = 3,
     cases: str | Path | None = None,
     rater: str = "model",
@@ -155,9 +158,11 @@ def predict(
     Raises
     ------
     SettingsError
-        If an argument or a folder does not fit, or the output folder holds something else.
+        If an argument or a folder does not fit, the output folder holds something else, or another run writes it.
     ModelError
         If the folder is no model, or the model cannot give the samples.
+    MachineError
+        If the machine gave out; the cases that are done are kept.
     ImageError
         If not one case could be predicted; its notes are tracebacks of the bugs among the reasons.
 
@@ -190,8 +195,9 @@ def predict(
     )
     export = export_settings(runner, measuring, Path(out), rater=rater, note=note, pictures=pictures)
     found = find_image_cases(Path(images), opened.model, None if cases is None else Path(cases))
-    claim(export.out, record_of(runner, measuring, rater, note), resume=resume)
-    return _predict_cases(*found, runner, export, workers, say)
+    with sole_run(export.out):
+        claim(export.out, record_of(runner, measuring, rater, note), resume=resume)
+        return _predict_cases(*found, runner, export, workers, say)
 
 
 def _opened(

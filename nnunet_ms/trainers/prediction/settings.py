@@ -9,8 +9,8 @@ from nnunet_ms.errors import ModelError, OptionError, SettingsError
 from nnunet_ms.options import chosen
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.trainers.channels import sequence_of
-from nnunet_ms.trainers.networks.dropout import SITES, MaskedDropout3d
-from nnunet_ms.trainers.prediction.case_measures import DETERMINISTIC, MAPS, Measuring
+from nnunet_ms.trainers.networks.dropout import SITES, MaskedDropout3d, Site
+from nnunet_ms.trainers.prediction.case_measures import DETERMINISTIC, MAPS, Map, Measuring
 from nnunet_ms.trainers.prediction.export import ExportSettings
 from nnunet_ms.trainers.prediction.model import Model
 from nnunet_ms.trainers.prediction.tiles import Sampling, TileRunner, check_sampling
@@ -22,13 +22,13 @@ def make_runner(
     device: torch.device,
     *,
     mc_samples: int = 10,
-    dropout_site: str = "decoder",
+    dropout_site: Site = "decoder",
     dropout: float | None = None,
     closed_form: bool = False,
     seed: int = 0,
     tta: bool = True,
     step_size: float = 0.5,
-    maps: Sequence[str] = (),
+    maps: Sequence[Map] = (),
 ) -> TileRunner:
     """Settle how samples are made; a `dropout` of None takes the network's own probability.
 
@@ -63,7 +63,7 @@ def resolve_measuring(
     *,
     threshold: float = 0.5,
     fold_thresholds: Sequence[float] = (),
-    maps: Sequence[str] = (),
+    maps: Sequence[Map] = (),
     minimum_voxels: int = 3,
     lesion_type: str = "",
 ) -> Measuring:

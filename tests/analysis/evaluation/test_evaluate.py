@@ -11,7 +11,6 @@ import pytest
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.evaluate_cli import main
-from nnunet_ms.analysis.evaluation.case_masks import Extras
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.evaluation.evaluate import CHANGES, CONCORDANCE, evaluate
 from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING
@@ -409,15 +408,15 @@ def test_a_map_may_have_the_name_of_no_column(folders):
     # Oracle: the columns that the command writes without maps, with two models and regions.
     predictions, references, out = folders
     models, regions = {"a": predictions, "b": predictions}, dict.fromkeys(REGIONS, references)
-    evaluate(models, references, out, extras=Extras(regions=regions))
+    evaluate(models, references, out, regions=regions)
     columns = pd.read_csv(out / "lesions.csv", nrows=0).columns
     assert {"location", "infratentorial_share", "found_by_a"} <= set(columns)
     for name in [*columns, "Volume_ML", " rater "]:
-        with pytest.raises(SettingsError, match=rf"--map {name}: lesions\.csv has a column of this name"):
-            evaluate(models, references, out, extras=Extras(maps={name: references}))
+        with pytest.raises(SettingsError, match=rf"--map {name.strip()}: lesions\.csv has a column of this name"):
+            evaluate(models, references, out, maps={name: references})
     with pytest.raises(SettingsError, match=r"--map Prob: lesions\.csv has a column"):
-        evaluate(models, references, out, extras=Extras(maps={"prob": references, "Prob": references}))
-    evaluate(models, references, out, extras=Extras(maps={"uncertainty": references}))
+        evaluate(models, references, out, maps={"prob": references, "Prob": references})
+    evaluate(models, references, out, maps={"uncertainty": references})
     assert "uncertainty" in pd.read_csv(out / "lesions.csv", nrows=0).columns
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.trainers.prediction.case_measures import DETERMINISTIC, MAPS
 from nnunet_ms.trainers.prediction.model import read_model
 from nnunet_ms.trainers.prediction.settings import (
     describe,
@@ -13,6 +14,7 @@ from nnunet_ms.trainers.prediction.settings import (
     make_runner,
     resolve_measuring,
 )
+from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES, PARTS
 
 CPU = torch.device("cpu")
 
@@ -53,6 +55,10 @@ def test_measures_that_cannot_be(model, options, message):
     runner = make_runner(model, CPU, dropout=0.1)
     with pytest.raises(SettingsError, match=message):
         resolve_measuring(runner, **options)
+
+
+def test_the_words_of_the_maps_are_those_that_there_are():
+    assert (*MEASURES, *PARTS, DETERMINISTIC) == MAPS
 
 
 def test_dropout_is_the_networks_own_unless_asked_for(model):

@@ -1,0 +1,118 @@
+"""One run at a time writes an output; the system gives the lock back, however a process ends."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nnunet_ms.errors import SettingsError
+
+try:
+    import fcntl
+
+    HAS_LOCKS = True
+except ImportError:  # Windows: two runs with one target are then not told apart
+    HAS_LOCKS = False
+
+LOCK = ".lock"  # in a folder that one run fills in place
+
+
+@contextmanager
+def locked(lock: Path, target: Path) -> Iterator[None]:
+    """Hold a lock file during the block; the file is gone afterwards. Some file systems, and Windows, have no locks.
+
+    Parameters
+    ----------
+    lock : Path
+        The file; its folder exists.
+    target : Path
+        What is written, for the message.
+
+    Raises
+    ------
+    SettingsError
+        If another run holds it.
+
+    Examples
+    --------
+    >>> with locked(Path("lock"), Path("out")), locked(Path("lock"), Path("out")):
+    ...     pass
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.SettingsError: out: another run is writing it at this moment. Wait for it, or end it.
+    >>> Path("lock").exists()
+    False
+    """
+    if not HAS_LOCKS:
+        yield
+        return
+    number = _hold(lock, target)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(number)
+
+
+@contextmanager
+def sole_run(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder that is filled in place; it is made if it is not there.
+
+    Raises
+    ------
+    SettingsError
+        If it is a file, or another run writes into it.
+
+    Examples
+    --------
+    >>> with sole_run(Path("out")):
+    ...     sorted(path.name for path in Path("out").iterdir())
+    ['.lock']
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"{folder}: expected a folder, found a file. Choose another output folder.")
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder / LOCK, folder):
+            yield
+    finally:
+        remove_empty(made)
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove folders that were made for nothing, innermost first."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _hold(lock: Path, target: Path) -> int:
+    """Open a lock file and take it."""
+    while True:
+        number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _take(number, target)
+            if _is_still(number, lock):
+                return number
+        except BaseException:
+            os.close(number)
+            raise
+        os.close(number)  # the run that held it ended, and removed it, between our opening and our taking it
+
+
+def _take(number: int, target: Path) -> None:
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SettingsError(f"{target}: another run is writing it at this moment. Wait for it, or end it.") from error
+    except OSError:  # a file system without locks
+        return
+
+
+def _is_still(number: int, lock: Path) -> bool:
+    """Whether the open file is the one that stands under this name."""
+    try:
+        return os.path.samestat(os.fstat(number), lock.stat())
+    except FileNotFoundError:
+        return False
