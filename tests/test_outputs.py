@@ -17,8 +17,9 @@ def test_a_target_is_a_path_or_its_text(tmp_path):
         (partial / "b").touch()
     with resumable_folder(f"{tmp_path}/resumed") as work:
         (work.folder / "c").touch()
-    (tmp_path / ".partial-folder-x").mkdir()
+    (tmp_path / "folder" / ".partial-b-x").mkdir()
     remove_leftovers(f"{tmp_path}/folder")
+    assert names(tmp_path / "folder") == ["b"]
     assert names(tmp_path) == ["folder", "new", "resumed"]
 
 

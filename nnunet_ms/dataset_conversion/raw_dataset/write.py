@@ -19,7 +19,7 @@ from nnunet_ms.dataset_conversion.raw_dataset.copying import checksum, copy_with
 from nnunet_ms.dataset_conversion.raw_dataset.folds import patient_folds
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
 from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
-from nnunet_ms.errors import ConversionError, ImageError
+from nnunet_ms.errors import ConversionError, ImageError, MachineError
 from nnunet_ms.images.resample import resample_onto
 from nnunet_ms.images.volumes import write_volume
 from nnunet_ms.outputs import Unfinished
@@ -58,7 +58,9 @@ def write_raw_dataset(checked: Sequence[CheckedCase], work: Unfinished, options:
     Raises
     ------
     ConversionError
-        If there are too few patients for the folds, unknown test patients, too little space, or a file fails to write.
+        If there are too few patients for the folds, unknown test patients, or a file fails to write.
+    MachineError
+        If there is too little space, or the machine gives out.
     """
     roles = assign_roles([c.case for c in checked], options.test_patients)
     _folds({c.case.case_id: c.case.patient_id for c in checked}, roles, options)  # too few patients: said now
@@ -121,11 +123,14 @@ def check_writable(folder: Path) -> None:
 
 
 def check_space(checked: Sequence[CheckedCase], folder: Path) -> None:
-    """Raise ConversionError if the disk has less room than the sources take, less what is written already."""
+    """Raise MachineError if the disk has less room than the sources take, less what is written already.
+
+    Notes on what was checked are then kept.
+    """
     there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     needed, free = sum(c.bytes for c in checked) - there, shutil.disk_usage(folder).free
     if needed > free:
-        raise ConversionError(
+        raise MachineError(
             f"{folder.parent}: the dataset needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free. "
             "Free space or choose another --raw."
         )

@@ -87,8 +87,7 @@ def test_what_changed_between_a_killed_run_and_the_next_is_done_again(trial, raw
 
     with monkeypatch.context() as patched:
         patched.setattr(write, "_remove_others", stop)  # when all cases are written
-        with pytest.raises(KeyboardInterrupt):
-            convert_trial(trial, raw, "--test-patients", "P3", "--folds", "2")
+        assert convert_trial(trial, raw, "--test-patients", "P3", "--folds", "2") == 130  # 128 + SIGINT
     assert len(list(raw.rglob("*.written.json"))) == 6
     save(first_image(trial), np.random.default_rng(9).integers(0, 900, SHAPE).astype(np.int16))
     shutil.rmtree(trial.parent / "images" / "P2" / "w24")
@@ -106,13 +105,25 @@ def test_no_write_permission(trial, raw, capsys, monkeypatch):
 def test_too_little_space_is_seen_before_writing(trial, raw, capsys, monkeypatch):
     usage = shutil.disk_usage(trial.parent)._replace(free=10)
     monkeypatch.setattr(write.shutil, "disk_usage", lambda _: usage)
-    assert "the dataset needs" in refused(trial, raw, capsys)
+    assert convert_trial(trial, raw) == 2
+    assert "the dataset needs" in capsys.readouterr().err
+    assert published(raw) == []
+    assert len(list(raw.rglob("*.checked.json"))) == 6  # not to be read again when there is room
 
 
-def test_disk_full_while_writing_leaves_nothing(trial, raw, capsys, monkeypatch):
+def published(raw):
+    return [path.name for path in raw.iterdir() if not path.name.startswith(".")]
+
+
+def test_disk_full_while_writing_publishes_nothing_and_the_next_run_goes_on(trial, raw, capsys, monkeypatch):
     def full(_source, target):
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(write, "copy_with_checksum", full)
-    assert "No space left on device" in refused(trial, raw, capsys)
-    assert not raw.exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(write, "copy_with_checksum", full)
+        assert convert_trial(trial, raw) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert published(raw) == []
+    assert len(list(raw.rglob("*.checked.json"))) == 6
+    assert convert_trial(trial, raw) == 0
+    assert [path.name for path in raw.iterdir()] == ["Dataset005_Trial"]
