@@ -10,6 +10,8 @@ Two masks, as files, nibabel images, or arrays with `spacing` or `affine`:
 >>> result["tp"], result["fp"], result["fn"]
 (2.0, 1.0, 1.0)
 >>> figure = result.plot("flair.nii.gz")
+>>> ms.lesions_in("prediction.nii.gz")["volume_ml"].round(3).tolist()  # of one mask
+[0.096, 0.432, 0.012]
 
 Folders of masks, as `nnunet-ms-evaluate` compares them:
 
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
     from nnunet_ms.dataset_conversion.convert import convert as convert
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
+    from nnunet_ms.lesions.rows import lesions_in as lesions_in
     from nnunet_ms.simulation.simulate import simulate as simulate
     from nnunet_ms.trainers.prediction.open_model import open_model as open_model
     from nnunet_ms.trainers.prediction.predict import predict as predict
@@ -70,6 +73,7 @@ _PLACES = {
     "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
+    "lesions_in": "nnunet_ms.lesions.rows",
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
     "run_trial": "nnunet_ms.analysis.run_trial",
@@ -81,6 +85,7 @@ __all__ = [
     "convert",
     "evaluate",
     "evaluate_masks",
+    "lesions_in",
     "open_model",
     "predict",
     "run_trial",
@@ -100,6 +105,8 @@ if not TYPE_CHECKING:  # checkers see the imports above alone, and so a misspelt
         if name == "__version__":
             value = import_module("nnunet_ms.versions").version_of("nnunet-ms")
         elif name in _PLACES:
+            if name in ("open_model", "predict"):  # one line instead of an ImportError
+                import_module("nnunet_ms.nnunet").require_nnunet()
             value = getattr(import_module(_PLACES[name]), name)
         else:
             here = import_module("nnunet_ms")

@@ -4,6 +4,7 @@ A pickle can run anything when it is read. So `weights_only` stays on, and besid
 numbers are let through, which nnU-Net logs. torch before 2.6 could be tricked all the same (CVE-2025-32434).
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from nnunet_ms.errors import ModelError, one_line
+from nnunet_ms.outputs import whole_file
 
 _SCALAR: Any = np.float64(0).__reduce__()[0]  # makes a number again; numpy has no public name
 _NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
@@ -45,7 +47,8 @@ def load_checkpoint(path: str | Path, needed: Sequence[str] = (), what: str = "a
     Raises
     ------
     ModelError
-        If the file is missing or damaged, lacks a key, or holds more than tensors, plain values and numpy's numbers.
+        If the file is missing or damaged, differs from its checksum, lacks a key, or holds
+        more than tensors, plain values and numpy's numbers.
 
     Examples
     --------
@@ -57,6 +60,7 @@ def load_checkpoint(path: str | Path, needed: Sequence[str] = (), what: str = "a
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: expected {what}, found no such file. Check the path and the spelling.")
+    check_checksum(path)
     try:
         with torch.serialization.safe_globals([(kind, name) for name, kind in ALLOWED.items()]):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -69,6 +73,61 @@ def load_checkpoint(path: str | Path, needed: Sequence[str] = (), what: str = "a
         found = sorted(map(str, loaded))[:8]
         raise ModelError(f"{path}: expected {what} with {list(needed)}, {missing} missing, found {found}. Is it one?")
     return loaded
+
+
+def checksum_file(path: str | Path) -> Path:
+    """Where the SHA-256 of a file stands: beside it.
+
+    Examples
+    --------
+    >>> checksum_file("fold_0/checkpoint_final.pth").name
+    'checkpoint_final.pth.sha256'
+    """
+    path = Path(path)
+    return path.with_name(f"{path.name}.sha256")
+
+
+def write_checksum(path: str | Path) -> None:
+    """Write the SHA-256 of a file beside it, as `sha256sum` does, complete or not at all.
+
+    Examples
+    --------
+    >>> Path("weights.pth").write_bytes(b"abc")
+    3
+    >>> write_checksum("weights.pth")
+    >>> Path("weights.pth.sha256").read_text()[:16]
+    'ba7816bf8f01cfea'
+    """
+    path = Path(path)
+    with whole_file(checksum_file(path)) as partial:
+        partial.write_text(f"{_sha256(path)}  {path.name}\n", encoding="ascii")
+
+
+def check_checksum(path: str | Path) -> None:
+    """Raise ModelError if a checksum is beside a file and the file is another; without one nothing is known.
+
+    Examples
+    --------
+    >>> Path("weights.pth").write_bytes(b"abc")
+    3
+    >>> write_checksum("weights.pth")
+    >>> check_checksum("weights.pth")
+    """
+    path, beside = Path(path), checksum_file(path)
+    if not beside.is_file():
+        return
+    expected = beside.read_text(encoding="ascii", errors="replace").split()[:1]
+    found = _sha256(path)
+    if expected != [found]:
+        raise ModelError(
+            f"{path}: expected SHA-256 {''.join(expected)[:12] or 'none'} as {beside.name} says, found {found[:12]}: "
+            f"one of them is damaged or was changed. Copy both again; if you changed it, remove {beside.name}."
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refusal(path: Path, what: str, error: Exception) -> str:

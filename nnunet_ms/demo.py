@@ -21,6 +21,7 @@ from typing import IO
 from nnunet_ms.commands import OK, parser, run
 from nnunet_ms.errors import ImageError, NnunetMsError, SettingsError
 from nnunet_ms.locks import LOCK, sole_run
+from nnunet_ms.nnunet import require_nnunet
 from nnunet_ms.outputs import whole_file
 
 PROGRAM = "nnunet-ms-demo"
@@ -78,6 +79,7 @@ def _demo(args: argparse.Namespace) -> int:
 
 def demo(out: Path, size: Size, seed: int) -> int:
     """Run all stages that are not done yet."""
+    require_nnunet()  # now, not after the minutes of the first stages
     with sole_run(out):
         return _demo_in(out, size, seed)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunet_ms.checkpoints import load_checkpoint
+from nnunet_ms.checkpoints import check_checksum, load_checkpoint, write_checksum
 from nnunet_ms.errors import ModelError
 
 
@@ -114,3 +114,26 @@ def test_what_is_allowed_ends_with_the_call(tmp_path):
     before = torch.serialization.get_safe_globals()
     load_checkpoint(tmp_path / "c.pth")
     assert torch.serialization.get_safe_globals() == before
+
+
+def test_a_checksum_is_that_of_sha256sum(tmp_path):
+    # Oracle: FIPS 180-2, appendix B.1, "abc".
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"abc")
+    write_checksum(path)
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  weights.pth\n"
+    assert (tmp_path / "weights.pth.sha256").read_text() == expected
+    check_checksum(path)
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["weights.pth", "weights.pth.sha256"]
+
+
+@pytest.mark.parametrize("changed", [b"abd", b"ab", b"abcc", b""])
+def test_a_changed_file_is_refused_with_what_to_do(tmp_path, changed):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"abc")
+    write_checksum(path)
+    path.write_bytes(changed)
+    with pytest.raises(ModelError, match=r"expected SHA-256 ba7816bf8f01 as weights\.pth\.sha256 says, .*Copy both"):
+        check_checksum(path)
+    (tmp_path / "weights.pth.sha256").unlink()
+    check_checksum(path)  # nothing is known about it

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnunet_ms import demo
+from nnunet_ms import demo, nnunet
 from nnunet_ms.demo import FULL, QUICK, Stage
 from nnunet_ms.errors import NnunetMsError, SettingsError
 from nnunet_ms.images.volumes import write_volume
@@ -55,6 +55,13 @@ def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
     (tmp_path / "letter.txt").touch()
     assert demo.main(["-o", str(tmp_path)]) == 2
     assert "found other files. Choose another -o" in capsys.readouterr().err
+
+
+def test_without_nnunet_nothing_begins(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(nnunet, "version", lambda _: "1.7.1")
+    assert demo.main(["-o", str(tmp_path / "demo")]) == 2
+    assert "nnU-Net: expected nnunetv2 >= 2.8, < 3, found 1.7.1. Install it" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.parametrize("size", [FULL, QUICK])

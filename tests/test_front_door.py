@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import nnunet_ms as ms
+from nnunet_ms import nnunet
 
 HEAVY = ("numpy", "pandas", "torch", "nibabel", "matplotlib", "scipy", "typing", "importlib.metadata", "pathlib")
 
@@ -45,6 +46,14 @@ def seen_by_checkers(path):
     (block,) = [node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
     return {alias.asname: node.module for node in imports for alias in node.names}
+
+
+@pytest.mark.parametrize("name", ["predict", "open_model"])
+def test_without_nnunet_a_name_that_needs_it_says_so(monkeypatch, name):
+    monkeypatch.setattr(nnunet, "version", lambda _: "1.7.1")
+    monkeypatch.delitem(vars(ms), name, raising=False)
+    with pytest.raises(ms.NnunetMsError, match=r"nnU-Net: expected nnunetv2 >= 2\.8, < 3, found 1\.7\.1\. Install it"):
+        getattr(ms, name)
 
 
 def test_type_checkers_see_the_same_names_from_the_same_places():

@@ -8,8 +8,8 @@ import nnunet_ms as ms
 
 trial = ms.simulate("scans", patients=3, images=True).folder
 done = ms.convert(trial / "manifest.csv", "trial", raw="raw", dataset_id=801, test_patients=["P003"], folds=2)
-print(done)
-folder = next(done.folder.parent.glob("Dataset801_*"))
+folder = done.folder
+print(f"{folder}: {len(done.cases)} cases, {len(done.failures)} left out")
 cases = pd.read_csv(folder / "cases.csv")
 print(cases[["case_id", "patient_id", "week", "role"]].to_string(index=False))
 

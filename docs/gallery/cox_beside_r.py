@@ -26,8 +26,7 @@ print("largest relative difference:", (beside["nnunet_ms"] / beside["R"] - 1).ab
 rows = np.arange(len(found))
 figure, axes = plt.subplots(figsize=(7.5, 4), layout="constrained")
 errors = [found["estimate"] - found["low"], found["high"] - found["estimate"]]
-label = f"nnunet_ms {ms.__version__}"
-axes.errorbar(found["estimate"], rows - 0.12, xerr=errors, fmt="o", color="#0072B2", label=label)
+axes.errorbar(found["estimate"], rows - 0.12, xerr=errors, fmt="o", color="#0072B2", label="nnunet_ms")
 errors = [r["hr"] - r["hr_low"], r["hr_high"] - r["hr"]]
 label = f"R {version['R']}, survival {version['survival']}: coxph, Efron ties"
 axes.errorbar(r["hr"], rows + 0.12, xerr=errors, fmt="s", color="#D55E00", label=label)

@@ -23,7 +23,7 @@ share = pd.DataFrame(
         "predicted lesions that are false (LFPR)": total["fp"] / total["predicted_lesions"],
     }
 )
-print(total.join(share.round(3)))
+print(share.round(3).to_string())
 
 figure, axes = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
 for (name, values), marker, colour in zip(share.items(), "os", ("#0072B2", "#D55E00"), strict=True):

@@ -20,7 +20,7 @@ shown = {
 }
 figure, axes = plt.subplots(1, 3, figsize=(11, 4.8), layout="constrained", sharey=True)
 for panel, (title, values) in zip(axes, shown.items(), strict=True):
-    drawn = panel.imshow(values[z].numpy(), origin="lower", cmap="magma")
+    drawn = panel.imshow(values[z], origin="lower", cmap="magma")
     figure.colorbar(drawn, ax=panel, label=title, location="bottom")
     panel.contour(truth[z].numpy(), [0.5], colors="#56B4E9", linewidths=0.8)
     panel.set_xlabel("voxels of 2 mm")

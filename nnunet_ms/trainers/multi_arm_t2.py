@@ -21,8 +21,10 @@ from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
+from nnunet_ms.checkpoints import checksum_file, load_checkpoint, write_checksum
 from nnunet_ms.errors import ModelError
 from nnunet_ms.outputs import whole_file
+from nnunet_ms.trainers.allowed_names import check_names
 from nnunet_ms.trainers.augmentation import MAX_ROTATION, SCALING, training_transforms
 from nnunet_ms.trainers.channels import channel_indices
 from nnunet_ms.trainers.lesion_volumes import LesionVolumeDataset, write_volume_maps
@@ -67,6 +69,7 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net reads this signature
     ) -> None:
+        check_names(plans, f"the plans of {type(self).__name__}")
         plans = deepcopy(plans)
         # build_network_architecture sees only the plans, at inference too, so the names have to be in them
         plans["channel_names"] = list(dataset_json["channel_names"].values())
@@ -187,6 +190,27 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
             return
         with whole_file(Path(filename)) as aside:
             super().save_checkpoint(str(aside))
+            checksum_file(filename).unlink(missing_ok=True)  # of the old one; a kill here leaves none, not a wrong one
+        write_checksum(filename)
+
+    def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
+        """Resume from a checkpoint that holds no code and has its checksum; nnU-Net would run what is in it.
+
+        Raises
+        ------
+        ModelError
+            If it is damaged, or could run code.
+        """
+        if isinstance(filename_or_checkpoint, str | Path):
+            load_checkpoint(filename_or_checkpoint, ("network_weights",), "a checkpoint to go on with")
+        super().load_checkpoint(filename_or_checkpoint)
+
+    def on_train_end(self) -> None:
+        """Also remove the checksum of the latest checkpoint, which nnU-Net removes."""
+        super().on_train_end()
+        latest = Path(self.output_folder) / "checkpoint_latest.pth"
+        if self.local_rank == 0 and not latest.is_file():
+            checksum_file(latest).unlink(missing_ok=True)
 
     def on_train_epoch_start(self) -> None:
         """Also moves the truncation point gamma; it follows the epoch number, so a resumed training continues it."""

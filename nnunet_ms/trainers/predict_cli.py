@@ -107,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    from nnunet_ms.nnunet import require_nnunet
+
+    require_nnunet()  # before anything imports it: one line instead of an ImportError
     from tqdm import tqdm
 
     from nnunet_ms.trainers.prediction.predict import predict  # torch and nnU-Net: seconds, which --help must not take

@@ -1,5 +1,6 @@
 """Every trainer that the door exports, from plans and dataset.json, on CPU, as nnU-Net constructs it."""
 
+import hashlib
 import inspect
 import json
 from copy import deepcopy
@@ -103,6 +104,8 @@ def test_inference_build_takes_the_checkpoint(trainer_class, tmp_path):
     x = torch.randn(1, 3, 8, 16, 16)
     with torch.no_grad():
         assert torch.equal(network.eval()(x), trainer.network.eval()(x))
+    expected = hashlib.sha256((tmp_path / "checkpoint.pth").read_bytes()).hexdigest()
+    assert (tmp_path / "checkpoint.pth.sha256").read_text() == f"{expected}  checkpoint.pth\n"
     again = construct(trainer_class)
     again.load_checkpoint(str(tmp_path / "checkpoint.pth"))
     assert all(torch.equal(v, weights[k]) for k, v in again.network.state_dict().items())

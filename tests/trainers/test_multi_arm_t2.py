@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
 import nnunet_ms.doors.trainers as door
+from nnunet_ms.checkpoints import check_checksum, write_checksum
 from nnunet_ms.errors import ModelError
 from tests.trainers.test_construction import DATASET_JSON, construct, make_plans, nnunet_folders  # noqa: F401
 
@@ -142,6 +144,7 @@ def test_an_interrupted_checkpoint_leaves_the_old_one(preprocessed, tmp_path, mo
     trainer.initialize()
     target = tmp_path / "checkpoint.pth"
     target.write_bytes(b"old")
+    write_checksum(target)
 
     def stop(_content, name):
         with open(name, "wb") as stream:  # noqa: PTH123
@@ -152,4 +155,44 @@ def test_an_interrupted_checkpoint_leaves_the_old_one(preprocessed, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         trainer.save_checkpoint(str(target))
     assert target.read_bytes() == b"old"
-    assert [path.name for path in tmp_path.glob("*checkpoint*")] == ["checkpoint.pth"]
+    check_checksum(target)
+    names = sorted(path.name for path in tmp_path.glob("*checkpoint*"))
+    assert names == ["checkpoint.pth", "checkpoint.pth.sha256"]
+
+
+class Bomb:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, place):
+        self.place = str(place)
+
+    def __reduce__(self):
+        return os.mkdir, (self.place,)
+
+
+def test_training_goes_on_from_no_checkpoint_that_could_run_code_or_was_changed(preprocessed, tmp_path):
+    trainer, path, crater = trainer_for(), tmp_path / "checkpoint_latest.pth", tmp_path / "crater"
+    torch.save({"network_weights": {}, "logging": Bomb(crater)}, path)
+    with pytest.raises(
+        ModelError, match=r"checkpoint_latest\.pth: expected a checkpoint to go on .*mkdir; loading it could"
+    ):
+        trainer.load_checkpoint(str(path))
+    assert not crater.exists()
+    write_checksum(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"expected SHA-256 \w{12} as checkpoint_latest\.pth\.sha256 says"):
+        trainer.load_checkpoint(str(path))
+
+
+def test_the_latest_checkpoint_goes_with_its_checksum(preprocessed, tmp_path):
+    trainer = trainer_for()
+    trainer.initialize()
+    trainer.output_folder = str(tmp_path)
+    trainer.logger.log("ema_fg_dice", 0.1, 0)
+    trainer.save_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
+    trainer.current_epoch = 1
+    trainer.on_train_end()
+    assert sorted(path.name for path in tmp_path.glob("checkpoint*")) == [
+        "checkpoint_final.pth",
+        "checkpoint_final.pth.sha256",
+    ]

@@ -9,6 +9,7 @@ from nnunet_ms.analysis.evaluation.patient_rows import Settings, check_map_names
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.lesions.features import REGIONS
+from nnunet_ms.plain_names import plain_name
 from nnunet_ms.tables import REFERENCE
 
 Place = str | Path
@@ -107,8 +108,12 @@ def _check_names(settings: Settings) -> None:
             raise SettingsError(
                 f"rater: expected the model's name, found {name!r}; {REFERENCE!r} is the other rater. Rename it."
             )
+        plain_name(name, "rater")
     if not settings.labels or "" in settings.labels:
         raise SettingsError("lesion type: expected a name such as t2_lesions, found a blank. Name it.")
+    for what, names in (("lesion type", settings.labels), ("map", settings.extras.maps)):
+        for name in names:
+            plain_name(name, what)
     values = list(settings.labels.values())
     if len(set(values)) < len(values) or not all(0 < value < 256 for value in values):
         raise SettingsError(f"labels: expected different whole numbers 1 to 255, found {values}. Correct them.")

@@ -1,20 +1,24 @@
 """A trained model folder of nnU-Net, opened without running code that a checkpoint may carry."""
 
 import json
+import math
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nnunet_ms.checkpoints import load_checkpoint
 from nnunet_ms.errors import ModelError, NnunetMsError, SettingsError, one_line
+from nnunet_ms.plain_names import plain_name
+from nnunet_ms.trainers.allowed_names import check_names, find_trainer
 from nnunet_ms.trainers.networks.blocks import LesionNetwork
 
 READERS = ("SimpleITKIO", "NibabelIO")  # they leave the axes as they are in the file
@@ -92,26 +96,32 @@ def read_model(
     Raises
     ------
     ModelError
-        If a file is missing or cannot be trusted, or the parts do not belong together.
+        If a file is missing, damaged or cannot be trusted, or the parts do not belong together.
 
     Examples
     --------
-    >>> read_model(Path("trained"), ("0",)).channel_names
-    ('t1', 'flair', 't2')
+    >>> model = read_model(Path("trained"))
+    >>> model.channel_names, model.classes
+    (('t1', 'flair', 't2'), [('lesion', 1)])
     """
     plans_json, dataset_json = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
+    check_names(plans_json, folder / "plans.json")
+    _check_dataset(dataset_json, folder / "dataset.json")
     chosen = _choose_folds(folder, folds, checkpoint)
     paths = [folder / f"fold_{fold}" / checkpoint for fold in chosen]
     loaded = [_load(path) for path in paths]
     trainer = trainer or str(loaded[0]["trainer_name"])
     for path, one in zip(paths, loaded, strict=True):
         _check_trainer(path, one, trainer)
-    plans = PlansManager(plans_json)
+    trainer_class = find_trainer(trainer, paths[0])
     configuration_name = str(loaded[0]["init_args"]["configuration"])
-    configuration = plans.get_configuration(configuration_name)
-    labels = plans.get_label_manager(dataset_json)
-    _check_supported(folder, plans_json, configuration, labels, dataset_json)
-    network = _build(trainer, plans, configuration, labels, dataset_json)
+    with _belonging_together(folder):
+        plans = PlansManager(plans_json)
+        configuration = plans.get_configuration(configuration_name)
+        labels = plans.get_label_manager(dataset_json)
+        _check_supported(folder, plans_json, configuration, labels, dataset_json)
+        _check_preprocessing(folder, plans, configuration, len(dataset_json["channel_names"]))
+        network = _build(trainer_class, plans, configuration, labels, dataset_json)
     for path, one in zip(paths, loaded, strict=True):
         _check_weights(network, one["network_weights"], path)
     return Model(
@@ -132,8 +142,16 @@ def read_model(
 def _load(path: Path) -> dict[str, Any]:
     """Load one fold's checkpoint, its parameters under the names that the network has for them."""
     loaded = load_checkpoint(path, ("network_weights", "trainer_name", "init_args"), "a checkpoint of nnU-Net")
-    weights = {_plain(key): value for key, value in loaded["network_weights"].items()}
-    return {**loaded, "network_weights": weights}
+    weights, arguments = loaded["network_weights"], loaded["init_args"]
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise ModelError(f"{path}: expected network_weights of tensors by name, found others. Is it of nnU-Net?")
+    if not isinstance(arguments, dict) or "configuration" not in arguments:
+        raise ModelError(f"{path}: expected init_args with the configuration, found none. Is it of nnU-Net?")
+    check_names(arguments.get("plans"), path)
+    axes = loaded.get("inference_allowed_mirroring_axes") or ()
+    if not (isinstance(axes, list | tuple) and all(axis in (0, 1, 2) for axis in axes)):
+        raise ModelError(f"{path}: expected mirroring axes out of 0, 1, 2, found {axes}. Copy the file again.")
+    return {**loaded, "network_weights": {_plain(str(key)): value for key, value in weights.items()}}
 
 
 def _plain(key: str) -> str:
@@ -145,10 +163,40 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{path}: no such file; expected a folder of nnU-Net's results. {_siblings(path.parent)}")
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelError(f"{path}: expected JSON, cannot read it ({one_line(error)}). Copy it again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: expected an object {{...}}, found {type(content).__name__}. Copy it again.")
     return content
+
+
+def _check_dataset(content: dict[str, Any], path: Path) -> None:
+    """Raise ModelError unless labels and channels are there, and their names can be in file names."""
+    for key in ("labels", "channel_names"):
+        if not isinstance(content.get(key), dict) or not content[key]:
+            raise ModelError(f"{path}: expected {key} as an object, found {str(content.get(key))[:80]}. Copy it again.")
+    for name in content["labels"]:
+        plain_name(name, f"{path}: label", ModelError)
+    for name in content["channel_names"].values():
+        plain_name(str(name), f"{path}: channel", ModelError)
+
+
+@contextmanager
+def _belonging_together(folder: Path) -> Iterator[None]:
+    """Say in one line that a network cannot be made: whatever goes wrong inside, the model's files are the cause."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected old nnU-Net plans format")
+            yield
+    except NnunetMsError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"[:200]
+        raise ModelError(
+            f"{folder}: expected plans.json and dataset.json of one training, no network can be built from them "
+            f"({reason}). Copy the folder again."
+        ) from error
 
 
 def _siblings(folder: Path) -> str:
@@ -183,6 +231,7 @@ def _check_supported(folder: Path, plans: Any, configuration: Any, labels: Any, 
     problems = {
         f"a cascade (needs {configuration.previous_stage_name})": configuration.previous_stage_name is not None,
         "regions": labels.has_regions,
+        "no lesion label": not labels.has_regions and len(labels.all_labels) < 2,
         "a 2-D configuration": len(configuration.patch_size) != 3,
         f"the reader {reader} (known: {', '.join(READERS)})": reader not in READERS,
         f"files *{ending} (known: {', '.join(NIFTI)})": ending not in NIFTI,
@@ -192,11 +241,29 @@ def _check_supported(folder: Path, plans: Any, configuration: Any, labels: Any, 
         raise ModelError(f"{folder}: this command does not sample models with {found}. Use nnUNetv2_predict.")
 
 
-def _build(trainer: str, plans: Any, configuration: Any, labels: Any, dataset_json: Any) -> nn.Module:
-    try:
-        trainer_class = recursive_find_trainer_class_by_name(trainer)
-    except RuntimeError as error:
-        raise ModelError(f"{trainer}: no such trainer is installed. Install the package that defines it.") from error
+def _check_preprocessing(folder: Path, plans: Any, configuration: Any, channels: int) -> None:
+    """Raise an error where preprocessing would fail only with the first case; nnU-Net looks up its parts here."""
+    _ = plans.image_reader_writer_class, configuration.preprocessor_class
+    _ = configuration.resampling_fn_data, configuration.resampling_fn_probabilities, configuration.resampling_fn_seg
+    forward, backward = plans.transpose_forward, plans.transpose_backward
+    sound = {
+        "patch_size": all(isinstance(n, int) and n > 0 for n in configuration.patch_size),
+        "spacing": len(configuration.spacing) == 3 and all(0 < one < math.inf for one in configuration.spacing),
+        "transpose_forward": sorted(forward) == [0, 1, 2] and [forward[axis] for axis in backward] == [0, 1, 2],
+        "normalization_schemes": len(configuration.normalization_schemes) == channels,
+        "use_mask_for_norm": len(configuration.use_mask_for_norm) == channels,
+        "foreground_intensity_properties_per_channel": {str(channel) for channel in range(channels)}
+        <= set(plans.foreground_intensity_properties_per_channel),
+    }
+    strange = [name for name, is_sound in sound.items() if not is_sound]
+    if strange:
+        raise ModelError(
+            f"{folder}: expected plans.json for {channels} channels in 3-D, found other {', '.join(strange)}. "
+            "Copy it again."
+        )
+
+
+def _build(trainer_class: Any, plans: Any, configuration: Any, labels: Any, dataset_json: Any) -> nn.Module:
     channels = determine_num_input_channels(plans, configuration, dataset_json)
     network: nn.Module = trainer_class.build_network_architecture(
         plans, configuration, channels, labels.num_segmentation_heads, enable_deep_supervision=False
@@ -213,6 +280,12 @@ def _check_weights(network: nn.Module, weights: dict[str, torch.Tensor], path: P
             f"{path}: {len(differing)} of {len(expected)} parameters do not fit the network of plans.json, such as "
             f"{differing[0]}: expected {expected.get(differing[0])}, found {found.get(differing[0])}. "
             "Do the plans belong to this training?"
+        )
+    strange = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if strange:
+        raise ModelError(
+            f"{path}: expected finite weights, found NaN or infinity in {len(strange)} of {len(weights)} tensors, such "
+            f"as {strange[0]}. Take another checkpoint, or copy it again; a training that diverged is of no use."
         )
 
 

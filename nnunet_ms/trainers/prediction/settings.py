@@ -7,6 +7,7 @@ import torch
 
 from nnunet_ms.errors import ModelError, OptionError, SettingsError
 from nnunet_ms.options import chosen
+from nnunet_ms.plain_names import plain_name
 from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.networks.dropout import SITES, MaskedDropout3d, Site
 from nnunet_ms.trainers.prediction.case_measures import DETERMINISTIC, MAPS, Map, Measuring
@@ -134,6 +135,7 @@ def export_settings(
     """What the export of every case needs to know."""
     model = runner.model
     names = [sequence_of(name) for name in model.channel_names]
+    plain_name(rater, "rater")
     return ExportSettings(
         out=out,
         plans=model.plans.plans,
@@ -153,7 +155,7 @@ def lesion_types(model: Model, asked: str) -> tuple[tuple[str, int], ...]:
     Raises
     ------
     SettingsError
-        If one name is given for a model of several labels.
+        If one name is given for a model of several labels, or it cannot be part of a file name.
     """
     classes = model.classes
     if len(classes) > 1:
@@ -161,6 +163,8 @@ def lesion_types(model: Model, asked: str) -> tuple[tuple[str, int], ...]:
             raise SettingsError(f"lesion_type: this model has {[name for name, _ in classes]}; leave it out.")
         return tuple((_LESION_TYPES.get(name, name), value) for name, value in classes)
     name, value = classes[0]
+    if asked:
+        plain_name(asked, "lesion_type")
     return ((asked or _LESION_TYPES.get(name, name), value),)
 
 

@@ -14,7 +14,7 @@ import torch
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 
-from nnunet_ms.errors import ModelError
+from nnunet_ms.errors import ImageError, ModelError
 from nnunet_ms.trainers.networks.blocks import LesionNetwork
 from nnunet_ms.trainers.networks.closed_form import head_moments
 from nnunet_ms.trainers.networks.dropout import HEAD, channels_of, draw_masks, finest_head
@@ -111,11 +111,19 @@ class TileRunner:
 
         Raises
         ------
+        ImageError
+            If a log-odds is NaN or infinite.
         ModelError
             If memory is too small for one tile on the CPU too.
         """
         with torch.inference_mode():
             volumes = [self._fold(number, data) for number in range(len(self.model.folds))]
+        for fold, (samples, _) in zip(self.model.folds, volumes, strict=True):
+            if not torch.isfinite(samples).all():  # as a mask it would be an empty one
+                raise ImageError(
+                    f"fold {fold}: expected probabilities, found NaN or infinity. Look for NaN or huge values in the "
+                    "image; if every case has them, the model is of no use."
+                )
         rows = torch.cat([samples for samples, _ in volumes]).numpy()
         sure = torch.stack([one for _, one in volumes]).numpy() if self.sampling.deterministic else None
         if not self.sampling.closed_form:

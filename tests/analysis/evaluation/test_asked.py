@@ -84,6 +84,10 @@ def test_uncertainty_comes_back_with_the_tables(folders):
         ({"candidate_threshold": 0.5}, "candidate_threshold: expected 0 < p < 1 beside lesion_auc, found 0.5"),
         ({"lesion_auc": ".", "candidate_threshold": 1.0}, "candidate_threshold: expected 0 < p < 1"),
         ({"qc": -1}, "qc: expected a number of cases to draw, found -1"),
+        ({"rater": "../../T"}, "rater: expected a plain name"),
+        ({"labels": {"x/../../T": 1}}, "lesion type: expected a plain name"),
+        ({"maps": {"../T": "."}}, "map: expected a plain name"),
+        ({"maps": {"a\\b": "."}}, "map: expected a plain name"),
         ({"labels": {"a": 1, "b": 1}}, "labels: expected different whole numbers"),
     ],
 )

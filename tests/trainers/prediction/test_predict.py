@@ -10,12 +10,14 @@ import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunet_ms.errors import ModelError, NnunetMsError
+from nnunet_ms import nnunet
+from nnunet_ms.errors import ModelError, NnunetMsError, SettingsError
 from nnunet_ms.images.volumes import read_mask, read_volume, same_grid
 from nnunet_ms.tables import CASES, LESIONS, read_table
 from nnunet_ms.trainers.predict_cli import main
 from nnunet_ms.trainers.prediction.open_model import open_model
 from nnunet_ms.trainers.prediction.predict import predict
+from nnunet_ms.trainers.prediction.tiles import TileRunner
 from tests.trainers.tiny_model import write_images
 
 CPU = torch.device("cpu")
@@ -126,6 +128,40 @@ def test_one_bad_case_is_listed_and_the_others_go_on(command, tmp_path, capsys):
     assert list(pd.read_csv(tmp_path / "out" / "cases.csv")["case_id"]) == ["good"]
     assert (tmp_path / "out" / "good.nii.gz").is_file()
     assert not (tmp_path / "out" / "bad.nii.gz").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_probability_that_is_no_number_fails_its_case(command, tmp_path, capsys, monkeypatch, value):
+    images, fold, seen = write_images(tmp_path / "images", ("good", "strange")), TileRunner._fold, []
+
+    def second_is_strange(runner, number, data):
+        samples, sure = fold(runner, number, data)
+        seen.append(number)
+        if len(seen) == 2:
+            samples[0, 0, 3, 4, 5] = value
+        return samples, sure
+
+    monkeypatch.setattr(TileRunner, "_fold", second_is_strange)
+    assert command(tmp_path / "out", "--mc-samples", "0", images=images, folds=("0",)) == 1
+    assert "case strange: fold 0: expected probabilities, found NaN or infinity. Look" in capsys.readouterr().err
+    assert list(pd.read_csv(tmp_path / "out" / "failures.csv")["case_id"]) == ["strange"]
+    assert list(pd.read_csv(tmp_path / "out" / "cases.csv")["case_id"]) == ["good"]
+    assert not (tmp_path / "out" / "strange.nii.gz").exists()
+
+
+@pytest.mark.parametrize("name", ["../../T", "a/b", "C:x", "a\nb"])
+@pytest.mark.parametrize("option", ["rater", "lesion_type"])
+def test_names_that_leave_the_folder_are_refused(model_folder, image_folder, tmp_path, option, name):
+    with pytest.raises(SettingsError, match=rf"{option}: expected a plain name"):
+        predict(image_folder, tmp_path / "out", model=model_folder, device="cpu", mc_samples=0, **{option: name})
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_nnunet_the_command_says_so_in_one_line(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(nnunet, "version", lambda _: "1.7.1")
+    assert command(tmp_path / "out") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("nnunet-ms-predict: nnU-Net: expected nnunetv2 >= 2.8, < 3, found 1.7.1. Install it")
 
 
 def test_nothing_that_works_leaves_nothing(command, tmp_path, capsys):
