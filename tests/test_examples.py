@@ -43,8 +43,8 @@ def test_help_shows_an_example_that_parses(script, sub, capsys, monkeypatch):
             # the command stops before its work: arguments that argparse refuses leave with SystemExit
             module = import_module(SCRIPTS[script].split(":")[0])
             for place in (module, import_module("nnunet_ms.dataset_conversion.dataset_cli")):
-                patched.setattr(place, "run", lambda *_: 0, raising=False)
-            patched.setattr("nnunet_ms.commands.run", lambda *_: 0)
+                patched.setattr(place, "run", lambda *_, **__: 0, raising=False)
+            patched.setattr("nnunet_ms.commands.run", lambda *_, **__: 0)
             assert main_of(script)(words[1:]) == 0
 
 
