@@ -43,7 +43,7 @@ def test_a_table_of_no_case(tmp_path):
             [("", "P1", "base", "0", "train")],
             r"cases\.csv: row 1, column case_id: expected text, found a bl",
         ),
-        ("cases.csv", [("c", "P1", "base", "soon", "train")], r"column week: expected a number, found 'soon'"),
+        ("cases.csv", [("c", "P1", "base", "soon", "train")], r"column week: expected a number <= 5218, found 'soon'"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, name, rows, message):
