@@ -6,10 +6,12 @@ import os
 import shutil
 import signal
 import time
+from threading import RLock
 
 import nibabel as nib
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from nnunet_ms.dataset_conversion.raw_dataset import write
 from nnunet_ms.tables import CASES, read_table
@@ -70,6 +72,7 @@ def test_killed_at_any_moment_and_started_again_gives_the_same_dataset(trial, tm
         raw = tmp_path / f"raw{number}"
         child = os.fork()  # everything is imported, so that the kill falls into the work
         if child == 0:
+            tqdm.set_lock(RLock())  # the one of this process is shared between both, and a kill may leave it taken
             convert_trial(trial, raw)
             os._exit(0)
         time.sleep(moment)
