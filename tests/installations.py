@@ -82,7 +82,8 @@ def nnunet_scripts(environment: Environment) -> None:
         module, function = target.split(":")
         script = environment.bin / name
         python = environment.bin / "python"
-        script.write_text(f"#!{python}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+        text = f"#!{python}\nimport sys\nfrom {module} import {function}\n"
+        script.write_text(f'{text}if __name__ == "__main__":\n    sys.exit({function}())\n')
         script.chmod(0o755)
 
 
