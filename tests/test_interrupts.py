@@ -93,7 +93,9 @@ def test_convert(tmp_path, workers, to_all):
     columns = ["patient_id", "visit", "week", "flair", "t2_lesions"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "manifest.csv", index=False)
     arguments = f"trial manifest.csv --channels flair --dataset-id 5 --raw raw --n4 --workers {workers}"
-    found = interrupt("nnunet_ms.dataset_conversion.cli", arguments, tmp_path, "raw/.partial*", to_all=to_all)
+    found = interrupt(
+        "nnunet_ms.dataset_conversion.cli", arguments, tmp_path, "raw/.partial*/memory/*.json", to_all=to_all
+    )
     line = "nnunet-ms-convert: interrupted. Cases that are written are kept aside. Repeat the command to go on.\n"
     assert found == (130, "", line)
     assert [path.name for path in (tmp_path / "raw").iterdir()] == [".partial-Dataset005_Trial-resume"]
