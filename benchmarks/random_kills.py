@@ -91,10 +91,12 @@ def write_study(folder: Path) -> None:
 
 
 def write_trial(folder: Path) -> None:
-    """Tables of a simulated trial with its settings."""
+    """Tables of a simulated trial with its settings; few draws, which else take most of the time."""
     from nnunet_ms.simulation.cli import main
 
     main(["trial", "--patients", "60", "-o", str(folder / "trial")])
+    with (folder / "trial" / "trial.toml").open("a") as settings:
+        settings.write("\n[analysis]\nbootstrap_draws = 20\n")
 
 
 def write_model(folder: Path) -> None:
@@ -208,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-n", "--kills", type=int, default=20, help="of each (default: 20)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    print("| command | kills | before its end | trees equal |\n|---|---|---|---|")
+    print("| command | kills | before its end | trees equal |\n|---|---|---|---|", flush=True)
     wrong: list[str] = []
     for name in args.commands or COMMANDS:
         with tempfile.TemporaryDirectory() as place:
