@@ -24,6 +24,7 @@ GRACE_S = (
     5.0  # that a worker gets to tidy up when it is ended; a long call into a library does not end before it returns
 )
 _ENDS = (signal.SIGINT, signal.SIGTERM)
+_TOLD_TO_END = 128 + signal.SIGTERM  # as shells have it
 
 
 class WorkerKilledError(Exception):
@@ -154,7 +155,11 @@ class Pool(ProcessPoolExecutor):
 
 
 class _Ended(SystemExit):
-    """In a worker: the parent ends it."""
+    """In a worker: the parent ends it, and the job that it is at tidies up on the way out."""
+
+
+_at_work = threading.Event()  # in a worker: it is at a job
+_ending = threading.Event()  # in a worker: its parent ends it
 
 
 def _begin_worker() -> None:
@@ -173,15 +178,29 @@ def _leave_with_parent() -> None:
 
 
 def _leave(*_: object) -> NoReturn:
+    """End a worker; a job is left by an exception, so that it removes what it had begun to write."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a broken pool sends it again, which would interrupt the tidying up
+    if not _at_work.is_set():
+        os._exit(_TOLD_TO_END)  # an exception would be printed, if it came while the interpreter ends
+    _ending.set()
     raise _Ended
 
 
 def _work(function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
     """Do one job in a worker."""
     try:
+        return _at(function, *args, **kwargs)
+    finally:
+        if _ending.is_set():  # the pool would hand the exception on as the job's result and do the next job
+            os._exit(_TOLD_TO_END)
+
+
+def _at(function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    try:
+        _at_work.set()
         return function(*args, **kwargs)
-    except _Ended:  # the pool would hand this on as the job's result and do the next job
-        os._exit(128 + signal.SIGTERM)
+    finally:
+        _at_work.clear()
 
 
 @contextmanager

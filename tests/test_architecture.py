@@ -143,7 +143,6 @@ TESTED_IN = {
     "doors.trainers": "test_doors.py",
     "errors": "test_commands.py",
     "images.brain_mask": "dataset_conversion/test_preparation.py",
-    "plotting.style": "plotting/test_concordance.py",
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",
     "simulation.images.files": "simulation/test_cli.py",
     "simulation.images.lesion_fates": "simulation/images/test_susceptibility.py",

@@ -26,7 +26,7 @@ kills = load(Path(__file__).resolve().parents[1] / "benchmarks" / "random_kills.
 
 
 # Oracle: a run that nothing disturbs.
-@pytest.mark.parametrize("name", sorted(set(kills.COMMANDS) - {"predict"}))  # a minute per kill: the script's
+@pytest.mark.parametrize("name", kills.COMMANDS)
 def test_a_killed_command_that_is_repeated_leaves_what_an_undisturbed_one_leaves(tmp_path, name):
     assert kills.try_command(kills.COMMANDS[name], kills=2, seed=15, place=tmp_path).wrong == ()
 

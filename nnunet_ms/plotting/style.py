@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 from matplotlib.figure import Figure
 
 from nnunet_ms.outputs import whole_file
@@ -35,6 +36,9 @@ _STYLE: Any = {
 def style(text_size: float = 10) -> Iterator[None]:
     """Draw inside this block in the house style, without touching the caller's settings.
 
+    It begins from matplotlib's own defaults: a user's matplotlibrc, and nnU-Net, which makes every label of the process
+    2.5 times as large when it plots a training's progress, change no figure of ours.
+
     Parameters
     ----------
     text_size : float, optional
@@ -49,7 +53,7 @@ def style(text_size: float = 10) -> Iterator[None]:
     >>> mpl.rcParams["font.size"] == before
     True
     """
-    with mpl.rc_context({**_STYLE, "font.size": text_size}):
+    with mpl.style.context(["default", {**_STYLE, "font.size": text_size}]):
         yield
 
 

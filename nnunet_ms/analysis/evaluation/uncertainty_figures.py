@@ -25,6 +25,8 @@ def reliability_figure(evaluation: UncertaintyEvaluation, note: str = "") -> Fig
         upper.set(ylabel="share of reference lesion", ylim=(-0.02, 1.02), xlim=(0, 1))
         upper.legend(loc="upper left")
         lower.set(xlabel="mean probability in the bin", ylabel="voxels", yscale="log")
+        if rows["mean_probability"].isna().all():  # no candidate at all, and nothing to scale the counts by
+            lower.set_ylim(1, 10)
         lower.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # powers would need formulae, see the style
         headline(figure, _title("Calibration", evaluation, note))
         footnote(figure, f"Voxels with a mean probability of at least {CANDIDATE:g}.")

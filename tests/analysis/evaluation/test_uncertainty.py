@@ -127,3 +127,18 @@ def test_a_prediction_by_one_sample_has_no_uncertainty(folders):
     lesions.to_csv(out / "lesions.csv", index=False)
     with pytest.raises(SettingsError, match="predicted by one sample"):
         evaluate_uncertainty(out, references)
+
+
+def test_a_model_that_sees_nothing_has_its_tables_and_figures(folders, tmp_path):
+    out, references = folders
+    for name in ("p1", "p2"):
+        write_volume(out / f"{name}.nii.gz", np.zeros(SHAPE, np.uint8), np.eye(4))
+        for kind in ("probability", "deterministic"):
+            write_volume(out / kind / f"{name}.nii.gz", np.full(SHAPE, 0.001, np.float32), np.eye(4))
+    lesions = pd.read_csv(out / "lesions.csv")
+    lesions[:0].to_csv(out / "lesions.csv", index=False)
+    found = write_uncertainty(out, references, tmp_path / "written")
+    assert found.failures == []
+    assert value(found, "ltpr")[0] == 0
+    assert np.isnan(value(found, "ece", region="candidates")[0])
+    assert (tmp_path / "written" / "reliability.png").is_file()
