@@ -73,6 +73,7 @@ from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.plotting.concordance import Labels, concordance_figure
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.tables import Column, Table
+from nnunet_ms.threads import one_thread
 
 CHANGES = Table(
     "lesion changes",
@@ -90,6 +91,7 @@ CHANGES = Table(
     ),
     key=(),
 )
+
 _TABLES = {
     "lesions.csv": tables.LESIONS,
     "visits.csv": tables.VISITS,
@@ -134,6 +136,7 @@ class Evaluation:
         return tables.read_table(self.out / "lesions.csv", tables.LESIONS)
 
 
+@one_thread
 @known_keywords
 def evaluate(
     predictions: Place | Places,

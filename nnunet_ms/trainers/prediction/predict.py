@@ -24,8 +24,8 @@ References
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,23 +39,17 @@ from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.volumes import Grid, read_grid, without_remarks
 from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
-from nnunet_ms.parallel import Failure, Workers, attempt, executor
+from nnunet_ms.parallel import Failure, Workers, attempt
 from nnunet_ms.trainers.networks.dropout import Site
 from nnunet_ms.trainers.prediction.case_measures import Map
-from nnunet_ms.trainers.prediction.export import (
-    ExportSettings,
-    Spooled,
-    export_case,
-    export_spooled,
-    is_done,
-    spool,
-)
+from nnunet_ms.trainers.prediction.export import ExportSettings, Spooled, is_done
+from nnunet_ms.trainers.prediction.exports import Exported, exporting
 from nnunet_ms.trainers.prediction.image_cases import ImageCase, check_images, find_image_cases
 from nnunet_ms.trainers.prediction.model import Model, model_folder
 from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_model
 from nnunet_ms.trainers.prediction.output_folder import SPOOL, claim, collect, record_of, withdraw
 from nnunet_ms.trainers.prediction.settings import export_settings, make_runner, resolve_measuring
-from nnunet_ms.trainers.prediction.tiles import TileRunner
+from nnunet_ms.trainers.prediction.tiles import Prediction, TileRunner
 
 
 @dataclass(frozen=True)
@@ -286,20 +280,20 @@ def _run(
 ) -> list[Failure]:
     """Prepare the next case while one is predicted; export here, or in other processes while the next is predicted."""
     failures: list[Failure] = []
-    pending: dict[Future[dict[str, float]], tuple[ImageCase, float]] = {}
     try:
-        with executor(workers) as (pool, slots):
+        with exporting(workers, export) as exports:
             for case, prepared in tqdm(
                 _ahead(cases, runner.model), total=len(cases), desc="predict", disable=not sys.stderr.isatty()
             ):
                 started = time.monotonic()
-                job = attempt(case.case_id, _predict_one, case, prepared, runner, export, pool)
-                if isinstance(job, Failure):
-                    failures.append(job)
+                predicted = attempt(case.case_id, _predict_one, prepared, runner)
+                if isinstance(predicted, Failure):
+                    failures.append(predicted)
                     continue
-                pending[job] = (case, started)
-                failures += _finish(pending, slots, say)  # no more wait in files than there are takers
-            failures += _finish(pending, 0, say)
+                ready, prediction = predicted
+                job = Spooled(case, ready.grid, ready.properties, export.out / SPOOL / f"{case.case_id}.npz")
+                failures += _told(exports.add(job, started, prediction), say)
+            failures += _told(exports.finished(), say)
     finally:
         shutil.rmtree(export.out / SPOOL, ignore_errors=True)
     return failures
@@ -315,37 +309,20 @@ def _ahead(cases: Sequence[ImageCase], model: Model) -> Iterator[tuple[ImageCase
             yield case, current.result
 
 
-def _predict_one(
-    case: ImageCase,
-    prepared: Callable[[], _Prepared],
-    runner: TileRunner,
-    export: ExportSettings,
-    pool: Executor | None,
-) -> "Future[dict[str, float]]":
-    """Predict one case and hand it to its export."""
+def _predict_one(prepared: Callable[[], _Prepared], runner: TileRunner) -> tuple[_Prepared, Prediction]:
     ready = prepared()
-    prediction = runner.predict(ready.data)
-    if pool is None:
-        future: Future[dict[str, float]] = Future()
-        future.set_result(export_case(prediction, case, ready.grid, ready.properties, export))
-        return future
-    path = export.out / SPOOL / f"{case.case_id}.npz"
-    spool(prediction, path)
-    return pool.submit(export_spooled, Spooled(case, ready.grid, ready.properties, path), export)
+    return ready, runner.predict(ready.data)
 
 
-def _finish(pending: dict["Future[dict[str, float]]", tuple[ImageCase, float]], keep: int, say: Say) -> list[Failure]:
-    """Wait for exports, oldest first, until `keep` are left, and say a line for each."""
+def _told(exported: Iterable[Exported], say: Say) -> list[Failure]:
+    """Say a line for each case that is done; return the others."""
     failures = []
-    while len(pending) > keep:
-        future = next(iter(pending))
-        case, started = pending.pop(future)
-        result = attempt(case.case_id, future.result)
-        if isinstance(result, Failure):
-            failures.append(result)
+    for done in exported:
+        if isinstance(done.result, Failure):
+            failures.append(done.result)
             continue
         say(
-            f"{case.case_id}: {result['lesion_count']:.0f} lesions, {result['volume_ml']:.2f} ml, "
-            f"PSU {result['psu']:.3f}, {time.monotonic() - started:.0f} s"
+            f"{done.case.case_id}: {done.result['lesion_count']:.0f} lesions, {done.result['volume_ml']:.2f} ml, "
+            f"PSU {done.result['psu']:.3f}, {time.monotonic() - done.started:.0f} s"
         )
     return failures
