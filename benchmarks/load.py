@@ -5,8 +5,8 @@
     python benchmarks/load.py threads              # with the libraries' own number of threads, and ours
 
 Each row is one command in a process of its own, as the system counts it (wait4: processor time of the process and those
-that it waited for, largest resident memory). The exponent is the power of n between a row and the one above, without
-what a process takes that only imports the libraries. 1 is linear; the limit is 1.1.
+that it waited for, largest resident memory). The exponent is the power of n from the second largest size to the
+largest: 1 is linear, the limit is 1.1, and far below 1 the start still counts for most.
 """
 
 import argparse
@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
 LIMIT = 1.1
+LARGE = 512 * 512 * 400  # voxels
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,9 @@ def measured(code: str, folder: Path, **environment: str) -> Used:
     return Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def exponent(small: int, large: int, cost: Sequence[float], start: float) -> float:
-    """Power of n by which the cost above the start's grows between two sizes."""
-    before, after = (max(value - start, 1e-9) for value in cost)
-    return math.log(after / before) / math.log(large / small)
+def exponent(sizes: Sequence[int], costs: Sequence[float]) -> float:
+    """The power of n by which the cost grows from the second largest size to the largest."""
+    return math.log(costs[-1] / costs[-2]) / math.log(sizes[-1] / sizes[-2])
 
 
 def write_trial(folder: Path, patients: int) -> None:
@@ -77,7 +77,7 @@ def blobs(
     cells = [length // (side + 2) for length in shape]
     chosen = rng.choice(math.prod(cells), number, replace=False)
     corners = np.stack(np.unravel_index(chosen, cells), axis=1) * (side + 2) + 1
-    mask = np.zeros(shape, np.uint8)
+    mask = np.zeros(shape, np.uint8, order="F")  # as files have it
     for step in np.ndindex(side, side, side):
         mask[tuple((corners + step).T)] = 1
     return mask
@@ -109,13 +109,17 @@ def write_study(folder: Path, cases: int) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(folder / "study" / "manifest.csv", index=False)
 
 
-def write_large_masks(folder: Path, voxels: int) -> None:
-    """Two masks of so many voxels, at most 512 x 512 x 400 with 20,000 components, in those proportions."""
-    part = (voxels / (512 * 512 * 400)) ** (1 / 3)
+def write_large_masks(folder: Path, voxels: int, components: int = 20_000) -> None:
+    """Two masks in the proportions of 512 x 512 x 400 with so many voxels and components."""
+    part = (voxels / LARGE) ** (1 / 3)
     shape = (round(512 * part), round(512 * part), round(400 * part))
-    number = round(20_000 * math.prod(shape) / (512 * 512 * 400))
     for name, seed in (("p", 0), ("r", 1)):
-        np.save(folder / f"{name}.npy", blobs(shape, number, seed))
+        np.save(folder / f"{name}.npy", blobs(shape, components, seed))
+
+
+def write_many_components(folder: Path, components: int) -> None:
+    """Two masks of 512 x 512 x 400 voxels."""
+    write_large_masks(folder, LARGE, components)
 
 
 EVALUATE = "--predictions p --references r -o out"
@@ -134,23 +138,19 @@ PARTS = {
         "from nnunet_ms.analysis.endpoints_cli import main; main('run trial/trial.toml -o out'.split())",
     ),
     "evaluate": Part(
-        (100, 1_000, 5_000),
+        (100, 1_000, 2_500, 5_000),
         "cases",
         write_masks,
         f"from nnunet_ms.analysis.evaluate_cli import main; main({EVALUATE.split()!r})",
     ),
     "convert": Part(
-        (100, 1_000, 5_000),
+        (100, 1_000, 2_500, 5_000),
         "cases",
         write_study,
         f"from nnunet_ms.dataset_conversion.cli import main; main({CONVERT.split()!r})",
     ),
-    "masks": Part(
-        tuple(512 * 512 * 400 // 8**k for k in (2, 1, 0)),
-        "voxels",
-        write_large_masks,
-        TWO_MASKS,
-    ),
+    "voxels": Part((LARGE // 2, LARGE, 2 * LARGE, 4 * LARGE), "voxels", write_large_masks, TWO_MASKS),
+    "components": Part((20_000, 100_000, 400_000, 800_000), "components", write_many_components, TWO_MASKS),
 }
 
 
@@ -163,21 +163,15 @@ def rows(part: Part) -> Iterator[tuple[int, Used]]:
 
 
 def print_part(name: str, part: Part) -> list[str]:
-    """Print the rows of one part; return what is over the limit."""
-    start = measured("import nnunet_ms.analysis.run_trial, nnunet_ms.analysis.evaluation.evaluate", ROOT)
-    over, before = [], None
+    """Print the rows of one part and its exponents; return what is over the limit."""
+    found = []
     for size, used in rows(part):
-        growth = [math.nan, math.nan]
-        if before is not None:
-            cost = ((before[1].seconds, used.seconds), (before[1].megabytes, used.megabytes))
-            starts = (start.seconds, start.megabytes)
-            growth = [exponent(before[0], size, pair, nothing) for pair, nothing in zip(cost, starts, strict=True)]
-            over += [f"{name}, {size} {part.unit}: exponent {value:.2f}" for value in growth if value > LIMIT]
-        before = (size, used)
-        seconds, memory = ("" if math.isnan(value) else f"{value:.2f}" for value in growth)
-        print(f"| {name} | {size:,} {part.unit} | {used.seconds:.1f} | {seconds} | {used.megabytes:,.0f} | {memory} |")
-        sys.stdout.flush()
-    return over
+        found.append((size, used))
+        print(f"| {name} | {size:,} {part.unit} | {used.seconds:.1f} | {used.megabytes:,.0f} |", flush=True)
+    sizes = [size for size, _ in found]
+    powers = [exponent(sizes, [getattr(used, what) for _, used in found]) for what in ("seconds", "megabytes")]
+    print(f"| {name} | exponent | {powers[0]:.2f} | {powers[1]:.2f} |", flush=True)
+    return [f"{name}: exponent {power:.2f}" for power in powers if power > LIMIT]
 
 
 SIMULATE = "trial --preset oratorio --patients 400 -o new"
@@ -221,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = args.parts or [*PARTS, "threads"]
     if set(asked) & set(PARTS):
         print(
-            "| part | n | processor time (s) | exponent | memory (MB) | exponent |\n|---|---|---|---|---|---|",
+            "| part | n | processor time (s) | memory (MB) |\n|---|---|---|---|",
             flush=True,
         )
     for name in asked:
