@@ -142,6 +142,7 @@ TESTED_IN = {
     "doors.planners": "test_doors.py",
     "doors.trainers": "test_doors.py",
     "errors": "test_commands.py",
+    "images.limits": "dataset_conversion/test_steps.py",
     "images.brain_mask": "dataset_conversion/test_preparation.py",
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",
     "simulation.images.files": "simulation/test_cli.py",
