@@ -4,6 +4,7 @@ Messages name the command's options, whose words are those of the arguments: `--
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -205,11 +206,12 @@ def convert(
         folds=folds,
         seed=seed,
         workers=workers,
-        steps=_allowed(found, steps_of(steps)),
+        steps=steps_of(steps),
         root=request.root,
     )
     folder = new_folder(raw, dataset_id, options.info.name, overwrite=overwrite)
     cases = find_cases(found, request)
+    _check_steps(cases, options.steps, request.path)
     assign_roles(cases, options.test_patients)  # an unknown test patient is said before anything is read
     cases = without_leaks(cases, options.test_patients)
     if dry_run:
@@ -296,15 +298,16 @@ def _info(found: Source, name: str | None) -> DatasetInfo:
     return info
 
 
-def _allowed(found: Source, steps: Steps) -> Steps:
-    if steps.any() and found.comes_aligned:
+def _check_steps(cases: Sequence[Case], steps: Steps, source: Path) -> None:
+    """Raise ConversionError for preparation of images that bring transforms, or by HD-BET if it is not installed."""
+    moved = next((case for case in cases if case.transforms), None)
+    if steps.any() and moved is not None:
         raise ConversionError(
-            f"{found.kind}: expected no preparation, because its images are resampled by its own transforms, once. "
-            "Leave the steps out."
+            f"{source}: expected no preparation, because the images (of {moved.case_id}, say) are resampled by their "
+            "own transforms, once. Leave the steps out, or choose a --variant that is co-registered already."
         )
     if steps.hd_bet:
         check_hd_bet()
-    return steps
 
 
 def _checked(
@@ -360,7 +363,7 @@ def _tell(say: Say | None, what: Iterable[str | Failure]) -> None:
 
 def _notes(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
     """What the user should know about good cases; with steps, provenance/ says what was resampled."""
-    notes = []
+    notes = _found_how([checked.case for checked in outcome.results])
     for checked in outcome.results:
         if checked.resampled and not options.steps.any():
             channels = ", ".join(checked.resampled)
@@ -372,8 +375,14 @@ def _notes(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
     return notes
 
 
+def _found_how(cases: Sequence[Case]) -> list[str]:
+    """How cases were found, each remark once with the number of its cases."""
+    remarks = Counter(case.remark for case in cases if case.remark)
+    return [f"{number} {'case' if number == 1 else 'cases'} {remark}" for remark, number in remarks.items()]
+
+
 def _remarks(checked: CheckedCase, root: Path) -> list[str]:
-    remarks = [text for text in (checked.remark, links_out(checked.case, root)) if text]
+    remarks = [text for text in (checked.case.remark, checked.remark, links_out(checked.case, root)) if text]
     if checked.resampled:
         remarks.append(f"{', '.join(checked.resampled)} will be resampled onto {_grid_name(checked.case)}")
     if checked.case.label is None:
