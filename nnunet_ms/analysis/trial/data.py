@@ -19,6 +19,7 @@ from nnunet_ms.analysis.trial.exclusions import (
 )
 from nnunet_ms.analysis.trial.populations import split_population
 from nnunet_ms.analysis.trial.settings import TablePaths, TrialSettings
+from nnunet_ms.analysis.trial.timed_tests import trial_listing
 from nnunet_ms.analysis.trial.visits import COUNT_COLUMNS, common_counts, common_volumes, raters_in, read_visits
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.table_columns import check_spellings
@@ -115,6 +116,7 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
     agreement = None if paths.agreement is None else read_table(paths.agreement, AGREEMENT)
     _check_figure(paths)
     listed = [population_exclusions(outside), exclusions, window_exclusions(windows, patients), uncounted]
+    listings = {"populations": outside, "visit_windows": windows, "timed_tests": trial_listing(assessments)}
     trial = TrialData(
         settings=settings,
         patients=patients,
@@ -127,7 +129,7 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
         truth=None if paths.truth is None else read_truth(paths.truth),
         counts=counts,
         times=_read_times(settings, patients),
-        listings={k: v for k, v in {"populations": outside, "visit_windows": windows}.items() if len(v)},
+        listings={k: v for k, v in listings.items() if len(v)},
         population=name or "",
     )
     for group in (*settings.analysis.strata, *settings.analysis.subgroups):
