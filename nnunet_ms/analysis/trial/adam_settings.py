@@ -32,6 +32,8 @@ class AdamSettings:
         PARAMCD in ADTTE by outcome.
     time_unit : str or None
         Of AVAL in ADTTE, where AVALU is absent.
+    origin_day : {0, 1} or None
+        Number of the first day of AVAL in ADTTE; None: as the data say (`adam_origin`).
     """
 
     folder: Path
@@ -42,6 +44,7 @@ class AdamSettings:
     nhpt: str = "NHPT"
     codes: Mapping[str, str] = field(default_factory=lambda: dict(CODES))
     time_unit: str | None = None
+    origin_day: int | None = None
 
 
 def adam_settings(section: Section, folder: Path) -> AdamSettings | None:
@@ -63,7 +66,11 @@ def adam_settings(section: Section, folder: Path) -> AdamSettings | None:
         section.check(f"paramcd.{name}", code, f"an outcome of {list(OUTCOMES)} and its PARAMCD",
                       name in OUTCOMES and isinstance(code, str) and code != "")  # fmt: skip
     codes = {**usual.codes, **{name: str(code) for name, code in outcomes.items()}}
-    return AdamSettings(usual.folder, **named, codes=codes, time_unit=section.choice("time_unit", tuple(TIME_UNITS)))
+    origin = section.get("origin_day", "0 or 1", required=False)
+    whole = origin if isinstance(origin, int) and not isinstance(origin, bool) else None
+    section.check("origin_day", origin, "0 or 1", origin is None or whole in (0, 1))
+    unit = section.choice("time_unit", tuple(TIME_UNITS))
+    return AdamSettings(usual.folder, **named, codes=codes, time_unit=unit, origin_day=whole)
 
 
 _TEXTS = ("subject", "treatment", "edss", "t25fw", "nhpt")

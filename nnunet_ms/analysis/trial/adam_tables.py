@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.trial.adam_files import days, numbers, read_adam
+from nnunet_ms.analysis.trial.adam_origin import Origin, origin_of
 from nnunet_ms.analysis.trial.adam_settings import TIME_UNITS, AdamSettings
 from nnunet_ms.analysis.trial.keys import check_patients
 from nnunet_ms.analysis.trial.outcomes import COLUMNS as AUDIT_COLUMNS
@@ -109,20 +110,15 @@ def adam_times(path: Path, patients: pd.DataFrame, outcome: str, settings: AdamS
     -------
     pandas.DataFrame
         `CNSR` 0 is an event, any other value a censored time, in ADaM the opposite of an event flag. `time_weeks` is
-        AVAL in the unit of AVALU. A patient without a record has NaN, and `reason` says so.
+        AVAL in the unit of AVALU, from day 0 (`adam_origin`). A patient without a record has NaN, and `reason` says so.
     """
-    frame = read_adam(path, ["USUBJID", "PARAMCD", "AVAL", "CNSR"])
-    code = settings.codes[outcome]
-    chosen = frame[frame["PARAMCD"] == code]
-    if chosen.empty:
-        found = sorted(frame["PARAMCD"].dropna().unique())
-        raise TableError(
-            f"{path}: column PARAMCD: outcome {outcome} is {code}; found {found}. Name its code in [adam.paramcd]."
-        )
+    chosen = _records_of(path, outcome, settings)
     _check_key(chosen, "USUBJID", path)
     time = numbers(chosen, "AVAL", path, blank=False) * _unit(chosen, path, settings)
-    censored = numbers(chosen, "CNSR", path, blank=False)
     _check_at_least_zero(chosen, time, "AVAL", path)
+    time = time - adam_origin(path, patients, outcome, settings).day / DAYS_PER_WEEK
+    time = time.mask(time.abs() < 1e-9, 0.0)  # sevenths, which binary numbers do not hold exactly
+    censored = numbers(chosen, "CNSR", path, blank=False)
     _check_at_least_zero(chosen, censored, "CNSR", path)
     why = next((chosen[name] for name in ("CNSDTDSC", "EVNTDESC") if name in chosen), pd.Series("", chosen.index))
     told = pd.DataFrame({"time_weeks": time, "event": censored == 0, "why": why.fillna("")})
@@ -145,6 +141,28 @@ def adam_times(path: Path, patients: pd.DataFrame, outcome: str, settings: AdamS
             "component": np.where(event, outcome, ""),
         }
     )[AUDIT_COLUMNS]
+
+
+def adam_origin(path: Path, patients: pd.DataFrame, outcome: str, settings: AdamSettings) -> Origin:
+    """Return the number of the first day of one outcome of ADTTE, and how it is known; arguments as `adam_times`."""
+    chosen = _records_of(path, outcome, settings)
+    aval = numbers(chosen, "AVAL", path, blank=False) * _unit(chosen, path, settings) * DAYS_PER_WEEK
+    starts = None
+    if "RANDDT" in patients:
+        starts = chosen["USUBJID"].map(pd.Series(days(patients, "RANDDT", path).to_numpy(), patients["USUBJID"]))
+    return origin_of(chosen, aval.round(9), starts, settings.origin_day, path)
+
+
+def _records_of(path: Path, outcome: str, settings: AdamSettings) -> pd.DataFrame:
+    frame = read_adam(path, ["USUBJID", "PARAMCD", "AVAL", "CNSR"])
+    code = settings.codes[outcome]
+    chosen = frame[frame["PARAMCD"] == code]
+    if chosen.empty:
+        found = sorted(frame["PARAMCD"].dropna().unique())
+        raise TableError(
+            f"{path}: column PARAMCD: outcome {outcome} is {code}; found {found}. Name its code in [adam.paramcd]."
+        )
+    return chosen
 
 
 def _check_codes(found: pd.Series, needed: list[str], path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.trial.adam_tables import adam_patients, adam_times
+from nnunet_ms.analysis.trial.adam_origin import Origin
+from nnunet_ms.analysis.trial.adam_tables import adam_origin, adam_patients, adam_times
 from nnunet_ms.analysis.trial.assessments import check_edss, read_assessments, read_weekly
 from nnunet_ms.analysis.trial.exclusions import (
     check_rows,
@@ -50,6 +51,7 @@ class TrialData:
     truth: pd.DataFrame | None = None
     counts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COUNT_COLUMNS))
     times: dict[str, pd.DataFrame] = field(default_factory=dict)
+    time_origins: dict[str, Origin] = field(default_factory=dict)
     listings: dict[str, pd.DataFrame] = field(default_factory=dict)
     population: str = ""
 
@@ -129,6 +131,7 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
         truth=None if paths.truth is None else read_truth(paths.truth),
         counts=counts,
         times=_read_times(settings, patients),
+        time_origins=_read_origins(settings, patients),
         listings={k: v for k, v in listings.items() if len(v)},
         population=name or "",
     )
@@ -142,6 +145,13 @@ def _read_times(settings: TrialSettings, patients: pd.DataFrame) -> dict[str, pd
     if settings.outcome_source != "adtte" or settings.adam is None or settings.tables.times is None:
         return {}
     return {name: adam_times(settings.tables.times, patients, name, settings.adam) for name in settings.outcomes}
+
+
+def _read_origins(settings: TrialSettings, patients: pd.DataFrame) -> dict[str, Origin]:
+    """Return which day each time of ADTTE counts from, where the settings take them."""
+    if settings.outcome_source != "adtte" or settings.adam is None or settings.tables.times is None:
+        return {}
+    return {name: adam_origin(settings.tables.times, patients, name, settings.adam) for name in settings.outcomes}
 
 
 def read_truth(path: Path) -> pd.DataFrame:

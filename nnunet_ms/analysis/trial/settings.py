@@ -109,7 +109,8 @@ class Analysis:
     Parameters
     ----------
     strata : tuple of str
-        Of stratified tests and models: "region", "sex", "age_group", "edss_stratum", or a column of the patient table.
+        Of stratified tests and models: "region", "sex", "age_group", "edss_stratum", or a column of the patient table;
+        empty: none is stratified.
     subgroups : tuple of str
         As `strata`; each is one part of the forest plot.
     sequence : tuple of str
@@ -289,9 +290,9 @@ def _analysis(section: Section) -> Analysis:
         section.check(key, value, "a whole number >= 0", value >= 0 and value == int(value))
         whole[key] = int(value)
     return Analysis(
-        strata=section.texts("strata", usual.strata),
-        subgroups=section.texts("subgroups", usual.subgroups),
-        sequence=section.texts("sequence", usual.sequence),
+        strata=section.texts("strata", usual.strata, empty=True),
+        subgroups=section.texts("subgroups", usual.subgroups, empty=True),
+        sequence=section.texts("sequence", usual.sequence, empty=True),
         holm=bool(holm),
         alpha=alpha,
         **whole,

@@ -257,7 +257,7 @@ def _choice_lines(conventions: str) -> list[str]:
         '# median_of_flat_step = "midpoint"  # or "first"',
         "",
         "[analysis]",
-        'strata = ["region"]  # of stratified tests; also sex, age_group, edss_stratum, or a column of the patients',
+        'strata = ["region"]  # of stratified tests, [] for none; also sex, age_group, edss_stratum, a column of the patients',
         'subgroups = ["sex", "region", "age_group", "edss_stratum"]',
         '# sequence = ["t2_volume_percent_change", "cdp24"]  # fixed-sequence test of these endpoints, in this order',
         "holm = false  # true: Holm's adjusted p values beside the others",
@@ -278,6 +278,7 @@ def _adam_lines(found: Found, folder: Path) -> list[str]:
         f"{mark}folder = {first}",
         f'# subject = "{usual.subject}"  # the variable of ADSL that the visits call patient_id',
         f'# treatment = "{usual.treatment}"',
+        "# origin_day = 1  # of AVAL in ADTTE: 1 if it is ADT - STARTDT + 1; without it, as the dates say",
         f'# PARAMCD of ADQS: {codes}; of ADTTE, in [adam.paramcd]: cdp24 = "CDP24"',
     ]
 
