@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,8 @@ from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
 from nnunet_ms.dataset_conversion.preparation import baselines_of, write_preprocessed
 from nnunet_ms.dataset_conversion.raw_dataset.copying import checksum, copy_with_checksum
-from nnunet_ms.dataset_conversion.raw_dataset.folds import patient_folds
+from nnunet_ms.dataset_conversion.raw_dataset.folds import Fold
+from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, make_folds
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
 from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError, ImageError, MachineError
@@ -37,33 +38,41 @@ class WriteOptions:
     channels: tuple[str, ...]
     labels: dict[str, int]
     test_patients: tuple[str, ...] = ()
-    folds: int = 3
+    folds: int | None = None  # None: three, or as many as there are training patients
     seed: int = 0
     workers: Workers = 1
     steps: Steps = NO_STEPS
     root: Path = Path()  # folder of the source: cases.csv names files below it
 
 
-def write_raw_dataset(checked: Sequence[CheckedCase], work: Unfinished, options: WriteOptions) -> list[Failure]:
+def write_raw_dataset(
+    checked: Sequence[CheckedCase],
+    work: Unfinished,
+    options: WriteOptions,
+    tell: Callable[[Sequence[Failure]], None],
+) -> list[Failure]:
     """Fill a folder with imagesTr, labelsTr, imagesTs, labelsTs, dataset.json, cases.csv and splits_final.json.
 
     Images on the first channel's grid are copied byte for byte, others are resampled onto it; with `options.steps`
-    all are processed, and `provenance/` says how. Cases that an earlier, killed run had written are kept.
+    all are processed, and `provenance/` says how. Cases that an earlier, killed run had written are kept. There are
+    folds where there are training patients.
 
     Returns
     -------
     list of Failure
-        Cases whose preparation failed (a registration, say); they are left out.
+        Cases whose preparation failed (a registration, say); they are left out. `tell` gets them before anything
+        that follows from them is found out, such as too few patients for the folds.
 
     Raises
     ------
     ConversionError
-        If there are too few patients for the folds, unknown test patients, or a file fails to write.
+        If no case is left, there are too few patients for the folds that were asked for, unknown test patients, or a
+        file fails to write.
     MachineError
         If there is too little space, or the machine gives out.
     """
     roles = assign_roles([c.case for c in checked], options.test_patients)
-    _folds({c.case.case_id: c.case.patient_id for c in checked}, roles, options)  # too few patients: said now
+    folds_of({c.case.case_id: c.case.patient_id for c in checked}, roles, options)  # too few patients: said now
     check_space(checked, work.folder)
     baselines = baselines_of(checked, options.steps)
     # each job carries its own part only: on a cluster a table of all cases would travel with every one
@@ -71,48 +80,28 @@ def write_raw_dataset(checked: Sequence[CheckedCase], work: Unfinished, options:
     write = partial(_write_or_recall, work=work, options=options)
     outcome = map_cases(write, jobs, lambda job: job[0].case.case_id, "write", options.workers)
     _raise_first(outcome.failures, work.folder)
+    failures = [Failure(written["case"], written["reason"]) for written in outcome.results if "reason" in written]
+    tell(failures)
     good = [written for written in outcome.results if "reason" not in written]
+    if not good:
+        raise ConversionError(
+            f"{work.folder.name}: none of {len(checked)} cases could be prepared; nothing written. Mend what the cases "
+            "above say, or leave the step out that failed."
+        )
     patient_of = {written["row"]["case_id"]: written["row"]["patient_id"] for written in good}
-    folds = _folds(patient_of, roles, options)
+    folds = folds_of(patient_of, roles, options)
     _remove_others(work.folder, {name for written in good for name in written["files"]})
     write_table(_cases_table([written["row"] for written in good], options.channels), work.folder / "cases.csv")
     _write_json(_dataset_json(patient_of, roles, options), work.folder / "dataset.json")
-    _write_json(folds, work.folder / "splits_final.json")
-    return [Failure(written["case"], written["reason"]) for written in outcome.results if "reason" in written]
+    if folds:
+        _write_json(folds, work.folder / "splits_final.json")
+    return failures
 
 
-def _folds(
-    patient_of: Mapping[str, str], roles: Mapping[str, str], options: WriteOptions
-) -> list[dict[str, list[str]]]:
+def folds_of(patient_of: Mapping[str, str], roles: Mapping[str, str], options: WriteOptions) -> list[Fold]:
+    """Folds of the cases whose role is to train; `make_folds` says when there are none, or an error."""
     trained = {case: patient for case, patient in patient_of.items() if roles[case] == "train"}
-    return patient_folds(trained, options.folds, options.seed)
-
-
-def assign_roles(cases: Sequence[Case], test_patients: Iterable[str]) -> dict[str, str]:
-    """Case id -> "train" or "test".
-
-    Raises
-    ------
-    ConversionError
-        If a test patient is not among the cases.
-
-    Examples
-    --------
-    >>> from nnunet_ms.dataset_conversion.cases import Mask
-    >>> mask = Mask({"t2_lesions": Path("mask.nii.gz")})
-    >>> cases = [Case(name, "", None, {}, None if name == "P3" else mask) for name in ("P1", "P2", "P3")]
-    >>> assign_roles(cases, ["P1"])
-    {'P1': 'test', 'P2': 'train', 'P3': 'test'}
-    """
-    wanted = set(test_patients)
-    unknown = wanted - {case.patient_id for case in cases}
-    if unknown:
-        raise ConversionError(
-            f"--test-patients: {sorted(unknown)} are not among the {len({c.patient_id for c in cases})} patients that "
-            "can be converted. Correct the list."
-        )
-    # nnU-Net cannot train on a case without its mask
-    return {c.case_id: "test" if c.patient_id in wanted or c.label is None else "train" for c in cases}
+    return make_folds(trained, options.folds, options.seed)
 
 
 def check_writable(folder: Path) -> None:
