@@ -257,7 +257,7 @@ def _choice_lines(conventions: str) -> list[str]:
         '# median_of_flat_step = "midpoint"  # or "first"',
         "",
         "[analysis]",
-        'strata = ["region"]  # of stratified tests, [] for none; also sex, age_group, edss_stratum, any column of theirs',
+        'strata = ["region"]  # stratified tests, [] for none; also sex, age_group, edss_stratum, any column',
         'subgroups = ["sex", "region", "age_group", "edss_stratum"]',
         '# sequence = ["t2_volume_percent_change", "cdp24"]  # fixed-sequence test of these endpoints, in this order',
         "holm = false  # true: Holm's adjusted p values beside the others",
