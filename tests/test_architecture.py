@@ -127,6 +127,7 @@ TESTED_IN = {
     "analysis.report.parts": "analysis/report/test_rtf.py",
     "analysis.report.render": "analysis/report/test_report.py",
     "analysis.run_trial": "analysis/report/test_report.py",
+    "analysis.trial.settings_text": "analysis/trial/test_settings_init.py",
     "analysis.trial.published": "analysis/report/blocks/test_all_blocks.py",
     "arrays": "statistics/test_linear_systems.py",
     "dataset_conversion.sources.isbi2015": "dataset_conversion/sources/test_archive.py",

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.trial.adam_files import days
+from nnunet_ms.analysis.trial.adam_settings import AdamSettings
 from nnunet_ms.errors import TableError
 
 DAYS_PER_WEEK = 7
@@ -27,8 +28,9 @@ class Origin:
     plain: bool = False
 
 
-def origin_of(records: pd.DataFrame, aval_days: pd.Series, starts: pd.Series | None, asked: int | None,
-              path: Path) -> Origin:  # fmt: skip
+def origin_of(
+    records: pd.DataFrame, aval_days: pd.Series, patients: pd.DataFrame, settings: AdamSettings, path: Path
+) -> Origin:
     """Find the number of the first day.
 
     Parameters
@@ -37,10 +39,10 @@ def origin_of(records: pd.DataFrame, aval_days: pd.Series, starts: pd.Series | N
         The records of one parameter of ADTTE.
     aval_days : pandas.Series
         AVAL in days.
-    starts : pandas.Series or None
-        Day of randomisation of each record, since 1960, for records without STARTDT.
-    asked : {0, 1} or None
-        What the settings say; it goes before what the dates say, and both are said.
+    patients : pandas.DataFrame
+        From `adam_patients`; their day of randomisation is the start where there is no STARTDT.
+    settings : AdamSettings
+        Its `origin_day` goes before what the dates say, and both are said.
     path : Path
         For messages.
 
@@ -52,10 +54,11 @@ def origin_of(records: pd.DataFrame, aval_days: pd.Series, starts: pd.Series | N
     Examples
     --------
     >>> records = pd.DataFrame({"ADT": ["2021-01-08", "2021-06-18"], "STARTDT": ["2021-01-01"] * 2})
-    >>> origin_of(records, pd.Series([8.0, 169.0]), None, None, Path("adtte.csv")).day
+    >>> origin_of(records, pd.Series([8.0, 169.0]), pd.DataFrame(), AdamSettings(Path()), Path("adtte.csv")).day
     1
     """
-    found = _from_dates(records, aval_days, starts, path) or _from_weeks(aval_days)
+    asked = settings.origin_day
+    found = _from_dates(records, aval_days, patients, settings, path) or _from_weeks(aval_days)
     if asked is None and found.day is None:
         raise TableError(f"{path}: {found.note}. Name the day of the origin with origin_day = 0 or 1 in [adam].")
     day = found.day if asked is None else asked
@@ -76,14 +79,18 @@ class _Found:
     plain: bool = False
 
 
-def _from_dates(records: pd.DataFrame, aval: pd.Series, starts: pd.Series | None, path: Path) -> _Found | None:
+def _from_dates(
+    records: pd.DataFrame, aval: pd.Series, patients: pd.DataFrame, settings: AdamSettings, path: Path
+) -> _Found | None:
     """Compare AVAL with the distance of the dates; None where no record has both."""
-    if "ADT" not in records:
+    name = "STARTDT" if "STARTDT" in records else settings.randomisation
+    if "ADT" not in records or not (name == "STARTDT" or name in patients):
         return None
-    first = days(records, "STARTDT", path) if "STARTDT" in records else starts
-    name = "STARTDT" if "STARTDT" in records else "RANDDT"
-    if first is None:
-        return None
+    if name == "STARTDT":
+        first = days(records, name, path)
+    else:
+        day0 = pd.Series(days(patients, str(name), path).to_numpy(), patients["USUBJID"])
+        first = records["USUBJID"].map(day0)
     gap = (aval - (days(records, "ADT", path) - first)).dropna()
     zero, one = int((gap.abs() < NEAR).sum()), int(((gap - 1).abs() < NEAR).sum())
     other = len(gap) - zero - one

@@ -27,7 +27,7 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
     return Block(
         f"{outcome}_by_arm",
         f"{outcome.upper()} by arm",
-        f"Does the arm change the risk of {OUTCOMES[outcome].title}?",
+        f"Does the arm change the risk of {trial.title(outcome)}?",
         "All patients whose outcome could be derived; no mask is needed.",
         [
             column_table(
