@@ -32,7 +32,8 @@ class Mask:
 class Case:
     """One visit: `images` maps channel -> file in the order of the channels, `label` is None where there is no mask.
 
-    `problem` says why this case cannot be converted; it is then listed, never dropped in silence.
+    `problem` says why this case cannot be converted; it is then listed, never dropped in silence. `remark` is what the
+    user should know of how it was found.
     """
 
     patient_id: str
@@ -45,6 +46,7 @@ class Case:
     brain_mask: Path | None = None
     reference: Path | None = None  # file that gives the grid; None: the first image
     transforms: dict[str, tuple[Path, ...]] = field(default_factory=dict)  # per channel, applied in this order
+    remark: str = ""
 
     @property
     def case_id(self) -> str:

@@ -43,7 +43,11 @@ def build_parser() -> argparse.ArgumentParser:
     result.add_argument("--dataset-id", type=positive, required=True, metavar="N", help="nnU-Net dataset number, 1-999")
     result.add_argument("--name", help="dataset name (default: the kind's)")
     result.add_argument("--raw", type=Path, help="folder of raw datasets (default: $nnUNet_raw)")
-    result.add_argument("--folds", type=positive, default=3, help="cross-validation folds by patient (default: 3)")
+    result.add_argument(
+        "--folds",
+        type=positive,
+        help="cross-validation folds by patient (default: 3, or as many as patients train; none where none does)",
+    )
     result.add_argument("--seed", type=int, default=0, help="seed of the folds (default: 0)")
     result.add_argument(
         "--test-patients", default="", metavar="IDS", help="comma-separated, or @file with one per line"

@@ -4,9 +4,11 @@ Messages name the command's options, whose words are those of the arguments: `--
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +16,8 @@ from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, check_case_ids
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase, check_cases
 from nnunet_ms.dataset_conversion.links import links_out
 from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import new_folder
-from nnunet_ms.dataset_conversion.raw_dataset.write import (
-    WriteOptions,
-    assign_roles,
-    check_writable,
-    write_raw_dataset,
-)
+from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, fold_notes, without_leaks
+from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, check_writable, folds_of, write_raw_dataset
 from nnunet_ms.dataset_conversion.sources.all_sources import Kind, check_options, source_of
 from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.dataset_conversion.steps import Steps, steps_of
@@ -114,7 +112,7 @@ def convert(
     variant: str = "",
     prefer: str = "",
     test_patients: str | Iterable[str] = (),
-    folds: int = 3,
+    folds: int | None = None,
     seed: int = 0,
     steps: Steps | Mapping[str, Any] | None = None,
     headers_only: bool = False,
@@ -148,9 +146,13 @@ def convert(
     prefer : str, optional
         `bids`, where a session has several files of one sequence: `run=last`, `flair.acq=3d`, with commas.
     test_patients : iterable of str, or str with commas, optional
-        Their cases go to imagesTs and labelsTs, and so do cases without a mask.
-    folds, seed : int, optional
-        Cross-validation folds by patient, >= 2, and the seed of their shuffling, >= 0.
+        Their cases go to imagesTs and labelsTs, and so do patients without a mask. All may test: a dataset without
+        training cases is there to be predicted.
+    folds : int, optional
+        Cross-validation folds by patient, >= 2. Default: three, or as many as there are training patients; there are
+        none where nobody trains, or one patient only.
+    seed : int, optional
+        Seed of their shuffling, >= 0.
     steps : Steps or mapping, optional
         Preparation of the images by name, such as ``{"n4": True, "align": "rigid"}``. Without any, files whose grid is
         the first channel's are copied byte for byte.
@@ -206,23 +208,31 @@ def convert(
         folds=folds,
         seed=seed,
         workers=workers,
-        steps=_allowed(found, steps_of(steps)),
+        steps=steps_of(steps),
         root=request.root,
     )
     folder = new_folder(raw, dataset_id, options.info.name, overwrite=overwrite)
     cases = find_cases(found, request)
+    _check_steps(cases, options.steps, request.path)
     assign_roles(cases, options.test_patients)  # an unknown test patient is said before anything is read
+    cases = without_leaks(cases, options.test_patients)
     if dry_run:
         outcome = _checked(cases, request, options, headers_only, None, say)
-        return _conversion(folder, outcome, [], _notes(outcome, options), options.steps, written=False)
+        with _reasons(outcome.failures, say):
+            notes = _fold_notes(outcome.results, options)
+        _tell(say, notes)
+        return _conversion(folder, outcome, [], [*_notes(outcome, options), *notes], options.steps, written=False)
     check_writable(folder)
     with resumable_folder(folder, replace=overwrite) as work:
         outcome = _checked(cases, request, options, headers_only, work.memory, say)
-        with _reasons(outcome.failures, say):
-            failures = write_raw_dataset(outcome.results, work, options)
-        tables = [] if found.write_tables is None else found.write_tables(request.path, work.folder)
-        _tell(say, [*failures, *tables])
-    return _conversion(folder, outcome, failures, [*_notes(outcome, options), *tables], options.steps)
+        failures: list[Failure] = list(outcome.failures)
+        with _reasons(failures, say):
+            written = write_raw_dataset(outcome.results, work, options, partial(_also, failures, say))
+        left = {failure.case for failure in written}
+        notes = _fold_notes([one for one in outcome.results if one.case.case_id not in left], options)
+        notes += [] if found.write_tables is None else found.write_tables(request.path, work.folder)
+        _tell(say, notes)
+    return _conversion(folder, outcome, written, [*_notes(outcome, options), *notes], options.steps)
 
 
 def check(
@@ -257,7 +267,7 @@ def check(
     """
     found = source_of(kind)
     request = found.request(source, channels, target, rater, variant, prefer)
-    cases = find_cases(found, request)
+    cases = without_leaks(find_cases(found, request))
     if not cases:
         raise ConversionError("expected at least one case, found none. Check the source.")
     outcome = check_cases(cases, headers_only=headers_only, workers=workers)
@@ -290,15 +300,16 @@ def _info(found: Source, name: str | None) -> DatasetInfo:
     return info
 
 
-def _allowed(found: Source, steps: Steps) -> Steps:
-    if steps.any() and found.comes_aligned:
+def _check_steps(cases: Sequence[Case], steps: Steps, source: Path) -> None:
+    """Raise ConversionError for preparation of images that bring transforms, or by HD-BET if it is not installed."""
+    moved = next((case for case in cases if case.transforms), None)
+    if steps.any() and moved is not None:
         raise ConversionError(
-            f"{found.kind}: expected no preparation, because its images are resampled by its own transforms, once. "
-            "Leave the steps out."
+            f"{source}: expected no preparation, because the images (of {moved.case_id}, say) are resampled by their "
+            "own transforms, once. Leave the steps out, or choose a --variant that is co-registered already."
         )
     if steps.hd_bet:
         check_hd_bet()
-    return steps
 
 
 def _checked(
@@ -330,6 +341,21 @@ def _reasons(failures: Sequence[Failure], say: Say | None) -> Iterator[None]:
         raise
 
 
+def _also(failures: list[Failure], say: Say | None, more: Sequence[Failure]) -> None:
+    """Tell of further failures, and keep them for an error that may follow from them."""
+    _tell(say, more)
+    failures.extend(more)
+
+
+def _fold_notes(good: Sequence[CheckedCase], options: WriteOptions) -> list[str]:
+    """What to know about the folds; ConversionError as `folds_of`."""
+    roles = assign_roles([one.case for one in good], ())
+    tests = set(options.test_patients)
+    patient_of = {one.case.case_id: one.case.patient_id for one in good if one.case.patient_id not in tests}
+    folds_of(patient_of, roles, options)
+    return fold_notes(len({p for case, p in patient_of.items() if roles[case] == "train"}), options.folds)
+
+
 def _tell(say: Say | None, what: Iterable[str | Failure]) -> None:
     if say is None:
         return
@@ -339,7 +365,7 @@ def _tell(say: Say | None, what: Iterable[str | Failure]) -> None:
 
 def _notes(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
     """What the user should know about good cases; with steps, provenance/ says what was resampled."""
-    notes = []
+    notes = _found_how([checked.case for checked in outcome.results])
     for checked in outcome.results:
         if checked.resampled and not options.steps.any():
             channels = ", ".join(checked.resampled)
@@ -351,8 +377,14 @@ def _notes(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
     return notes
 
 
+def _found_how(cases: Sequence[Case]) -> list[str]:
+    """How cases were found, each remark once with the number of its cases."""
+    remarks = Counter(case.remark for case in cases if case.remark)
+    return [f"{number} {'case' if number == 1 else 'cases'} {remark}" for remark, number in remarks.items()]
+
+
 def _remarks(checked: CheckedCase, root: Path) -> list[str]:
-    remarks = [text for text in (checked.remark, links_out(checked.case, root)) if text]
+    remarks = [text for text in (checked.case.remark, checked.remark, links_out(checked.case, root)) if text]
     if checked.resampled:
         remarks.append(f"{', '.join(checked.resampled)} will be resampled onto {_grid_name(checked.case)}")
     if checked.case.label is None:

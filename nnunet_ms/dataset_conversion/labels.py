@@ -10,6 +10,7 @@ from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_mask, read_volume
 from nnunet_ms.lesions.components import find_components
 
+LARGEST_BYTE = 255
 CHANGE_RULES = ("brighter", "darker", "signed")
 MINIMUM_RAW_MASK_OVERLAP = 0.5  # of an enhancing mask that must lie inside the brain
 
@@ -30,10 +31,13 @@ def read_label(mask: Mask) -> tuple[Volume, str]:
         If a file is damaged, holds other numbers than it may, or the files do not share a grid.
     """
     if mask.rule == "single":
-        volume = read_mask(next(iter(mask.files.values())), labels=mask.values)
+        path = next(iter(mask.files.values()))
+        if max(mask.values) > LARGEST_BYTE:
+            return _levels(read_volume(path), mask.values), ""
+        volume = read_mask(path, labels=mask.values)
         if is_copied(mask):
             return volume, ""
-        table = np.zeros(256, np.uint8)
+        table = np.zeros(LARGEST_BYTE + 1, np.uint8)
         table[list(mask.values)] = list(mask.values.values())
         return Volume(table[volume.data], volume.grid, volume.path), ""
     volumes = [read_mask(path) for path in mask.files.values()]
@@ -42,6 +46,18 @@ def read_label(mask: Mask) -> tuple[Volume, str]:
     marked = np.stack([volume.data for volume in volumes])
     data, remark = _classes(marked, list(mask.files)) if mask.rule == "classes" else (_vote(marked, mask.rule), "")
     return Volume(data, volumes[0].grid, volumes[0].path), remark
+
+
+def _levels(volume: Volume, values: dict[int, int]) -> Volume:
+    """Labels of a mask with larger numbers than a byte holds, such as 65535."""
+    found, places = np.unique(volume.data, return_inverse=True)
+    if strange := [f"{value:g}" for value in found.tolist() if value not in values]:
+        raise ImageError(
+            f"{volume.path}: expected a mask with values {sorted(values)}, found {', '.join(strange[:5])}. "
+            "Is this the mask?"
+        )
+    table = np.array([values[int(value)] for value in found], np.uint8)
+    return Volume(table[places].reshape(volume.data.shape), volume.grid, volume.path)
 
 
 def _vote(marked: npt.NDArray[np.uint8], rule: str) -> npt.NDArray[np.uint8]:

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
-from nnunet_ms.dataset_conversion.cases import Case
+from nnunet_ms.dataset_conversion.cases import Case, Mask
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
-from nnunet_ms.dataset_conversion.labels import read_label
+from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
 from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
@@ -75,7 +75,7 @@ def write_preprocessed(
             data = voxels(moved) if inside is None else voxels(moved) * (inside != 0)
             write_volume(targets[channel], data.astype(np.float32), target.affine)
         if case.label is not None:
-            mask, _ = read_label(case.label)
+            mask = _label(case, case.label)
             moved = _moved(to_itk(mask.data, mask.grid), mask.grid, target, to_visit, is_label=True)
             write_volume(label, voxels(moved).astype(np.uint8), target.affine)
         _write_record(record, case, grid, target, to_visit, baseline, log)
@@ -101,6 +101,15 @@ def back_to_source(data: npt.NDArray[np.uint8], record: Mapping[str, Any]) -> tu
     matrix = np.linalg.inv(np.array(record["target_to_source"]))
     moved = resample(to_itk(data, target), source, matrix, is_label=True)
     return voxels(moved).astype(np.uint8), source.affine
+
+
+def _label(case: Case, mask: Mask) -> Volume:
+    """Label of a case on its own grid; a mask of change is split by the two images as they were, unprepared."""
+    if mask.rule not in CHANGE_RULES:
+        return read_label(mask)[0]
+    baseline, followup = list(case.images.values())[:2]
+    data, grid = label_of_change(mask, baseline, followup, case.brain_mask)
+    return Volume(data, grid, next(iter(mask.files.values())))
 
 
 def _reference(case: Case) -> Path:

@@ -127,8 +127,12 @@ WRONG = {
     "spacing": ({"steps": {"spacing": (1, 1)}}, OptionError, r"spacing: expected three edges .* found \(1, 1\)"),
     "channel": ({"channels": ["flair", "t3"]}, ConversionError, r"--channels flair,t3: expected different names among"),
     "target": ({"target": "lesions"}, ConversionError, "--target lesions: expected different names among"),
-    "rater": ({"rater": "1"}, ConversionError, "--rater and --variant are for isbi2015, .* remove them for trial"),
-    "variant": ({"variant": "raw"}, ConversionError, "--rater and --variant are for isbi2015"),
+    "rater": ({"rater": "1"}, ConversionError, "--rater is for ms3seg, isbi2015, .*; remove it for trial"),
+    "variant": (
+        {"variant": "raw"},
+        ConversionError,
+        "--variant is for open_ms, ms3seg, isbi2015, .*; remove it for trial",
+    ),
     "preference": ({"prefer": "run=1"}, ConversionError, "--prefer is for bids; remove it for trial"),
     "patient": ({"test_patients": ["P9"]}, ConversionError, r"\['P9'\] are not among the 3 patients"),
     "folds": ({"folds": 1}, ConversionError, "expected at least 2 folds"),
@@ -152,11 +156,6 @@ def test_arguments_that_cannot_be(trial, raw, what):
 def test_patients_may_be_numbers(trial, raw):
     with pytest.raises(ConversionError, match=r"\['104670'\] are not among"):  # and not: 'int' object is not iterable
         convert(trial, dataset_id=5, raw=raw, test_patients=[104670])
-
-
-def test_images_with_their_own_transforms_take_no_steps(tmp_path):
-    with pytest.raises(ConversionError, match="open_ms_longitudinal: expected no preparation"):
-        convert(tmp_path, "open_ms_longitudinal", dataset_id=5, raw=tmp_path, steps={"n4": True})
 
 
 def test_when_no_case_is_good_the_error_carries_the_reasons(trial, raw):

@@ -6,6 +6,8 @@ import numpy as np
 
 from nnunet_ms.errors import ConversionError
 
+Fold = dict[str, list[str]]  # as nnU-Net's splits_final.json has it: case ids under "train" and "val"
+
 
 def patient_folds(patient_of: Mapping[str, str], folds: int, seed: int) -> list[dict[str, list[str]]]:
     """Folds in nnU-Net's `splits_final.json` format.

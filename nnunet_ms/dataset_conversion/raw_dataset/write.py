@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,15 @@ from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
 from nnunet_ms.dataset_conversion.preparation import baselines_of, write_preprocessed
 from nnunet_ms.dataset_conversion.raw_dataset.copying import checksum, copy_with_checksum
-from nnunet_ms.dataset_conversion.raw_dataset.folds import patient_folds
+from nnunet_ms.dataset_conversion.raw_dataset.folds import Fold
+from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, make_folds
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
 from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError, ImageError, MachineError
+from nnunet_ms.images.forms import NOISE_MM, largest_distance
+from nnunet_ms.images.headers import plain_files, write_plain
 from nnunet_ms.images.resample import resample_onto
-from nnunet_ms.images.volumes import write_volume
+from nnunet_ms.images.volumes import Grid, read_grid, write_volume
 from nnunet_ms.outputs import Unfinished
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import CASES, write_table
@@ -37,33 +41,41 @@ class WriteOptions:
     channels: tuple[str, ...]
     labels: dict[str, int]
     test_patients: tuple[str, ...] = ()
-    folds: int = 3
+    folds: int | None = None  # None: three, or as many as there are training patients
     seed: int = 0
     workers: Workers = 1
     steps: Steps = NO_STEPS
     root: Path = Path()  # folder of the source: cases.csv names files below it
 
 
-def write_raw_dataset(checked: Sequence[CheckedCase], work: Unfinished, options: WriteOptions) -> list[Failure]:
+def write_raw_dataset(
+    checked: Sequence[CheckedCase],
+    work: Unfinished,
+    options: WriteOptions,
+    tell: Callable[[Sequence[Failure]], None],
+) -> list[Failure]:
     """Fill a folder with imagesTr, labelsTr, imagesTs, labelsTs, dataset.json, cases.csv and splits_final.json.
 
     Images on the first channel's grid are copied byte for byte, others are resampled onto it; with `options.steps`
-    all are processed, and `provenance/` says how. Cases that an earlier, killed run had written are kept.
+    all are processed, and `provenance/` says how. Cases that an earlier, killed run had written are kept. There are
+    folds where there are training patients.
 
     Returns
     -------
     list of Failure
-        Cases whose preparation failed (a registration, say); they are left out.
+        Cases whose preparation failed (a registration, say); they are left out. `tell` gets them before anything
+        that follows from them is found out, such as too few patients for the folds.
 
     Raises
     ------
     ConversionError
-        If there are too few patients for the folds, unknown test patients, or a file fails to write.
+        If no case is left, there are too few patients for the folds that were asked for, unknown test patients, or a
+        file fails to write.
     MachineError
         If there is too little space, or the machine gives out.
     """
     roles = assign_roles([c.case for c in checked], options.test_patients)
-    _folds({c.case.case_id: c.case.patient_id for c in checked}, roles, options)  # too few patients: said now
+    folds_of({c.case.case_id: c.case.patient_id for c in checked}, roles, options)  # too few patients: said now
     check_space(checked, work.folder)
     baselines = baselines_of(checked, options.steps)
     # each job carries its own part only: on a cluster a table of all cases would travel with every one
@@ -71,48 +83,28 @@ def write_raw_dataset(checked: Sequence[CheckedCase], work: Unfinished, options:
     write = partial(_write_or_recall, work=work, options=options)
     outcome = map_cases(write, jobs, lambda job: job[0].case.case_id, "write", options.workers)
     _raise_first(outcome.failures, work.folder)
+    failures = [Failure(written["case"], written["reason"]) for written in outcome.results if "reason" in written]
+    tell(failures)
     good = [written for written in outcome.results if "reason" not in written]
+    if not good:
+        raise ConversionError(
+            f"{work.folder.name}: none of {len(checked)} cases could be prepared; nothing written. Mend what the cases "
+            "above say, or leave the step out that failed."
+        )
     patient_of = {written["row"]["case_id"]: written["row"]["patient_id"] for written in good}
-    folds = _folds(patient_of, roles, options)
+    folds = folds_of(patient_of, roles, options)
     _remove_others(work.folder, {name for written in good for name in written["files"]})
     write_table(_cases_table([written["row"] for written in good], options.channels), work.folder / "cases.csv")
     _write_json(_dataset_json(patient_of, roles, options), work.folder / "dataset.json")
-    _write_json(folds, work.folder / "splits_final.json")
-    return [Failure(written["case"], written["reason"]) for written in outcome.results if "reason" in written]
+    if folds:
+        _write_json(folds, work.folder / "splits_final.json")
+    return failures
 
 
-def _folds(
-    patient_of: Mapping[str, str], roles: Mapping[str, str], options: WriteOptions
-) -> list[dict[str, list[str]]]:
+def folds_of(patient_of: Mapping[str, str], roles: Mapping[str, str], options: WriteOptions) -> list[Fold]:
+    """Folds of the cases whose role is to train; `make_folds` says when there are none, or an error."""
     trained = {case: patient for case, patient in patient_of.items() if roles[case] == "train"}
-    return patient_folds(trained, options.folds, options.seed)
-
-
-def assign_roles(cases: Sequence[Case], test_patients: Iterable[str]) -> dict[str, str]:
-    """Case id -> "train" or "test".
-
-    Raises
-    ------
-    ConversionError
-        If a test patient is not among the cases.
-
-    Examples
-    --------
-    >>> from nnunet_ms.dataset_conversion.cases import Mask
-    >>> mask = Mask({"t2_lesions": Path("mask.nii.gz")})
-    >>> cases = [Case(name, "", None, {}, None if name == "P3" else mask) for name in ("P1", "P2", "P3")]
-    >>> assign_roles(cases, ["P1"])
-    {'P1': 'test', 'P2': 'train', 'P3': 'test'}
-    """
-    wanted = set(test_patients)
-    unknown = wanted - {case.patient_id for case in cases}
-    if unknown:
-        raise ConversionError(
-            f"--test-patients: {sorted(unknown)} are not among the {len({c.patient_id for c in cases})} patients that "
-            "can be converted. Correct the list."
-        )
-    # nnU-Net cannot train on a case without its mask
-    return {c.case_id: "test" if c.patient_id in wanted or c.label is None else "train" for c in cases}
+    return make_folds(trained, options.folds, options.seed)
 
 
 def check_writable(folder: Path) -> None:
@@ -155,6 +147,7 @@ def _write_or_recall(
     checked, role, baseline = job
     case = checked.case
     how = {"role": role, "resampled": checked.resampled, "recoded": checked.recoded, "steps": asdict(options.steps)}
+    how["rewritten"] = dict(checked.rewritten)
     if baseline is not None:
         how["baseline"] = fingerprint(baseline, {})
     note, key = work.memory / f"{case.case_id}.written.json", fingerprint(case, how)
@@ -194,12 +187,13 @@ def _write_case(
         "week": case.week,
     }
     row |= {"role": role, "resampled": " ".join(checked.resampled) or None, "site": case.site or None}
+    row |= {"rewritten": "; ".join(f"{name}: {why}" for name, why in checked.rewritten.items()) or None}
     paths = [*targets.values(), *([label] if case.label is not None else [])]
     sums: dict[str, str] = {}
     if options.steps.any():
         record = folder / "provenance" / f"{case.case_id}.json"
         names = write_preprocessed(case, targets, label, record, options.steps, baseline)
-        row |= {"resampled": None, "steps": " ".join(names)}
+        row |= {"resampled": None, "rewritten": None, "steps": " ".join(names)}
         paths.append(record)
     else:
         sums = _write_images(checked, targets) | _write_label(checked, label, targets)
@@ -211,30 +205,42 @@ def _write_case(
 def _write_images(checked: CheckedCase, targets: Mapping[str, Path]) -> dict[str, str]:
     """Write the channels; return the checksums of the sources that were copied."""
     case = checked.case
-    reference = case.reference or next(iter(case.images.values()))
-    sums = {}
+    reference, sums = _reference(case), {}
     for channel, path in case.images.items():
         if channel in checked.resampled:
-            resample_onto(reference, path, targets[channel], case.transforms.get(channel, ()))
+            with tempfile.TemporaryDirectory() as aside, plain_files([reference, path], Path(aside)) as (fixed, moving):
+                resample_onto(fixed, moving, targets[channel], case.transforms.get(channel, ()))
+        elif channel in checked.rewritten:
+            write_plain(path, targets[channel], read_grid(reference))
         else:
             sums[channel] = copy_with_checksum(path, targets[channel])
     return sums
+
+
+def _reference(case: Case) -> Path:
+    return case.reference or next(iter(case.images.values()))
 
 
 def _write_label(checked: CheckedCase, target: Path, images: Mapping[str, Path]) -> dict[str, str]:
     case, mask = checked.case, checked.case.label
     if mask is None:
         return {}
-    if not checked.recoded:
+    if not checked.recoded and LABEL not in checked.rewritten:
         return {LABEL: copy_with_checksum(next(iter(mask.files.values())), target)}
     if mask.rule in CHANGE_RULES:
         baseline, followup = list(images.values())[:2]
         data, grid = label_of_change(mask, baseline, followup, case.brain_mask)
-        write_volume(target, data, grid.affine)
+        write_volume(target, data, _grid_of_label(checked, grid).affine)
     else:
         label, _ = read_label(mask)
-        write_volume(target, label.data, label.grid.affine)
+        write_volume(target, label.data, _grid_of_label(checked, label.grid).affine)
     return {}
+
+
+def _grid_of_label(checked: CheckedCase, own: Grid) -> Grid:
+    """The grid of the images where the label's own differs by more than what float32 does to one affine."""
+    image = read_grid(_reference(checked.case))
+    return own if largest_distance(own.shape, own.affine, image.affine) <= NOISE_MM else image
 
 
 def _source_name(path: Path, root: Path) -> str:
@@ -255,9 +261,10 @@ def _cases_table(rows: Sequence[dict[str, object]], channels: Sequence[str]) -> 
     frame = pd.DataFrame(rows)
     masks = sorted(name.removeprefix("source_") for name in frame if name.startswith(f"source_{LABEL}"))
     pairs = [f"{kind}_{name}" for name in (*channels, *(masks or [LABEL])) for kind in ("source", "sha256")]
+    rewritten = ["rewritten"] if frame["rewritten"].notna().any() else []
     site = ["site"] if frame["site"].notna().any() else []
     steps = ["steps"] if "steps" in frame else []
-    return frame.reindex(columns=[*CASES.names, "resampled", *steps, *site, *pairs]).sort_values("case_id")
+    return frame.reindex(columns=[*CASES.names, "resampled", *rewritten, *steps, *site, *pairs]).sort_values("case_id")
 
 
 def _dataset_json(patient_of: dict[str, str], roles: dict[str, str], options: WriteOptions) -> dict[str, object]:

@@ -56,9 +56,7 @@ def kinds_that_take(option: Option) -> list[str]:
 
 def check_options(source: Source, request: Request) -> None:
     """Raise ConversionError if a request has an option that the kind does not take; the message says which do."""
-    if request.prefer and "prefer" not in source.takes:
-        raise ConversionError(f"--prefer is for {', '.join(kinds_that_take('prefer'))}; remove it for {source.kind}.")
-    unwanted = [name for name in ("rater", "variant") if getattr(request, name) and name not in source.takes]
-    if unwanted:
-        kinds = ", ".join(kinds_that_take("rater"))
-        raise ConversionError(f"--rater and --variant are for {kinds}; remove them for {source.kind}.")
+    for option in get_args(Option):
+        if getattr(request, option) and option not in source.takes:
+            kinds = ", ".join(kinds_that_take(option))
+            raise ConversionError(f"--{option} is for {kinds}; remove it for {source.kind}.")

@@ -5,7 +5,7 @@ The tree is walked once without following links to folders, so a loop of links c
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -18,22 +18,26 @@ from nnunet_ms.errors import ConversionError
 NIFTI = r"\.nii(?:\.gz)?"
 CONSENSUS = "consensus"
 Key = tuple[str, str, str]  # site, patient, visit
+Names = str | tuple[str, ...]  # an expression, or several in order of preference
 
 
 @dataclass(frozen=True)
 class Archive:
     """A published layout. Expressions match the whole path below the source, in the form `a/b/c.nii.gz`.
 
-    They name the groups `patient`, and where there are such `visit` and `site`. `masks` maps target -> rater ->
-    expression; rater `consensus` is the archive's own consensus. `variants` overrides `images` by name.
+    They name the groups `patient`, and where there are such `visit` and `site`; of several, a visit takes the first
+    that one of its files matches. `masks` maps target -> rater -> expression; rater `consensus` is the archive's own
+    consensus. `variants` overrides `images` by name. `values` says which number of a mask becomes which label,
+    `values_of` the same for a rater whose masks hold others.
     """
 
-    images: dict[str, str]
-    masks: dict[str, dict[str, str]]
+    images: Mapping[str, Names]
+    masks: Mapping[str, Mapping[str, Names]]
     expected: str
-    brain_mask: str | None = None
-    variants: dict[str, dict[str, str]] = field(default_factory=dict)
+    brain_mask: Names | None = None
+    variants: Mapping[str, Mapping[str, Names]] = field(default_factory=dict)
     values: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})
+    values_of: Mapping[str, dict[int, int]] = field(default_factory=dict)
 
 
 def find_archive_cases(
@@ -67,23 +71,58 @@ def find_archive_cases(
     >>> case.case_id, case.images["flair_followup"].name
     ('013', 'flair_time02_on_middle_space.nii.gz')
     """
-    source, channels, rater = request.path, request.channels, request.rater
-    images = _images_of(archive, request.variant, source)
-    choose(channels, images, "--channels", source)
+    check_words(archive, request)
+    files, left_out = walk_files(request.path)
+    return [*cases_among(archive, request, files, prefer), *left_out]
+
+
+def check_words(archive: Archive, request: Request) -> None:
+    """Raise ConversionError for a channel, target, rater or variant that the archive lacks, and where no folder is."""
+    source = request.path
+    choose(request.channels, _images_of(archive, request.variant, source), "--channels", source)
     choose([request.target], archive.masks, "--target", source)
-    raters = archive.masks[request.target]
-    _check_rater(rater, raters, source)
+    _check_rater(request.rater, archive.masks[request.target], source)
     if not source.is_dir():
         raise ConversionError(f"{source}: expected a folder ({archive.expected}), found none. Check the path.")
-    files, left_out = walk_files(source)
-    found = {name: _preferred(name, group_files(files, images[name]), prefer) for name in channels}
-    masks = {name: _preferred(name, group_files(files, expression), prefer) for name, expression in raters.items()}
-    brains = group_files(files, archive.brain_mask) if archive.brain_mask else {}
+
+
+def cases_among(
+    archive: Archive,
+    request: Request,
+    files: Sequence[str],
+    prefer: Callable[[str, list[str]], list[str]] = lambda _, paths: paths,
+    above: str = "",
+) -> list[Case]:
+    """Cases among files that were listed; `above` names folders above the source that expressions may speak of."""
+    source, rater = request.path, request.rater
+    images = _images_of(archive, request.variant, source)
+    raters = archive.masks[request.target]
+    found = {
+        name: _preferred(name, group_files(files, images[name], above), prefer)
+        for name in dict.fromkeys(request.channels)
+    }
+    masks = {name: _preferred(name, group_files(files, one, above), prefer) for name, one in raters.items()}
+    brains = group_files(files, archive.brain_mask, above) if archive.brain_mask else {}
     keys = sorted({key for table in (*found.values(), *masks.values()) for key in table})
     if not any(found.values()):
-        raise ConversionError(f"{source}: expected {archive.expected}, found {files[:3]}. Is this the right folder?")
-    cases = [case for key in keys for case in _cases_of(key, source, found, masks, brains, archive, rater)]
-    return [*cases, *left_out]
+        raise LayoutError(
+            f"{source}: expected {archive.expected}, found {_some(files)}. Is this the right folder?", source, files
+        )
+    return [case for key in keys for case in _cases_of(key, source, found, masks, brains, archive, rater)]
+
+
+class LayoutError(ConversionError):
+    """A folder does not have the layout that it was said to have; `files` are those that it has."""
+
+    def __init__(self, message: str, source: Path, files: Sequence[str]) -> None:
+        super().__init__(message)
+        self.source, self.files = source, tuple(files)
+
+
+def _some(files: Sequence[str]) -> list[str]:
+    """A few files of a folder, images first: a licence at its top says little about its layout."""
+    images = [path for path in files if re.search(NIFTI + "$", path, re.IGNORECASE)]
+    return (images or list(files))[:3]
 
 
 def _check_rater(rater: str, raters: Iterable[str], source: Path) -> None:
@@ -121,26 +160,32 @@ def _preferred(
     return {key: prefer(name, paths) if len(paths) > 1 else paths for key, paths in files.items()}
 
 
-def group_files(files: Iterable[str], expression: str) -> dict[Key, list[str]]:
-    """(site, patient, visit) -> the files that match `expression` as a whole, ignoring upper and lower case.
+def group_files(files: Iterable[str], expressions: Names, above: str = "") -> dict[Key, list[str]]:
+    """(site, patient, visit) -> the files that match an expression as a whole, ignoring upper and lower case.
+
+    Of several expressions a visit takes the first that matches. `above` is put before each path to be matched.
 
     Examples
     --------
     >>> group_files(["P1/base/FLAIR.nii", "P1/base/T1.nii"], r"(?P<patient>[^/]+)/(?P<visit>[^/]+)/flair[.]nii")
     {('', 'P1', 'base'): ['P1/base/FLAIR.nii']}
     """
-    pattern = re.compile(expression, re.IGNORECASE)
+    files = list(files)
     found: dict[Key, list[str]] = {}
-    for path in files:
-        match = pattern.fullmatch(path)
-        if match:
-            groups = match.groupdict()
-            key = (groups.get("site") or "", groups["patient"], groups.get("visit") or "")
-            found.setdefault(key, []).append(path)
+    for expression in (expressions,) if isinstance(expressions, str) else expressions:
+        pattern = re.compile(expression, re.IGNORECASE)
+        fitting: dict[Key, list[str]] = {}
+        for path in files:
+            match = pattern.fullmatch(above + path)
+            if match:
+                groups = match.groupdict()
+                key = (groups.get("site") or "", groups["patient"], groups.get("visit") or "")
+                fitting.setdefault(key, []).append(path)
+        found = fitting | found
     return found
 
 
-def _images_of(archive: Archive, variant: str, source: Path) -> dict[str, str]:
+def _images_of(archive: Archive, variant: str, source: Path) -> Mapping[str, Names]:
     if not variant:
         return archive.images
     if variant not in archive.variants:
@@ -178,25 +223,34 @@ def _cases_of(
         problem = (
             f"{source}: patient {name} visit {visit or 1}: found no mask of rater {rater}. Choose another --rater."
         )
-    brain = source / brains[key][0] if key in brains else None
+    first = next((table[key][0] for table in found.values() if key in table), "")
+    brain = source / _nearest(brains[key], first) if key in brains else None
     case = Case(name, visit, None, images, None, problem, site=site, brain_mask=brain)
-    return list(_with_label(case, raters, rater, archive.values))
+    return list(_with_label(case, raters, rater, archive))
 
 
-def _with_label(case: Case, raters: dict[str, Path], rater: str, values: dict[int, int]) -> Iterator[Case]:
+def _nearest(paths: Sequence[str], image: str) -> str:
+    """Of several files the one whose path has most in common with an image's; the first of equals."""
+    return max(paths, key=lambda path: len(os.path.commonpath([path, image])))
+
+
+def _with_label(case: Case, raters: dict[str, Path], rater: str, archive: Archive) -> Iterator[Case]:
+    def values(name: str) -> dict[int, int]:
+        return archive.values_of.get(name, archive.values)
+
     people = {name: path for name, path in raters.items() if name != CONSENSUS} or raters
     if not raters:
         yield case  # a test case without its mask
     elif rater == "all":
         for name, path in people.items():
             visit = f"{case.visit}_rater{name}" if case.visit else f"rater{name}"
-            yield replace(case, visit=visit, label=Mask({name: path}, values=values))
+            yield replace(case, visit=visit, label=Mask({name: path}, values=values(name)))
     elif rater in raters:
-        yield replace(case, label=Mask({rater: raters[rater]}, values=values))
+        yield replace(case, label=Mask({rater: raters[rater]}, values=values(rater)))
     elif rater != "union" and CONSENSUS in raters:
-        yield replace(case, label=Mask({CONSENSUS: raters[CONSENSUS]}, values=values))
+        yield replace(case, label=Mask({CONSENSUS: raters[CONSENSUS]}, values=values(CONSENSUS)))
     else:
         rule: Literal["single", "union", "majority"] = (
             "single" if len(people) == 1 else "union" if rater == "union" else "majority"
         )
-        yield replace(case, label=Mask(people, rule, values))
+        yield replace(case, label=Mask(people, rule, values(next(iter(people)))))

@@ -59,8 +59,6 @@ class Source:
         where the source does not have its layout, or a channel, target or option is unknown.
     takes : tuple of {"rater", "variant", "prefer"}, optional
         Options besides channels and target.
-    comes_aligned : bool, optional
-        Whether its images bring their transforms, by which they are resampled once; they then take no preparation.
     write_tables : callable, optional
         Writes tables of the source (its path) into the new dataset (a folder); returns what to tell the user.
     """
@@ -71,7 +69,6 @@ class Source:
     target: str
     find: Callable[[Request], list[Case]]
     takes: tuple[Option, ...] = ()
-    comes_aligned: bool = False
     write_tables: Callable[[Path, Path], list[str]] | None = None
 
     def request(

@@ -1,4 +1,4 @@
-"""Source `trial`: a manifest CSV with one row per visit and the paths of its images and masks."""
+"""Source `trial`: a manifest CSV with one row per visit and the paths of its images and masks, where there are any."""
 
 from collections.abc import Sequence
 from os.path import normpath
@@ -13,12 +13,12 @@ from nnunet_ms.tables import MANIFEST, REFERENCE_MASKS, SEQUENCES, read_table
 
 
 def find_cases(request: Request) -> list[Case]:
-    """Cases of a manifest, one per row; only the table is read.
+    """Cases of a manifest, one per row; only the table is read. A row without a mask is there to be predicted.
 
     Raises
     ------
     ConversionError
-        If a channel or the target is unknown or has no column, or a path leaves the manifest's folder.
+        If a channel or the target is unknown, a channel has no column, or a path leaves the manifest's folder.
     TableError
         If the manifest has an unknown column, a bad value, or a visit twice.
 
@@ -33,13 +33,13 @@ def find_cases(request: Request) -> list[Case]:
     if len(targets) > 1 and target != JOINT_T1:
         raise ConversionError(f"{source}: --target {target}: expected one mask, or {JOINT_T1}. Correct --target.")
     manifest = read_table(source, MANIFEST)
-    empty = [name for name in (*channels, *targets) if name not in manifest or manifest[name].isna().all()]
+    empty = [name for name in channels if name not in manifest or manifest[name].isna().all()]
     if empty or manifest.empty:
         raise ConversionError(
-            f"{source}: expected paths in columns {[*channels, *targets]}, found none in {empty or 'any of them'}. "
-            "Fill them in, or choose other --channels or --target."
+            f"{source}: expected paths in columns {list(channels)}, found none in {empty or 'any of them'}. "
+            "Fill them in, or choose other --channels."
         )
-    for name in (*channels, *targets, *(["brain_mask"] if "brain_mask" in manifest else [])):
+    for name in (*channels, *(name for name in (*targets, "brain_mask") if name in manifest)):
         _check_inside(manifest[name], name, source)
     return [_case(row, source, channels, targets) for row in manifest.to_dict("records")]
 
@@ -56,14 +56,15 @@ def _check_inside(paths: pd.Series, column: str, source: Path) -> None:
 
 def _case(row: dict[str, object], source: Path, channels: Sequence[str], targets: Sequence[str]) -> Case:
     images = {name: source.parent / str(row[name]) for name in channels if row[name] is not None}
-    missing = [name for name in (*channels, *targets) if row[name] is None]
+    masks = [name for name in targets if row.get(name) is not None]
+    missing = [name for name in (*channels, *(targets if masks else [])) if row.get(name) is None]
     problem = ""
     if missing:
         problem = (
             f"{source}: patient {row['patient_id']} visit {row['visit']}: no path for {missing}. "
             "Fill it in, remove the row, or choose other --channels or --target."
         )
-    files = {name: source.parent / str(row[name]) for name in targets if row[name] is not None}
+    files = {name: source.parent / str(row[name]) for name in masks}
     brain = row.get("brain_mask")
     return Case(
         patient_id=str(row["patient_id"]),

@@ -36,7 +36,7 @@ import torch
 from tqdm import tqdm
 
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.images.volumes import Grid, read_grid, without_remarks
+from nnunet_ms.images.volumes import Grid, without_remarks
 from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
 from nnunet_ms.parallel import Failure, Workers, attempt
@@ -44,7 +44,7 @@ from nnunet_ms.trainers.networks.dropout import Site
 from nnunet_ms.trainers.prediction.case_measures import Map
 from nnunet_ms.trainers.prediction.export import ExportSettings, Spooled, is_done
 from nnunet_ms.trainers.prediction.exports import Exported, exporting
-from nnunet_ms.trainers.prediction.image_cases import ImageCase, check_images, find_image_cases
+from nnunet_ms.trainers.prediction.image_cases import ImageCase, check_images, find_image_cases, plain_case
 from nnunet_ms.trainers.prediction.model import Model, model_folder
 from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_model
 from nnunet_ms.trainers.prediction.output_folder import SPOOL, claim, collect, record_of, withdraw
@@ -258,21 +258,22 @@ class _Prepared:
     properties: dict[str, Any]
 
 
-def _prepare(case: ImageCase, model: Model) -> _Prepared:
-    """Check and preprocess one case, as nnU-Net does.
+def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
+    """Check and preprocess one case, as nnU-Net does; images that it would read differently are copied aside.
 
     Raises
     ------
     ImageError
         See `check_images`.
     """
-    check_images(case)
+    grid = check_images(case)
+    case = plain_case(case, grid, aside)
     preprocessor = model.configuration.preprocessor_class(verbose=False)
     with without_remarks():  # nnU-Net reads the files once more
         data, _, properties = preprocessor.run_case(
             [str(path) for path in case.files], None, model.plans, model.configuration, model.dataset_json
         )
-    return _Prepared(case, read_grid(case.files[0]), torch.from_numpy(np.ascontiguousarray(data)), properties)
+    return _Prepared(case, grid, torch.from_numpy(np.ascontiguousarray(data)), properties)
 
 
 def _run(
@@ -280,32 +281,34 @@ def _run(
 ) -> list[Failure]:
     """Prepare the next case while one is predicted; export here, or in other processes while the next is predicted."""
     failures: list[Failure] = []
+    aside = export.out / SPOOL
     try:
         with exporting(workers, export) as exports:
-            for case, prepared in tqdm(
-                _ahead(cases, runner.model), total=len(cases), desc="predict", disable=not sys.stderr.isatty()
-            ):
+            ahead = _ahead(cases, runner.model, aside)
+            for case, prepared in tqdm(ahead, total=len(cases), desc="predict", disable=not sys.stderr.isatty()):
                 started = time.monotonic()
                 predicted = attempt(case.case_id, _predict_one, prepared, runner)
                 if isinstance(predicted, Failure):
                     failures.append(predicted)
                     continue
                 ready, prediction = predicted
-                job = Spooled(case, ready.grid, ready.properties, export.out / SPOOL / f"{case.case_id}.npz")
+                job = Spooled(ready.case, ready.grid, ready.properties, aside / f"{case.case_id}.npz")
                 failures += _told(exports.add(job, started, prediction), say)
             failures += _told(exports.finished(), say)
     finally:
-        shutil.rmtree(export.out / SPOOL, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
     return failures
 
 
-def _ahead(cases: Sequence[ImageCase], model: Model) -> Iterator[tuple[ImageCase, Callable[[], _Prepared]]]:
+def _ahead(
+    cases: Sequence[ImageCase], model: Model, aside: Path
+) -> Iterator[tuple[ImageCase, Callable[[], _Prepared]]]:
     """Yield each case with a call that waits for its preprocessing; the next one is prepared meanwhile."""
     with ThreadPoolExecutor(1) as thread:
-        waiting = [thread.submit(_prepare, case, model) for case in cases[:1]]
+        waiting = [thread.submit(_prepare, case, model, aside) for case in cases[:1]]
         for number, case in enumerate(cases):
             current = waiting.pop()
-            waiting = [thread.submit(_prepare, following, model) for following in cases[number + 1 : number + 2]]
+            waiting = [thread.submit(_prepare, following, model, aside) for following in cases[number + 1 : number + 2]]
             yield case, current.result
 
 

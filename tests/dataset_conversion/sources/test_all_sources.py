@@ -40,14 +40,15 @@ def test_an_unknown_kind_is_refused_with_the_known_ones():
 def test_who_takes_which_option():
     # by hand, from README and the command's help
     archives = ["isbi2015", "msseg2016", "msseg2_2021", "mslesseg", "shifts", "wmh2017", "open_ms_longitudinal", "bids"]
-    assert kinds_that_take("rater") == kinds_that_take("variant") == archives
+    assert kinds_that_take("rater") == ["ms3seg", *archives]
+    assert kinds_that_take("variant") == ["open_ms", "ms3seg", *archives]
     assert kinds_that_take("prefer") == ["bids"]
 
 
 @pytest.mark.parametrize("option", ["rater", "variant", "prefer"])
 def test_an_option_that_a_kind_does_not_take_is_refused(option, tmp_path):
-    source = source_of("ms3seg")
-    with pytest.raises(ConversionError, match=f"--{option}.* for ms3seg"):
+    source = source_of("trial")
+    with pytest.raises(ConversionError, match=f"--{option} is for .*; remove it for trial"):
         check_options(source, source.request(tmp_path, **{option: "x"}))
     check_options(source, source.request(tmp_path))
 

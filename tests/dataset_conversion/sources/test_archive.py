@@ -131,15 +131,16 @@ def test_missing_sequence_and_missing_rater_are_named(tmp_path, capsys):
     assert "patient 015 visit 1: found no mask of rater 3" in error
 
 
-def test_case_without_mask_is_a_test_case(tmp_path):
+def test_a_patient_without_masks_tests_and_a_visit_without_one_is_left_out_if_its_patient_trains(tmp_path, capsys):
     layout("isbi2015", tmp_path / "source")
-    for path in (tmp_path / "source").rglob("training02_02_mask*"):
+    for path in [*(tmp_path / "source").rglob("training02*mask*"), *(tmp_path / "source").rglob("training01_02_mask*")]:
         path.unlink()
-    assert (
-        main(["isbi2015", str(tmp_path / "source"), "--dataset-id", "7", "--raw", str(tmp_path), "--folds", "2"]) == 0
-    )
-    names = [path.name for path in (tmp_path / "Dataset007_ISBI2015" / "imagesTs").iterdir()]
-    assert sorted(names) == [f"training02_02_000{i}.nii.gz" for i in range(3)]
+    assert main(["isbi2015", str(tmp_path / "source"), "--dataset-id", "7", "--raw", str(tmp_path)]) == 1
+    assert "case training01_02: patient training01 visit 02: found no mask, while" in capsys.readouterr().err
+    folder = tmp_path / "Dataset007_ISBI2015"
+    tests = [f"training02_0{visit}_000{i}.nii.gz" for visit in (1, 2) for i in range(3)]
+    assert sorted(path.name for path in (folder / "imagesTs").iterdir()) == tests
+    assert sorted(path.name for path in (folder / "labelsTr").iterdir()) == ["training01_01.nii.gz"]
 
 
 @pytest.mark.parametrize(
