@@ -62,7 +62,10 @@ NOT_HERE = {
     "cases.csv": {"site", "steps", "psu_plus"},
     "lesions.csv": {"lsu_plus", "uncertainty"},
     "patients.csv": {"randomisation_date"},
-    "assessments.csv": {"date", "t25fw_unable", "nhpt_unable"},
+    "assessments.csv": {
+        *("date", "t25fw_unable", "nhpt_unable", "t25fw_1_s", "t25fw_2_s"),
+        *("nhpt_dominant_1_s", "nhpt_dominant_2_s", "nhpt_other_1_s", "nhpt_other_2_s"),
+    },
     "relapses.csv": {"date"},
     "manifest.csv": {"site"},
 }

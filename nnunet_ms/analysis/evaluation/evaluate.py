@@ -73,6 +73,7 @@ from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.plotting.concordance import Labels, concordance_figure
 from nnunet_ms.plotting.style import save_figure
+from nnunet_ms.threads import one_thread
 
 _TABLES = {
     "lesions.csv": tables.LESIONS,
@@ -118,6 +119,7 @@ class Evaluation:
         return tables.read_table(self.out / "lesions.csv", tables.LESIONS)
 
 
+@one_thread
 @known_keywords
 def evaluate(
     predictions: Place | Places,

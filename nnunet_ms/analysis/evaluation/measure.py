@@ -42,6 +42,7 @@ from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.plain_names import plain_name
+from nnunet_ms.threads import one_thread
 
 _FILES = ("lesions.csv", "visits.csv", "lesion_changes.csv", "failures.csv", QC_PAGE, QC_FOLDER)
 _SCRATCH = ".pieces"
@@ -72,6 +73,7 @@ class Measurement:
         return tables.read_table(self.out / "lesion_changes.csv", CHANGES)
 
 
+@one_thread
 @known_keywords
 def measure(
     masks: Place | Places,

@@ -19,7 +19,7 @@ TIME_UNITS = {"DAYS": 1 / 7, "WEEKS": 1.0, "MONTHS": 365.25 / 12 / 7, "YEARS": 3
 DATA_SETS = ("adsl", "adqs", "adtte")
 ADSL_VARIABLES = ("age", "sex", "region", "edss_baseline", "randomisation", "last_treatment", "discontinued")
 ADQS_VARIABLES = ("USUBJID", "PARAMCD", "AVAL", "AVALC", "ADT", "ADY", "ABLFL", "ANL01FL", "DTYPE", "AVISIT")
-ADTTE_VARIABLES = ("USUBJID", "PARAMCD", "PARAM", "AVAL", "AVALU", "CNSR", "CNSDTDSC", "EVNTDESC")
+ADTTE_VARIABLES = ("USUBJID", "PARAMCD", "PARAM", "AVAL", "AVALU", "CNSR", "CNSDTDSC", "EVNTDESC", "ADT", "STARTDT")
 _TEXTS = ("subject", "treatment", "edss", "t25fw", "nhpt")
 
 
@@ -43,6 +43,8 @@ class AdamSettings:
         PARAMCD in ADTTE by outcome; also of outcomes that this package does not derive, by any plain name.
     time_unit : str or None
         Of AVAL in ADTTE, where AVALU is absent.
+    origin_day : {0, 1} or None
+        Number of the first day of AVAL in ADTTE; None: as the data say (`adam_origin`).
     encoding : str or None
         Of the files, where they do not say it themselves; a CSV file is UTF-8 without it.
     adqs, adtte : mapping
@@ -68,6 +70,7 @@ class AdamSettings:
     nhpt: str = "NHPT"
     codes: Mapping[str, str] = field(default_factory=lambda: dict(CODES))
     time_unit: str | None = None
+    origin_day: int | None = None
     encoding: str | None = None
     adqs: Mapping[str, str] = field(default_factory=dict)
     adtte: Mapping[str, str] = field(default_factory=dict)
@@ -101,11 +104,19 @@ def adam_settings(section: Section, folder: Path) -> AdamSettings | None:
         **{key: given[key] for key in said},
         codes={**usual.codes, **{name: str(code) for name, code in outcomes.items()}},
         time_unit=section.choice("time_unit", tuple(TIME_UNITS)),
+        origin_day=_origin_day(section),
         adqs=_names(section, "adqs", ADQS_VARIABLES),
         adtte=_names(section, "adtte", ADTTE_VARIABLES),
         files=_names(section, "files", DATA_SETS),
         named=said,
     )
+
+
+def _origin_day(section: Section) -> int | None:
+    value = section.get("origin_day", "0 or 1", required=False)
+    whole = value if isinstance(value, int) and not isinstance(value, bool) else None
+    section.check("origin_day", value, "0 or 1", value is None or whole in (0, 1))
+    return whole
 
 
 def _variable(section: Section, key: str) -> str | None:

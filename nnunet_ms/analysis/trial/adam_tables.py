@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.trial.adam_files import days, numbers, read_adam
+from nnunet_ms.analysis.trial.adam_origin import Origin, origin_of
 from nnunet_ms.analysis.trial.adam_settings import ADSL_VARIABLES, TIME_UNITS, AdamSettings
 from nnunet_ms.analysis.trial.keys import check_patients
 from nnunet_ms.analysis.trial.outcomes import COLUMNS as AUDIT_COLUMNS
@@ -147,15 +148,15 @@ def adam_times(path: Path, patients: pd.DataFrame, outcome: str, settings: AdamS
     -------
     pandas.DataFrame
         `CNSR` 0 is an event, any other value a censored time, in ADaM the opposite of an event flag. `time_weeks` is
-        AVAL in the unit of AVALU. A patient without a record has NaN, and `reason` says so.
+        AVAL in the unit of AVALU, from day 0 (`adam_origin`). A patient without a record has NaN, and `reason` says so.
     """
-    chosen = _records(path, outcome, settings)
-    # of subjects who are not analysed, such as screen failures, nothing is read
-    chosen = chosen[chosen["USUBJID"].isin(patients["USUBJID"])]
+    chosen = _records(path, outcome, settings, patients)
     _check_key(chosen, "USUBJID", path)
     time = numbers(chosen, "AVAL", path, blank=False) * _unit(chosen, path, settings)
     censored = numbers(chosen, "CNSR", path, blank=False)
     _check_at_least_zero(chosen, time, "AVAL", path)
+    time = time - adam_origin(path, patients, outcome, settings).day / DAYS_PER_WEEK
+    time = time.mask(time.abs() < 1e-9, 0.0)  # sevenths, which binary numbers do not hold exactly
     _check_at_least_zero(chosen, censored, "CNSR", path)
     why = next((chosen[name] for name in ("CNSDTDSC", "EVNTDESC") if name in chosen), pd.Series("", chosen.index))
     told = pd.DataFrame({"time_weeks": time, "event": censored == 0, "why": why.fillna("")})
@@ -180,6 +181,13 @@ def adam_times(path: Path, patients: pd.DataFrame, outcome: str, settings: AdamS
     )[AUDIT_COLUMNS]
 
 
+def adam_origin(path: Path, patients: pd.DataFrame, outcome: str, settings: AdamSettings) -> Origin:
+    """Return the number of the first day of one outcome of ADTTE, and how it is known; arguments as `adam_times`."""
+    chosen = _records(path, outcome, settings, patients)
+    aval = numbers(chosen, "AVAL", path, blank=False) * _unit(chosen, path, settings) * DAYS_PER_WEEK
+    return origin_of(chosen, aval.round(9), patients, settings, path)
+
+
 def adam_title(path: Path, outcome: str, settings: AdamSettings) -> str:
     """Return what ADTTE calls an outcome (PARAM); its code where there is no PARAM."""
     chosen = _records(path, outcome, settings)
@@ -187,8 +195,8 @@ def adam_title(path: Path, outcome: str, settings: AdamSettings) -> str:
     return str(named.iloc[0]) if len(named) else settings.codes[outcome]
 
 
-def _records(path: Path, outcome: str, settings: AdamSettings) -> pd.DataFrame:
-    """Return the records of one outcome in ADTTE."""
+def _records(path: Path, outcome: str, settings: AdamSettings, patients: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the records of one outcome in ADTTE; of `patients` only, where given, and not of screen failures."""
     frame = read_adam(path, ["USUBJID", "PARAMCD", "AVAL", "CNSR"], settings.adtte, settings.encoding)
     code = settings.codes[outcome]
     chosen = frame[frame["PARAMCD"] == code]
@@ -197,7 +205,7 @@ def _records(path: Path, outcome: str, settings: AdamSettings) -> pd.DataFrame:
         raise TableError(
             f"{path}: column PARAMCD: outcome {outcome} is {code}; found {found}. Name its code in [adam.paramcd]."
         )
-    return chosen
+    return chosen if patients is None else chosen[chosen["USUBJID"].isin(patients["USUBJID"])]
 
 
 def _check_codes(found: pd.Series, needed: list[str], path: Path) -> None:

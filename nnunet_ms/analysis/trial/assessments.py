@@ -14,6 +14,7 @@ from nnunet_ms.analysis.trial.exclusions import (
 from nnunet_ms.analysis.trial.keys import check_patients
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, TIMED_COLUMN, measures_of
 from nnunet_ms.analysis.trial.settings import TrialSettings
+from nnunet_ms.analysis.trial.timed_tests import with_timed_means
 from nnunet_ms.dates import DAY_EXPECTED
 from nnunet_ms.errors import TableError
 from nnunet_ms.tables import ASSESSMENTS, Table, read_table
@@ -70,6 +71,7 @@ def read_weekly(
     strangers = sorted(frame.loc[~known, "patient_id"].unique())
     frame = _with_week(frame[known & ~frame["patient_id"].isin(list(without))], patients, path)
     if name == "assessments":
+        frame = with_timed_means(frame, path)
         _check_assessments(frame, path, outcomes)
     listed = [exclusion(p, {}, name, None, f"has {name}, but is not in the patient table") for p in strangers]
     return frame, exclusion_table(listed)

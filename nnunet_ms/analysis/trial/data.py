@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.analysis.trial.adam_origin import Origin
 from nnunet_ms.analysis.trial.adam_tables import (
+    adam_origin,
     adam_patients,
     adam_times,
     adam_title,
@@ -26,6 +28,7 @@ from nnunet_ms.analysis.trial.exclusions import (
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.populations import Population, inside, split_population
 from nnunet_ms.analysis.trial.settings import TablePaths, TrialSettings
+from nnunet_ms.analysis.trial.timed_tests import trial_listing
 from nnunet_ms.analysis.trial.visit_windows import COLUMNS as WINDOW_COLUMNS
 from nnunet_ms.analysis.trial.visits import (
     COUNT_COLUMNS,
@@ -72,6 +75,7 @@ class TrialData:
     truth: pd.DataFrame | None = None
     counts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COUNT_COLUMNS))
     times: dict[str, pd.DataFrame] = field(default_factory=dict)
+    time_origins: dict[str, Origin] = field(default_factory=dict)
     listings: dict[str, pd.DataFrame] = field(default_factory=dict)
     population: str = ""
     titles: dict[str, str] = field(default_factory=dict)
@@ -176,6 +180,7 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
     listed = [population_exclusions(outside), exclusions, window_exclusions(windows, patients), uncounted]
     times, titles = _read_times(settings, patients)
     audit = {"populations": outside, "visit_windows": windows, "adam_variables": _adam_variables(settings, everybody)}
+    audit["timed_tests"] = trial_listing(assessments)
     trial = TrialData(
         settings=settings,
         patients=patients,
@@ -188,6 +193,7 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
         truth=None if paths.truth is None else read_truth(paths.truth),
         counts=counts,
         times=times,
+        time_origins=_read_origins(settings, patients),
         listings={k: v for k, v in audit.items() if len(v)},
         population=name or "",
         titles=titles,
@@ -204,6 +210,14 @@ def _read_times(settings: TrialSettings, patients: pd.DataFrame) -> tuple[dict[s
         return {}, {}
     times = {name: adam_times(path, patients, name, adam) for name in settings.outcomes}
     return times, {name: adam_title(path, name, adam) for name in settings.outcomes if name not in OUTCOMES}
+
+
+def _read_origins(settings: TrialSettings, patients: pd.DataFrame) -> dict[str, Origin]:
+    """Return which day each time of ADTTE counts from, where the settings take them."""
+    adam, path = settings.adam, settings.tables.times
+    if settings.outcome_source != "adtte" or adam is None or path is None:
+        return {}
+    return {name: adam_origin(path, patients, name, adam) for name in settings.outcomes}
 
 
 def _adam_variables(settings: TrialSettings, patients: pd.DataFrame) -> pd.DataFrame:

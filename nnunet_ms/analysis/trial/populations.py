@@ -43,7 +43,7 @@ def population_settings(section: Section) -> Populations:
     names = section.inner_names()
     defined = {name: _population(section, name) for name in names}
     main = section.choice("main", names)
-    beside = section.texts("beside", ())
+    beside = section.texts("beside", (), none=True)
     for name in beside:
         section.check("beside", list(beside), f"some of the defined populations {names}", name in names)
     section.check("beside", list(beside), "populations other than main", main not in beside)

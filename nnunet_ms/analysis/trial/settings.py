@@ -294,7 +294,7 @@ def _analysis(section: Section) -> Analysis:
     return Analysis(
         strata=section.texts("strata", usual.strata, none=True),
         subgroups=section.texts("subgroups", usual.subgroups, none=True),
-        sequence=section.texts("sequence", usual.sequence),
+        sequence=section.texts("sequence", usual.sequence, none=True),
         holm=bool(holm),
         alpha=alpha,
         **whole,

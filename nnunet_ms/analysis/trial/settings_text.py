@@ -211,6 +211,7 @@ def _adam_lines(adam: Path | None, data: Proposal, folder: Path) -> list[str]:
     lines += [
         "# the others as usual; another name goes here, or false where the trial has none:",
         f"# {', '.join(shown)}",
+        "# origin_day = 1  # of AVAL in ADTTE: 1 if it is ADT - STARTDT + 1; without it, as the dates say",
     ]
     own = {name: code for name, code in guess.codes.items() if CODES.get(name) != code} if guess else {}
     if own:

@@ -65,13 +65,10 @@ def spool(prediction: Prediction, path: Path) -> None:
 
 
 def export_spooled(job: Spooled, settings: ExportSettings) -> dict[str, float]:
-    """Export a spooled case in this process and remove the file."""
+    """Export a spooled case in this process; the file stays, should this process be killed."""
     with np.load(job.path) as parts:
         prediction = Prediction(parts["log_odds"], parts.get("spread"), parts.get("deterministic"))
-    try:
-        return export_case(prediction, job.case, job.grid, job.properties, settings)
-    finally:
-        job.path.unlink(missing_ok=True)
+    return export_case(prediction, job.case, job.grid, job.properties, settings)
 
 
 def export_case(
