@@ -42,7 +42,7 @@ GROUND = {
     "commands": {"errors", "memory", "options", "parallel", "streams", "versions"},
     "images": {"arrays", "errors", "options", "outputs"},
     "statistics": {"arrays", "errors", "options"},
-    "lesions": {"arrays", "errors", "images", "options", "tables"},
+    "lesions": {"arrays", "cases_table", "errors", "images", "options", "parallel", "tables"},
     "plotting": {"arrays", "errors", "images", "options", "outputs", "statistics"},
 }
 # Rooms: each part lists the parts of its own room that it may use. What is not listed as a part is a file of the room
@@ -102,9 +102,11 @@ TESTED_IN = {
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
+    "analysis.measure_cli": "analysis/evaluation/test_measure.py",
     "analysis.evaluation.case_metrics": "analysis/evaluation/test_cohort_metrics.py",
     "analysis.evaluation.cohort_tables": "analysis/evaluation/test_evaluate.py",
     "analysis.evaluation.lesion_roc_figure": "analysis/evaluation/test_lesion_roc.py",
+    "analysis.evaluation.measured_pictures": "analysis/evaluation/test_measure.py",
     "analysis.evaluation.patient_rows": "analysis/evaluation/test_evaluate.py",
     "analysis.evaluation.uncertainty_figures": "analysis/evaluation/test_uncertainty.py",
     "analysis.evaluation.uncertainty_tables": "analysis/evaluation/test_uncertainty.py",

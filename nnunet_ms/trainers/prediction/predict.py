@@ -9,6 +9,9 @@ Written into the output folder:
 `qc/<case>.png`           slices with outline and uncertainty
 `lesions.csv`             `tables.LESIONS`, `uncertainty` = LSU, and the measures of each lesion
 `cases.csv`               `tables.CASES`, with patient-level uncertainty; one row per case and lesion type
+`visits.csv`              `tables.VISITS` with the change since the visit before, as `nnunet-ms-measure` writes it;
+                          `nnunet-ms-endpoints` takes it as it is
+`lesion_changes.csv`      one row per lesion of two compared visits
 `failures.csv`            cases that are in none of the above, and why
 `prediction.json`         model, folds, sampling, threshold: everything that the numbers depend on
 ========================  =================================================================================
@@ -26,7 +29,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,6 +53,7 @@ from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_mode
 from nnunet_ms.trainers.prediction.output_folder import SPOOL, claim, collect, record_of, withdraw
 from nnunet_ms.trainers.prediction.settings import export_settings, make_runner, resolve_measuring
 from nnunet_ms.trainers.prediction.tiles import Prediction, TileRunner
+from nnunet_ms.trainers.prediction.visit_tables import write_visits
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Predicted:
     cases: pd.DataFrame
     failures: list[Failure]
     notes: list[str]
+    visits: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 Say = Callable[[str], object]
@@ -234,7 +239,9 @@ def _predict_cases(
     finished = [case for case in cases if case.case_id not in {failure.case for failure in failed}]
     if not finished:
         _give_up(export.out, failed)
-    return Predicted(*collect(finished, failed, export.out), failed, runner.notes)
+    collected = collect(finished, failed, export.out)
+    visits = write_visits(finished, export.out, export.measuring, export.rater, export.note, workers)
+    return Predicted(*collected, failed, runner.notes, visits)
 
 
 def _give_up(out: Path, failures: Sequence[Failure]) -> NoReturn:
