@@ -8,6 +8,7 @@ from nnunet_ms.analysis.trial.adam_settings import AdamSettings, adam_settings, 
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, PRESETS, ProgressionRule
 from nnunet_ms.analysis.trial.populations import Populations, population_settings
 from nnunet_ms.analysis.trial.published import PUBLISHED
+from nnunet_ms.analysis.trial.report_settings import ReportSettings, report_settings
 from nnunet_ms.analysis.trial.settings_section import Section, did_you_mean, read_sections
 from nnunet_ms.analysis.trial.visit_windows import Window, window_settings
 from nnunet_ms.errors import SettingsError
@@ -168,6 +169,7 @@ class TrialSettings:
     populations: Populations = field(default_factory=Populations)
     adam: AdamSettings | None = None  # None: tables of our own
     outcome_source: str = "derive"
+    report: ReportSettings = field(default_factory=ReportSettings)
 
     def __post_init__(self) -> None:
         """Refuse a word that no setting has."""
@@ -233,6 +235,7 @@ def read_settings(path: Path, conventions: Preset | None = None) -> TrialSetting
         populations=population_settings(sections["populations"]),
         adam=adam,
         outcome_source=source,
+        report=report_settings(sections["report"]),
     )
     for section in sections.values():
         section.refuse_unknown()
@@ -242,6 +245,7 @@ def read_settings(path: Path, conventions: Preset | None = None) -> TrialSetting
 
 SECTIONS = (
     "trial", "tables", "adam", "arms", "populations", "lesions", "visits", "disability", "conventions", "analysis",
+    "report",
 )  # fmt: skip
 
 

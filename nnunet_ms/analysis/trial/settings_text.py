@@ -188,6 +188,13 @@ def _choice_lines(data: Proposal, conventions: str) -> list[str]:
         "alpha = 0.05  # two-sided: of the tests in a sequence, and every interval covers 1 - alpha",
         "bootstrap_draws = 2000  # of the difference between raters' treatment effects; 0: left out",
         "seed = 20230313",
+        "",
+        "# [report]  # what stands on every page of the documents",
+        '# title = ""  # instead of the trial\'s name',
+        '# study = ""  # the study\'s number',
+        "# data_cut = 2025-12-31",
+        '# status = "draft"  # or "final"',
+        "# blocks = []  # keys of the blocks that are shown, in this order; all without it",
     ]
 
 
