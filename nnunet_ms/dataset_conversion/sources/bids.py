@@ -131,9 +131,12 @@ def _without_mask(request: Request, files: Sequence[str], cases: Sequence[Case])
 
 
 def write_tables(source: Path, folder: Path) -> list[str]:
-    """Write the clinical tables of a data set into a folder; return what to tell the user."""
+    """Write the clinical tables and the description of a data set into a folder; return what to tell the user."""
     clinical = read_clinical(source)
     written = write_clinical(clinical, folder)
+    description = source / "dataset_description.json"
+    if description.is_file():  # licence and authors, for what is made of the images (`back`)
+        (folder / "source_description.json").write_bytes(description.read_bytes())
     return [*(f"with {name} from the tables of {source.name}" for name in written), *clinical.notes]
 
 
