@@ -11,10 +11,11 @@ from pathlib import Path
 from nnunet_ms import tables
 from nnunet_ms.analysis.concordance_table import CONCORDANCE
 from nnunet_ms.analysis.endpoints import rater_concordance
-from nnunet_ms.analysis.evaluation import evaluate, lesion_roc, model_comparison, uncertainty_tables
+from nnunet_ms.analysis.evaluation import lesion_roc, model_comparison, uncertainty_tables
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
-from nnunet_ms.analysis.trial import exclusions, outcomes, populations, visit_windows, zero_volumes
+from nnunet_ms.analysis.trial import exclusions, outcomes, populations, timed_tests, visit_windows, zero_volumes
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
+from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.tables import Table
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
@@ -74,7 +75,7 @@ PREDICT = [
         "lesions.csv",
         "lesion of the predicted mask",
         tables.LESIONS,
-        ("mean_probability", *MEASURE_COLUMNS, "lsu_plus", "data_note"),
+        ("mean_probability", *MEASURE_COLUMNS, "lsu_plus", *BOX, "rule", "data_note"),
         note="`lsu_plus` with `--fold-thresholds`.",
     ),
     Output(
@@ -89,7 +90,22 @@ PREDICT = [
         ),
         note="`psu_plus` with `--fold-thresholds`. Spreads over samples are blank with one sample.",
     ),
+    Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
+    Output("lesion_changes.csv", "lesion of either of two visits", LESION_CHANGES),
     Output("failures.csv", "case that could not be predicted", tables.FAILURES),
+]
+MEASURE = [
+    Output(
+        "lesions.csv",
+        "lesion",
+        tables.LESIONS,
+        (*BOX, *("location", "ventricles_mm", "cortex_mm", "infratentorial_share"), "rule", "data_note"),
+        note="`--map NAME=DIR` adds a column NAME, the mean of that map over the lesion; `location` and the columns "
+        "after it with `--region`.",
+    ),
+    Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
+    Output("lesion_changes.csv", "lesion of either of two visits", LESION_CHANGES),
+    Output("failures.csv", "case that could not be measured", tables.FAILURES),
 ]
 EVALUATE = [
     Output(
@@ -105,7 +121,7 @@ EVALUATE = [
         "after it with `--region`.",
     ),
     Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
-    Output("lesion_changes.csv", "lesion of either of two visits", evaluate.CHANGES),
+    Output("lesion_changes.csv", "lesion of either of two visits", LESION_CHANGES),
     Output("agreement_cases.csv", "case, rater, lesion type, rule and metric", tables.AGREEMENT_CASES),
     Output(
         "agreement.csv",
@@ -148,6 +164,7 @@ ENDPOINTS = [
     Output("audit/exclusions.csv", "patient or visit left out", None, exclusions.EXCLUSION_COLUMNS),
     Output("audit/populations.csv", "patient outside a population", None, populations.COLUMNS),
     Output("audit/visit_windows.csv", "scan that is not at its planned week", None, visit_windows.COLUMNS),
+    Output("audit/timed_tests.csv", "timed test that lacks some of its trials", None, timed_tests.COLUMNS),
     Output("audit/zero_volumes.csv", "volume of 0 ml", None, zero_volumes.COLUMNS),
     Output("audit/rater_pairs.csv", "visit, model and quantity", None, rater_concordance.COLUMNS),
     Output(
@@ -205,6 +222,7 @@ CHAPTERS = {
     "nnunet-ms-convert": CONVERT,
     "nnunet-ms-predict": PREDICT,
     "nnunet-ms-evaluate": EVALUATE,
+    "nnunet-ms-measure": MEASURE,
     "nnunet-ms-endpoints run": ENDPOINTS,
     "nnunet-ms-simulate": SIMULATE,
 }

@@ -1,5 +1,7 @@
 """What one column of a table may hold, and the check of its cells: types, ranges, dates, spellings."""
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -94,7 +96,7 @@ def check_spellings(values: pd.Series, path: Path) -> None:
     Parameters
     ----------
     values : pandas.Series
-        Text, with the column's name; None is blank.
+        Text, with the column's name and the rows (from 0) as index; None is blank.
     path : Path
         For the message.
 
@@ -105,16 +107,35 @@ def check_spellings(values: pd.Series, path: Path) -> None:
         ...
     nnunet_ms.errors.TableError: patients.csv: row 3, column sex: expected one spelling, found 'f' and 'F', which ...
     """
-    text = values.reset_index(drop=True).dropna().astype(str)
+    text = values.dropna().astype(str)
     first: dict[str, str] = {}
     for value in text.unique():
-        other = first.setdefault("".join(value.split()).casefold(), value)
+        other = first.setdefault(spelling(value), value)
         if other != value:
+            # the rarer one is the slip
+            value, other = sorted((value, other), key=lambda one: int((text == one).sum()))
             rows = text.index[text == value]
             raise TableError(
                 f"{path}: row {rows[0] + 1}, column {values.name}: expected one spelling, found {value!r} and "
-                f"{other!r}, which differ in case or blanks only ({len(rows)} such rows). Write them alike."
+                f"{other!r}, which differ in case, blanks or dashes only ({len(rows)} such rows). Write them alike."
             )
+
+
+def spelling(text: str) -> str:
+    """Return a text without what typists and spreadsheets change: capitals, blanks, dashes in words, forms of letters.
+
+    Examples
+    --------
+    >>> spelling("Interferon beta-1a") == spelling("INTERFERON  beta 1a")
+    True
+    >>> spelling("4-5") == spelling("45")
+    False
+    """
+    joined = "".join(unicodedata.normalize("NFKC", text).split()).casefold()
+    return re.sub(rf"(?<=[^\W\d_])[{_DASHES}]+(?=\w)|(?<=\w)[{_DASHES}]+(?=[^\W\d_])", "", joined)
+
+
+_DASHES = r"_\-\u2010-\u2015\u2212"
 
 
 def _check_values(raw: pd.Series, typed: pd.Series, column: Column, path: Path) -> None:

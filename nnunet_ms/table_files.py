@@ -13,9 +13,12 @@ import pandas as pd
 from nnunet_ms.errors import TableError, one_line
 
 Clean = Callable[[str], str]
+UTF_8, SAVE_AS = "utf-8-sig", "Save it as CSV UTF-8."
 
 
-def read_csv_file(path: Path, delimiter: str = ",", clean: Clean = str.strip) -> pd.DataFrame:
+def read_csv_file(
+    path: Path, delimiter: str = ",", clean: Clean = str.strip, encoding: str = UTF_8, advice: str = SAVE_AS
+) -> pd.DataFrame:
     r"""Read a CSV file whose every row has as many cells as its header.
 
     Parameters
@@ -26,6 +29,10 @@ def read_csv_file(path: Path, delimiter: str = ",", clean: Clean = str.strip) ->
         Between cells.
     clean : callable, optional
         What is done with each cell and each name.
+    encoding : str, optional
+        Of a file that is not in UTF-8.
+    advice : str, optional
+        The next step in messages about a file that cannot be read.
 
     Returns
     -------
@@ -49,30 +56,35 @@ def read_csv_file(path: Path, delimiter: str = ",", clean: Clean = str.strip) ->
         ...
     nnunet_ms.errors.TableError: ids.csv: line 2: expected 2 cells as in the header, found 3. Remove or quote the ...
     """
-    rows = _check_csv(path, delimiter, clean)
     try:
-        frame = pd.read_csv(
-            path, sep=delimiter, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-        )
+        rows = _check_csv(path, delimiter, clean, encoding)
+        frame = pd.read_csv(path, sep=delimiter, dtype=str, keep_default_na=False, encoding=encoding, index_col=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise _unreadable(path, one_line(error)) from error
+        raise _unreadable(path, one_line(error), encoding, advice) from error
+    except _UnreadableError as error:
+        raise _unreadable(path, str(error), encoding, advice) from error
     # the two readers disagree about quotation marks inside cells (a lone blank cell may be a blank line)
     if len(frame) != rows and frame.shape[1] > 1:
-        raise _unreadable(path, f"{rows} or {len(frame)} rows, as quotation marks are read")
+        why = f"{rows} or {len(frame)} rows, as quotation marks are read"
+        raise _unreadable(path, why, encoding, advice)
     return pd.DataFrame(
         {clean(str(name)): by_value(frame[name], lambda text: clean(text) or None) for name in frame}, frame.index
     )
 
 
-def _check_csv(path: Path, delimiter: str, clean: Clean) -> int:
+class _UnreadableError(Exception):
+    """Why a file is no CSV table; the reader adds its name and the next step."""
+
+
+def _check_csv(path: Path, delimiter: str, clean: Clean, encoding: str) -> int:
     """Raise TableError at the first line that cannot be meant so; return the number of rows below the header."""
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        reader = csv.reader(_lines(file, path), delimiter=delimiter)
+    with path.open(encoding=encoding, newline="\n") as file:
+        reader = csv.reader(_lines(file), delimiter=delimiter)
         try:
             rows = (row for row in reader if len(row) > 1 or (row and row[0].strip()))
             header = next(rows, None)
             if header is None:
-                raise _unreadable(path, "it is empty")
+                raise _UnreadableError("it is empty")
             _check_names([clean(name) for name in header], path)
             width, count = len(header), 0
             for row in rows:
@@ -83,25 +95,25 @@ def _check_csv(path: Path, delimiter: str, clean: Clean) -> int:
                     )
                 count += 1
         except UnicodeDecodeError as error:
-            raise _unreadable(path, f"line {_line_of_bad_byte(path)}: {error.reason}") from error
+            raise _UnreadableError(f"line {_line_of_bad_byte(path, encoding)}: {error.reason}") from error
         except csv.Error as error:
-            raise _unreadable(path, f"line {reader.line_num}: {error}") from error
+            raise _UnreadableError(f"line {reader.line_num}: {error}") from error
     return count
 
 
-def _lines(file: TextIO, path: Path) -> Iterator[str]:
+def _lines(file: TextIO) -> Iterator[str]:
     for number, line in enumerate(file, start=1):
         if "\0" in line:
-            raise _unreadable(path, f"line {number} holds a NUL; is it UTF-16, or damaged?")
+            raise _UnreadableError(f"line {number} holds a NUL; is it UTF-16, or damaged?")
         if "\r" in line and "\r" in line.rstrip("\r\n"):
-            raise _unreadable(path, f"line {number} holds a carriage return inside text, where some see a new row")
+            raise _UnreadableError(f"line {number} holds a carriage return inside text, where some see a new row")
         yield line
 
 
-def _line_of_bad_byte(path: Path) -> int:
+def _line_of_bad_byte(path: Path, encoding: str) -> int:
     content = path.read_bytes()
     try:
-        content.decode("utf-8-sig")
+        content.decode(encoding)
     except UnicodeDecodeError as error:
         return content.count(b"\n", 0, error.start) + 1
     return 1
@@ -113,8 +125,9 @@ def _check_names(names: list[str], path: Path) -> None:
         raise TableError(f"{path}: line 1: column {again[0]} stands twice; expected one of each name. Remove one.")
 
 
-def _unreadable(path: Path, why: str) -> TableError:
-    return TableError(f"{path}: expected a CSV table in UTF-8, cannot read it ({why}). Save it as CSV UTF-8.")
+def _unreadable(path: Path, why: str, encoding: str, advice: str) -> TableError:
+    name = "UTF-8" if encoding == UTF_8 else encoding
+    return TableError(f"{path}: expected a CSV table in {name}, cannot read it ({why}). {advice}")
 
 
 def read_parquet_file(path: Path) -> pd.DataFrame:

@@ -176,9 +176,10 @@ PATIENTS = Table(
 )
 
 
-def _timed_test(test: str, limit: int) -> Column:
-    step = f"The test ends at {limit} s: leave the cell blank if it was not done; {test}_unable says who could not."
-    return Column(f"{test}_s", "number", required=False, blank=True, minimum=0, maximum=limit, next_step=step)
+def _timed_test(name: str, limit: int, test: str | None = None) -> Column:
+    unable = f"{test or name}_unable"
+    step = f"The test ends at {limit} s: leave the cell blank if it was not done; {unable} says who could not."
+    return Column(f"{name}_s", "number", required=False, blank=True, minimum=0, maximum=limit, next_step=step)
 
 
 ASSESSMENTS = Table(
@@ -191,6 +192,8 @@ ASSESSMENTS = Table(
         _timed_test("t25fw", T25FW_LIMIT_S),
         _timed_test("nhpt", NHPT_LIMIT_S),
         Column("scheduled", "flag", required=False),
+        *(_timed_test(f"t25fw_{trial}", T25FW_LIMIT_S, "t25fw") for trial in (1, 2)),
+        *(_timed_test(f"nhpt_{h}_{trial}", NHPT_LIMIT_S, "nhpt") for h in ("dominant", "other") for trial in (1, 2)),
         Column("t25fw_unable", "flag", required=False, blank=True),
         Column("nhpt_unable", "flag", required=False, blank=True),
     ),

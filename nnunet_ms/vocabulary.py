@@ -115,6 +115,12 @@ _SOURCES = {
         edss_baseline="Expanded disability status scale at baseline",
     ),
     **_words("seconds", t25fw_s="Timed 25-foot walk", nhpt_s="Nine-hole peg test"),
+    **{f"t25fw_{i}_s": Meaning("seconds", f"Walk {i} of the visit; `t25fw_s` is then the mean") for i in (1, 2)},
+    **{
+        f"nhpt_{hand}_{i}_s": Meaning("seconds", f"Trial {i} with the {hand} hand; `nhpt_s` is then the hands' mean")
+        for hand in ("dominant", "other")
+        for i in (1, 2)
+    },
     **_words(
         FLAG,
         scheduled="Whether the assessment was planned; an unplanned one cannot confirm a progression",
@@ -305,6 +311,7 @@ _ENDPOINTS = {
         component="Measure that made a composite outcome: edss, t25fw or nhpt",
         handling="What is done with 0 ml before a logarithm",
         column="Column of patients.csv that decides",
+        timed_tests__column="Value of a timed test that is computed from its trials",
     ),
     **_words("as `unit` says", stat="The number, not rounded; blank where not estimable, `method` says why"),
     **_words("as the measure", baseline="Value of the measure at baseline"),
@@ -317,9 +324,11 @@ _ENDPOINTS = {
     ),
     **_words(FLAG, event="Whether the outcome happened", used="Whether the scan is used"),
     **_words("ml", baseline_ml="Volume at baseline", tlv_ml="Total lesion volume at baseline"),
+    **_words("seconds", timed_tests__seconds="The value; blank where a hand has no trial"),
     **_words("%", percent_change="100 (volume / baseline - 1)"),
     **_words(
         ONE,
+        trials="Trials of the test that are there",
         n_risk="Patients at risk just before that time",
         n_event="Patients with the event at that time",
         survival="Kaplan-Meier estimate: probability of no event up to that time",

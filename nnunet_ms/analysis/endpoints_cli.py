@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     init.add_argument("settings", type=Path, metavar="trial.toml", help="file to write; must not exist")
     init.add_argument("--patients", type=Path, help="patient table")
     init.add_argument("--adam", type=Path, help="folder of ADSL, ADQS, ADTTE instead of patients and assessments")
+    init.add_argument("--adam-encoding", metavar="NAME", help="of the ADaM files, if not said in them: such as cp1252")
     init.add_argument("--visits", type=Path, action="append", default=[], help="visits.csv; repeat for several models")
     init.add_argument("--assessments", type=Path, help="EDSS assessments")
     init.add_argument("--relapses", type=Path, help="relapses")
@@ -63,7 +64,9 @@ def _init(args: argparse.Namespace) -> int:
     found = find_tables(args.settings.parent, {key: getattr(args, key) for key in keys}, tuple(args.visits))
     # a truth file exists for simulations only
     simulated = args.simulated or found.tables.truth is not None
-    write_settings(args.settings, found, simulated, args.conventions or "r")
+    write_settings(args.settings, found, simulated, args.conventions or "r", args.adam_encoding)
+    if not found.tables.visits:
+        print("no lesion table: clinical endpoints alone; --visits FILE names one")
     print(f"{args.settings}: written. Check it, then: {PROGRAM} run {args.settings} -o results")
     return commands.OK
 

@@ -26,6 +26,7 @@ from nnunet_ms.images.brain_mask import check_hd_bet
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import Unfinished, resumable_folder
 from nnunet_ms.parallel import Failure, Outcome, Workers
+from nnunet_ms.threads import one_thread
 
 Say = Callable[[str | Failure], None]
 SHOWN_FAILURES = 10  # beside an error that ends a conversion
@@ -96,6 +97,7 @@ class SourceCheck:
         return frozenset(problem.case for problem in self.problems if problem.severity == "error")
 
 
+@one_thread
 @known_keywords
 def convert(
     source: str | Path,

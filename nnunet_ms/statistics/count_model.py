@@ -14,13 +14,26 @@ import scipy.stats
 
 from nnunet_ms.arrays import Floats
 from nnunet_ms.options import chosen
-from nnunet_ms.statistics.design_matrix import ARM, WEIGHTS, Design, Weights, arm_design, arms_problem
+from nnunet_ms.statistics.design_matrix import (
+    ARM,
+    WEIGHTS,
+    Design,
+    Weights,
+    arm_design,
+    arms_problem,
+    unknown_notes,
+)
 from nnunet_ms.statistics.input_checks import as_numbers, level, missing_columns, missing_values, refuse
 from nnunet_ms.statistics.negative_binomial import CountFit, fit_negative_binomial
+from nnunet_ms.statistics.separation import estimable_covariates
 
 NAN = float("nan")
 Covariance = Literal["expected", "observed"]
 COVARIANCES = get_args(Covariance)
+WITHOUT_MODEL = (
+    "no model; limits are exact for Poisson counts and too narrow where patients differ in their rates; p is that of "
+    "Fisher's exact test of patients with a lesion, which holds there too"
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,7 @@ def count_model(
     confidence: float = 0.95,
     products: Sequence[tuple[str, str]] = (),
     references: Mapping[str, object] | None = None,
+    unknown: Sequence[str] = (),
 ) -> CountModel:
     """Fit log E(count) = log exposure + arm + covariates, negative binomial.
 
@@ -107,15 +121,18 @@ def count_model(
         Reference grid of the adjusted rates, as `emmeans(..., offset = 0)`.
     confidence : float, optional
         Level of the two-sided Wald intervals.
-    products, references : optional
+    products, references, unknown : optional
         As in `design_matrix.arm_design`.
 
     Returns
     -------
     CountModel
-        An arm without any event gets rate 0 with the exact one-sided bound, and its ratio is 0 with the exact bound
-        of the conditional test; the other arms are modelled. Without overdispersion the family is Poisson and a note
-        says so. What cannot be estimated, or holds missing values, has a `problem`.
+        Covariates with which the likelihood has no maximum are left out by the rule of
+        `separation.estimable_covariates`, and a note says so. An arm without any event gets rate 0 with the exact
+        one-sided bound, and its ratio is 0 with the exact bound of the conditional test, both of Poisson counts; its p
+        is that of `presence_p`, which does not need them to be Poisson; the other arms are modelled. Without
+        overdispersion the family is Poisson and a note says so. What cannot be estimated, or holds missing values,
+        has a `problem`.
 
     Raises
     ------
@@ -144,7 +161,7 @@ def count_model(
     if not any(totals.values()):
         return CountModel(n=len(frame), problem="no lesion in any arm")
     empty = [arm for arm in arms if totals[arm] == 0]
-    plan = _Plan(count, exposure, numbers, factors, covariance, weights, confidence, products, references)
+    plan = _Plan(count, exposure, numbers, factors, covariance, weights, confidence, products, references, unknown)
     return _with_empty_arms(frame, arms, empty, plan) if empty else _fitted(frame, arms, plan)
 
 
@@ -161,6 +178,7 @@ class _Plan:
     confidence: float
     products: Sequence[tuple[str, str]]
     references: Mapping[str, object] | None
+    unknown: Sequence[str]
 
 
 def _count_problem(counts: Floats, exposure: Floats) -> str:
@@ -258,16 +276,57 @@ def rank_sum_p(values: npt.ArrayLike, reference: npt.ArrayLike) -> float:
     return float(scipy.stats.mannwhitneyu(a, b, method="asymptotic", use_continuity=True).pvalue)
 
 
+def presence_p(values: npt.ArrayLike, reference: npt.ArrayLike) -> float:
+    """Return the two-sided p of Fisher's exact test of how many patients of two arms have an event [1]_.
+
+    It permutes patients, not lesions, and holds whatever the dispersion of the counts: a patient with twenty lesions
+    counts as one. Where an arm has no event it orders trials as their total counts do.
+
+    Parameters
+    ----------
+    values, reference : array_like
+        Counts per patient of either arm.
+
+    Returns
+    -------
+    float
+        1 where nobody has an event; NaN where an arm is empty. R: `fisher.test` of the 2 x 2 table.
+
+    Raises
+    ------
+    StatisticsError
+        If a value is missing or no number.
+
+    References
+    ----------
+    .. [1] Fisher RA. J R Stat Soc 98:39-82, 1935.
+
+    Examples
+    --------
+    Three of three against none of three: 2 / 20, however many lesions the three have.
+
+    >>> round(presence_p([0, 0, 0], [1, 17, 4]), 6)
+    0.1
+    """
+    a, b = as_numbers(values, "values"), as_numbers(reference, "reference")
+    refuse(missing_values(values=a, reference=b))
+    if len(a) == 0 or len(b) == 0:
+        return NAN
+    return float(scipy.stats.fisher_exact([[(x > 0).sum(), (x <= 0).sum()] for x in (a, b)]).pvalue)
+
+
 def _odds(p: float) -> float:
     return float("inf") if p >= 1 else p / (1 - p)
 
 
 def _fitted(frame: pd.DataFrame, arms: Sequence[str], plan: _Plan) -> CountModel:
     y, offset = frame[plan.count].to_numpy(float), np.log(frame[plan.exposure].to_numpy(float))
-    kept, notes = levels_with_events(frame, plan.count, plan.factors)
-    gone = set(plan.factors) - set(kept)
-    products = [pair for pair in plan.products if not gone & set(pair)]
-    design = arm_design(frame, arms, plan.numbers, kept, plan.weights, products, plan.references)
+    # refuses what is no level or no term, also of covariates that are left out below
+    arm_design(frame, arms, plan.numbers, plan.factors, plan.weights, plan.products, plan.references)
+    kept = estimable_covariates(frame, plan.count, arms, plan.numbers, plan.factors, plan.products)
+    there = {name: first for name, first in (plan.references or {}).items() if name in kept.factors}
+    design = arm_design(frame, arms, kept.numbers, kept.factors, plan.weights, kept.products, there, plan.unknown)
+    notes = (*kept.notes, *unknown_notes(frame, kept.factors, plan.unknown))
     problem = design.rank_problem() or ("too few patients" if len(y) <= design.X.shape[1] else "")
     if problem:
         return CountModel(n=len(frame), dropped=design.dropped, problem=problem)
@@ -290,22 +349,6 @@ def _fitted(frame: pd.DataFrame, arms: Sequence[str], plan: _Plan) -> CountModel
         dropped=design.dropped,
         notes=notes,
     )
-
-
-def levels_with_events(frame: pd.DataFrame, count: str, factors: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Leave out factors with a level that has no event: its coefficient would be minus infinity.
-
-    Examples
-    --------
-    >>> frame = pd.DataFrame({"new": [0, 0, 3, 1], "region": ["US", "US", "ROW", "ROW"], "sex": list("FMFM")})
-    >>> levels_with_events(frame, "new", ["region", "sex"])
-    (['sex'], ('region left out (no lesion in US)',))
-    """
-    empty = {name: frame.groupby(name)[count].sum() for name in factors}
-    bad = {name: [str(level) for level, total in sums.items() if total == 0] for name, sums in empty.items()}
-    kept = [name for name in factors if not bad[name]]
-    notes = tuple(f"{name} left out (no lesion in {', '.join(levels)})" for name, levels in bad.items() if levels)
-    return kept, notes
 
 
 def _coefficient(fit: CountFit, covariance: Floats, index: int, name: str) -> LogCoefficient:
@@ -335,7 +378,8 @@ def _with_empty_arms(frame: pd.DataFrame, arms: Sequence[str], empty: Sequence[s
         rest = _fitted(inside, full, replace(plan, references=there))
     time = {arm: float(frame.loc[frame["arm"] == arm, plan.exposure].sum()) for arm in arms}
     events = {arm: int(frame.loc[frame["arm"] == arm, plan.count].sum()) for arm in arms}
-    why = "no lesion in arm {}: exact Poisson bounds instead of a model"
+    counts = {arm: frame.loc[frame["arm"] == arm, plan.count].to_numpy(float) for arm in arms}
+    why = "no lesion in arm {}: " + WITHOUT_MODEL
     rates = {rate.arm: rate for rate in rest.rates}
     ratios = {ratio.arm: ratio for ratio in rest.ratios}
     for arm in arms:
@@ -346,7 +390,7 @@ def _with_empty_arms(frame: pd.DataFrame, arms: Sequence[str], empty: Sequence[s
     for arm in arms[1:]:
         if arm not in ratios:
             found = exact_rate_ratio(events[arm], time[arm], events[arms[0]], time[arms[0]], plan.confidence)
-            ratios[arm] = replace(_finite(found), arm=arm)
+            ratios[arm] = replace(_finite(found), arm=arm, p=presence_p(counts[arm], counts[arms[0]]))
     return replace(
         rest,
         ratios=tuple(ratios[arm] for arm in arms[1:]),

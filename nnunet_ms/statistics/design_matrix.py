@@ -45,7 +45,13 @@ def number(name: str, values: npt.ArrayLike, term: str | None = None) -> Term:
     return Term(term or name, (name,), column[:, None], np.array([mean]), ("",))
 
 
-def factor(name: str, values: Iterable[object], weights: Weights = "equal", reference: object = None) -> Term:
+def factor(
+    name: str,
+    values: Iterable[object],
+    weights: Weights = "equal",
+    reference: object = None,
+    unknown: Sequence[str] = (),
+) -> Term:
     """Return the term of a factor: one column per level but the reference.
 
     Parameters
@@ -58,11 +64,19 @@ def factor(name: str, values: Iterable[object], weights: Weights = "equal", refe
         How the reference grid weighs the levels.
     reference : level, optional
         Else the first in sorted order.
+    unknown : sequence of str, optional
+        Levels that stand for a missing value, such as "not read": they have a column, so that nobody is left out [1]_,
+        but no weight in the reference grid, because nobody's value is "not read".
 
     Raises
     ------
     OptionError
         If there are no such weights, or no such level.
+
+    References
+    ----------
+    .. [1] White IR, Thompson SG. Adjusting for partially missing baseline measurements in randomized trials. Stat Med
+       24:993-1007, 2005.
 
     Examples
     --------
@@ -77,8 +91,12 @@ def factor(name: str, values: Iterable[object], weights: Weights = "equal", refe
         chosen(str(reference), [str(level) for level in levels], f"reference of {name}")
         levels.sort(key=lambda level: str(level) != str(reference))
     columns = _flags(given, levels[1:])
-    share = columns.mean(axis=0) if len(columns) else np.full(columns.shape[1], np.nan)
-    grid = np.full(columns.shape[1], 1 / max(len(levels), 1)) if weights == "equal" else share
+    known = [str(level) not in unknown for level in levels]
+    known = known if any(known) else [True] * len(levels)
+    rows = _flags(given, [level for level, is_known in zip(levels, known, strict=True) if is_known]).any(axis=1)
+    share = columns[rows].mean(axis=0) if rows.any() else np.full(columns.shape[1], np.nan)
+    grid = np.full(columns.shape[1], 1 / max(sum(known), 1)) if weights == "equal" else share
+    grid = np.where(known[1:], grid, 0.0)
     return Term(name, tuple(f"{name}: {level}" for level in levels[1:]), columns, grid, ("",) * columns.shape[1])
 
 
@@ -235,6 +253,7 @@ def arm_design(
     weights: Weights = "equal",
     products: Sequence[tuple[str, str]] = (),
     references: Mapping[str, object] | None = None,
+    unknown: Sequence[str] = (),
 ) -> Design:
     """Return the design of: intercept + arm + numbers + factors + products.
 
@@ -253,6 +272,8 @@ def arm_design(
         Interactions of two of the terms above; "arm" is the arms.
     references : mapping, optional
         Factor -> its reference level, where that is not the first.
+    unknown : sequence of str, optional
+        Levels that stand for a missing value, as in `factor`.
 
     Raises
     ------
@@ -273,12 +294,29 @@ def arm_design(
     terms = {ARM: arm_term(frame[ARM], arms)}
     terms |= {name: number(name, frame[name]) for name in numbers if name not in constant}
     first = references or {}
-    terms |= {name: factor(name, frame[name], weights, first.get(name)) for name in factors if name not in constant}
+    inside = [name for name in factors if name not in constant]
+    terms |= {name: factor(name, frame[name], weights, first.get(name), unknown) for name in inside}
     for pair in products:
         for name in pair:
             chosen(name, (*terms, *constant), "products")
     crossed = [product(terms[a], terms[b], weights=weights) for a, b in products if not {a, b} & set(constant)]
     return replace(design([*terms.values(), *crossed], len(frame), arms=arms), dropped=constant)
+
+
+def unknown_notes(frame: pd.DataFrame, factors: Sequence[str], unknown: Sequence[str]) -> tuple[str, ...]:
+    """Say how many patients have a level that stands for a missing value, per factor.
+
+    Examples
+    --------
+    >>> unknown_notes(pd.DataFrame({"baseline": ["absent", "not read"]}), ["baseline"], ["not read"])
+    ('baseline not read in 1 patient: a level of its own, not part of the adjusted means',)
+    """
+    found = {(name, level): int((frame[name].astype(str) == level).sum()) for name in factors for level in unknown}
+    return tuple(
+        f"{name} {level} in {count} patient{'s' * (count != 1)}: a level of its own, not part of the adjusted means"
+        for (name, level), count in found.items()
+        if count
+    )
 
 
 def arms_problem(frame: pd.DataFrame, arms: Sequence[str]) -> str:

@@ -33,6 +33,8 @@ def baseline_statistics(trial: TrialData) -> Iterator[Statistic]:
     base = Statistic(ENDPOINT, ANALYSIS, population="all patients")
     for name, unit in NUMBERS.items():
         values = trial.patients.set_index("patient_id")[name].astype(float)
+        if values.isna().all():  # ADSL has none
+            continue
         yield from _number(trial, values, arms, replace(base, term=name), unit)
     settings = trial.settings.analysis
     for name in dict.fromkeys((*FACTORS, *settings.strata, *settings.subgroups)):

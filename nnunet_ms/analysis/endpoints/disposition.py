@@ -27,15 +27,19 @@ OBSERVED = "a visit counts when every rater has a mask"
 def disposition_statistics(trial: TrialData) -> list[Statistic]:
     """Return counts of patients per arm; "excluded" are those of the patient table without baseline masks.
 
-    Visits have a `percent` too, of the arm's patients with baseline masks.
+    Visits have a `percent` too, of the arm's patients with baseline masks. Without a lesion table there are neither.
     """
-    one_rater = trial.volumes[trial.volumes["rater"] == trial.raters[0]]  # the same patients for every rater
+    one_rater = trial.volumes[trial.volumes["rater"].isin(trial.raters[:1])]  # the same patients for every rater
     return [row for arm in trial.settings.arms for row in _arm_rows(trial, one_rater, arm)]
 
 
 def _arm_rows(trial: TrialData, volumes: pd.DataFrame, arm: str) -> Iterator[Statistic]:
     base = Statistic(ENDPOINT, ANALYSIS, population="all patients", arm=arm)
     patients = trial.patients[trial.patients["arm"] == arm]
+    if not trial.has_lesions:
+        for term, count in {IN_TABLE: len(patients), **_treatment(trial, patients)}.items():
+            yield from spread(replace(base, term=term), {"n": (float(count), "patients")})
+        return
     of_arm = volumes[volumes["arm"] == arm]
     with_baseline = of_arm["patient_id"].nunique()
     counts = {IN_TABLE: len(patients), WITH_BASELINE: with_baseline, EXCLUDED: len(patients) - with_baseline}

@@ -23,7 +23,6 @@ from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.bootstrap_cox import cox_draws
 from nnunet_ms.statistics.bootstrap_estimates import mixed_model_effect, rate_effect
-from nnunet_ms.statistics.count_model import levels_with_events
 from nnunet_ms.statistics.design_matrix import arm_design
 from nnunet_ms.statistics.negative_binomial import fit_negative_binomial
 from nnunet_ms.statistics.paired_effect import (
@@ -36,6 +35,7 @@ from nnunet_ms.statistics.paired_effect import (
     paired_draws,
     paired_effect,
 )
+from nnunet_ms.statistics.separation import estimable_covariates
 from nnunet_ms.tables import REFERENCE
 
 ENDPOINT = "effect_agreement"
@@ -151,10 +151,10 @@ def _rate_of(
     totals = table.groupby("arm")["lesions"].sum()
     if any(totals.get(name, 0) == 0 for name in (trial.settings.reference_arm, arm)):
         return None, "no lesion in an arm"
-    factors, _ = levels_with_events(table, "lesions", count_factors(endpoint))
     arms = [name for name in trial.settings.arms if totals.get(name, 0) > 0]
     inside = table["arm"].isin(arms).to_numpy()
-    design = arm_design(table[inside], arms, [], factors)
+    kept = estimable_covariates(table[inside], "lesions", arms, factors=count_factors(endpoint))
+    design = arm_design(table[inside], arms, [], kept.factors)
     problem = design.rank_problem() or ("too few patients" if inside.sum() <= design.X.shape[1] else "")
     if problem:
         return None, problem

@@ -15,6 +15,8 @@ from nnunet_ms.statistics.percent_reduction import Reduction, crude_reduction, o
 BY_VISIT, NEGATIVE_BINOMIAL, POISSON, WILCOXON = "by_visit", "negative_binomial", "exact_poisson", "wilcoxon"
 POPULATION = "follow-up visits read by every rater"
 ALL_VISITS = "all"
+NOT_READ = "not read"
+UNKNOWN = (NOT_READ, "missing")  # levels that stand for a missing value: nobody's adjusted rate is theirs
 REDUCTION = "percent_reduction"  # term of the rate ratio said as a reduction
 
 
@@ -56,7 +58,7 @@ def patient_counts(trial: TrialData, endpoint: CountEndpoint, rater: str) -> pd.
         lesions=(endpoint.column, "sum"), scans=(endpoint.column, "size")
     )
     if endpoint.at_baseline:
-        table["baseline"] = table["patient_id"].map(_presence(trial, endpoint, rater)).fillna("not read")
+        table["baseline"] = table["patient_id"].map(_presence(trial, endpoint, rater)).fillna(NOT_READ)
     for name in ("edss_stratum", "region"):
         table[name] = table["patient_id"].map(trial.groups(name))
     return table
@@ -73,7 +75,9 @@ def fit_counts(trial: TrialData, endpoint: CountEndpoint, table: pd.DataFrame) -
     c = trial.settings.conventions
     arms = trial.settings.arms
     level = trial.settings.analysis.confidence
-    return count_model(table, "lesions", "scans", arms, [], factors, c.nb_covariance, c.ls_mean_weights, level)
+    return count_model(
+        table, "lesions", "scans", arms, [], factors, c.nb_covariance, c.ls_mean_weights, level, unknown=UNKNOWN
+    )
 
 
 def lesion_count_statistics(trial: TrialData, endpoint: CountEndpoint) -> list[Statistic]:

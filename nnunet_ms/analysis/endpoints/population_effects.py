@@ -44,8 +44,8 @@ def _sizes(trial: TrialData) -> Iterator[Statistic]:
 
 
 def _main_effects(trial: TrialData) -> Iterator[Statistic]:
-    rows = list(t2_volume_statistics(trial, changes(trial)[0]))
-    for endpoint in available(trial):
+    rows = list(t2_volume_statistics(trial, changes(trial)[0])) if trial.has_lesions else []
+    for endpoint in available(trial) if trial.has_lesions else ():
         rows += lesion_count_statistics(trial, endpoint)
     for outcome in trial.settings.outcomes if trial.has_outcomes else ():
         rows += treatment_statistics(trial, outcome, outcome_audit(trial, outcome))

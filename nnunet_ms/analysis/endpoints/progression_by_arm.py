@@ -24,7 +24,7 @@ from nnunet_ms.statistics.survival import (
 )
 
 COX, COX_STRATIFIED = "cox_by_arm", "cox_by_arm_stratified"
-KM, RMST = "km_by_arm", "rmst"
+KM, RMST, ORIGIN = "km_by_arm", "rmst", "time_origin"
 LOGRANK, LOGRANK_STRATIFIED = "logrank", "logrank_stratified"
 POPULATION = "all patients with the outcome derived"
 
@@ -74,6 +74,7 @@ def treatment_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) ->
     """Yield the rows of one outcome by arm; `audit` from `composite_outcomes.derive_outcome`."""
     table = usable(audit)
     base = Statistic(outcome, KM, population=POPULATION)
+    yield from _origin_rows(trial, replace(base, analysis=ORIGIN))
     yield from _curve_rows(trial, table, base)
     strata = strata_of(trial, table)
     named = f"strata: {', '.join(trial.settings.analysis.strata)}"
@@ -96,6 +97,14 @@ def curves_by_arm(trial: TrialData, audit: pd.DataFrame) -> pd.DataFrame:
         curve = group_curve(trial, of_arm)
         frames.append(curve.assign(arm=arm)[["arm", *curve.columns]])
     return pd.concat(frames, ignore_index=True)
+
+
+def _origin_rows(trial: TrialData, base: Statistic) -> list[Statistic]:
+    """Say which day the times of ADTTE count from, unless the dates of every record say day 0."""
+    origin = trial.time_origins.get(base.endpoint)
+    if origin is None or origin.plain:
+        return []
+    return spread(replace(base, method=origin.note), {"first_day": (float(origin.day), "day")})
 
 
 def _curve_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Iterator[Statistic]:

@@ -64,9 +64,9 @@ def outcome_audit(trial: TrialData, outcome: str) -> pd.DataFrame:
     SettingsError
         If there is neither, or no such outcome.
     """
-    chosen(outcome, OUTCOMES, "outcome")
     if outcome in trial.times:
         return trial.times[outcome]
+    chosen(outcome, OUTCOMES, "outcome")
     if trial.assessments is None or trial.settings.rule is None:
         raise SettingsError(f"{trial.settings.path}: {outcome} needs [tables] assessments. Name the table.")
     return derive_outcome(trial.patients, trial.assessments, OUTCOMES[outcome], trial.settings.rule, trial.relapses)

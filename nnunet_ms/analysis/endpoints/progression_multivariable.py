@@ -41,7 +41,8 @@ def joint_model(trial: TrialData, data: ProgressionData, rater: str) -> JointMod
             arm,
             *(factor(name, patients[name].fillna("missing").astype(str)) for name in ("sex", "region")),
             number(f"edss < {EDSS_STRATUM:g}", low_edss, "edss"),
-            number("age_years", patients["age_years"], "age"),
+            # blank of all where ADSL has none, else of nobody; a constant is left out
+            number("age_years", patients["age_years"].fillna(0.0), "age"),
             log_tlv,
             product(arm, log_tlv),
         ],

@@ -20,6 +20,7 @@ from nnunet_ms.analysis.endpoints.progression_by_t1_volume import unenhancing_st
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import (
     ProgressionData,
     km_curves,
+    outcome_audit,
     progression_data,
     progression_statistics,
 )
@@ -30,10 +31,10 @@ from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable
 from nnunet_ms.analysis.endpoints.t2_volume import changes, t2_volume_statistics
 from nnunet_ms.analysis.endpoints.t2_volume_models import volume_model_exclusions, volume_model_statistics
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.exclusions import exclusion_table
 from nnunet_ms.analysis.trial.zero_volumes import zero_listing
 from nnunet_ms.progress import Progress, unseen
 from nnunet_ms.statistics.multiplicity import fixed_sequence
-from nnunet_ms.tables import REFERENCE
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def _disposition(trial: TrialData) -> Part:
 
 
 def _t2_volume(trial: TrialData) -> Part:
+    if not trial.has_lesions:
+        return Part([])
     table, exclusions = changes(trial)
     rows = [*t2_volume_statistics(trial, table), *volume_model_statistics(trial, table)]
     zeros = zero_listing(trial)
@@ -105,6 +108,8 @@ def _progression(trial: TrialData) -> Part:
     """Every outcome of the settings; nothing where the trial has no assessments."""
     if not trial.has_outcomes:
         return Part([])
+    if not trial.has_lesions:
+        return _progression_by_arm(trial)
     found = [progression_data(trial, outcome) for outcome in trial.settings.outcomes]
     return Part(
         [
@@ -125,6 +130,27 @@ def _progression(trial: TrialData) -> Part:
     )
 
 
+def _progression_by_arm(trial: TrialData) -> Part:
+    """Every outcome without a lesion table: by arm alone."""
+    audits = {outcome: outcome_audit(trial, outcome) for outcome in trial.settings.outcomes}
+    absent = [
+        {**row, "analysis": outcome}
+        for outcome, audit in audits.items()
+        for row in audit[audit["time_weeks"].isna()].to_dict("records")
+    ]
+    return Part(
+        [
+            row
+            for outcome, audit in audits.items()
+            for rows in (treatment_statistics(trial, outcome, audit), subgroup_statistics(trial, outcome, audit))
+            for row in rows
+        ],
+        dict(audits),
+        {f"km_by_arm_{outcome}": curves_by_arm(trial, audit) for outcome, audit in audits.items()},
+        (exclusion_table(absent),),
+    )
+
+
 def _curves(trial: TrialData, data: ProgressionData) -> dict[str, pd.DataFrame]:
     along = pd.concat(
         [along_curve(trial, data, rater).assign(rater=rater) for rater in trial.raters], ignore_index=True
@@ -137,10 +163,14 @@ def _curves(trial: TrialData, data: ProgressionData) -> dict[str, pd.DataFrame]:
 
 
 def _lesion_counts(trial: TrialData) -> Part:
+    if not trial.has_lesions:
+        return Part([])
     return Part([row for endpoint in available(trial) for row in lesion_count_statistics(trial, endpoint)])
 
 
 def _effect_agreement(trial: TrialData) -> Part:
+    if not trial.has_lesions:
+        return Part([])
     table, _ = changes(trial)
     outcomes = trial.settings.outcomes if trial.has_outcomes else ()
     found = [progression_data(trial, outcome) for outcome in outcomes]
@@ -197,7 +227,7 @@ def _main_p(rows: pd.DataFrame, endpoint: str, rater: str) -> float:
 def multiplicity_statistics(trial: TrialData, rows: pd.DataFrame) -> list[Statistic]:
     """Return the decisions of the fixed sequence that the settings name; nothing where they name none."""
     analysis = trial.settings.analysis
-    rater = REFERENCE if REFERENCE in trial.raters else trial.raters[0]
+    rater = next(iter(trial.raters), "")  # the reference first
     p = [_main_p(rows, endpoint, rater) for endpoint in analysis.sequence]
     found = []
     for position, d in enumerate(fixed_sequence(analysis.sequence, p, analysis.alpha), start=1):

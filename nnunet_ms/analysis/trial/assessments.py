@@ -1,5 +1,6 @@
 """Assessments and relapses of a trial, in weeks since randomisation."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from nnunet_ms.analysis.trial.exclusions import (
 from nnunet_ms.analysis.trial.keys import check_patients
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, TIMED_COLUMN, measures_of
 from nnunet_ms.analysis.trial.settings import TrialSettings
+from nnunet_ms.analysis.trial.timed_tests import with_timed_means
 from nnunet_ms.dates import DAY_EXPECTED
 from nnunet_ms.errors import TableError
 from nnunet_ms.tables import ASSESSMENTS, Table, read_table
@@ -23,14 +25,19 @@ DAYS_PER_WEEK = 7
 COLUMN_OF_MEASURE = {"edss": "edss", **{measure: columns[0] for measure, columns in TIMED_COLUMN.items()}}
 
 
-def read_assessments(settings: TrialSettings, patients: pd.DataFrame) -> tuple[pd.DataFrame | None, pd.DataFrame]:
-    """Return assessments of the patients, from tables or ADaM, and who is left out; None where there are none."""
+def read_assessments(
+    settings: TrialSettings, patients: pd.DataFrame, without: Collection[str] = ()
+) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+    """Return assessments of the patients, from tables or ADaM, and who is left out; None where there are none.
+
+    Of patients `without` (outside the population) nothing is read; they are listed with the population.
+    """
     path, adam = settings.tables.assessments, settings.adam
     if adam is None or path is None:
-        return read_weekly(path, ASSESSMENTS, patients, settings.tables.patients, settings.outcomes)
+        return read_weekly(path, ASSESSMENTS, patients, settings.tables.patients, settings.outcomes, without)
     outcomes = settings.outcomes if settings.outcome_source == "derive" else ()
     measures = [measure for outcome in outcomes for measure in measures_of(OUTCOMES[outcome])]
-    frame, left_out = adam_assessments(path, patients, adam, settings.tables.patients, measures)
+    frame, left_out = adam_assessments(path, patients, adam, settings.tables.patients, measures, without)
     _check_assessments(frame, path, outcomes)
     arm_of = patients.set_index("patient_id")["arm"].to_dict()
     rows = left_out.drop_duplicates().to_dict("records")
@@ -40,7 +47,12 @@ def read_assessments(settings: TrialSettings, patients: pd.DataFrame) -> tuple[p
 
 
 def read_weekly(
-    path: Path | None, table: Table, patients: pd.DataFrame, patients_path: Path, outcomes: tuple[str, ...] = ()
+    path: Path | None,
+    table: Table,
+    patients: pd.DataFrame,
+    patients_path: Path,
+    outcomes: tuple[str, ...] = (),
+    without: Collection[str] = (),
 ) -> tuple[pd.DataFrame | None, pd.DataFrame]:
     """Read assessments or relapses with `week` filled; rows of unknown patients are listed and left out.
 
@@ -57,8 +69,9 @@ def read_weekly(
     check_patients(frame["patient_id"], patients["patient_id"], path, patients_path)
     known = frame["patient_id"].isin(patients["patient_id"])
     strangers = sorted(frame.loc[~known, "patient_id"].unique())
-    frame = _with_week(frame[known], patients, path)
+    frame = _with_week(frame[known & ~frame["patient_id"].isin(list(without))], patients, path)
     if name == "assessments":
+        frame = with_timed_means(frame, path)
         _check_assessments(frame, path, outcomes)
     listed = [exclusion(p, {}, name, None, f"has {name}, but is not in the patient table") for p in strangers]
     return frame, exclusion_table(listed)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.arrays import Bools, Floats
+from nnunet_ms.arrays import Bools, Floats, Ints
 from nnunet_ms.options import chosen
 
 Measure = Literal["edss", "t25fw", "nhpt"]
@@ -164,7 +164,8 @@ def has_worsened(values: Floats, baseline: float, measure: Measure, rule: Progre
     Returns
     -------
     (n,) bool array
-        Compared in integer hundredths, so that 4.20 s -> 5.04 s counts.
+        EDSS is compared in integer hundredths, seconds as the exact decimals that they are: 4.20 s -> 5.04 s counts,
+        and so does the mean of four trials 22.2875 s -> 26.745 s, but not 26.7449 s.
 
     Raises
     ------
@@ -179,7 +180,9 @@ def has_worsened(values: Floats, baseline: float, measure: Measure, rule: Progre
     chosen(measure, get_args(Measure), "measure")
     if measure == "edss":
         return np.asarray(_hundredths(values) >= _hundredths(baseline + edss_increase(baseline, rule)))
-    return np.asarray(_hundredths(values) * 100 >= _hundredths(baseline) * (100 + TIMED_INCREASE_PERCENT))
+    able = np.isfinite(values)
+    seconds = _exact_seconds(np.where(able, values, 0.0))
+    return np.asarray(~able | (seconds * 100 >= _exact_seconds(baseline) * (100 + TIMED_INCREASE_PERCENT)))
 
 
 def has_improved(values: Floats, baseline: float, rule: ProgressionRule) -> Bools:
@@ -291,6 +294,11 @@ def derive_progression(
 
 def _hundredths(value: Floats | float) -> Floats:
     return np.asarray(np.rint(np.asarray(value, dtype=float) * 100))
+
+
+def _exact_seconds(value: Floats | float) -> Ints:
+    """Return seconds as whole units of 1e-11 s: finer than any table, coarser than what binary numbers add to it."""
+    return np.asarray(np.rint(np.asarray(value, dtype=float) * 1e11), dtype=np.int64)  # 300 s * 120: within 64 bits
 
 
 def _records(frame: pd.DataFrame) -> Iterator[dict[str, object]]:

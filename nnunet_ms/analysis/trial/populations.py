@@ -43,7 +43,7 @@ def population_settings(section: Section) -> Populations:
     names = section.inner_names()
     defined = {name: _population(section, name) for name in names}
     main = section.choice("main", names)
-    beside = section.texts("beside", ())
+    beside = section.texts("beside", (), none=True)
     for name in beside:
         section.check("beside", list(beside), f"some of the defined populations {names}", name in names)
     section.check("beside", list(beside), "populations other than main", main not in beside)
@@ -78,21 +78,40 @@ def split_population(
     """
     if population is None:
         return patients, pd.DataFrame(columns=COLUMNS)
+    chosen = inside(patients, population, table)
+    values = _values(patients, population)
+    out = patients.loc[~chosen, ["patient_id", "arm"]].assign(
+        population=population.name, column=population.column, value=values[~chosen]
+    )
+    wanted = " or ".join(population.values)
+    out["reason"] = [f"{population.column} is {value or 'blank'}, not {wanted}" for value in out["value"]]
+    return patients[chosen].reset_index(drop=True), out[COLUMNS].reset_index(drop=True)
+
+
+def inside(patients: pd.DataFrame, population: Population | None, table: str) -> pd.Series:
+    """Say which rows of a patient table are in a population; all of them where there is none.
+
+    Raises
+    ------
+    TableError
+        If the column is absent, or nobody is inside.
+    """
+    if population is None:
+        return pd.Series(data=True, index=patients.index)
     if population.column not in patients:
         raise TableError(
             f"{table}: population {population.name} needs column {population.column}, found {list(patients.columns)}. "
             "Add it, or correct [populations]."
         )
-    values = patients[population.column].map(lambda value: "" if pd.isna(value) else str(value).strip())
-    inside = values.isin(population.values)
-    if not inside.any():
+    values = _values(patients, population)
+    chosen = values.isin(population.values)
+    if not chosen.any():
         raise TableError(
             f"{table}: column {population.column}: nobody is in population {population.name}; expected one of "
             f"{list(population.values)}, found {sorted(set(values))}. Correct [populations]."
         )
-    out = patients.loc[~inside, ["patient_id", "arm"]].assign(
-        population=population.name, column=population.column, value=values[~inside]
-    )
-    wanted = " or ".join(population.values)
-    out["reason"] = [f"{population.column} is {value or 'blank'}, not {wanted}" for value in out["value"]]
-    return patients[inside].reset_index(drop=True), out[COLUMNS].reset_index(drop=True)
+    return chosen
+
+
+def _values(patients: pd.DataFrame, population: Population) -> pd.Series:
+    return patients[population.column].map(lambda value: "" if pd.isna(value) else str(value).strip())

@@ -25,13 +25,16 @@ ZERO_VOLUME, SOURCES = get_args(ZeroVolume), get_args(OutcomeSource)
 # endpoints with a main p value beside the outcomes of [disability]
 IMAGING_ENDPOINTS = ("t2_volume_percent_change", "enhancing_lesions", "new_t1_lesions", "new_t2_lesions")
 
+# names in the column `endpoint` that no outcome of ADTTE may take
+RESERVED = (*IMAGING_ENDPOINTS, "disposition", "baseline", "populations", "multiplicity", "agreement", "concordance")
+
 
 @dataclass(frozen=True)
 class TablePaths:
     """The input files; None where the trial has none. With ADaM, `patients` is ADSL and `assessments` ADQS."""
 
     patients: Path
-    visits: tuple[Path, ...]
+    visits: tuple[Path, ...] = ()  # none: clinical endpoints alone
     assessments: Path | None = None
     relapses: Path | None = None
     agreement: Path | None = None
@@ -217,7 +220,7 @@ def read_settings(path: Path, conventions: Preset | None = None) -> TrialSetting
         tables=tables,
         reference_arm=arms.text("reference"),
         compared_arms=arms.texts("compared"),
-        lesion_type=lesions.text("type"),
+        lesion_type=lesions.text("type") if tables.visits else lesions.optional_text("type") or "",
         zero_volume=lesions.choice("zero_volume", ZERO_VOLUME),
         baseline_week=visits.numbers("baseline_week", single=True)[0],
         weeks=visits.numbers("weeks"),
@@ -247,7 +250,7 @@ def _table_paths(section: Section, folder: Path, adam: AdamSettings | None) -> T
         key: None if (text := section.optional_text(key)) is None else folder / text
         for key in ("assessments", "relapses", "agreement", "size_bin_figure", "truth")
     }
-    visits = tuple(folder / text for text in section.texts("visits"))
+    visits = tuple(folder / text for text in section.texts("visits", ()))
     patients = section.optional_text("patients")
     if adam is None:
         return TablePaths(patients=folder / section.text("patients"), visits=visits, **optional)
@@ -255,7 +258,7 @@ def _table_paths(section: Section, folder: Path, adam: AdamSettings | None) -> T
         raise SettingsError(
             f"{section.path}: [tables] names patients or assessments, and [adam] a folder that holds them. Keep one."
         )
-    adsl, adqs, adtte = find_adam(adam.folder)
+    adsl, adqs, adtte = find_adam(adam.folder, adam.files)
     return TablePaths(patients=adsl, visits=visits, times=adtte, **{**optional, "assessments": adqs})
 
 
@@ -289,9 +292,9 @@ def _analysis(section: Section) -> Analysis:
         section.check(key, value, "a whole number >= 0", value >= 0 and value == int(value))
         whole[key] = int(value)
     return Analysis(
-        strata=section.texts("strata", usual.strata),
-        subgroups=section.texts("subgroups", usual.subgroups),
-        sequence=section.texts("sequence", usual.sequence),
+        strata=section.texts("strata", usual.strata, none=True),
+        subgroups=section.texts("subgroups", usual.subgroups, none=True),
+        sequence=section.texts("sequence", usual.sequence, none=True),
         holm=bool(holm),
         alpha=alpha,
         **whole,
@@ -307,12 +310,12 @@ def _check_sense(settings: TrialSettings) -> None:
             f"{path}: [visits] weeks: expected rising weeks after baseline_week {settings.baseline_week:g}, "
             f"found {[f'{w:g}' for w in weeks]}. Correct the settings."
         )
-    for name in settings.outcomes:
-        if name not in OUTCOMES:
-            raise SettingsError(
-                f"{path}: [disability] outcomes: expected some of {list(OUTCOMES)}, found {name!r}."
-                f"{did_you_mean(name, list(OUTCOMES))}"
-            )
+    if not settings.tables.visits and settings.tables.assessments is None and settings.outcome_source == "derive":
+        raise SettingsError(
+            f"{path}: [tables] names no visits and no assessments; expected lesions, clinical endpoints, or both. Name "
+            'visits or assessments, or in [adam] a folder with ADQS, or with ADTTE and [disability] source = "adtte".'
+        )
+    _check_outcomes(settings)
     known = (*IMAGING_ENDPOINTS, *settings.outcomes)
     for name in settings.analysis.sequence:
         if name not in known:
@@ -336,6 +339,25 @@ def _check_sense(settings: TrialSettings) -> None:
             f"{path}: [tables] truth names the truth of a simulation, but [trial] simulated is false. Correct one."
         )
     _check_relapse_windows(settings)
+
+
+def _check_outcomes(settings: TrialSettings) -> None:
+    """Refuse an outcome that is neither derived here nor taken from ADTTE under a name of [adam.paramcd]."""
+    known = list(OUTCOMES)
+    if settings.adam and settings.outcome_source == "adtte":
+        known += [name for name in settings.adam.codes if name not in OUTCOMES]
+    for name in settings.outcomes:
+        if name not in known:
+            raise SettingsError(
+                f"{settings.path}: [disability] outcomes: expected some of {known}, found {name!r}."
+                f"{did_you_mean(name, known)}"
+            )
+    taken = [name for name in settings.outcomes if name in RESERVED]
+    if taken:
+        raise SettingsError(
+            f"{settings.path}: [disability] outcomes: {taken[0]!r} is another endpoint's name. Choose another name "
+            "in [adam.paramcd]."
+        )
 
 
 def _check_relapse_windows(settings: TrialSettings) -> None:

@@ -1,25 +1,34 @@
 """Write a commented `trial.toml` from the tables that there are; a person then checks it."""
 
-import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 
+from nnunet_ms.analysis.trial.adam_files import read_adam
+from nnunet_ms.analysis.trial.adam_guess import AdamGuess, guess_adam
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings, find_adam
-from nnunet_ms.analysis.trial.adam_tables import adam_patients
+from nnunet_ms.analysis.trial.adam_tables import NOT_RECORDED, adam_patients
+from nnunet_ms.analysis.trial.data import SCREENED, age_group, edss_stratum
 from nnunet_ms.analysis.trial.keys import week_list
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES, PRESETS
-from nnunet_ms.analysis.trial.published import PUBLISHED
-from nnunet_ms.analysis.trial.settings import CONVENTIONS, ZERO_VOLUME, Preset, TablePaths
+from nnunet_ms.analysis.trial.outcomes import OUTCOMES, TIMED_COLUMN, measures_of
+from nnunet_ms.analysis.trial.populations import Population, inside
+from nnunet_ms.analysis.trial.settings import CONVENTIONS, Preset, TablePaths
+from nnunet_ms.analysis.trial.settings_text import POPULATION_NAMES, Proposal, around, settings_text
+from nnunet_ms.analysis.trial.visit_windows import Window
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_file
-from nnunet_ms.tables import PATIENTS, REFERENCE, VISITS, read_table
+from nnunet_ms.table_columns import check_spellings
+from nnunet_ms.tables import ASSESSMENTS, PATIENTS, REFERENCE, VISITS, read_table
 
-REFERENCE_ARM_NAMES = ("placebo", "control", "comparator", "interferon", "ifn")
-OPTIONAL_TABLES = ("assessments", "relapses", "agreement", "size_bin_figure", "truth")
+REFERENCE_ARM_NAMES = (
+    "placebo", "control", "comparator", "sham", "vehicle", "standard of care", "untreated", "interferon", "ifn",
+)  # fmt: skip
 DEFAULT_LESION_TYPE = "t2_lesions"
+STEPS_WEEKS, MOST_STEPS = (4, 12, 24, 48, 96), 8  # of a plan that no lesion table tells
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path,
     Raises
     ------
     SettingsError
-        If there is no patient table or no visit table.
+        If there is no patient table; no visit table either, unless an ADaM folder may have clinical endpoints alone.
     """
 
     def usual(key: str, suffix: str = ".csv") -> Path | None:
@@ -49,7 +58,7 @@ def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path,
     patients = usual("patients") if adam is None else find_adam(adam)[0]
     if not visits and usual_visits.is_file():
         visits = (usual_visits,)
-    if patients is None or not visits:
+    if patients is None or not (visits or adam):
         lacking = "patients" if patients is None else "visits"
         raise SettingsError(f"{folder}: expected {lacking}.csv, found none. Name the table with --{lacking} FILE.")
     tables = TablePaths(
@@ -64,7 +73,9 @@ def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path,
     return Found(tables, adam)
 
 
-def write_settings(path: Path, found: Found, simulated: bool, conventions: Preset = "r") -> None:
+def write_settings(
+    path: Path, found: Found, simulated: bool, conventions: Preset = "r", encoding: str | None = None
+) -> None:
     """Write the settings file.
 
     Parameters
@@ -77,6 +88,8 @@ def write_settings(path: Path, found: Found, simulated: bool, conventions: Prese
         Whether the report must say that data are simulated.
     conventions : {"r", "sas"}, optional
         The preset written into the file.
+    encoding : str, optional
+        Of the ADaM files, where they do not say it.
 
     Raises
     ------
@@ -90,200 +103,138 @@ def write_settings(path: Path, found: Found, simulated: bool, conventions: Prese
     chosen(conventions, CONVENTIONS, "conventions")
     if path.exists():
         raise SettingsError(f"{path}: exists, and would be overwritten. Remove it, or name another file.")
-    arms = sorted(_patients(found)["arm"].unique())
-    if len(arms) < 2:
-        raise SettingsError(
-            f"{found.tables.patients}: expected two or more arms, found {arms}. A comparison needs two."
-        )
-    visits = pd.concat([read_table(table, VISITS) for table in found.tables.visits], ignore_index=True)
-    lesion_types = sorted(visits["lesion_type"].unique())
-    lesion_type = DEFAULT_LESION_TYPE if DEFAULT_LESION_TYPE in lesion_types else lesion_types[0]
-    visits = visits[visits["lesion_type"] == lesion_type]
-    weeks = sorted(visits["week"].dropna().unique())
-    if len(weeks) < 2:
-        raise SettingsError(
-            f"{found.tables.visits[0]}: expected a baseline and a later week, found {week_list(weeks)}. Fill in week."
-        )
-    raters = sorted(visits["rater"].unique(), key=lambda rater: (rater != REFERENCE, rater))
-    data = _Data(arms, lesion_type, lesion_types, weeks, int((visits["volume_ml"] <= 0).sum()), raters, _flags(found))
-    text = _text(path.parent, found, simulated, data, conventions)
+    text = settings_text(path.parent, found.tables, found.adam, simulated, propose(found, encoding), conventions)
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-@dataclass(frozen=True)
-class _Data:
-    """What the tables hold: `zeros` is the number of volumes of 0 ml, `flags` the columns that may mark populations."""
-
-    arms: list[str]
-    lesion_type: str
-    lesion_types: list[str]
-    weeks: list[float]
-    zeros: int
-    raters: list[str]
-    flags: list[str]
-
-
-def _patients(found: Found) -> pd.DataFrame:
-    if found.adam is None:
-        return read_table(found.tables.patients, PATIENTS)
-    return adam_patients(found.tables.patients, AdamSettings(found.adam), find_adam(found.adam)[1])
-
-
-def _flags(found: Found) -> list[str]:
-    """Return columns of the patient table that hold nothing but Y and N, as ADaM's population flags do."""
-    table = _patients(found)
-    return [str(name) for name in table if set(table[name].dropna().astype(str)) in ({"Y"}, {"N", "Y"})]
+def propose(found: Found, encoding: str | None = None) -> Proposal:
+    """Read the tables and propose what the settings say; `encoding` as `write_settings` has it."""
+    guess = guess_adam(found.adam, encoding) if found.adam else None
+    patients, flags, population = _patients(found, guess)
+    arms = sorted(patients["arm"].unique())
+    if len(arms) < 2:
+        raise SettingsError(
+            f"{found.tables.patients}: expected two or more arms, found {arms}. A comparison needs two."
+        )
+    outcomes, further, source, reach = _outcomes(found, guess)
+    groups = [name for name in ("sex", "region", "age_group", "edss_stratum") if _levels(patients, name) > 1]
+    part = Proposal(
+        arms=arms, reference=_reference(arms), flags=flags, population=population, lesion_types=[], lesion_type="",
+        weeks=_plan(reach), windows=[], zeros=0, raters=[], outcomes=outcomes, further=further, source=source,
+        strata=[name for name in groups if name == "region"], subgroups=groups, adam=guess,
+    )  # fmt: skip
+    return _with_lesions(part, found.tables.visits) if found.tables.visits else part
 
 
-def _reference(arms: list[str]) -> str:
+def _with_lesions(part: Proposal, tables: tuple[Path, ...]) -> Proposal:
+    visits = pd.concat([read_table(table, VISITS) for table in tables], ignore_index=True)
+    lesion_types = sorted(visits["lesion_type"].unique())
+    lesion_type = DEFAULT_LESION_TYPE if DEFAULT_LESION_TYPE in lesion_types else lesion_types[0]
+    visits = visits[visits["lesion_type"] == lesion_type]
+    weeks, windows = _visit_plan(visits)
+    if len(weeks) < 2:
+        raise SettingsError(
+            f"{tables[0]}: expected a baseline and a later week, found {week_list(weeks)}. Fill in week."
+        )
+    raters = sorted(visits["rater"].unique(), key=lambda rater: (rater != REFERENCE, rater))
+    zeros = int((visits["volume_ml"] <= 0).sum())
+    return replace(part, lesion_types=lesion_types, lesion_type=lesion_type, weeks=weeks, windows=windows, zeros=zeros,
+                   raters=raters)  # fmt: skip
+
+
+def _visit_plan(visits: pd.DataFrame) -> tuple[list[float], list[Window]]:
+    """Return the planned weeks; with windows where scans of one visit were in different weeks.
+
+    Such a visit's week is the median, as a whole number, and its window reaches half way to the visits beside it. Where
+    visits overlap or do not follow each other so, every week of the table is one of the plan.
+    """
+    scans = visits.dropna(subset=["week"]).drop_duplicates(["patient_id", "visit", "week"])
+    weeks = sorted(scans["week"].unique())
+    by_visit = scans.groupby("visit")["week"]
+    if len(weeks) <= by_visit.ngroups or by_visit.ngroups < 2:
+        return weeks, []
+    planned = sorted(by_visit.median().round())
+    spans = sorted(zip(by_visit.min(), by_visit.max(), strict=True))
+    apart = all(before[1] < after[0] for before, after in pairwise(spans))
+    if not apart or len(set(planned)) < len(planned):
+        return weeks, []
+    windows = [Window(week, *map(float, around(planned, i).split(", "))) for i, week in enumerate(planned)]
+    windows[0] = replace(windows[0], low=min(windows[0].low, math.floor(spans[0][0])))
+    windows[-1] = replace(windows[-1], high=max(windows[-1].high, math.ceil(spans[-1][1])))
+    return planned, windows
+
+
+def _plan(reach: float) -> list[float]:
+    """Return weeks to report survival at, up to the longest follow-up."""
+    if not reach > 0:
+        return [0.0, 24.0, 48.0, 96.0]
+    step = next((s for s in STEPS_WEEKS if reach / s <= MOST_STEPS), STEPS_WEEKS[-1])
+    return [0.0, *(float(week) for week in range(step, max(int(reach), step) + 1, step))]
+
+
+def _patients(found: Found, guess: AdamGuess | None) -> tuple[pd.DataFrame, list[str], tuple[str, bool] | None]:
+    """Return the patients analysed, all flags, and the flag of the population with whether somebody is outside."""
+    path = found.tables.patients
+    raw = read_table(path, SCREENED) if guess is None else _raw_adsl(path, guess.settings)
+    flags = [str(name) for name in raw if set(raw[name].dropna().astype(str)) in ({"Y"}, {"N", "Y"})]
+    flag = next((f for name in POPULATION_NAMES for f in flags if f.upper() == name), flags[0] if flags else "")
+    whom = None
+    if flag:
+        outside = raw[flag] != "Y"
+        # an own table without blanks holds patients, as it always did; ADSL holds everybody who was screened
+        if outside.any() and flag.upper() in POPULATION_NAMES and (guess or raw.loc[outside, "arm"].isna().any()):
+            whom = Population(POPULATION_NAMES[flag.upper()], flag, ("Y",))
+    table = _read(path, guess, whom)
+    known = table[inside(table, whom, str(path))]
+    check_spellings(known["arm"].rename(guess.settings.treatment if guess else "arm"), path)
+    return known, flags, (flag, whom is not None) if flag else None
+
+
+def _raw_adsl(path: Path, settings: AdamSettings) -> pd.DataFrame:
+    frame = read_adam(path, ["USUBJID"], encoding=settings.encoding)
+    return frame.assign(arm=frame[settings.treatment])
+
+
+def _read(path: Path, guess: AdamGuess | None, whom: Population | None) -> pd.DataFrame:
+    if guess is not None:
+        return adam_patients(path, guess.settings, find_adam(guess.settings.folder)[1], whom)
+    return read_table(path, PATIENTS if whom is None else SCREENED)
+
+
+def _levels(patients: pd.DataFrame, name: str) -> int:
+    """Return how many groups a stratum or subgroup makes; blanks and what is not recorded are none."""
+    column, group = {"age_group": ("age_years", age_group), "edss_stratum": ("edss_baseline", edss_stratum)}.get(
+        name, (name, str)
+    )
+    values = patients[column].dropna()
+    return values[values != NOT_RECORDED].map(group).nunique()
+
+
+def _reference(arms: list[str]) -> tuple[str, bool]:
     known = [arm for name in REFERENCE_ARM_NAMES for arm in arms if name in arm.lower()]
-    return known[0] if known else arms[0]
+    return (known[0], True) if known else (arms[0], False)
 
 
-def _quoted(value: object) -> str:
-    # a TOML basic string escapes as JSON does, and TOML wants DEL escaped too
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+def _outcomes(found: Found, guess: AdamGuess | None) -> tuple[list[str], list[str], str, float]:
+    """Return the outcomes proposed, all that the tables have, their source, and the longest follow-up in weeks."""
+    if guess is not None:
+        derivable = _derivable(set(guess.measures))
+        if "cdp24" in derivable or not guess.codes:
+            return ["cdp24"], derivable or list(OUTCOMES), "derive", guess.follow_up_weeks
+        names = list(guess.codes)
+        return names[:1] if len(names) > 3 else names, names, "adtte", guess.follow_up_weeks
+    if found.tables.assessments is None:
+        return ["cdp24"], list(OUTCOMES), "derive", float("nan")
+    table = read_table(found.tables.assessments, ASSESSMENTS)
+    columns = {"edss": "edss", **{measure: names[0] for measure, names in TIMED_COLUMN.items()}}
+    measured = {m for m, column in columns.items() if column in table and table[column].notna().any()}
+    reach = float(table["week"].max()) if "week" in table else float("nan")
+    derivable = _derivable(measured)
+    # what needs more weeks to be confirmed than anybody was followed for cannot happen
+    fits = [name for name in derivable if not reach < OUTCOMES[name].confirmation_weeks]
+    return [next((n for n in ("cdp24", *fits) if n in fits), "cdp24")], fits or list(OUTCOMES), "derive", reach
 
 
-def _file(path: Path, folder: Path) -> str:
-    """Return a path as the settings name it: relative to their folder where that needs no "..", else absolute."""
-    full, base = path.resolve(), folder.resolve()
-    return _quoted(full.relative_to(base).as_posix() if full.is_relative_to(base) else full.as_posix())
-
-
-def _text(folder: Path, found: Found, simulated: bool, data: _Data, conventions: str) -> str:
-    lines = [
-        *_trial_lines(folder, simulated),
-        *_table_lines(found, folder),
-        *_arm_lines(data),
-        *_population_lines(data),
-        *_lesion_lines(data),
-        *_visit_lines(data.weeks),
-        *_choice_lines(conventions),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _trial_lines(folder: Path, simulated: bool) -> list[str]:
-    return [
-        "# Settings of one trial for nnunet-ms-endpoints. Written from the tables; check every line.",
-        "",
-        "[trial]",
-        f"name = {_quoted(folder.resolve().name or 'trial')}",
-        f"simulated = {str(simulated).lower()}  # true: the report says everywhere that no patient is real",
-        f'# preset = "oratorio"  # shows published numbers beside yours; one of: {", ".join(PUBLISHED)}',
-        "",
-    ]
-
-
-def _table_lines(found: Found, folder: Path) -> list[str]:
-    visits = [_file(path, folder) for path in found.tables.visits]
-    optional = {key: getattr(found.tables, key) for key in OPTIONAL_TABLES}
-    return [
-        "[tables]  # paths are relative to this file",
-        *([] if found.adam else [f"patients = {_file(found.tables.patients, folder)}"]),
-        f"visits = {visits[0] if len(visits) == 1 else '[' + ', '.join(visits) + ']'}",
-        *(f"{key} = {_file(path, folder)}" if path else f"# {key} = ..." for key, path in optional.items()),
-        "",
-        *_adam_lines(found, folder),
-        "",
-    ]
-
-
-def _arm_lines(data: _Data) -> list[str]:
-    reference = _reference(data.arms)
-    compared = [arm for arm in data.arms if arm != reference]
-    return [
-        "[arms]",
-        f"reference = {_quoted(reference)}  # differences are compared arm minus this arm",
-        f"compared = [{', '.join(_quoted(arm) for arm in compared)}]",
-        "",
-    ]
-
-
-def _population_lines(data: _Data) -> list[str]:
-    flag = data.flags[0] if data.flags else "ITTFL"
-    return [
-        "[populations]  # whom the analyses are about; nothing here: every patient of the table",
-        '# main = "itt"  # the report',
-        '# beside = ["per_protocol"]  # main results repeated, as a sensitivity analysis',
-        "# [populations.itt]",
-        f"# column = {_quoted(flag)}  # flags in the data: {', '.join(map(_quoted, data.flags)) or 'none'}",
-        '# values = ["Y"]',
-        "",
-    ]
-
-
-def _lesion_lines(data: _Data) -> list[str]:
-    return [
-        "[lesions]",
-        f"type = {_quoted(data.lesion_type)}  # in the data: {', '.join(map(_quoted, data.lesion_types))}",
-        f"# raters = [{', '.join(map(_quoted, data.raters))}]  # which to analyse; all of these if not said",
-        f"# Before a logarithm, volumes of 0 ml ({data.zeros} in the data): add half the smallest positive volume of",
-        "# the rater to all volumes, set only the zeros to it, or leave them out. One of:",
-        f"# {', '.join(ZERO_VOLUME)}",
-        f"zero_volume = {_quoted(ZERO_VOLUME[0])}",
-        "",
-    ]
-
-
-def _visit_lines(weeks: list[float]) -> list[str]:
-    return [
-        "[visits]  # weeks after randomisation",
-        f"baseline_week = {weeks[0]:g}",
-        f"weeks = [{', '.join(f'{week:g}' for week in weeks[1:])}]",
-        "# [visits.windows]  # weeks that count as a week of the plan; of two scans in one window the closer is taken",
-        *(f'# "{week:g}" = [{_around(weeks, i)}]' for i, week in enumerate(weeks)),
-        "",
-    ]
-
-
-def _choice_lines(conventions: str) -> list[str]:
-    return [
-        "[disability]",
-        f'preset = "krishnan2023"  # what counts as progression; one of: {", ".join(PRESETS)}',
-        f'outcomes = ["cdp24"]  # some of: {", ".join(OUTCOMES)}',
-        '# source = "derive"  # from assessments; "adtte": times as ADTTE of the [adam] folder has them',
-        "# relapse_onset_weeks = 0  # an assessment so soon after a relapse starts no progression",
-        "# relapse_confirmation_weeks = 0  # ... confirms none",
-        "",
-        "[conventions]",
-        f'preset = "{conventions}"  # one of: {", ".join(CONVENTIONS)}; single choices override it:',
-        '# ties = "efron"  # or "breslow"',
-        '# km_interval = "log"  # or "log-log", "plain"',
-        '# ls_mean_weights = "equal"  # or "proportional"',
-        '# nb_covariance = "expected"  # or "observed"',
-        '# median_of_flat_step = "midpoint"  # or "first"',
-        "",
-        "[analysis]",
-        'strata = ["region"]  # of stratified tests; also sex, age_group, edss_stratum, or a column of the patients',
-        'subgroups = ["sex", "region", "age_group", "edss_stratum"]',
-        '# sequence = ["t2_volume_percent_change", "cdp24"]  # fixed-sequence test of these endpoints, in this order',
-        "holm = false  # true: Holm's adjusted p values beside the others",
-        "alpha = 0.05  # two-sided: of the tests in a sequence, and every interval covers 1 - alpha",
-        "bootstrap_draws = 2000  # of the difference between raters' treatment effects; 0: left out",
-        "seed = 20230313",
-    ]
-
-
-def _adam_lines(found: Found, folder: Path) -> list[str]:
-    """Return the section of an ADaM folder, commented out where there is none."""
-    usual = AdamSettings(folder)
-    mark = "" if found.adam else "# "
-    first = _file(found.adam, folder) if found.adam else '"adam"'
-    codes = ", ".join(f'{name} = "{getattr(usual, name)}"' for name in ("edss", "t25fw", "nhpt"))
-    return [
-        f"{mark}[adam]  # instead of patients and assessments: ADSL, ADQS, ADTTE as .xpt, .sas7bdat or .csv",
-        f"{mark}folder = {first}",
-        f'# subject = "{usual.subject}"  # the variable of ADSL that the visits call patient_id',
-        f'# treatment = "{usual.treatment}"',
-        f'# PARAMCD of ADQS: {codes}; of ADTTE, in [adam.paramcd]: cdp24 = "CDP24"',
-    ]
-
-
-def _around(weeks: list[float], i: int) -> str:
-    """Return an example of a window: half way to the weeks beside it."""
-    low = weeks[i] - (weeks[i] - weeks[i - 1]) / 2 + 0.5 if i else weeks[i] - 4
-    high = weeks[i] + (weeks[i + 1] - weeks[i]) / 2 if i + 1 < len(weeks) else weeks[i] + 12
-    return f"{low:g}, {high:g}"
+def _derivable(measured: set[str]) -> list[str]:
+    return [name for name, outcome in OUTCOMES.items() if set(measures_of(outcome)) <= measured]

@@ -38,13 +38,16 @@ class Section:
         """Return a text, None where it is absent."""
         return self.text(key) if self.get(key, "text", required=False) is not None else None
 
-    def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """Return a list of texts, or one text as a list of one; required where there is no `default`."""
+    def texts(self, key: str, default: tuple[str, ...] | None = None, none: bool = False) -> tuple[str, ...]:
+        """Return a list of texts, or one text as a list of one; required where there is no `default`.
+
+        With `none` the list may be empty.
+        """
         value = self.get(key, "a list of texts", required=default is None)
         if value is None:
             return default or ()
         values = [value] if isinstance(value, str) else value
-        good = isinstance(values, list) and bool(values) and all(isinstance(v, str) and v for v in values)
+        good = isinstance(values, list) and bool(values or none) and all(isinstance(v, str) and v for v in values)
         self.check(key, value, 'a list such as ["a", "b"]', good)
         return tuple(values) if isinstance(values, list) else ()
 

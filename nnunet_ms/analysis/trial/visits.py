@@ -18,6 +18,7 @@ from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.table_columns import check_spellings
 from nnunet_ms.tables import REFERENCE, VISITS, read_table
 
+VOLUME_COLUMNS = ["patient_id", "arm", "rater", "week", "volume_ml"]
 COUNT_COLUMNS = ["patient_id", "arm", "rater", "lesion_type", "week", "lesion_count", "new_lesion_count", "volume_ml"]
 
 

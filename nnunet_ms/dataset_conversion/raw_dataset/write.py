@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -22,8 +23,10 @@ from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, make_fo
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
 from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError, ImageError, MachineError
+from nnunet_ms.images.forms import NOISE_MM, largest_distance
+from nnunet_ms.images.headers import plain_files, write_plain
 from nnunet_ms.images.resample import resample_onto
-from nnunet_ms.images.volumes import write_volume
+from nnunet_ms.images.volumes import Grid, read_grid, write_volume
 from nnunet_ms.outputs import Unfinished
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import CASES, write_table
@@ -166,6 +169,7 @@ def _write_or_recall(
     checked, role, baseline = job
     case = checked.case
     how = {"role": role, "resampled": checked.resampled, "recoded": checked.recoded, "steps": asdict(options.steps)}
+    how["rewritten"] = dict(checked.rewritten)
     if baseline is not None:
         how["baseline"] = fingerprint(baseline, {})
     note, key = work.memory / f"{case.case_id}.written.json", fingerprint(case, how)
@@ -206,12 +210,13 @@ def _write_case(
     }
     row |= {"role": role, "resampled": " ".join(checked.resampled) or None, "site": case.site or None}
     row |= {"source": case.source} if case.source else {}
+    row |= {"rewritten": "; ".join(f"{name}: {why}" for name, why in checked.rewritten.items()) or None}
     paths = [*targets.values(), *([label] if case.label is not None else [])]
     sums: dict[str, str] = {}
     if options.steps.any():
         record = folder / "provenance" / f"{case.case_id}.json"
         names = write_preprocessed(case, targets, label, record, options.steps, baseline)
-        row |= {"resampled": None, "steps": " ".join(names)}
+        row |= {"resampled": None, "rewritten": None, "steps": " ".join(names)}
         paths.append(record)
     else:
         sums = _write_images(checked, targets) | _write_label(checked, label, targets)
@@ -226,30 +231,42 @@ def _write_case(
 def _write_images(checked: CheckedCase, targets: Mapping[str, Path]) -> dict[str, str]:
     """Write the channels; return the checksums of the sources that were copied."""
     case = checked.case
-    reference = case.reference or next(iter(case.images.values()))
-    sums = {}
+    reference, sums = _reference(case), {}
     for channel, path in case.images.items():
         if channel in checked.resampled:
-            resample_onto(reference, path, targets[channel], case.transforms.get(channel, ()))
+            with tempfile.TemporaryDirectory() as aside, plain_files([reference, path], Path(aside)) as (fixed, moving):
+                resample_onto(fixed, moving, targets[channel], case.transforms.get(channel, ()))
+        elif channel in checked.rewritten:
+            write_plain(path, targets[channel], read_grid(reference))
         else:
             sums[channel] = copy_with_checksum(path, targets[channel])
     return sums
+
+
+def _reference(case: Case) -> Path:
+    return case.reference or next(iter(case.images.values()))
 
 
 def _write_label(checked: CheckedCase, target: Path, images: Mapping[str, Path]) -> dict[str, str]:
     case, mask = checked.case, checked.case.label
     if mask is None:
         return {}
-    if not checked.recoded:
+    if not checked.recoded and LABEL not in checked.rewritten:
         return {LABEL: copy_with_checksum(next(iter(mask.files.values())), target)}
     if mask.rule in CHANGE_RULES:
         baseline, followup = list(images.values())[:2]
         data, grid = label_of_change(mask, baseline, followup, case.brain_mask)
-        write_volume(target, data, grid.affine)
+        write_volume(target, data, _grid_of_label(checked, grid).affine)
     else:
         label, _ = read_label(mask)
-        write_volume(target, label.data, label.grid.affine)
+        write_volume(target, label.data, _grid_of_label(checked, label.grid).affine)
     return {}
+
+
+def _grid_of_label(checked: CheckedCase, own: Grid) -> Grid:
+    """The grid of the images where the label's own differs by more than what float32 does to one affine."""
+    image = read_grid(_reference(checked.case))
+    return own if largest_distance(own.shape, own.affine, image.affine) <= NOISE_MM else image
 
 
 def _source_name(path: Path, case: Case, roots: Mapping[str, Path]) -> str:
@@ -272,11 +289,12 @@ def _cases_table(rows: Sequence[dict[str, object]], channels: Sequence[str]) -> 
     frame = pd.DataFrame(rows)
     masks = sorted(name.removeprefix("source_") for name in frame if name.startswith(f"source_{LABEL}"))
     pairs = [f"{kind}_{name}" for name in (*channels, *(masks or [LABEL])) for kind in ("source", "sha256")]
+    rewritten = ["rewritten"] if frame["rewritten"].notna().any() else []
     site = ["site"] if frame["site"].notna().any() else []
     steps = ["steps"] if "steps" in frame else []
     source = ["source"] if "source" in frame else []
-    columns = [*CASES.names, "resampled", *steps, *site, *source, *pairs]
-    more = [name for name in frame if name not in (*columns, "site")]  # of a dataset that is added to
+    columns = [*CASES.names, "resampled", *rewritten, *steps, *site, *source, *pairs]
+    more = [name for name in frame if name not in (*columns, "site", "rewritten")]  # of a dataset that is added to
     return frame.reindex(columns=[*columns, *more]).sort_values("case_id")
 
 

@@ -6,6 +6,7 @@ from nnunet_ms.analysis.endpoints.lesion_counts import (
     ENDPOINTS,
     available,
     count_factors,
+    fit_counts,
     lesion_count_statistics,
     patient_counts,
 )
@@ -135,3 +136,38 @@ def test_an_arm_without_a_visit_says_so(tmp_path):
     assert reason_of(rows, analysis="exact_poisson", **keys) == "not estimable (no visit in an arm)"
     assert "0 patients in arm active" in reason_of(rows, analysis="negative_binomial", term="arm", **keys)
     assert np.isnan(value_of(rows, analysis="by_visit", visit="24", arm="active", stat_name="mean", rater="model"))
+
+
+def test_an_arm_without_lesions_has_the_p_of_patients_and_says_so(tmp_path):
+    # Oracle: Fisher's exact test by scipy. The Poisson test counts lesions, which few patients can have many of.
+    table = patients()
+    long = all_lesion_types(table)
+    arm = long["patient_id"].map(table.set_index("patient_id")["arm"])
+    enhancing = long["lesion_type"] == "t1_enhancing"
+    some = long["patient_id"].isin(table.loc[table["arm"] == "placebo", "patient_id"].iloc[:4])
+    long.loc[enhancing, "lesion_count"] = (5 * (some & (arm == "placebo")))[enhancing].astype(int)
+    write_trial(tmp_path, SETTINGS, visits=long)
+    rows = to_frame(lesion_count_statistics(read_trial(read_settings(tmp_path / "trial.toml")), ENHANCING))
+    p = {"stat_name": "p", "term": "arm", **CONTRAST}
+    expected = scipy.stats.fisher_exact([[4, 26], [0, 30]]).pvalue
+    assert value_of(rows, analysis="negative_binomial", **p) == pytest.approx(expected)
+    assert value_of(rows, analysis="exact_poisson", **p) < 1e-9
+    method = rows.loc[(rows["analysis"] == "negative_binomial") & (rows["stat_name"] == "p"), "method"].iloc[0]
+    assert "no lesion in arm active: no model; limits are exact for Poisson counts" in method
+
+
+def test_a_baseline_that_nobody_read_is_no_level_of_the_adjusted_rates(tmp_path):
+    # Oracle: the point of the grid by hand: half of present, none of "not read", the other factors a half each.
+    table = patients()
+    long = all_lesion_types(table)
+    unread = long["patient_id"].isin(table["patient_id"].iloc[:6])
+    long = long[~(unread & (long["week"] == 0) & (long["lesion_type"] == "t1_enhancing"))]
+    write_trial(tmp_path, SETTINGS, visits=long)
+    trial = read_trial(read_settings(tmp_path / "trial.toml"))
+    counts = patient_counts(trial, ENHANCING, "model")
+    fit = fit_counts(trial, ENHANCING, counts)
+    beta = {c.term: c.estimate for c in fit.coefficients}
+    eta = beta["intercept"] + 0.5 * (beta["baseline: present"] + beta["edss_stratum: >= 4"] + beta["region: US"])
+    assert fit.rates[0].estimate == pytest.approx(np.exp(eta))
+    assert "baseline: not read" in beta
+    assert "baseline not read in 6 patients: a level of its own, not part of the adjusted means" in fit.notes

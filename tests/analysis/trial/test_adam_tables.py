@@ -219,7 +219,10 @@ def test_a_patient_without_a_record_is_listed(tmp_path):
             lambda t: read(t, adsl(), adqs(visit(0, 3.0), visit(84, 3.0, subject="s-2"))),
             r"row 2, column USUBJID: expected one way to write an id, found such as S-2 and s-2",
         ),
-        (lambda t: read(t, adsl(TRTEDT=""), adqs(visit(0, 3.0))), r"row 1: EOTSTT is DISCONTINUED, but the last day"),
+        (
+            lambda t: read(t, adsl(TRTEDT=""), adqs(visit(0, 3.0))),
+            r"row 1: EOTSTT says that the subject stopped, but the last day",
+        ),
         (lambda t: read(t, adsl(), adqs(visit(0, 3.0, "SF36"))), r"adqs\.csv: column PARAMCD: expected some of"),
         (lambda t: read(t, adsl(), adqs(visit(84, 3.0), visit(84, 4.0))), r"row 2: subject S-1, EDSS, week 12 stands"),
         (lambda t: read(t, adsl(), adqs(visit(84, 3.0)).drop(columns="ADT")), r"row 1: expected ADT beside RANDDT"),

@@ -3,7 +3,7 @@ import pytest
 
 from nnunet_ms.analysis.trial.settings import read_settings
 from nnunet_ms.analysis.trial.settings_init import find_tables, write_settings
-from nnunet_ms.errors import SettingsError
+from nnunet_ms.errors import SettingsError, TableError
 from tests.analysis.synthetic_trial import patients, visits, write_trial
 
 
@@ -134,3 +134,61 @@ def test_an_adam_folder_stands_for_patients_and_assessments(tmp_path):
         find_tables(tmp_path, {"adam": tmp_path, "patients": tmp_path / "p.csv"}, ())
     with pytest.raises(SettingsError, match="--adam stands for --patients and --assessments"):
         find_tables(tmp_path, {"adam": tmp_path, "assessments": tmp_path / "a.csv"}, ())
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"),
+    [
+        ({"SAFFL": "Y", "ITTFL": ["Y", "N"] * 30}, "ITTFL"),
+        ({"PPROTFL": "Y", "FASFL": "Y", "SAFFL": "Y"}, "FASFL"),
+        ({"OTHERFL": "Y", "itt": "Y"}, "itt"),
+        ({"OTHERFL": "Y"}, "OTHERFL"),
+        ({}, "ITTFL"),
+    ],
+)
+def test_the_population_offered_is_the_one_that_an_efficacy_analysis_is_about(tmp_path, flags, chosen):
+    text, found = written(tmp_path, patients=patients().assign(**flags))
+    assert f'# column = "{chosen}"' in text
+    assert found.populations.main is None  # offered only, as everybody in this table has an arm
+
+
+def test_groups_of_one_level_are_not_proposed(tmp_path):
+    _, found = written(tmp_path, patients=patients().assign(region="US", age_years=30))
+    assert found.analysis.strata == ()
+    assert found.analysis.subgroups == ("sex", "edss_stratum")
+
+
+@pytest.mark.parametrize(
+    ("weeks", "outcome"), [((0, 12, 24, 48, 96), "cdp24"), ((0, 12, 20), "cdp12"), ((0, 4, 8), "cdp24")]
+)
+def test_the_outcome_proposed_is_one_that_the_follow_up_can_confirm(tmp_path, weeks, outcome):
+    rows = [(f"P{i:03d}", week, 3.0) for i in range(60) for week in weeks]
+    text, found = written(tmp_path, assessments=pd.DataFrame(rows, columns=["patient_id", "week", "edss"]))
+    assert found.outcomes == (outcome,)
+    assert ("t25fw24" in text.split("outcomes = ")[1].splitlines()[0]) is (weeks == (0, 4, 8))
+
+
+def test_scans_beside_their_planned_weeks_get_windows(tmp_path):
+    # Oracle: the weeks that the scans were moved from.
+    masks = visits(patients())
+    moved = masks.assign(week=masks["week"] + masks["patient_id"].str[1:].astype(int) % 5 - 2)
+    moved["visit"] = masks["week"].map("W{}".format)
+    moved.loc[masks["week"] == 0, "week"] = 0
+    _, found = written(tmp_path, visits=moved)
+    assert (found.baseline_week, found.weeks) == (0.0, (24.0, 48.0, 96.0))
+    assert all(window.low <= window.target - 2 and window.target + 2 <= window.high for window in found.windows[1:])
+    assert len(found.windows) == 4
+
+
+def test_an_arm_without_a_known_name_is_said(tmp_path):
+    text, _ = written(tmp_path, patients=patients().assign(arm=["b", "a"] * 30))
+    assert "no arm is called placebo or control, check it" in text
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("placebo", "PLACEBO"), ("low dose", "low-dose"), ("drug beta‑1a", "drug beta-1a")]
+)
+def test_two_spellings_of_an_arm_make_no_settings(tmp_path, one, other):
+    arms = [one, "active"] * 29 + [other, "active"]
+    with pytest.raises(TableError, match=r"patients\.csv: row 59, column arm: expected one spelling"):
+        written(tmp_path, patients=patients().assign(arm=arms))

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from nnunet_ms.analysis.trial.settings import read_settings
 from nnunet_ms.analysis.trial.settings_section import Section, did_you_mean, read_sections
 from nnunet_ms.errors import SettingsError
+from tests.analysis.synthetic_trial import SETTINGS, write_trial
 
 PATH = Path("trial.toml")
 
@@ -97,3 +99,13 @@ def test_sections_of_a_file(tmp_path):
         SettingsError, match=r"none\.toml: no such settings file\. Write one with: nnunet-ms-endpoints init"
     ):
         read_sections(tmp_path / "none.toml", ["visits"])
+
+
+@pytest.mark.parametrize("key", ["strata", "subgroups", "sequence"])
+def test_an_empty_list_is_an_answer_where_nothing_is_one(tmp_path, key):
+    # [] is none of them, no line is the usual ones; an outcome or an arm there must be.
+    path = write_trial(tmp_path, SETTINGS.replace("[analysis]", f"[analysis]\n{key} = []"))
+    assert getattr(read_settings(path).analysis, key) == ()
+    path.write_text(SETTINGS.replace('outcomes = ["cdp24"]', "outcomes = []"))
+    with pytest.raises(SettingsError, match=r"outcomes: expected a list such as"):
+        read_settings(path)

@@ -40,7 +40,7 @@ def build_blocks(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
     own = PUBLISHED[preset].trial_source if preset else ""
     return [
         *(with_source(block, trial, [SOURCE]) for block in _patients(trial, endpoints, figures)),
-        with_source(volume_block(trial, endpoints, figures), trial, [SOURCE, own] if _has_change(trial) else [SOURCE]),
+        *_volume(trial, endpoints, figures, [SOURCE, own] if _has_change(trial) else [SOURCE]),
         *(with_source(block, trial, [JOINT_T1, own]) for block in _counts(trial, endpoints, figures)),
         *(with_source(block, trial, [own]) for block in _arms(trial, endpoints, figures)),
         *(with_source(block, trial, [SOURCE]) for block in _lesions_and_agreement(trial, endpoints, figures)),
@@ -54,6 +54,13 @@ def _has_change(trial: TrialData) -> bool:
 def _patients(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> Iterator[Block]:
     yield disposition_block(trial, endpoints, figures)
     yield baseline_block(trial, endpoints)
+
+
+def _volume(
+    trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str], sources: Sequence[str]
+) -> Iterator[Block]:
+    if trial.has_lesions:
+        yield with_source(volume_block(trial, endpoints, figures), trial, sources)
 
 
 def _counts(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> Iterator[Block]:
@@ -79,7 +86,7 @@ def _arms(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> 
 
 def _lesions_and_agreement(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> Iterator[Block]:
     there = set(endpoints["endpoint"])
-    for outcome in _outcomes(trial, endpoints):
+    for outcome in _outcomes(trial, endpoints) if trial.has_lesions else ():
         yield lesion_outcome_block(trial, endpoints, outcome, figures)
     yield from t1_volume_block(trial, endpoints)
     if effect_agreement.ENDPOINT in there:

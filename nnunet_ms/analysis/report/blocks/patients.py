@@ -32,23 +32,31 @@ def disposition_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequen
     ]  # fmt: skip
     known = set(counts.frame["term"])
     lines = [[t, *(number(counts.get("n", arm=a, term=t), 0) for a in settings.arms)] for t in terms if t in known]
-    weeks = [week_text(w) for w in (settings.baseline_week, *settings.weeks)]
-    visits = [[f"week {w}", *_there(counts, settings.arms, disposition.AT_VISIT, w)] for w in weeks]
-    visits.append(["every visit", *_there(counts, settings.arms, disposition.EVERY_VISIT, "")])
+    tables = [TextTable("disposition", "Patients by arm", ["patients", *settings.arms], lines)]
+    note = "A visit counts when every rater has a mask, so that raters are compared on the same patients."
+    if trial.has_lesions:
+        tables.append(_visit_table(trial, counts))
+    else:
+        note = "The settings name no lesion table: clinical endpoints alone."
     return Block(
         disposition.ENDPOINT,
         "Patients: who is in, who is not",
         "How many patients of each arm do the numbers of this report stand on?",
         "All patients of the patient table.",
-        [
-            TextTable("disposition", "Patients by arm", ["patients", *settings.arms], lines),
-            TextTable(
-                "visit_completeness", "Visits with masks of every rater", ["n (%)", *settings.arms], visits,
-                "Percent of patients with baseline masks.",
-            ),
-        ],
+        tables,
         figures=[stem for stem in figures if stem in ("patient_flow", "visit_completeness")],
-        notes=["A visit counts when every rater has a mask, so that raters are compared on the same patients."],
+        notes=[note],
+    )
+
+
+def _visit_table(trial: TrialData, counts: Numbers) -> TextTable:
+    settings = trial.settings
+    weeks = [week_text(w) for w in (settings.baseline_week, *settings.weeks)]
+    visits = [[f"week {w}", *_there(counts, settings.arms, disposition.AT_VISIT, w)] for w in weeks]
+    visits.append(["every visit", *_there(counts, settings.arms, disposition.EVERY_VISIT, "")])
+    return TextTable(
+        "visit_completeness", "Visits with masks of every rater", ["n (%)", *settings.arms], visits,
+        "Percent of patients with baseline masks.",
     )  # fmt: skip
 
 
@@ -65,7 +73,9 @@ def baseline_block(trial: TrialData, endpoints: pd.DataFrame) -> Block:
     raters = [r for r in ("", *trial.raters) if len(numbers.frame[numbers.frame["rater"] == r])]
     parts = {r and f"Lesions by {r}": _rater_lines(trial, Numbers(numbers.frame, rater=r)) for r in raters}
     published = PUBLISHED[settings.preset].baseline.get("patients", "") if settings.preset else ""
-    counts = [number(numbers.get("n", rater="", arm=a, term="age_years"), 0) for a in (*settings.arms, "")]
+    flow = Numbers(endpoints, endpoint=disposition.ENDPOINT)
+    sizes = [flow.get("n", arm=arm, term=disposition.IN_TABLE) for arm in settings.arms]
+    counts = [number(n, 0) for n in (*sizes, sum(sizes))]
     patients = Line("patients", [*counts, *["" for _ in settings.compared_arms]], "", published)
     parts[""] = [patients, *parts[""]]
     gaps = [f"std. difference, {over(contrast_text(a, settings.reference_arm))}" for a in settings.compared_arms]

@@ -27,7 +27,7 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
     return Block(
         f"{outcome}_by_arm",
         f"{outcome.upper()} by arm",
-        f"Does the arm change the risk of {OUTCOMES[outcome].title}?",
+        f"Does the arm change the risk of {trial.title(outcome)}?",
         "All patients whose outcome could be derived; no mask is needed.",
         [
             column_table(
@@ -43,6 +43,7 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
         beside=[_subgroup_table(trial, rows, outcome)],
         figures=[s for s in figures if s == f"km_by_arm_{outcome}" or s.startswith(f"forest_{outcome}")],
         notes=[
+            *Numbers(rows, analysis=progression_by_arm.ORIGIN).methods(),
             *([rule_note(rule, OUTCOMES[outcome])] if rule and trial.settings.outcome_source == "derive" else []),
             *(text for numbers in (km, *models, mean) for text in numbers.methods()),
         ],

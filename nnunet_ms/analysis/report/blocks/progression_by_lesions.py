@@ -30,7 +30,7 @@ def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str
     return Block(
         outcome,
         f"Baseline lesions and {outcome.upper()}",
-        f"Does the lesion volume or number at baseline go with the risk of {OUTCOMES[outcome].title}?",
+        f"Does the lesion volume or number at baseline go with the risk of {trial.title(outcome)}?",
         "Patients with a baseline mask of every rater and a volume above 0 (or set so, see notes); the same patients "
         "for every rater.",
         [

@@ -18,12 +18,16 @@ def trial_drawings(trial: TrialData, results: Results) -> Iterator[Drawing]:
     settings, raters, rows = trial.settings, trial.raters, results.endpoints
     outcomes = [outcome for outcome in settings.outcomes if (rows["endpoint"] == outcome).any()]
     yield patient_figures.flow_figure(rows, settings, outcomes)
-    yield patient_figures.completeness_figure(rows, settings)
-    yield t2_volume_figures.volume_figure(rows, settings, raters)
-    yield t2_volume_figures.effect_figure(rows, settings, raters, trial.truth)
+    if trial.has_lesions:
+        yield patient_figures.completeness_figure(rows, settings)
+        yield t2_volume_figures.volume_figure(rows, settings, raters)
+        yield t2_volume_figures.effect_figure(rows, settings, raters, trial.truth)
     for outcome in outcomes:
         yield from _outcome_drawings(trial, results, outcome)
-    yield from (treatment_figures.count_figure(rows, settings, raters, e) for e in available(trial))
+    yield from (
+        treatment_figures.count_figure(rows, settings, raters, e)
+        for e in (available(trial) if trial.has_lesions else ())
+    )
     if (rows["endpoint"] == effect_agreement.ENDPOINT).any():
         yield rater_figures.effects_figure(rows, settings, raters)
         yield treatment_figures.agreement_figure(rows, settings)

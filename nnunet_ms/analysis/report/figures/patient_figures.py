@@ -62,10 +62,11 @@ def flow_figure(rows: pd.DataFrame, settings: TrialSettings, outcomes: Sequence[
         axes.plot([centres[0], centres[-1]], [fork, fork], color="black", linewidth=0.9)
         for x, column in zip(centres, columns, strict=True):
             _draw_column(axes, x, fork, column)
-    caption = (
-        "Flow of patients. Masks: of every rater. A patient may miss one visit and be there at the next; outcomes need "
-        f"assessments, not masks. n = {total:.0f} patients."
+    masks = (
+        " Masks: of every rater. A patient may miss one visit and be there at the next; outcomes need assessments, not "
+        "masks."
     )
+    caption = f"Flow of patients.{masks * bool(settings.tables.visits)} n = {total:.0f} patients."
     alt = f"CONSORT flow diagram with numbers: {total:.0f} patients to {joined(arms)}, left out, followed up, analysed."
     return Drawing("patient_flow", figure, caption, alt)
 
@@ -95,6 +96,10 @@ def _column(rows: pd.DataFrame, settings: TrialSettings, arm: str, outcomes: Seq
     counts = select(rows, endpoint=disposition.ENDPOINT)
     with_baseline = _count(counts, arm, disposition.WITH_BASELINE)
     stopped = _count(counts, arm, disposition.DISCONTINUED)
+    left = f"Discontinued treatment: {stopped:.0f}" if np.isfinite(stopped) else ""
+    if np.isnan(with_baseline):  # no lesion table
+        n = _count(counts, arm, disposition.IN_TABLE)
+        return _Column((f"{arm}\nn = {n:.0f}", _analysed_text(rows, settings, arm, outcomes)), (left,))
     return _Column(
         (
             f"{arm}\nn = {_count(counts, arm, disposition.IN_TABLE):.0f}",
@@ -104,7 +109,7 @@ def _column(rows: pd.DataFrame, settings: TrialSettings, arm: str, outcomes: Seq
         ),
         (
             _excluded_text(counts, arm),
-            f"Discontinued treatment: {stopped:.0f}" if np.isfinite(stopped) else "",
+            left,
             "",
         ),
     )
@@ -151,7 +156,9 @@ def _visit_text(counts: pd.DataFrame, settings: TrialSettings, arm: str) -> str:
 def _analysed_text(rows: pd.DataFrame, settings: TrialSettings, arm: str, outcomes: Sequence[str]) -> str:
     week = week_text(settings.weeks[-1])
     volume = select(rows, endpoint=t2_volume.ENDPOINT, analysis=t2_volume.BY_VISIT, arm=arm, visit=week, stat_name="n")
-    lines = ["Analysed", f"T2 volume, week {week}: {volume['stat'].iloc[0] if len(volume) else 0:.0f}"]
+    lines = ["Analysed"]
+    if settings.tables.visits:
+        lines.append(f"T2 volume, week {week}: {volume['stat'].iloc[0] if len(volume) else 0:.0f}")
     for outcome in outcomes:
         keys = {"endpoint": outcome, "analysis": progression_by_arm.KM, "arm": arm}
         n, events = (value_of(rows, stat_name=name, **keys) for name in ("n", "events"))

@@ -84,8 +84,7 @@ def forest_figure(rows: pd.DataFrame, settings: TrialSettings, outcome: str, arm
         level = settings.analysis.level
         for place, text in zip(COLUMNS, ("events / n", f"hazard ratio ({level} CI)", "interaction"), strict=True):
             _side(axes, place, -0.8, text, weight="bold")
-        better = "above" if OUTCOMES[outcome].improvement else "below"
-        axes.set_xlabel(f"hazard ratio of {outcome.upper()} (log axis, {level} interval): {better} 1 favours {arm}")
+        axes.set_xlabel(f"hazard ratio of {outcome.upper()} (log axis, {level} interval){_favours(outcome, arm)}")
     n = value_of(found, term=progression_subgroups.ALL, stat_name="n")
     number = settings.compared_arms.index(arm) + 1
     caption = (
@@ -94,6 +93,13 @@ def forest_figure(rows: pd.DataFrame, settings: TrialSettings, outcome: str, arm
     )
     alt = f"Forest plot of the hazard ratio of {outcome.upper()}, {contrast.replace(' - ', ' against ')}, by subgroup."
     return Drawing(f"forest_{outcome}" + f"_{number}" * (number > 1), figure, caption, alt)
+
+
+def _favours(outcome: str, arm: str) -> str:
+    """Say which side of 1 is good; of an outcome that ADTTE has under its own name nobody knows."""
+    if outcome not in OUTCOMES:
+        return ""
+    return f": {'above' if OUTCOMES[outcome].improvement else 'below'} 1 favours {arm}"
 
 
 COLUMNS = (10, 78, 190)  # points right of the axis
