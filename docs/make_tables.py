@@ -63,7 +63,11 @@ INPUTS = [
 ]
 CONVERT = [
     Output(
-        "cases.csv", "case", tables.CASES, ("resampled", "site", "steps", "source_*", "sha256_*"), note=MANY_CHANNELS
+        "cases.csv",
+        "case",
+        tables.CASES,
+        ("resampled", "site", "source", "steps", "source_*", "sha256_*"),
+        note=MANY_CHANNELS,
     ),
 ]
 PREDICT = [

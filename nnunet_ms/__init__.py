@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
     from nnunet_ms.dataset_conversion.convert import convert as convert
+    from nnunet_ms.dataset_conversion.guessing import guess_source as guess_source
+    from nnunet_ms.dataset_conversion.guessing import write_manifest as write_manifest
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
     from nnunet_ms.lesions.rows import lesions_in as lesions_in
     from nnunet_ms.simulation.simulate import simulate as simulate
@@ -79,6 +81,7 @@ _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
     "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
+    "guess_source": "nnunet_ms.dataset_conversion.guessing",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
     "lesions_in": "nnunet_ms.lesions.rows",
     "measure": "nnunet_ms.analysis.evaluation.measure",
@@ -86,6 +89,7 @@ _PLACES = {
     "predict": "nnunet_ms.trainers.prediction.predict",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
+    "write_manifest": "nnunet_ms.dataset_conversion.guessing",
 }
 __all__ = [
     "NnunetMsError",
@@ -93,6 +97,7 @@ __all__ = [
     "convert",
     "evaluate",
     "evaluate_masks",
+    "guess_source",
     "lesions_in",
     "measure",
     "open_model",
@@ -100,6 +105,7 @@ __all__ = [
     "run_trial",
     "simulate",
     "statistics",
+    "write_manifest",
 ]
 
 
