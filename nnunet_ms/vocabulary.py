@@ -334,6 +334,12 @@ _ENDPOINTS = {
         survival="Kaplan-Meier estimate: probability of no event up to that time",
         hazard_ratio="Hazard ratio of the arm against the reference arm at that volume",
     ),
+    **_words(
+        TEXT,
+        contents__number="Number in a study report (ICH E3)",
+        contents__title="Title of the table or listing",
+        contents__file="Its CSV file; the same name with .rtf is the document",
+    ),
 }
 
 # The simulator's truth, and its ADaM copies (CDISC names)
