@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, check_case_ids, label_names, names_of
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase, check_cases
+from nnunet_ms.dataset_conversion.checks.plausibility import accepted_names
+from nnunet_ms.dataset_conversion.checks.voxel_sizes import voxel_size_notes
 from nnunet_ms.dataset_conversion.links import links_out
 from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import new_folder
 from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, fold_notes, without_leaks
@@ -114,6 +116,7 @@ def convert(
     seed: int = 0,
     steps: Steps | Mapping[str, Any] | None = None,
     headers_only: bool = False,
+    accept: str | Iterable[str] = (),
     workers: Workers = 1,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -156,6 +159,8 @@ def convert(
         the first channel's are copied byte for byte.
     headers_only : bool, optional
         Whether the voxels of copied files are believed unread: fast, but damage inside is not seen.
+    accept : str with commas or iterable of str, optional
+        What may be so, though it looks wrong: names of `plausibility.ACCEPTABLE`, such as `alignment`.
     workers : int or Dask, optional
         Processes, or a cluster; see `parallel.map_cases`.
     overwrite : bool, optional
@@ -209,20 +214,21 @@ def convert(
         steps=steps_of(steps),
         root=request.root,
     )
+    looks = {"headers_only": headers_only, "accept": accepted_names(names_of(accept))}
     folder = new_folder(raw, dataset_id, options.info.name, overwrite=overwrite)
     cases = find_cases(found, request)
     _check_steps(cases, options.steps, request.path)
     assign_roles(cases, options.test_patients)  # an unknown test patient is said before anything is read
     cases = without_leaks(cases, options.test_patients)
     if dry_run:
-        outcome = _checked(cases, request, options, headers_only, None, say)
+        outcome = _checked(cases, request, options, looks, None, say)
         with _reasons(outcome.failures, say):
             notes = _fold_notes(outcome.results, options)
         _tell(say, notes)
         return _conversion(folder, outcome, [], [*_notes(outcome, options), *notes], options.steps, written=False)
     check_writable(folder)
     with resumable_folder(folder, replace=overwrite) as work:
-        outcome = _checked(cases, request, options, headers_only, work.memory, say)
+        outcome = _checked(cases, request, options, looks, work.memory, say)
         failures: list[Failure] = list(outcome.failures)
         with _reasons(failures, say):
             written = write_raw_dataset(outcome.results, work, options, partial(_also, failures, say))
@@ -243,6 +249,7 @@ def check(
     variant: str = "",
     prefer: str = "",
     headers_only: bool = False,
+    accept: str | Iterable[str] = (),
     workers: Workers = 1,
 ) -> SourceCheck:
     """Read a source as `convert` would, write nothing, and return its problems; the arguments are those of `convert`.
@@ -268,9 +275,10 @@ def check(
     cases = without_leaks(find_cases(found, request))
     if not cases:
         raise ConversionError("expected at least one case, found none. Check the source.")
-    outcome = check_cases(cases, headers_only=headers_only, workers=workers)
+    outcome = check_cases(cases, headers_only=headers_only, accept=accepted_names(names_of(accept)), workers=workers)
     errors = [Problem("error", failure.case, failure.reason) for failure in outcome.failures]
     notes = [Problem("note", one.case.case_id, note) for one in outcome.results for note in _remarks(one, request.root)]
+    notes += [Problem("note", "all cases", note) for note in voxel_size_notes(outcome.results)]
     ranked = [*sorted(errors, key=lambda row: row.case), *sorted(notes, key=lambda row: row.case)]
     return SourceCheck(len(cases), tuple(ranked))
 
@@ -314,12 +322,12 @@ def _checked(
     cases: Sequence[Case],
     request: Request,
     options: WriteOptions,
-    headers_only: bool,
+    looks: Mapping[str, Any],
     memory: Path | None,
     say: Say | None,
 ) -> Outcome[CheckedCase]:
     """Check the cases and tell what was found out; ConversionError if none is left."""
-    outcome = check_cases(cases, headers_only=headers_only, steps=options.steps, workers=options.workers, memory=memory)
+    outcome = check_cases(cases, steps=options.steps, workers=options.workers, memory=memory, **looks)
     _tell(say, outcome.failures)
     with _reasons(outcome.failures, say):
         if not outcome.results:
@@ -364,6 +372,7 @@ def _tell(say: Say | None, what: Iterable[str | Failure]) -> None:
 def _notes(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
     """What the user should know about good cases; with steps, provenance/ says what was resampled."""
     notes = _found_how([checked.case for checked in outcome.results])
+    notes += [] if options.steps.spacing else voxel_size_notes(outcome.results)
     for checked in outcome.results:
         if checked.resampled and not options.steps.any():
             channels = ", ".join(checked.resampled)

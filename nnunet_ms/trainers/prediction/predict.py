@@ -50,7 +50,8 @@ from nnunet_ms.trainers.prediction.export import (
     is_done,
     spool,
 )
-from nnunet_ms.trainers.prediction.image_cases import ImageCase, check_images, find_image_cases, plain_case
+from nnunet_ms.trainers.prediction.image_cases import ImageCase, find_image_cases, plain_case, read_images
+from nnunet_ms.trainers.prediction.likeness import unlike
 from nnunet_ms.trainers.prediction.model import Model, model_folder
 from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_model
 from nnunet_ms.trainers.prediction.output_folder import SPOOL, claim, collect, record_of, withdraw
@@ -256,12 +257,13 @@ def _give_up(out: Path, failures: Sequence[Failure]) -> NoReturn:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A preprocessed case; `data` (C, z, y, x)."""
+    """A preprocessed case; `data` (C, z, y, x). `notes` say how it is unlike the images of the training."""
 
     case: ImageCase
     grid: Grid
     data: torch.Tensor
     properties: dict[str, Any]
+    notes: list[str]
 
 
 def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
@@ -270,16 +272,18 @@ def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
     Raises
     ------
     ImageError
-        See `check_images`.
+        See `read_images`.
     """
-    grid = check_images(case)
+    volumes = read_images(case)
+    grid, notes = volumes[0].grid, [f"{case.case_id}: {note}" for note in unlike(volumes, model)]
+    del volumes
     case = plain_case(case, grid, aside)
     preprocessor = model.configuration.preprocessor_class(verbose=False)
     with without_remarks():  # nnU-Net reads the files once more
         data, _, properties = preprocessor.run_case(
             [str(path) for path in case.files], None, model.plans, model.configuration, model.dataset_json
         )
-    return _Prepared(case, grid, torch.from_numpy(np.ascontiguousarray(data)), properties)
+    return _Prepared(case, grid, torch.from_numpy(np.ascontiguousarray(data)), properties, notes)
 
 
 def _run(
@@ -327,6 +331,7 @@ def _predict_one(
 ) -> "Future[dict[str, float]]":
     """Predict one case and hand it to its export."""
     ready = prepared()
+    runner.notes.extend(ready.notes)
     prediction = runner.predict(ready.data)
     if pool is None:
         future: Future[dict[str, float]] = Future()
