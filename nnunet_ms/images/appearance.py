@@ -135,7 +135,9 @@ def coarse_of(volume: Volume) -> Coarse:
     return Coarse(data, coarse, head, depth > DEPTH_MM)
 
 
-def summary_of(shown: Mapping[str, Mapping[str, Any]], roles: Mapping[str, str]) -> dict[str, Any]:
+def summary_of(
+    shown: Mapping[str, Mapping[str, Any]], roles: Mapping[str, str], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What dataset.json says of the images that a model is trained on, so that it can tell when another is unlike them.
 
     Parameters
@@ -144,6 +146,8 @@ def summary_of(shown: Mapping[str, Mapping[str, Any]], roles: Mapping[str, str])
         Case -> channel -> `Appearance.as_json`.
     roles : mapping
         Case -> "train" or "test".
+    before : mapping, optional
+        What dataset.json of a dataset that is added to says.
 
     Returns
     -------
@@ -161,8 +165,21 @@ def summary_of(shown: Mapping[str, Mapping[str, Any]], roles: Mapping[str, str])
     for case, channels in shown.items():
         for channel, values in channels.items() if roles[case] == "train" else ():
             by_channel.setdefault(channel, []).append(from_json(values))
-    ranges = {channel: _ranges(seen) for channel, seen in by_channel.items()}
+    new = {channel: _ranges(seen) for channel, seen in by_channel.items()}
+    old = dict(before or {})
+    ranges = {name: _both(old.get(name), new.get(name)) for name in (*old, *(name for name in new if name not in old))}
     return {"appearance": ranges} if ranges else {}
+
+
+def _both(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Ranges of two sets of images together."""
+    if first is None or second is None:
+        return first or second or {}
+    both: dict[str, Any] = {"cases": first["cases"] + second["cases"]}
+    for name in (name for name in first if name != "cases"):
+        ranges = np.array([one[name] for one in (first, second) if one.get(name)])
+        both[name] = [ranges[:, 0].min(axis=0).tolist(), ranges[:, 1].max(axis=0).tolist()] if len(ranges) else None
+    return both
 
 
 def _ranges(seen: list[Appearance]) -> dict[str, Any]:

@@ -26,8 +26,8 @@ def voxel_size_notes(checked: Sequence[CheckedCase]) -> list[str]:
     worst = f"{cases[case].case.case_id} {factors[case, axis]:.2g}-fold"
     return [
         f"voxels of {along.min():.3g} to {along.max():.3g} mm along one axis: nnU-Net plans {target[axis]:.3g} mm "
-        f"there, so that {number} of {len(cases)} cases are interpolated {SEVERAL_FOLD:g}-fold and more, {worst}. Convert "
-        "protocols into datasets of their own, or choose --spacing."
+        f"there, so that {number} of {len(cases)} cases are interpolated {SEVERAL_FOLD:g}-fold and more, {worst}. "
+        "Convert protocols into datasets of their own, or choose --spacing."
     ]
 
 
