@@ -1,9 +1,14 @@
 """Simulated trials at the edge of what can be estimated: what is right stands in the README of their folder."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from nnunet_ms.analysis.endpoints.lesion_counts import ENDPOINTS, lesion_count_statistics
-from nnunet_ms.analysis.endpoints.statistic_rows import select, to_frame, value_of
+from nnunet_ms.analysis.endpoints.progression_by_arm import treatment_statistics
+from nnunet_ms.analysis.endpoints.progression_by_t2_volume import outcome_audit
+from nnunet_ms.analysis.endpoints.statistic_rows import reason_of, select, to_frame, value_of
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings
 from nnunet_ms.analysis.trial.adam_tables import adam_patients, adam_times
 from nnunet_ms.analysis.trial.data import read_trial
@@ -39,3 +44,23 @@ def test_times_from_day_one_are_at_their_visits(shared):
     curve = kaplan_meier(times["time_weeks"], times["event"], "log")
     free = [100 * survival_at(curve, times["time_weeks"], week)[1] for week in (24, 48)]
     assert [round(value, 1) for value in free] == [93.1, 85.0]
+
+
+def test_a_curve_that_ends_at_one_half(edge):
+    # R 4.2.2, survival 3.5-3: the middle of the last step and the end of follow-up. SAS: not estimable.
+    trial = edge("flat_half")
+    audit = outcome_audit(trial, "cdp24")
+    curves = {arm: kaplan_meier(t["time_weeks"], t["event"], "log") for arm, t in audit.groupby("arm")}
+    flat = {arm: curve for arm, curve in curves.items() if abs(curve["survival"].iloc[-1] - 0.5) < 1e-12}
+    assert flat
+    for arm, curve in flat.items():
+        first = curve.loc[curve["survival"] < 0.5 + 1e-12, "week"].iloc[0]
+        for step, expected in (("midpoint", (first + curve["week"].iloc[-1]) / 2), ("between_events", np.nan)):
+            conventions = replace(trial.settings.conventions, median_of_flat_step=step)
+            changed = replace(trial, settings=replace(trial.settings, conventions=conventions))
+            rows = to_frame(treatment_statistics(changed, "cdp24", audit))
+            median = {"analysis": "km_by_arm", "arm": arm, "stat_name": "median"}
+            quartile = {"analysis": "km_quartiles", "arm": arm, "term": "50 % with event", "stat_name": "time"}
+            assert value_of(rows, **median) == pytest.approx(expected, nan_ok=True)
+            assert value_of(rows, **quartile) == pytest.approx(expected, nan_ok=True)
+        assert reason_of(rows, **median) == "not estimable (survival stays at one half to the end)"

@@ -65,9 +65,10 @@ class Conventions:
         Levels of factors in least-squares means (SAS: default, or option OM).
     nb_covariance : {"expected", "observed"}
         Information behind negative binomial standard errors: R's `glm.nb`, or SAS GENMOD.
-    median_of_flat_step : {"midpoint", "first"}
-        The median where survival is exactly one half for a while: the middle of the step (`quantile.survfit` and PROC
-        LIFETEST agree), or its first time.
+    median_of_flat_step : {"midpoint", "between_events", "first"}
+        The median where survival is exactly one half for a while: the middle of the step, of the last one up to the
+        end of follow-up (R's `quantile.survfit`); the same, but not estimable where no event ends the step (PROC
+        LIFETEST); or its first time. Also the other quartiles.
     """
 
     name: Preset
@@ -86,7 +87,7 @@ class Conventions:
         """Return every choice in one sentence, as it stands under the tables."""
         return (
             f"Convention “{self.name}”: {self.ties.capitalize()} ties, {self.km_interval} Kaplan-Meier intervals, "
-            f"median of a flat step at its {self.median_of_flat_step.replace('first', 'first time')}, "
+            f"median of a flat step at {FLAT_STEPS[self.median_of_flat_step]}, "
             f"{self.ls_mean_weights} weights of least-squares means, {self.nb_covariance} information of negative "
             "binomial models"
         )
@@ -99,9 +100,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "nb_covariance": get_args(Covariance),
     "median_of_flat_step": get_args(FlatStep),
 }
+FLAT_STEPS: dict[FlatStep, str] = {
+    "midpoint": "its middle, of the last one up to the end of follow-up",
+    "between_events": "its middle, not estimable where no event ends it",
+    "first": "its first time",
+}
 CONVENTIONS: dict[str, Conventions] = {
     "r": Conventions("r", "efron", "log", "equal", "expected"),
-    "sas": Conventions("sas", "breslow", "log-log", "equal", "observed"),
+    "sas": Conventions("sas", "breslow", "log-log", "equal", "observed", "between_events"),
 }
 
 
