@@ -83,10 +83,10 @@ def treatment_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) ->
     yield from _landmark_rows(trial, table, replace(base, analysis=LANDMARK))
     strata = strata_of(trial, table)
     named = f"strata: {', '.join(trial.settings.analysis.strata)}"
-    yield from _logrank_rows(table, None, replace(base, term=LOGRANK, method="log-rank test of all arms"))
+    yield from _logrank_tests(trial, table, None, replace(base, term=LOGRANK, method="log-rank test"), "")
     if strata is not None:
-        keys = replace(base, term=LOGRANK_STRATIFIED, method=f"stratified log-rank test of all arms; {named}")
-        yield from _logrank_rows(table, strata, keys)
+        keys = replace(base, term=LOGRANK_STRATIFIED, method="stratified log-rank test")
+        yield from _logrank_tests(trial, table, strata, keys, f"; {named}")
     yield from _cox_rows(trial, table, None, replace(base, analysis=COX, term="arm"), "")
     if strata is not None:
         yield from _cox_rows(trial, table, strata, replace(base, analysis=COX_STRATIFIED, term="arm"), f"; {named}")
@@ -174,6 +174,24 @@ def _landmark_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> It
             yield from spread(keys, stats, not_estimable(gap.problem))
 
 
+def logrank_contrast(trial: TrialData, arm: str) -> str:
+    """Return the contrast of an arm's log-rank test: blank where there is one compared arm, and so one test."""
+    return contrast_text(arm, trial.settings.reference_arm) if len(trial.settings.compared_arms) > 1 else ""
+
+
+def _logrank_tests(
+    trial: TrialData, table: pd.DataFrame, strata: np.ndarray | None, base: Statistic, note: str
+) -> Iterator[Statistic]:
+    """Yield the test of all arms and, where several are compared, that of each with the reference."""
+    compared = trial.settings.compared_arms
+    omnibus = f" (omnibus: whether any of {len(compared) + 1} differs)" if len(compared) > 1 else ""
+    yield from _logrank_rows(table, strata, replace(base, method=f"{base.method} of all arms{omnibus}{note}"))
+    for arm in compared if omnibus else ():
+        two = table["arm"].isin([arm, trial.settings.reference_arm]).to_numpy()
+        keys = replace(base, contrast=logrank_contrast(trial, arm), method=f"{base.method} of two arms{note}")
+        yield from _logrank_rows(table[two], None if strata is None else strata[two], keys)
+
+
 def _logrank_rows(table: pd.DataFrame, strata: np.ndarray | None, base: Statistic) -> list[Statistic]:
     test = logrank(table["time_weeks"], table["event"], table["arm"], strata)
     stats = {"chisq": (test.chisq, ""), "df": (test.df, ""), "p": (test.p, "")}
@@ -194,7 +212,7 @@ def _cox_rows(
 def _mean_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Iterator[Statistic]:
     """Up to the last week that every arm reaches, at most the last visit."""
     arms = {arm: table[table["arm"] == arm] for arm in trial.settings.arms}
-    reached = min((float(t["time_weeks"].max()) if len(t) else 0.0) for t in arms.values())
+    reached = min((float(t["time_weeks"].max()) for t in arms.values() if len(t)), default=0.0)
     horizon = min(reached, trial.settings.weeks[-1])
     level = trial.settings.analysis.confidence
     method = f"restricted mean time up to week {horizon:g}, Wald {trial.settings.analysis.level} interval"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings, adam_settings, find_adam
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, PRESETS, ProgressionRule
@@ -15,6 +15,7 @@ from nnunet_ms.options import chosen
 from nnunet_ms.statistics.count_model import Covariance
 from nnunet_ms.statistics.cox import Ties
 from nnunet_ms.statistics.design_matrix import Weights
+from nnunet_ms.statistics.multiplicity import Within
 from nnunet_ms.statistics.survival import FlatStep, Interval
 
 Preset = Literal["r", "sas"]
@@ -123,6 +124,9 @@ class Analysis:
         As `strata`; each is one part of the forest plot.
     sequence : tuple of str
         Endpoints in the order of a fixed-sequence test; empty: no adjustment.
+        An entry "cdp24: high" is of one arm; "cdp24" of all, in the order of [arms] compared.
+    sequence_arms : {"fixed", "holm"}
+        Arms of one endpoint in that order, or by Holm's procedure, all of them before the next endpoint.
     holm : bool
         Whether Holm's adjusted p values stand beside.
     alpha : float
@@ -134,6 +138,7 @@ class Analysis:
     strata: tuple[str, ...] = ("region",)
     subgroups: tuple[str, ...] = ("sex", "region", "age_group", "edss_stratum")
     sequence: tuple[str, ...] = ()
+    sequence_arms: Within = "fixed"
     holm: bool = False
     alpha: float = 0.05
     bootstrap_draws: int = 2000
@@ -187,6 +192,11 @@ class TrialSettings:
     def arms(self) -> tuple[str, ...]:
         """All arms, the reference first."""
         return (self.reference_arm, *self.compared_arms)
+
+    def step_of(self, entry: str) -> tuple[str, tuple[str, ...]]:
+        """Return the endpoint and the arms of an entry of the sequence."""
+        name, _, arm = entry.partition(": ")
+        return name, (arm,) if arm else self.compared_arms
 
 
 def read_settings(path: Path, conventions: Preset | None = None) -> TrialSettings:
@@ -301,6 +311,7 @@ def _analysis(section: Section) -> Analysis:
         strata=section.texts("strata", usual.strata, none=True),
         subgroups=section.texts("subgroups", usual.subgroups, none=True),
         sequence=section.texts("sequence", usual.sequence, none=True),
+        sequence_arms=cast("Within", section.choice("sequence_arms", get_args(Within)) or usual.sequence_arms),
         holm=bool(holm),
         alpha=alpha,
         **whole,
@@ -323,11 +334,17 @@ def _check_sense(settings: TrialSettings) -> None:
         )
     _check_outcomes(settings)
     known = (*IMAGING_ENDPOINTS, *settings.outcomes)
-    for name in settings.analysis.sequence:
+    for entry in settings.analysis.sequence:
+        name, arms = settings.step_of(entry)
         if name not in known:
             raise SettingsError(
                 f"{path}: [analysis] sequence: expected some of {list(known)}, found {name!r}."
                 f"{did_you_mean(name, known)}"
+            )
+        if not set(arms) <= set(settings.compared_arms):
+            raise SettingsError(
+                f"{path}: [analysis] sequence: {entry!r} names the arm {arms[0]!r}; expected one of [arms] compared "
+                f"{list(settings.compared_arms)}.{did_you_mean(arms[0], list(settings.compared_arms))}"
             )
     for window in settings.windows:
         if window.target not in (settings.baseline_week, *weeks):

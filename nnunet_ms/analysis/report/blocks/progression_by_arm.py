@@ -58,9 +58,10 @@ def _main(trial: TrialData, km: Numbers, models: Sequence[Numbers]) -> Iterator[
     stratified = len(models[1].frame) > 0
     cox, name = (models[1], "stratified hazard ratio") if stratified else (models[0], "hazard ratio")
     term = progression_by_arm.LOGRANK_STRATIFIED if stratified else progression_by_arm.LOGRANK
-    test = f"{'stratified ' * stratified}log-rank {km.p(term=term)}"
     for arm in trial.settings.compared_arms:
         contrast = contrast_text(arm, trial.settings.reference_arm)
+        p = km.p(term=term, contrast=progression_by_arm.logrank_contrast(trial, arm))
+        test = f"{'stratified ' * stratified}log-rank {p}"
         yield f"{name} {over(contrast)} {cox.with_limits('hazard_ratio', 2, contrast=contrast)}; {test}"
 
 
@@ -105,8 +106,11 @@ def _effect_lines(trial: TrialData, outcome: str, km: Numbers, models: Sequence[
         (progression_by_arm.LOGRANK, "log-rank test"),
         (progression_by_arm.LOGRANK_STRATIFIED, "stratified log-rank test"),
     ):
-        if len(select(km.frame, term=term)):
-            lines.append(Line(label, ["", km.p(term=term)]))
+        tests = select(km.frame, term=term)
+        for contrast in tests["contrast"].drop_duplicates():
+            several = len(trial.settings.compared_arms) > 1
+            which = f", {over(contrast)}" if contrast else f", all {len(trial.settings.arms)} arms (omnibus)" * several
+            lines.append(Line(label + which, ["", km.p(term=term, contrast=contrast)]))
     return lines
 
 
