@@ -68,8 +68,9 @@ def hazard_ratio(
     time, event = two["time_weeks"].to_numpy(float), two["event"].to_numpy(bool)
     lacking = [a for a in (arm, reference) if not (event & (two["arm"] == a).to_numpy()).any()]
     if len(lacking) == 1 and len(set(two["arm"])) == 2:
-        found = firth_cox(time, event, x, ["arm"], "arm", "breslow", within, confidence)
-        return found, f"Firth's penalised likelihood, profile interval (no event in arm {lacking[0]})"
+        found = firth_cox(time, event, x, ["arm"], "arm", ties, within, confidence)
+        how = f"Firth's penalised likelihood, {ties.capitalize()} ties, profile interval"
+        return found, f"{how} (no event in arm {lacking[0]})"
     fit = fit_cox(time, event, x, ["arm"], ties, within).term("arm", confidence)
     return fit, f"Cox regression, {ties.capitalize()} ties, Wald interval"
 
