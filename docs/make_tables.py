@@ -11,10 +11,11 @@ from pathlib import Path
 from nnunet_ms import tables
 from nnunet_ms.analysis.concordance_table import CONCORDANCE
 from nnunet_ms.analysis.endpoints import rater_concordance
-from nnunet_ms.analysis.evaluation import evaluate, lesion_roc, model_comparison, uncertainty_tables
+from nnunet_ms.analysis.evaluation import lesion_roc, model_comparison, uncertainty_tables
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.trial import exclusions, outcomes, populations, timed_tests, visit_windows, zero_volumes
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
+from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.tables import Table
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
@@ -62,7 +63,11 @@ INPUTS = [
 ]
 CONVERT = [
     Output(
-        "cases.csv", "case", tables.CASES, ("resampled", "site", "steps", "source_*", "sha256_*"), note=MANY_CHANNELS
+        "cases.csv",
+        "case",
+        tables.CASES,
+        ("resampled", "site", "source", "steps", "source_*", "sha256_*"),
+        note=MANY_CHANNELS,
     ),
 ]
 PREDICT = [
@@ -70,7 +75,7 @@ PREDICT = [
         "lesions.csv",
         "lesion of the predicted mask",
         tables.LESIONS,
-        ("mean_probability", *MEASURE_COLUMNS, "lsu_plus", "data_note"),
+        ("mean_probability", *MEASURE_COLUMNS, "lsu_plus", *BOX, "rule", "data_note"),
         note="`lsu_plus` with `--fold-thresholds`.",
     ),
     Output(
@@ -85,7 +90,22 @@ PREDICT = [
         ),
         note="`psu_plus` with `--fold-thresholds`. Spreads over samples are blank with one sample.",
     ),
+    Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
+    Output("lesion_changes.csv", "lesion of either of two visits", LESION_CHANGES),
     Output("failures.csv", "case that could not be predicted", tables.FAILURES),
+]
+MEASURE = [
+    Output(
+        "lesions.csv",
+        "lesion",
+        tables.LESIONS,
+        (*BOX, *("location", "ventricles_mm", "cortex_mm", "infratentorial_share"), "rule", "data_note"),
+        note="`--map NAME=DIR` adds a column NAME, the mean of that map over the lesion; `location` and the columns "
+        "after it with `--region`.",
+    ),
+    Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
+    Output("lesion_changes.csv", "lesion of either of two visits", LESION_CHANGES),
+    Output("failures.csv", "case that could not be measured", tables.FAILURES),
 ]
 EVALUATE = [
     Output(
@@ -101,7 +121,7 @@ EVALUATE = [
         "after it with `--region`.",
     ),
     Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
-    Output("lesion_changes.csv", "lesion of either of two visits", evaluate.CHANGES),
+    Output("lesion_changes.csv", "lesion of either of two visits", LESION_CHANGES),
     Output("agreement_cases.csv", "case, rater, lesion type, rule and metric", tables.AGREEMENT_CASES),
     Output(
         "agreement.csv",
@@ -202,6 +222,7 @@ CHAPTERS = {
     "nnunet-ms-convert": CONVERT,
     "nnunet-ms-predict": PREDICT,
     "nnunet-ms-evaluate": EVALUATE,
+    "nnunet-ms-measure": MEASURE,
     "nnunet-ms-endpoints run": ENDPOINTS,
     "nnunet-ms-simulate": SIMULATE,
 }

@@ -19,6 +19,12 @@ Folders of masks, as `nnunet-ms-evaluate` compares them:
 >>> evaluation.agreement.set_index("metric").loc["ltpr", "mean"].round(3).item()
 0.667
 
+The same without references: lesions, volumes and, with the weeks of visits, what is new (`nnunet-ms-measure`):
+
+>>> measured = ms.measure("predictions", "measured", rater="multi_arm_t2")
+>>> measured.visits["lesion_count"].tolist()
+[3]
+
 Scans of a study become an nnU-Net dataset, with folds by patient:
 
 >>> dataset = ms.convert("study/manifest.csv", dataset_id=801, raw="raw", channels=["flair", "t1"])
@@ -56,9 +62,12 @@ TYPE_CHECKING = False  # type checkers take it for true; importing `typing` for 
 if TYPE_CHECKING:
     from nnunet_ms import statistics as statistics
     from nnunet_ms.analysis.evaluation.evaluate import evaluate as evaluate
+    from nnunet_ms.analysis.evaluation.measure import measure as measure
     from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
     from nnunet_ms.dataset_conversion.convert import convert as convert
+    from nnunet_ms.dataset_conversion.guessing import guess_source as guess_source
+    from nnunet_ms.dataset_conversion.guessing import write_manifest as write_manifest
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
     from nnunet_ms.lesions.rows import lesions_in as lesions_in
     from nnunet_ms.simulation.simulate import simulate as simulate
@@ -72,12 +81,15 @@ _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
     "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
+    "guess_source": "nnunet_ms.dataset_conversion.guessing",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
     "lesions_in": "nnunet_ms.lesions.rows",
+    "measure": "nnunet_ms.analysis.evaluation.measure",
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
+    "write_manifest": "nnunet_ms.dataset_conversion.guessing",
 }
 __all__ = [
     "NnunetMsError",
@@ -85,12 +97,15 @@ __all__ = [
     "convert",
     "evaluate",
     "evaluate_masks",
+    "guess_source",
     "lesions_in",
+    "measure",
     "open_model",
     "predict",
     "run_trial",
     "simulate",
     "statistics",
+    "write_manifest",
 ]
 
 

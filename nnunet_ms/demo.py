@@ -80,17 +80,17 @@ def _demo(args: argparse.Namespace) -> int:
 def demo(out: Path, size: Size, seed: int) -> int:
     """Run all stages that are not done yet."""
     require_nnunet()  # now, not after the minutes of the first stages
-    with sole_run(out):
-        return _demo_in(out, size, seed)
+    with sole_run(out) as lock:
+        return _demo_in(out, size, seed, lock)
 
 
-def _demo_in(out: Path, size: Size, seed: int) -> int:
+def _demo_in(out: Path, size: Size, seed: int, lock: tuple[int, ...]) -> int:
     settings = f"{size} seed={seed}"
     _claim(out, settings)
     started = time.monotonic()
     todo = stages(size, seed)
     for number, stage in enumerate(todo, start=1):
-        run_stage(stage, out, f"[{number}/{len(todo)}] {stage.name}")
+        run_stage(stage, out, f"[{number}/{len(todo)}] {stage.name}", lock)
     minutes = (time.monotonic() - started) / 60
     print(f"done in {minutes:.1f} min. Simulated data; open {out / 'report' / 'index.html'}")
     return OK
@@ -197,8 +197,10 @@ def _claim(out: Path, settings: str) -> None:
         aside.write_text(settings, encoding="utf-8")
 
 
-def run_stage(stage: Stage, out: Path, title: str) -> None:
+def run_stage(stage: Stage, out: Path, title: str, lock: tuple[int, ...] = ()) -> None:
     """Run a stage in the demo's folder unless it is done, and print how long it took.
+
+    It holds the folder's lock too: when the demo alone is killed, no other demo works beside the stage that goes on.
 
     Raises
     ------
@@ -218,7 +220,7 @@ def run_stage(stage: Stage, out: Path, title: str) -> None:
     with log.open("w", encoding="utf-8") as stream:
         stream.write(f"$ {shlex.join(stage.command)}\n")
         stream.flush()
-        code = _call(stage.command, out, stream)
+        code = _call(stage.command, out, stream, lock)
     if code != 0 or not (out / stage.output).exists():
         tail = "\n".join(log.read_text(encoding="utf-8").splitlines()[-15:])
         raise NnunetMsError(f"{title}: exit code {code}, expected {out / stage.output}. The end of {log}:\n{tail}")
@@ -227,9 +229,11 @@ def run_stage(stage: Stage, out: Path, title: str) -> None:
     print(f"{time.monotonic() - started:.0f} s", flush=True)
 
 
-def _call(command: Sequence[str], out: Path, stream: IO[str]) -> int:
+def _call(command: Sequence[str], out: Path, stream: IO[str], lock: tuple[int, ...]) -> int:
     """Run a command to its end and return its exit code; an interrupt ends it first."""
-    process = subprocess.Popen(_executable(command), cwd=out, env=_environment(out), stdout=stream, stderr=stream)
+    process = subprocess.Popen(
+        _executable(command), cwd=out, env=_environment(out), stdout=stream, stderr=stream, pass_fds=lock
+    )
     try:
         return process.wait()
     except KeyboardInterrupt:

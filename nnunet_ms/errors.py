@@ -7,6 +7,9 @@ from collections.abc import Iterator
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NO_DISK = (errno.EROFS, errno.ESTALE)
 _NO_HANDLES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)
+# what torch and the libraries below it say (`torch.OutOfMemoryError` is raised for CUDA alone)
+_NO_ROOM_ON_DEVICE = ("CUDA out of memory", "MPS backend out of memory", "STATUS_ALLOC_FAILED", "HIP out of memory")
+_NO_ROOM_FOR_TENSOR = "DefaultCPUAllocator: "
 
 
 class NnunetMsError(Exception):
@@ -75,7 +78,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _fault(error: BaseException) -> str:
     if isinstance(error, MachineError):
         return str(error)
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_ROOM_ON_DEVICE):
+        return "out of memory on the device. End what else uses it, choose another -device, or use cpu."
+    is_for_tensor = isinstance(error, RuntimeError) and _NO_ROOM_FOR_TENSOR in str(error)
+    if isinstance(error, MemoryError) or is_for_tensor or getattr(error, "errno", None) == errno.ENOMEM:
         return "out of memory. Use fewer --workers, or a machine with more of it."
     if not isinstance(error, OSError):
         return ""

@@ -18,8 +18,11 @@ LOCK = ".lock"  # in a folder that one run fills in place
 
 
 @contextmanager
-def locked(lock: Path, target: Path) -> Iterator[None]:
+def locked(lock: Path, target: Path) -> Iterator[tuple[int, ...]]:
     """Hold a lock file during the block; the file is gone afterwards. Some file systems, and Windows, have no locks.
+
+    Yields the open file's number, if there is one: a program that is started with it (`subprocess.Popen(pass_fds=...)`)
+    holds the lock as well, should this process be killed before it.
 
     Parameters
     ----------
@@ -44,19 +47,19 @@ def locked(lock: Path, target: Path) -> Iterator[None]:
     False
     """
     if not HAS_LOCKS:
-        yield
+        yield ()
         return
     number = _hold(lock, target)
     try:
-        yield
+        yield (number,)
     finally:
         lock.unlink(missing_ok=True)
         os.close(number)
 
 
 @contextmanager
-def sole_run(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder that is filled in place; it is made if it is not there.
+def sole_run(folder: Path) -> Iterator[tuple[int, ...]]:
+    """Keep other runs out of a folder that is filled in place; it is made if it is not there. Yields as `locked`.
 
     Raises
     ------
@@ -74,8 +77,8 @@ def sole_run(folder: Path) -> Iterator[None]:
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(folder / LOCK, folder):
-            yield
+        with locked(folder / LOCK, folder) as numbers:
+            yield numbers
     finally:
         remove_empty(made)
 

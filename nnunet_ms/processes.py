@@ -15,6 +15,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 from tqdm import tqdm
 
 from nnunet_ms.memory import keep_freed_memory
+from nnunet_ms.threads import limit_this_process, threads_of_each
 
 Case = TypeVar("Case")
 Result = TypeVar("Result")
@@ -127,7 +128,12 @@ class Pool(ProcessPoolExecutor):
     """
 
     def __init__(self, workers: int) -> None:
-        super().__init__(workers, mp_context=get_context("spawn"), initializer=_begin_worker)
+        super().__init__(
+            workers,
+            mp_context=get_context("spawn"),
+            initializer=_begin_worker,
+            initargs=(threads_of_each(workers),),
+        )
 
     def submit(
         self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -162,10 +168,11 @@ _at_work = threading.Event()  # in a worker: it is at a job
 _ending = threading.Event()  # in a worker: its parent ends it
 
 
-def _begin_worker() -> None:
+def _begin_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where they cannot be held back
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     keep_freed_memory()
+    limit_this_process(threads)  # before the first job brings its libraries
     signal.signal(signal.SIGTERM, _leave)  # last: raised in here, it would be logged as an error of the pool's
 
 

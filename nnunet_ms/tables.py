@@ -54,7 +54,7 @@ MANIFEST = Table(
     (
         Column("patient_id"),
         Column("visit"),
-        Column("week", "number", maximum=WEEK_LIMIT),
+        Column("week", "number", blank=True, maximum=WEEK_LIMIT),
         *(Column(name, required=False, blank=True) for name in (*SEQUENCES, "brain_mask", *REFERENCE_MASKS)),
         Column("site", required=False, blank=True),
     ),

@@ -100,6 +100,7 @@ _SOURCES = {
         t1_enhancing="File of the reference mask of T1 enhancing lesions",
         resampled="Channels that were resampled to the grid of the first one; blank if none",
         steps="Preparation that was asked for, in its order",
+        source="Name of the case's source, where a dataset has several",
         region="Region of recruitment; a stratum of the trials",
         sex="`F` or `M`",
         randomisation_date="Day 0, ISO 8601, where assessments have dates",

@@ -1,11 +1,17 @@
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.images.volumes import write_volume
-from nnunet_ms.locks import locked, sole_run
+from nnunet_ms.locks import HAS_LOCKS, locked, sole_run
 from nnunet_ms.outputs import resumable_folder, whole_folder
 from tests.analysis.synthetic_trial import SETTINGS, write_trial
 
@@ -110,3 +116,27 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(SettingsError, match="expected a folder, found a file"), sole_run(tmp_path / "out"):
         pass
+
+
+@pytest.mark.skipif(not HAS_LOCKS, reason="a system without locks")
+def test_a_program_that_was_given_the_lock_holds_it_when_its_parent_is_killed(tmp_path):
+    code = """
+import os, subprocess, sys
+from pathlib import Path
+from nnunet_ms.locks import sole_run
+with sole_run(Path("out")) as lock:
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    print(subprocess.Popen(sleep, pass_fds=lock, stdout=subprocess.DEVNULL).pid, flush=True)
+    os._exit(9)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 9
+    with pytest.raises(SettingsError, match="out: another run is writing it"), sole_run(tmp_path / "out"):
+        pass
+    os.kill(int(done.stdout), signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:  # nobody waits for it but the system
+        with suppress(SettingsError), sole_run(tmp_path / "out"):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the lock is still held")

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ mallinfo = ctypes.CDLL(None).mallinfo
 mallinfo.restype = Mallinfo
 {before}
 blocks = mallinfo().field_3
-image = np.empty(20_000_000, dtype=np.uint8)
+images = [np.empty(2_000_000, dtype=np.uint8) for _ in range(20)]
 print(mallinfo().field_3 - blocks)
 """
 LABEL = """
@@ -26,13 +27,17 @@ run("p", lambda: 0)
 """
 
 
+SETTINGS = [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
-@pytest.mark.parametrize(("before", "own_blocks"), [("", 1), (LABEL, 1), (COMMAND, 0)], ids=["", "label", "command"])
-def test_images_lie_in_freed_memory_in_our_commands_and_not_in_the_users_programs(before, own_blocks):
+@pytest.mark.skipif(bool(SETTINGS), reason="somebody has settled how glibc allocates, and it follows that")
+@pytest.mark.parametrize(
+    ("before", "is_kept"), [("", False), (LABEL, False), (COMMAND, True)], ids=["", "label", "command"]
+)
+def test_images_lie_in_freed_memory_in_our_commands_and_not_in_the_users_programs(before, is_kept):
     # Oracle: glibc's own count of blocks that it will give back at once.
     code = CODE.replace("{before}", before)
-    # the heap cannot always grow, as addresses are random: the least of three starts
-    starts = [
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in range(3)
-    ]
-    assert min(int(done.stdout) for done in starts) == own_blocks
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    blocks = int(done.stdout)  # 20 images; addresses are random, and the heap cannot always grow for each of them
+    assert blocks <= 4 if is_kept else blocks >= 16

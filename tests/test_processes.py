@@ -101,6 +101,24 @@ def test_faults_of_the_machine_are_no_failures_of_cases(kind, line):
         attempt("P2", fail, 2, kind)
 
 
+TORCH = {  # as torch 2 words them
+    "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 7.79 GiB": "on the device.*-device",
+    "MPS backend out of memory (MPS allocated: 8.83 GB, other allocations: 256 KB)": "on the device.*-device",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`": "on the device.*-device",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED": "on the device.*-device",
+    "[enforce fail at alloc_cpu.cpp:113] data. DefaultCPUAllocator: can't allocate memory": r"of memory\. Use fewer",
+}
+
+
+@pytest.mark.parametrize(("text", "line"), TORCH.items(), ids=[text[:12] for text in TORCH])
+def test_a_device_without_room_is_no_failure_of_its_case(text, line):
+    def predict():
+        raise RuntimeError(text)
+
+    with pytest.raises(MachineError, match=f"case P2: out of memory.*{line}|case P2: out {line}"):
+        attempt("P2", predict)
+
+
 @pytest.mark.parametrize("workers", [2, Dask("local:1")], ids=str)
 def test_such_faults_are_told_across_processes(workers):
     with pytest.raises(MachineError, match=FAULTS["handles"]):

@@ -14,6 +14,7 @@ import pytest
 from nnunet_ms import vocabulary
 from nnunet_ms.analysis.endpoints_cli import main as endpoints
 from nnunet_ms.analysis.evaluate_cli import main as evaluate
+from nnunet_ms.analysis.measure_cli import main as measure
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.dataset_conversion.cli import main as convert
 from nnunet_ms.simulation.cli import main as simulate
@@ -58,7 +59,7 @@ def test_the_vocabulary_has_no_name_that_no_table_has():
 
 # columns that come with options and data which this small run does not have
 NOT_HERE = {
-    "cases.csv": {"site", "steps", "psu_plus"},
+    "cases.csv": {"site", "source", "steps", "psu_plus"},
     "lesions.csv": {"lsu_plus", "uncertainty"},
     "patients.csv": {"randomisation_date"},
     "assessments.csv": {
@@ -135,6 +136,9 @@ def test_conversion_and_evaluation_of_two_models(trial, tmp_path, monkeypatch):
     for file in dictionary("nnunet-ms-evaluate"):
         if not file.startswith("uncertainty/"):
             check("nnunet-ms-evaluate", file, out, more={"drawn"})
+    assert measure([str(labels), "--cases", str(raw), *beside[:3], beside[-1], "-o", str(tmp_path / "measured")]) == 0
+    for file in dictionary("nnunet-ms-measure"):
+        check("nnunet-ms-measure", file, tmp_path / "measured", more={"drawn"})
 
 
 @pytest.mark.slow

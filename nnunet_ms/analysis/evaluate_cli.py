@@ -102,7 +102,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from nnunet_ms.analysis.evaluation.evaluate import evaluate  # pandas and matplotlib take a second, --help must not
 
     evaluation = evaluate(
-        _by_model(arguments.predictions, "--predictions"),
+        by_reader(arguments.predictions, "--predictions"),
         arguments.references,
         arguments.out,
         arguments.cases,
@@ -111,12 +111,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         arguments.lesion_type,
         arguments.workers,
         arguments.data_note,
-        _labels(arguments.labels) if arguments.labels else None,
-        maps=_named_folders(arguments.map, "--map"),
-        regions=_named_folders(arguments.region, "--region"),
+        label_numbers(arguments.labels) if arguments.labels else None,
+        maps=named_folders(arguments.map, "--map"),
+        regions=named_folders(arguments.region, "--region"),
         brain_masks=arguments.brain_masks,
         uncertainty=arguments.uncertainty,
-        lesion_auc=_by_model(arguments.lesion_auc, "--lesion-auc") if arguments.lesion_auc else None,
+        lesion_auc=by_reader(arguments.lesion_auc, "--lesion-auc") if arguments.lesion_auc else None,
         candidate_threshold=arguments.candidate_threshold,
         qc=arguments.qc,
         images=arguments.images,
@@ -158,14 +158,15 @@ def _probability(text: str) -> float:
     return value
 
 
-def _by_model(given: list[str], option: str) -> Path | dict[str, Path]:
+def by_reader(given: list[str], option: str) -> Path | dict[str, Path]:
     """One folder, or several as NAME=DIR."""
     if len(given) == 1 and (Path(given[0]).is_dir() or "=" not in given[0]):
         return Path(given[0])
-    return _named_folders(given, option)
+    return named_folders(given, option)
 
 
-def _named_folders(given: Sequence[str], option: str) -> dict[str, Path]:
+def named_folders(given: Sequence[str], option: str) -> dict[str, Path]:
+    """Folders given as NAME=DIR, by name."""
     folders: dict[str, Path] = {}
     for text in given:
         name, sign, folder = text.partition("=")
@@ -175,7 +176,8 @@ def _named_folders(given: Sequence[str], option: str) -> dict[str, Path]:
     return folders
 
 
-def _labels(text: str) -> dict[str, int]:
+def label_numbers(text: str) -> dict[str, int]:
+    """Lesion types and their labels, given as NAME=NUMBER with commas between."""
     labels: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = (piece.strip() for piece in part.partition("="))

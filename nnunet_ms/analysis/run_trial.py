@@ -25,6 +25,7 @@ from nnunet_ms.outputs import whole_folder
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.progress import Progress, unseen
 from nnunet_ms.tables import write_table
+from nnunet_ms.threads import one_thread
 from nnunet_ms.versions import version_of
 
 PROGRAM = "nnunet-ms-endpoints"
@@ -33,6 +34,7 @@ PROVENANCE = "provenance.json"
 LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2", "rtflite")
 
 
+@one_thread
 @known_keywords
 def run_trial(
     settings: str | Path, out: str | Path, conventions: Preset | None = None, progress: Progress = unseen

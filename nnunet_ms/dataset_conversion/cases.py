@@ -47,6 +47,7 @@ class Case:
     reference: Path | None = None  # file that gives the grid; None: the first image
     transforms: dict[str, tuple[Path, ...]] = field(default_factory=dict)  # per channel, applied in this order
     remark: str = ""
+    source: str = ""  # name of its source, where a dataset has several
 
     @property
     def case_id(self) -> str:

@@ -18,9 +18,10 @@ from nnunet_ms.commands import (
     report_failures,
     run,
 )
-from nnunet_ms.dataset_conversion import dataset_cli
+from nnunet_ms.dataset_conversion import dataset_cli, guess_cli
 from nnunet_ms.dataset_conversion.cases import names_of
 from nnunet_ms.dataset_conversion.preparation_options import add_step_options, chosen_steps
+from nnunet_ms.dataset_conversion.source_options import add_patterns, more_sources, patterns_in
 from nnunet_ms.dataset_conversion.sources.all_sources import SOURCES
 from nnunet_ms.errors import ConversionError, visible
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from nnunet_ms.parallel import Failure
 
 PROGRAM = "nnunet-ms-convert"
-SOURCE_OPTIONS = ("channels", "target", "rater", "variant", "prefer", "headers_only")
+SOURCE_OPTIONS = ("channels", "target", "rater", "variant", "prefer", "also", "headers_only")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,10 +38,13 @@ def build_parser() -> argparse.ArgumentParser:
         PROGRAM,
         "Write trial or challenge data as an nnU-Net raw dataset: complete or absent, folds by patient.",
         f"{PROGRAM} trial study/manifest.csv --dataset-id 801 --test-patients P031,P032 --workers 2\n\n"
-        f"before and after: {PROGRAM} check | splits | back, each with --help",
+        f"before and after: {PROGRAM} guess | manifest | check | splits | back, each with --help",
     )
     _add_source(result)
-    result.add_argument("--dataset-id", type=positive, required=True, metavar="N", help="nnU-Net dataset number, 1-999")
+    result.add_argument("--dataset-id", type=positive, metavar="N", help="nnU-Net dataset number, 1-999")
+    result.add_argument(
+        "--add-to", type=Path, metavar="DATASET", help="instead of a number: a raw dataset that gets the cases as well"
+    )
     result.add_argument("--name", help="dataset name (default: the kind's)")
     result.add_argument("--raw", type=Path, help="folder of raw datasets (default: $nnUNet_raw)")
     result.add_argument(
@@ -65,12 +69,25 @@ def _add_source(result: argparse.ArgumentParser) -> None:
     result.add_argument("--channels", help="sequences in order; the first gives the grid (default: the kind's)")
     result.add_argument("--target", help="reference mask to learn (default: the kind's)")
     result.add_argument("--rater", default="", help="archives: a rater, consensus (default), union or all")
-    result.add_argument("--variant", default="", help="archives: preprocessed (default) or unprocessed")
+    result.add_argument(
+        "--variant",
+        default="",
+        help="archives: preprocessed (default) or unprocessed; open_ms: coregistered (default), raw (docs/sources.md)",
+    )
     result.add_argument(
         "--prefer",
         default="",
         metavar="ENTITIES",
         help="bids, where a session has several files of one sequence: run=last, acq=3d, flair.acq=3d,t1.run=1 ...",
+    )
+    add_patterns(result)
+    result.add_argument(
+        "--also",
+        action="append",
+        nargs=2,
+        default=[],
+        metavar=("KIND", "SOURCE"),
+        help="a further source, same channels and target; its options after the kind: ms3seg,variant=registered",
     )
     result.add_argument(
         "--headers-only",
@@ -97,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments[:1] in (["back"], ["splits"]):
         return dataset_cli.main(arguments)
+    if arguments[:1] in (["guess"], ["manifest"]):
+        return guess_cli.main(arguments)
     if arguments[:1] == ["check"]:
         return run(f"{PROGRAM} check", lambda: run_check(check_parser().parse_args(arguments[1:])), only_prints=True)
     remains = "Cases that are written are kept aside. Repeat the command to go on."
@@ -113,6 +132,7 @@ def run_convert(args: argparse.Namespace) -> int:
         dataset_id=args.dataset_id,
         raw=args.raw,
         name=args.name,
+        add_to=args.add_to,
         **_of_source(args),
         test_patients=read_patients(args.test_patients),
         folds=args.folds,
@@ -144,7 +164,8 @@ def run_check(args: argparse.Namespace) -> int:
 
 def _of_source(args: argparse.Namespace) -> dict[str, Any]:
     """The options that `convert` and `check` share."""
-    return {name: getattr(args, name) for name in SOURCE_OPTIONS}
+    words = {name: getattr(args, name) for name in SOURCE_OPTIONS}
+    return words | {"also": more_sources(args.also), "patterns": patterns_in(args)}
 
 
 def _say(what: "str | Failure") -> None:

@@ -3,29 +3,30 @@
 Messages name the command's options, whose words are those of the arguments: `--test-patients` is `test_patients`.
 """
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, check_case_ids, label_names, names_of
+from nnunet_ms.dataset_conversion.cases import Case, label_names, names_of
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase, check_cases
-from nnunet_ms.dataset_conversion.links import links_out
+from nnunet_ms.dataset_conversion.gather import Gathered, More, apart_from, gather, write_tables
 from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import new_folder
-from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, fold_notes, without_leaks
-from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, check_writable, folds_of, write_raw_dataset
-from nnunet_ms.dataset_conversion.sources.all_sources import Kind, check_options, source_of
-from nnunet_ms.dataset_conversion.sources.source import Request, Source
+from nnunet_ms.dataset_conversion.raw_dataset.existing import check_fits, read_existing
+from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, without_leaks
+from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, check_writable, write_raw_dataset
+from nnunet_ms.dataset_conversion.sources.all_sources import Kind
+from nnunet_ms.dataset_conversion.sources.patterns import Words
 from nnunet_ms.dataset_conversion.steps import Steps, steps_of
+from nnunet_ms.dataset_conversion.told import notes_of_cases, notes_of_folds, remarks_of
 from nnunet_ms.errors import ConversionError, NnunetMsError
 from nnunet_ms.images.brain_mask import check_hd_bet
 from nnunet_ms.options import known_keywords
-from nnunet_ms.outputs import resumable_folder
+from nnunet_ms.outputs import Unfinished, resumable_folder
 from nnunet_ms.parallel import Failure, Outcome, Workers
+from nnunet_ms.threads import one_thread
 
 Say = Callable[[str | Failure], None]
 SHOWN_FAILURES = 10  # beside an error that ends a conversion
@@ -96,19 +97,23 @@ class SourceCheck:
         return frozenset(problem.case for problem in self.problems if problem.severity == "error")
 
 
+@one_thread
 @known_keywords
 def convert(
     source: str | Path,
     kind: Kind = "trial",
     *,
-    dataset_id: int,
+    dataset_id: int | None = None,
     raw: str | Path | None = None,
     name: str | None = None,
     channels: str | Sequence[str] | None = None,
     target: str | None = None,
+    patterns: Words = None,
     rater: str = "",
     variant: str = "",
     prefer: str = "",
+    also: Sequence[More] = (),
+    add_to: str | Path | None = None,
     test_patients: str | Iterable[str] = (),
     folds: int | None = None,
     seed: int = 0,
@@ -127,8 +132,8 @@ def convert(
         Manifest CSV (`trial`) or folder (the other kinds). It is never written to.
     kind : str, optional
         Layout of the source, a name of `SOURCES`.
-    dataset_id : int
-        nnU-Net's number of the dataset, 1 to 999.
+    dataset_id : int, optional
+        nnU-Net's number of the dataset, 1 to 999; needed unless `add_to` names one.
     raw : str or Path, optional
         Folder of raw datasets; default: the environment variable nnUNet_raw.
     name : str, optional
@@ -143,6 +148,14 @@ def convert(
         Archives: `preprocessed` (default) or `unprocessed`.
     prefer : str, optional
         `bids`, where a session has several files of one sequence: `run=last`, `flair.acq=3d`, with commas.
+    patterns : mapping, sequence of "name=pattern", or path of a TOML file, optional
+        `folder`: which file is which sequence of which patient and visit, see
+        `nnunet_ms.dataset_conversion.sources.patterns`.
+    also : sequence of (kind, path) or (kind, path, options), optional
+        Further sources with the same channels and target; cases.csv then has a column `source`.
+    add_to : str or Path, optional
+        Instead of `dataset_id`: a raw dataset that gets the cases besides its own. Its patients keep their roles and
+        folds, new ones are dealt out; the new dataset replaces the old one in one step.
     test_patients : iterable of str, or str with commas, optional
         Their cases go to imagesTs and labelsTs, and so do patients without a mask. All may test: a dataset without
         training cases is there to be predicted.
@@ -196,41 +209,91 @@ def convert(
     >>> convert("study/manifest.csv", dataset_id=802, raw="raw", dry_run=True, **wanted).summary()
     'would write raw/Dataset802_Trial: 3 cases of 3 patients, 0 left out'
     """
-    found = source_of(kind)
-    request = found.request(source, channels, target, rater, variant, prefer)
+    existing = None if add_to is None else read_existing(add_to)
+    words: dict[str, Any] = {"rater": rater, "variant": variant, "prefer": prefer, "patterns": patterns}
+    words |= {"channels": channels or (existing and existing.channels), "target": target}
+    found = gather(source, kind, also, named=kind if existing else "", **words)
     options = WriteOptions(
-        info=_info(found, name),
-        channels=request.channels,
-        labels=label_names(request.target),
+        info=found.info(name),
+        channels=found.first.channels,
+        labels=label_names(found.first.target),
         test_patients=names_of(test_patients),
         folds=folds,
         seed=seed,
         workers=workers,
         steps=steps_of(steps),
-        root=request.root,
+        roots=found.roots,
+        existing=existing,
     )
-    folder = new_folder(raw, dataset_id, options.info.name, overwrite=overwrite)
-    cases = find_cases(found, request)
-    _check_steps(cases, options.steps, request.path)
-    assign_roles(cases, options.test_patients)  # an unknown test patient is said before anything is read
-    cases = without_leaks(cases, options.test_patients)
+    folder = _place(raw, dataset_id, name, options, overwrite=overwrite)
+    cases, notes = _ready(found, options)
+    _tell(say, notes)
+    read = partial(_checked, cases, found.first.path, options, headers_only)
     if dry_run:
-        outcome = _checked(cases, request, options, headers_only, None, say)
-        with _reasons(outcome.failures, say):
-            notes = _fold_notes(outcome.results, options)
-        _tell(say, notes)
-        return _conversion(folder, outcome, [], [*_notes(outcome, options), *notes], options.steps, written=False)
+        return _tried(read(None, say), notes, folder, options, say)
     check_writable(folder)
-    with resumable_folder(folder, replace=overwrite) as work:
-        outcome = _checked(cases, request, options, headers_only, work.memory, say)
-        failures: list[Failure] = list(outcome.failures)
-        with _reasons(failures, say):
-            written = write_raw_dataset(outcome.results, work, options, partial(_also, failures, say))
-        left = {failure.case for failure in written}
-        notes = _fold_notes([one for one in outcome.results if one.case.case_id not in left], options)
-        notes += [] if found.write_tables is None else found.write_tables(request.path, work.folder)
-        _tell(say, notes)
-    return _conversion(folder, outcome, written, [*_notes(outcome, options), *notes], options.steps)
+    with resumable_folder(folder, replace=overwrite or existing is not None) as work:
+        return _filled(read(work.memory, say), notes, work, folder, options, found, say)
+
+
+def _tried(
+    outcome: Outcome[CheckedCase], notes: list[str], folder: Path, options: WriteOptions, say: Say | None
+) -> Conversion:
+    """What would be written; raises what would be raised, as far as reading shows it."""
+    with _reasons(outcome.failures, say):
+        later = notes_of_folds(outcome.results, options)
+    _tell(say, later)
+    all_notes = [*notes, *notes_of_cases(outcome, options), *later]
+    return _conversion(folder, outcome, [], all_notes, options.steps, written=False)
+
+
+def _filled(
+    outcome: Outcome[CheckedCase],
+    notes: list[str],
+    work: Unfinished,
+    folder: Path,
+    options: WriteOptions,
+    found: Gathered,
+    say: Say | None,
+) -> Conversion:
+    """Write the dataset into its unfinished folder."""
+    failures: list[Failure] = list(outcome.failures)
+    with _reasons(failures, say):
+        written = write_raw_dataset(outcome.results, work, options, partial(_also, failures, say))
+    left = {failure.case for failure in written}
+    later = notes_of_folds([one for one in outcome.results if one.case.case_id not in left], options)
+    later += write_tables(found, work.folder)
+    _tell(say, later)
+    all_notes = [*notes, *notes_of_cases(outcome, options), *later]
+    return _conversion(folder, outcome, written, all_notes, options.steps)
+
+
+def _place(
+    raw: str | Path | None, dataset_id: int | None, name: str | None, options: WriteOptions, *, overwrite: bool
+) -> Path:
+    """Where the dataset goes: a new folder, or that of the dataset that is added to."""
+    if options.existing is None:
+        return new_folder(raw, dataset_id, options.info.name, overwrite=overwrite)
+    if dataset_id is not None or name is not None or raw is not None or overwrite:
+        raise ConversionError(
+            f"--add-to {options.existing.folder}: expected no --dataset-id, --name, --raw and --overwrite, which the "
+            "dataset has settled. Leave them out."
+        )
+    return options.existing.folder
+
+
+def _ready(found: Gathered, options: WriteOptions) -> tuple[list[Case], list[str]]:
+    """The cases with what keeps some of them out, and what to tell before anything is read."""
+    old = options.existing
+    _check_steps(found.cases, options.steps, found.first.path)
+    cases, notes = list(found.cases), list(found.notes)
+    if old is not None:
+        cases, more = apart_from(old, cases, [source.kind for source, _ in found.parts])
+        notes += more
+        check_fits(old, cases, options.channels, options.labels)
+    assign_roles(cases, options.test_patients)  # an unknown test patient is said before anything is read
+    trained = frozenset() if old is None else old.patients("train")
+    return without_leaks(cases, options.test_patients, trained), notes
 
 
 def check(
@@ -239,9 +302,11 @@ def check(
     *,
     channels: str | Sequence[str] | None = None,
     target: str | None = None,
+    patterns: Words = None,
     rater: str = "",
     variant: str = "",
     prefer: str = "",
+    also: Sequence[More] = (),
     headers_only: bool = False,
     workers: Workers = 1,
 ) -> SourceCheck:
@@ -263,39 +328,18 @@ def check(
     >>> found.problems[0].severity, found.problems[0].problem
     ('error', 'study/P2/t1.nii.gz: ...')
     """
-    found = source_of(kind)
-    request = found.request(source, channels, target, rater, variant, prefer)
-    cases = without_leaks(find_cases(found, request))
+    words: dict[str, Any] = {"channels": channels, "target": target, "rater": rater, "variant": variant}
+    found = gather(source, kind, also, prefer=prefer, patterns=patterns, **words)
+    cases = without_leaks(found.cases)
     if not cases:
         raise ConversionError("expected at least one case, found none. Check the source.")
     outcome = check_cases(cases, headers_only=headers_only, workers=workers)
     errors = [Problem("error", failure.case, failure.reason) for failure in outcome.failures]
-    notes = [Problem("note", one.case.case_id, note) for one in outcome.results for note in _remarks(one, request.root)]
+    notes = [
+        Problem("note", one.case.case_id, note) for one in outcome.results for note in remarks_of(one, found.roots)
+    ]
     ranked = [*sorted(errors, key=lambda row: row.case), *sorted(notes, key=lambda row: row.case)]
     return SourceCheck(len(cases), tuple(ranked))
-
-
-def find_cases(found: Source, request: Request) -> list[Case]:
-    """Cases of a source by the names of its files; nothing is read but tables.
-
-    Raises
-    ------
-    ConversionError
-        If an option is not the kind's, two cases would share a name, or as the source's `find`.
-    """
-    check_options(found, request)
-    cases = found.find(request)
-    check_case_ids(cases, request.path)
-    return cases
-
-
-def _info(found: Source, name: str | None) -> DatasetInfo:
-    info = found.info if name is None else replace(found.info, name=name)
-    if not re.fullmatch("[A-Za-z0-9_-]+", info.name):  # it becomes a folder's name
-        raise ConversionError(
-            f"--name {info.name}: expected letters, digits, dash and underscore. Choose another name."
-        )
-    return info
 
 
 def _check_steps(cases: Sequence[Case], steps: Steps, source: Path) -> None:
@@ -312,7 +356,7 @@ def _check_steps(cases: Sequence[Case], steps: Steps, source: Path) -> None:
 
 def _checked(
     cases: Sequence[Case],
-    request: Request,
+    source: Path,
     options: WriteOptions,
     headers_only: bool,
     memory: Path | None,
@@ -323,8 +367,8 @@ def _checked(
     _tell(say, outcome.failures)
     with _reasons(outcome.failures, say):
         if not outcome.results:
-            raise ConversionError(f"{request.path}: none of {len(cases)} cases can be converted; nothing written.")
-    _tell(say, _notes(outcome, options))
+            raise ConversionError(f"{source}: none of {len(cases)} cases can be converted; nothing written.")
+    _tell(say, notes_of_cases(outcome, options))
     return outcome
 
 
@@ -345,53 +389,11 @@ def _also(failures: list[Failure], say: Say | None, more: Sequence[Failure]) -> 
     failures.extend(more)
 
 
-def _fold_notes(good: Sequence[CheckedCase], options: WriteOptions) -> list[str]:
-    """What to know about the folds; ConversionError as `folds_of`."""
-    roles = assign_roles([one.case for one in good], ())
-    tests = set(options.test_patients)
-    patient_of = {one.case.case_id: one.case.patient_id for one in good if one.case.patient_id not in tests}
-    folds_of(patient_of, roles, options)
-    return fold_notes(len({p for case, p in patient_of.items() if roles[case] == "train"}), options.folds)
-
-
 def _tell(say: Say | None, what: Iterable[str | Failure]) -> None:
     if say is None:
         return
     for line in what:
         say(line)
-
-
-def _notes(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
-    """What the user should know about good cases; with steps, provenance/ says what was resampled."""
-    notes = _found_how([checked.case for checked in outcome.results])
-    for checked in outcome.results:
-        if checked.resampled and not options.steps.any():
-            channels = ", ".join(checked.resampled)
-            notes.append(f"{checked.case.case_id}: {channels} resampled onto {_grid_name(checked.case)}")
-        if checked.remark:
-            notes.append(f"{checked.case.case_id}: {checked.remark}")
-        if link := links_out(checked.case, options.root):
-            notes.append(f"{checked.case.case_id}: {link}")
-    return notes
-
-
-def _found_how(cases: Sequence[Case]) -> list[str]:
-    """How cases were found, each remark once with the number of its cases."""
-    remarks = Counter(case.remark for case in cases if case.remark)
-    return [f"{number} {'case' if number == 1 else 'cases'} {remark}" for remark, number in remarks.items()]
-
-
-def _remarks(checked: CheckedCase, root: Path) -> list[str]:
-    remarks = [text for text in (checked.case.remark, checked.remark, links_out(checked.case, root)) if text]
-    if checked.resampled:
-        remarks.append(f"{', '.join(checked.resampled)} will be resampled onto {_grid_name(checked.case)}")
-    if checked.case.label is None:
-        remarks.append("no mask: becomes a test case")
-    return remarks
-
-
-def _grid_name(case: Case) -> str:
-    return next(iter(case.images)) if case.reference is None else case.reference.name
 
 
 def _conversion(

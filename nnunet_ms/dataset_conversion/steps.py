@@ -5,13 +5,13 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nnunet_ms.errors import ConversionError, OptionError
+from nnunet_ms.images.limits import EDGES_MM
 from nnunet_ms.options import chosen
 
 if TYPE_CHECKING:
     from nnunet_ms.images.grids import Spacing
 
 Alignment = Literal["", "rigid", "affine"]
-EDGES_MM = (0.05, 25.0)  # of voxels: from ex-vivo scans to the thickest slices
 
 
 @dataclass(frozen=True)

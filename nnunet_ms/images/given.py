@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from nibabel.spatialimages import SpatialImage
 
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.images.volumes import Volume, checked_grid, read_volume
+from nnunet_ms.images.volumes import Volume, checked_grid, grid_of, read_volume
 
 ImageLike = str | Path | SpatialImage | npt.NDArray[Any]
 
@@ -55,14 +56,20 @@ def volume_of(
         return read_volume(Path(image))
     place = Path(name)
     if isinstance(image, SpatialImage):
-        grid, data = checked_grid(image.shape, image.affine, place), np.asanyarray(image.dataobj)
+        grid = checked_grid(image.shape, image.affine, place)
+        if isinstance(image, nib.Nifti1Pair):  # all kinds of NIfTI are pairs
+            grid = grid_of(image, place)
+        data = np.asanyarray(image.dataobj)
     elif _is_of_simpleitk(image):
         data, its_affine = _of_simpleitk(image)
         grid = checked_grid(data.shape, its_affine, place)
     else:
         data = np.asarray(image)
+        if data.ndim != 3:
+            raise ImageError(f"{name}: expected a 3-D image, found shape {data.shape}. Give its 3-D part.")
         grid = checked_grid(data.shape, _affine(name, affine, spacing), place)
-    return Volume(_checked(data, name), grid, place)
+    whole = data if data.ndim == 3 else data.reshape(grid.shape)  # an image with one volume is 3-D
+    return Volume(_checked(whole, name), grid, place)
 
 
 def has_geometry(image: ImageLike) -> bool:

@@ -33,8 +33,8 @@ def voxels(image: SimpleITK.Image) -> npt.NDArray[np.generic]:
     return np.ascontiguousarray(SimpleITK.GetArrayViewFromImage(image).T)
 
 
-def affine_of(image: SimpleITK.Image) -> Matrix:
-    """Voxel -> world in RAS mm of a 3-D image."""
+def affine_of(image: SimpleITK.Image | SimpleITK.ImageFileReader) -> Matrix:
+    """Voxel -> world in RAS mm of a 3-D image, or of the header that a reader has read."""
     lps = np.eye(4)
     lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     lps[:3, 3] = image.GetOrigin()

@@ -1,6 +1,7 @@
 """Read a file, packed by gzip or not, of which is known how long it must be: no more memory than that is ever taken.
 
-A few megabytes of gzip can hold gigabytes, and the length at the end of a gzip file counts modulo 4 GiB.
+A few megabytes of gzip can hold gigabytes, and the length at the end of a gzip file counts modulo 4 GiB. Whether a file
+is packed is seen from its first bytes: names say `.gz`, `.GZ` or nothing, and are wrong at times.
 """
 
 import zlib
@@ -17,10 +18,29 @@ _SLACK = 1 << 16  # bytes: names, comments, many members
 _PIECE, _READ = 1 << 20, 1 << 16
 _HEAD = 1 << 12
 _GZIP = 31  # zlib's window bits for a gzip member
+_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ": "xz"}
+
+
+def packing_of(path: Path) -> str:
+    """The program that packed a file, `gzip`, `bzip2`, `zstd` or `xz`, by its first bytes; blank for none.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> packing_of(Path("flair.nii.gz"))
+    'gzip'
+    """
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    return next((program for magic, program in _MAGIC.items() if start.startswith(magic)), "")
 
 
 def read_promised(path: Path, promised: int) -> bytes | bytearray:
-    """Content of a file, unpacked if its name ends in .gz, all checksums verified.
+    """Content of a file, unpacked if it is packed by gzip, all checksums verified.
 
     Parameters
     ----------
@@ -50,7 +70,7 @@ def read_promised(path: Path, promised: int) -> bytes | bytearray:
     ValueError: the header promises 352 bytes, the file holds more
     """
     size = path.stat().st_size
-    if path.suffix != ".gz":
+    if packing_of(path) != "gzip":
         if size != promised:
             raise ValueError(_differs(promised, f"{size}"))
         return path.read_bytes()
@@ -107,15 +127,16 @@ def unpacked(packed: BinaryIO) -> Iterator[bytes]:
 
 
 def first_bytes(path: Path, number: int) -> bytes:
-    """The first bytes of a file, unpacked if its name ends in .gz; fewer if there are no more.
+    """The first bytes of a file, unpacked if it is packed by gzip; fewer if there are no more.
 
     Examples
     --------
     >>> len(first_bytes(Path("flair.nii.gz"), 348))
     348
     """
+    is_packed = packing_of(path) == "gzip"
     with path.open("rb") as stream:
-        if path.suffix != ".gz":
+        if not is_packed:
             return stream.read(number)
         member, content = zlib.decompressobj(wbits=_GZIP), b""
         while len(content) < number and not member.eof:

@@ -20,11 +20,14 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from nnunet_ms.errors import ImageError, one_line
-from nnunet_ms.images.packed import first_bytes, read_promised
+from nnunet_ms.images.forms import at_right_angles, forms_of, largest_distance, one_place
+from nnunet_ms.images.packed import first_bytes, packing_of, read_promised
 from nnunet_ms.outputs import whole_file
 
-GRID_TOLERANCE_MM = 1e-3  # headers store affines in float32; 1 micrometre is far below any scanner's accuracy
 _HEADER_BYTES = 348
+_LONGEST_HEADER = 1 << 20  # with extensions
+_KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}  # by the size of the header, which stands first
+_UNPACKERS = {"bzip2": "bunzip2", "zstd": "unzstd", "xz": "unxz"}
 # what nibabel and the decompressors raise for files that are no image, or no whole one
 DAMAGE = (
     nib.filebasedimages.ImageFileError,
@@ -42,10 +45,14 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class Grid:
-    """Where voxels lie: `shape` (3,) voxels, `affine` (4, 4) voxel -> world in mm."""
+    """Where voxels lie: `shape` (3,) voxels, `affine` (4, 4) voxel -> world in mm.
+
+    `by_quaternion` says that the affine was stored as a quaternion, which cannot hold every rotation (see `forms`).
+    """
 
     shape: tuple[int, ...]
     affine: npt.NDArray[np.float64]
+    by_quaternion: bool = False
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -163,7 +170,7 @@ def checked_mask(volume: Volume, labels: Iterable[int] = (0, 1)) -> Volume:
 
 
 def check_same_grid(reference: Volume | Grid, other: Volume | Grid, reference_name: str, other_name: str) -> None:
-    """Raise ImageError unless both lie on one grid: the same shape, and corners within 1 micrometre of each other.
+    """Raise ImageError unless both lie on one grid, see `same_grid`.
 
     Examples
     --------
@@ -177,27 +184,35 @@ def check_same_grid(reference: Volume | Grid, other: Volume | Grid, reference_na
     first = reference.grid if isinstance(reference, Volume) else reference
     second = other.grid if isinstance(other, Volume) else other
     if not same_grid(first, second):
+        apart = ""
+        if first.shape == second.shape and _describe(first) == _describe(second):
+            apart = f", up to {largest_distance(first.shape, first.affine, second.affine):.3g} mm away"
         raise ImageError(
-            f"{other_name}: expected the grid of {reference_name} ({_describe(first)}), found {_describe(second)}. "
-            "Resample one onto the other, or check that both belong to the same visit."
+            f"{other_name}: expected the grid of {reference_name} ({_describe(first)}), found {_describe(second)}"
+            f"{apart}. Resample one onto the other, or check that both belong to the same visit."
         )
 
 
 def same_grid(first: Grid, second: Grid) -> bool:
-    """Whether two grids have the same shape and all corners within `GRID_TOLERANCE_MM`.
+    """Whether two grids are one: the same shape, and all corners within a tenth of the smallest voxel edge.
+
+    That is what nnU-Net's reader and writer may change in a header that we accept, and less than a mask can show. One
+    rule for all commands; `forms.one_place` says what a quaternion may have lost besides.
 
     Examples
     --------
     >>> first = Grid((10, 10, 5), np.diag([1.0, 1.0, 3.0, 1.0]))
-    >>> same_grid(first, Grid(first.shape, first.affine + 1e-7))
+    >>> same_grid(first, Grid(first.shape, first.affine + 1e-3))
     True
+    >>> same_grid(first, Grid(first.shape, first.affine + 0.03))
+    False
     >>> same_grid(first, Grid((10, 10, 6), first.affine))
     False
     """
     if first.shape != second.shape or np.array_equal(first.affine, second.affine):
         return first.shape == second.shape
-    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*first.shape, 1]
-    return bool(np.abs(corners @ (first.affine - second.affine).T).max() <= GRID_TOLERANCE_MM)
+    by_quaternion = first.by_quaternion or second.by_quaternion
+    return one_place(first.shape, first.affine, second.affine, by_quaternion=by_quaternion)
 
 
 def write_volume(path: str | Path, data: npt.NDArray[np.generic], affine: npt.NDArray[np.float64]) -> None:
@@ -210,7 +225,7 @@ def write_volume(path: str | Path, data: npt.NDArray[np.generic], affine: npt.ND
     (4, 4, 2)
     """
     with whole_file(path) as partial:
-        image = nib.Nifti1Image(data, affine)
+        image = nib.Nifti1Image(data, affine, dtype=data.dtype)
         image.header.set_xyzt_units("mm")
         nib.save(image, partial)
 
@@ -236,8 +251,15 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
     if not path.is_file():  # also for links in a circle
         raise ImageError(f"{path}: no such file. Check the path and the spelling.")
     try:
+        packing = packing_of(path)
+        if packing in _UNPACKERS:
+            raise ImageError(
+                f"{path}: expected a NIfTI file, plain or packed by gzip, found one packed by {packing}. Unpack it: "
+                f"{_UNPACKERS[packing]} FILE."
+            )
         with np.errstate(all="ignore"), without_remarks():  # absurd numbers in a header are named by `grid_of`
-            image = nib.load(path)
+            is_named_so = path.name.endswith(".nii.gz" if packing else ".nii")
+            image = nib.load(path) if is_named_so else _open_by_content(path)
     except DAMAGE as error:
         raise ImageError(
             f"{path}: expected a NIfTI file, cannot read it ({one_line(error)}). Copy or download it again."
@@ -245,6 +267,16 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
     if not isinstance(image, nib.Nifti1Image):  # Nifti2 and Nifti pairs are subclasses
         raise ImageError(f"{path}: expected a NIfTI file (.nii.gz), found {type(image).__name__}. Convert it first.")
     return image
+
+
+def _open_by_content(path: Path) -> Any:
+    """What a name hides: an unpacked file called .nii.gz, a packed one called .nii; others as nibabel takes them."""
+    start = first_bytes(path, _HEADER_BYTES)
+    for order in ("<i", ">i"):
+        size = struct.unpack(order, start[:4])[0] if len(start) == _HEADER_BYTES else 0
+        if size in _KINDS:
+            return _KINDS[size].from_bytes(first_bytes(path, _LONGEST_HEADER))
+    return nib.load(path)
 
 
 @contextmanager
@@ -268,7 +300,7 @@ def without_remarks() -> Iterator[None]:
         log.removeFilter(is_of_others)
 
 
-def grid_of(image: nib.Nifti1Image, path: str | Path) -> Grid:
+def grid_of(image: nib.Nifti1Pair, path: str | Path) -> Grid:
     """Geometry of an opened image; ImageError unless it is 3-D, with voxels and an invertible affine.
 
     Examples
@@ -276,21 +308,58 @@ def grid_of(image: nib.Nifti1Image, path: str | Path) -> Grid:
     >>> grid_of(open_image(Path("flair.nii.gz")), Path("flair.nii.gz")).spacing
     (1.0, 1.0, 3.0)
     """
-    return checked_grid(image.shape, image.affine, path)
+    return _grid(image.header, image.shape, image.affine, path)
 
 
-def checked_grid(shape: tuple[int, ...], affine: npt.ArrayLike, path: str | Path) -> Grid:
-    """Grid of a shape and an affine; ImageError unless it is 3-D, with voxels and an invertible affine."""
-    if len(shape) != 3:
-        raise ImageError(f"{path}: expected a 3-D image, found shape {shape}. Split it into 3-D volumes.")
+def _grid(header: Any, shape: tuple[int, ...], affine: npt.ArrayLike, path: str | Path) -> Grid:
+    by_quaternion = int(header["sform_code"]) <= 0 < int(header["qform_code"])
+    grid = checked_grid(shape, affine, path, by_quaternion=by_quaternion)
+    _check_forms(header, grid.shape, path)
+    return grid
+
+
+def checked_grid(
+    shape: tuple[int, ...], affine: npt.ArrayLike, path: str | Path, *, by_quaternion: bool = False
+) -> Grid:
+    """Grid of a shape and an affine, its axes at right angles where that is the same grid; see `forms`.
+
+    Raises
+    ------
+    ImageError
+        Unless it is 3-D (further axes may have the length 1), with voxels and an invertible affine.
+    """
+    shape = tuple(int(n) for n in shape)
+    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
+        step = "Split it into 3-D volumes." if len(shape) > 3 else "Put its slices together."
+        raise ImageError(f"{path}: expected a 3-D image, found shape {shape}. {step}")
+    shape = shape[:3]
     if min(shape) < 1:
         raise ImageError(f"{path}: expected voxels, found an image of shape {shape}. Copy or download it again.")
     affine = np.asarray(affine, dtype=np.float64)
-    with np.errstate(all="ignore"):
-        is_bad = not np.isfinite(affine).all() or not 1e-9 < abs(np.linalg.det(affine[:3, :3])) < np.inf
-    if is_bad:
+    if not _has_inverse(affine):
         raise ImageError(f"{path}: expected an invertible affine, found {affine.tolist()}. Repair the header.")
-    return Grid(tuple(int(n) for n in shape), affine)
+    return Grid(shape, at_right_angles(shape, affine), by_quaternion)
+
+
+def _check_forms(header: Any, shape: tuple[int, ...], path: str | Path) -> None:
+    """Raise ImageError if a header gives two geometries, sform and qform, that are not one, see `forms.one_place`."""
+    try:
+        sform, qform = forms_of(header)
+    except (ValueError, HeaderDataError) as error:
+        raise ImageError(
+            f"{path}: expected a rotation in qform, found none ({one_line(error)}). If sform is right, keep it alone: "
+            "fslorient -copysform2qform FILE."
+        ) from error
+    if sform is None or qform is None:
+        return
+    with np.errstate(all="ignore"):
+        apart = largest_distance(shape, sform, qform)
+        if np.isfinite(apart) and one_place(shape, sform, qform, by_quaternion=True):
+            return
+    raise ImageError(
+        f"{path}: expected one geometry, found sform and qform {apart:.3g} mm apart. See with a viewer which of them "
+        "is right, and keep that one: fslorient -copysform2qform FILE, or fslorient -copyqform2sform FILE."
+    )
 
 
 def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
@@ -299,6 +368,7 @@ def _read_voxels(image: nib.Nifti1Image, path: Path) -> npt.NDArray[np.generic]:
         with np.errstate(all="ignore"), without_remarks():  # what overflows is infinite, and that is counted
             data: npt.NDArray[np.generic] = np.asanyarray(type(image).from_bytes(bytes(content)).dataobj)
             data = data.astype(np.float32) if np.issubdtype(data.dtype, np.floating) else data
+            data = data.reshape(data.shape[:3])  # `grid_of` has seen that further axes have the length 1
     except DAMAGE as error:
         raise ImageError(f"{path}: truncated or damaged ({one_line(error)}). Copy or download it again.") from error
     if not np.issubdtype(data.dtype, np.number) or np.iscomplexobj(data):
@@ -331,11 +401,12 @@ def _read_plain(path: Path) -> Volume | None:
     if not (is_sound and is_plain and min(header["pixdim"][1:4]) > 0 and _has_inverse(affine)):
         return None
     data = np.frombuffer(content, dtype, offset=start).reshape(shape, order="F")
-    return Volume(data, Grid(tuple(int(n) for n in shape), np.asarray(affine, dtype=np.float64)), path)
+    return Volume(data, _grid(header, shape, affine, path), path)
 
 
 def _has_inverse(affine: npt.NDArray[np.float64]) -> bool:
-    return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) >= 1e-9)
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(affine).all() and 1e-9 < abs(np.linalg.det(affine[:3, :3])) < np.inf)
 
 
 def _values(data: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

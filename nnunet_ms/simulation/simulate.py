@@ -9,6 +9,7 @@ from nnunet_ms.options import chosen, known_keywords
 from nnunet_ms.parallel import Failure, Workers
 from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
+from nnunet_ms.threads import one_thread
 
 Preset = Literal["demo", "opera2", "oratorio", "olympus"]
 GridName = Literal["trial", "isotropic", "demo"]
@@ -35,6 +36,7 @@ class SimulatedTrial:
         return self.folder / "manifest.csv"
 
 
+@one_thread
 @known_keywords
 def simulate(
     out: str | Path,

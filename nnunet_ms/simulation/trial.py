@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from nnunet_ms import tables
 from nnunet_ms.locks import sole_run
@@ -25,6 +24,7 @@ from nnunet_ms.simulation.model.streams import Step, stream
 from nnunet_ms.simulation.model.table_reader import RATER, read_counts, read_volumes
 from nnunet_ms.simulation.trial_file import trial_file
 from nnunet_ms.simulation.truth.rows import truth_rows
+from nnunet_ms.threads import one_thread
 
 LESION_TYPES = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
 
@@ -158,8 +158,7 @@ def describe_trial(settings: TrialSettings) -> dict[str, Any]:
         "scanner": asdict(SCANNER),
         "contrasts": {name: asdict(contrast) for name, contrast in CONTRASTS.items()},
     }
-    with threadpool_limits(1, user_api="blas"):  # sums over threads differ in their last digit from run to run
-        truth = truth_rows(settings.preset)
+    truth = one_thread(truth_rows)(settings.preset)  # sums over threads differ in their last digit from run to run
     return {
         "simulated": True,
         "seed": settings.seed,

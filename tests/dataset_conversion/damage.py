@@ -247,7 +247,7 @@ def catalogue():
             f"size-{mm}-1": spaced(1, mm, 3),
             f"size-{mm}-2": spaced(mm, mm, mm),
         }
-    found |= {f"shear-{v}": sheared(v) for v in (3e-4, 1e-3, 0.1, 1.0)}
+    found |= {f"shear-{v}": sheared(v) for v in (0.05, 0.1, 1.0)}  # less is made straight
     found |= {
         f"swapped-{k}": copied(*pair) for k, pair in enumerate(((FLAIR, T1), (T1, FLAIR), (MASK, FLAIR), (MASK, T1)))
     }

@@ -185,9 +185,6 @@ def test_hd_bet_that_is_not_installed(study, tmp_path, capsys, monkeypatch):
 def test_steps_that_exclude_each_other(study, tmp_path, capsys):
     assert convert(study, tmp_path / "raw", "--hd-bet", "--apply-brain-mask") == 2
     assert "expected one brain mask, found two" in capsys.readouterr().err
-    longitudinal = ["open_ms_longitudinal", str(study.parent), "--dataset-id", "5", "--raw", str(tmp_path / "raw")]
-    assert main([*longitudinal, "--n4"]) == 2
-    assert "expected no preparation" in capsys.readouterr().err
 
 
 def test_visits_of_a_real_patient_lie_as_by_the_publishers_own_transforms(shared_data):

@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from nnunet_ms.dataset_conversion.checks.headers import check_header
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.headers import check_header
 from nnunet_ms.images.packed import first_bytes, read_promised, unpacked
 from nnunet_ms.images.volumes import read_mask, read_volume
 

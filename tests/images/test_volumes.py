@@ -164,7 +164,9 @@ def test_grids_differ_by_affine_and_not_only_by_shape():
 def test_a_small_rotation_counts_at_the_far_corner():
     first = Grid((200, 200, 60), np.eye(4))
     turned = np.eye(4)
-    turned[0, 1] = 1e-4  # 0.02 mm at 200 voxels
+    turned[0, 1] = 1e-4  # 0.02 mm at 200 voxels of 1 mm: no voxel changes its place
+    assert same_grid(first, Grid((200, 200, 60), turned))
+    turned[0, 1] = 1e-3
     assert not same_grid(first, Grid((200, 200, 60), turned))
 
 

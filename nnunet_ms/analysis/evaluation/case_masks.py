@@ -7,8 +7,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from nnunet_ms.analysis.evaluation.pairing import SUFFIX, CaseFiles
+from nnunet_ms.analysis.evaluation.pairing import CaseFiles
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.names import file_called
 from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_mask, read_volume, same_grid
 from nnunet_ms.tables import REFERENCE
 
@@ -63,12 +64,12 @@ def read_case(files: CaseFiles, labels: Mapping[str, int], extras: Extras) -> Ca
     for rater, path in files.predictions.items():
         stored[rater] = onto_grid(read_mask(path, allowed), reference)
     maps, regions = (
-        {name: onto_grid(read_volume(folder / f"{files.case_id}{SUFFIX}"), reference) for name, folder in group.items()}
+        {name: onto_grid(read_volume(file_called(folder, files.case_id)), reference) for name, folder in group.items()}
         for group in (extras.maps, extras.regions)
     )
     brain = None
     if extras.brain is not None:
-        mask = onto_grid(read_volume(extras.brain / f"{files.case_id}{SUFFIX}"), reference)
+        mask = onto_grid(read_volume(file_called(extras.brain, files.case_id)), reference)
         brain = int(np.count_nonzero(mask.data))
         if brain == 0:
             raise ImageError(f"{mask.path}: expected a brain mask, found no voxel in it. Make it again.")

@@ -10,11 +10,10 @@ from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS, summarise_co
 from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING, compare_models, rank_models
 from nnunet_ms.analysis.evaluation.patient_rows import Block, PatientSummary, Settings, stack
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
-from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
+from nnunet_ms.lesions.change import CHANGE_COUNTS
+from nnunet_ms.lesions.visits import VISIT_COLUMNS
 from nnunet_ms.tables import REFERENCE
 
-_VISIT_EXTRAS = ["mask_volume_ml", *CHANGE_COUNTS[1:], *CHANGE_VOLUMES, "previous_visit", "previous_week"]
-_VISIT_COLUMNS = [*tables.VISITS.names, *_VISIT_EXTRAS, "change_note", "rule", "data_note"]
 _RULES_BY_SUBSET = ("msseg2016", "msseg2_2021")
 
 
@@ -23,9 +22,9 @@ def cohort_tables(patients: Sequence[PatientSummary], settings: Settings) -> dic
 
     The last two are empty with one model.
     """
-    totals = _by_case([block for rows in patients for block in rows.totals], _VISIT_COLUMNS)
+    totals = _by_case([block for rows in patients for block in rows.totals], VISIT_COLUMNS)
     # the columns of change are blank where no visit has them
-    totals = totals.reindex(columns=_VISIT_COLUMNS).astype(dict.fromkeys(CHANGE_COUNTS, "Int64"))
+    totals = totals.reindex(columns=VISIT_COLUMNS).astype(dict.fromkeys(CHANGE_COUNTS, "Int64"))
     metrics = _by_case([block for rows in patients for block in rows.metrics], tables.AGREEMENT_CASES.names)
     several = len(settings.raters) > 1
     return {

@@ -67,29 +67,14 @@ from nnunet_ms.analysis.evaluation.uncertainty import write_uncertainty
 from nnunet_ms.analysis.evaluation.uncertainty_tables import UncertaintyEvaluation
 from nnunet_ms.analysis.evaluation.worst_cases import QC_FOLDER, QC_PAGE, write_qc
 from nnunet_ms.errors import ImageError
+from nnunet_ms.lesions.visits import CHANGES as CHANGES  # part of the tables written here
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.plotting.concordance import Labels, concordance_figure
 from nnunet_ms.plotting.style import save_figure
-from nnunet_ms.tables import Column, Table
+from nnunet_ms.threads import one_thread
 
-CHANGES = Table(
-    "lesion changes",
-    (
-        *(Column(name) for name in ("case_id", "patient_id", "visit")),
-        Column("week", "number"),
-        Column("rater"),
-        Column("lesion_type"),
-        Column("previous_visit"),
-        Column("previous_week", "number"),
-        *(Column(name) for name in ("mask", "change")),
-        *(Column(name, "integer", minimum=0) for name in ("voxels", "voxels_old", "voxels_only_here")),
-        *(Column(name, "number", minimum=0) for name in ("volume_ml", "changed_ml")),
-        Column("data_note", blank=True),
-    ),
-    key=(),
-)
 _TABLES = {
     "lesions.csv": tables.LESIONS,
     "visits.csv": tables.VISITS,
@@ -134,6 +119,7 @@ class Evaluation:
         return tables.read_table(self.out / "lesions.csv", tables.LESIONS)
 
 
+@one_thread
 @known_keywords
 def evaluate(
     predictions: Place | Places,

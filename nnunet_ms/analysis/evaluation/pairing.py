@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ms.cases_table import NO_VISIT, Place, places, read_cases
-from nnunet_ms.errors import SettingsError
+from nnunet_ms.errors import SettingsError, visible
+from nnunet_ms.images.names import is_text, one_form, stem_of
 from nnunet_ms.parallel import Failure
 
 SUFFIX = ".nii.gz"
@@ -57,7 +58,8 @@ def pair_masks(references: Path, predictions: Mapping[str, Path], cases: Path | 
     reference_files = masks_in(references)
     prediction_files = {rater: masks_in(folder) for rater, folder in predictions.items()}
     found = sorted({*reference_files, *(name for files in prediction_files.values() for name in files)})
-    known = places(read_cases(cases)) if cases else {name: Place(name) for name in found}
+    table = places(read_cases(cases)) if cases else {name: Place(name) for name in found}
+    known = {one_form(name): place for name, place in table.items()}
     wanted = [name for name in found if name in known]
     reasons = {name: _missing(name, references, reference_files, predictions, prediction_files) for name in wanted}
     complete = [name for name in wanted if not reasons[name]]
@@ -75,8 +77,8 @@ def pair_masks(references: Path, predictions: Mapping[str, Path], cases: Path | 
         )
         for name in complete
     ]
-    failures = [Failure(name, reasons[name]) for name in wanted if reasons[name]]
-    return Pairing(pairs, failures, [name for name in found if name not in known])
+    failures = [Failure(visible(name), reasons[name]) for name in wanted if reasons[name]]
+    return Pairing(pairs, failures, [visible(name) for name in found if name not in known])
 
 
 def by_patient(pairs: Sequence[CaseFiles]) -> list[list[CaseFiles]]:
@@ -88,25 +90,25 @@ def by_patient(pairs: Sequence[CaseFiles]) -> list[list[CaseFiles]]:
 
 
 def masks_in(folder: Path) -> dict[str, Path]:
-    """Case id -> file of a folder of masks; hidden files are no masks.
+    """Case id -> file of a folder of masks, `.nii.gz` or `.nii` in any case; hidden files are no masks.
 
     Raises
     ------
     SettingsError
-        If the folder is missing or two names differ in upper and lower case only.
+        If the folder is missing, or two names differ in suffix, upper and lower case or the form of letters only.
     """
     if not folder.is_dir():
         raise SettingsError(f"{folder}: expected a folder of <case_id>{SUFFIX}, found none. Check the path.")
-    paths = sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+    paths = {path: stem for path in sorted(folder.iterdir()) if (stem := stem_of(path.name))}
     seen: dict[str, Path] = {}
-    for path in paths:
-        other = seen.setdefault(path.name.lower(), path)
+    for path, stem in paths.items():
+        other = seen.setdefault(stem.lower(), path)
         if other != path:
             raise SettingsError(
-                f"{folder}: expected names that differ by more than upper and lower case, found {other.name} and "
-                f"{path.name}. Other systems take them for one file; rename one."
+                f"{folder}: expected names that differ by more than upper and lower case, found {visible(other.name)} "
+                f"and {visible(path.name)}. Other systems take them for one file, and we for one case; rename one."
             )
-    return {path.name.removesuffix(SUFFIX): path for path in paths}
+    return {stem: path for path, stem in paths.items()}
 
 
 def some(names: Sequence[str] | Mapping[str, Path], n: int = 3) -> str:
@@ -122,7 +124,9 @@ def _missing(
     predictions: Mapping[str, Path],
     prediction_files: Mapping[str, Mapping[str, Path]],
 ) -> str:
-    """Why a case is not complete; blank if it is."""
+    """Why a case cannot be evaluated; blank if it can."""
+    if not is_text(name):
+        return "expected a file name in UTF-8, found other bytes. Rename the masks of this case."
     if name not in reference_files:
         return f"no reference: expected {references / (name + SUFFIX)}. Add it or name cases by a table."
     absent = [rater for rater, files in prediction_files.items() if name not in files]

@@ -20,12 +20,12 @@ from nnunet_ms.analysis.evaluation.pairing import CaseFiles
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.table_pieces import Piece, write_pieces
 from nnunet_ms.errors import NnunetMsError, SettingsError
-from nnunet_ms.lesions.change import change_columns, change_table, lesion_change
 from nnunet_ms.lesions.distance import distance_to_lesions
 from nnunet_ms.lesions.features import locate, mean_of_map
 from nnunet_ms.lesions.labelling import Lesions, find_all_lesions
 from nnunet_ms.lesions.overlap import Overlap, lesion_dice
 from nnunet_ms.lesions.rows import AXES, LESION_NUMBERS, box_columns, lesion_columns
+from nnunet_ms.lesions.visits import Seen, change_since
 from nnunet_ms.parallel import Failure
 from nnunet_ms.tables import REFERENCE
 
@@ -307,27 +307,12 @@ def _changes(
     labels: Block,
 ) -> dict[str, Block]:
     """Columns of change since the visit before, by rater; a blank with its reason where there is no such comparison."""
-    if earlier is None:
-        return _noted(case, "")
-    before_files, before = earlier
-    if not before_files.week < files.week:  # also when one is unknown
-        return _noted(case, "weeks of this visit and the one before are not known to rise")
     columns: dict[str, Block] = {}
     for rater, masks in case.masks.items():
-        try:
-            change = lesion_change(before.masks[rater][lesion_type], masks[lesion_type])
-        except NnunetMsError as error:
-            columns[rater] = {"change_note": str(error)}
-            continue
-        previous = {"previous_visit": before_files.visit, "previous_week": before_files.week}
-        columns[rater] = {**change_columns(change), **previous, "change_note": ""}
-        table = change_table(change)
-        rows.changes.append(
-            {**labels, "rater": rater, **previous, **{name: table[name].to_numpy() for name in table.columns}}
-        )
+        before = None
+        if earlier is not None:
+            before = Seen(earlier[0].visit, earlier[0].week, earlier[1].masks[rater][lesion_type])
+        columns[rater], table = change_since(before, Seen(files.visit, files.week, masks[lesion_type]))
+        if table is not None:
+            rows.changes.append({**labels, "rater": rater, **{name: table[name].to_numpy() for name in table.columns}})
     return columns
-
-
-def _noted(case: CaseMasks, note: str) -> dict[str, Block]:
-    """The same note for every rater."""
-    return {rater: {"change_note": note} for rater in case.masks}

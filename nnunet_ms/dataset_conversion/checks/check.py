@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.cases import Case
-from nnunet_ms.dataset_conversion.checks.headers import check_header
+from nnunet_ms.dataset_conversion.cases import LABEL, Case
 from nnunet_ms.dataset_conversion.checks.misplaced_files import (
     Content,
     check_different,
@@ -20,7 +19,9 @@ from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remem
 from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.brain_mask import given_mask
-from nnunet_ms.images.volumes import Grid, check_same_grid, read_grid, read_volume, same_grid
+from nnunet_ms.images.forms import NOISE_MM, largest_distance
+from nnunet_ms.images.headers import Header, check_header
+from nnunet_ms.images.volumes import Grid, check_same_grid, read_volume, same_grid
 from nnunet_ms.parallel import Outcome, Workers, map_cases
 
 ENHANCING = 2  # label of enhancing lesions in the joint T1 task
@@ -31,7 +32,8 @@ class CheckedCase:
     """A case whose files were read; `resampled` are channels not on the first channel's grid, `bytes` their sizes.
 
     `recoded` says that the label is no copy of a file: the mask holds floating-point numbers, or the label is made
-    from several files. `remark` is for the user. `contents` are checksums of the images, by channel.
+    from several files. `remark` is for the user. `contents` are checksums of the images, by channel. `rewritten` says
+    of channels, and of `label`, why they are written anew where they would have been copied.
     """
 
     case: Case
@@ -40,6 +42,7 @@ class CheckedCase:
     bytes: int
     remark: str = ""
     contents: Mapping[str, Content | None] = field(default_factory=dict)
+    rewritten: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_cases(
@@ -90,11 +93,13 @@ def _recalled(case: Case, headers_only: bool, steps: Steps, memory: Path | None)
     found = recall(note, key)
     if found is None:
         checked = check_case(case, headers_only=headers_only, steps=steps)
-        values = {name: getattr(checked, name) for name in ("resampled", "recoded", "bytes", "remark", "contents")}
+        names = ("resampled", "recoded", "bytes", "remark", "contents", "rewritten")
+        values = {name: getattr(checked, name) for name in names}
         remember(note, key, json.loads(json.dumps(values)))
         return checked
     contents = {name: None if pair is None else (pair[0], pair[1]) for name, pair in found["contents"].items()}
-    return CheckedCase(case, tuple(found["resampled"]), found["recoded"], found["bytes"], found["remark"], contents)
+    facts = (tuple(found["resampled"]), found["recoded"], found["bytes"], found["remark"], contents, found["rewritten"])
+    return CheckedCase(case, *facts)
 
 
 def check_case(case: Case, *, headers_only: bool = False, steps: Steps = NO_STEPS) -> CheckedCase:
@@ -116,15 +121,32 @@ def check_case(case: Case, *, headers_only: bool = False, steps: Steps = NO_STEP
     if not headers_only:
         contents = {channel: _read(path) for channel, path in case.images.items()}
     check_different(contents, case.images)
-    grid = next(iter(headers.values())).grid if case.reference is None else read_grid(case.reference)
+    grid = next(iter(headers.values())).grid if case.reference is None else check_header(case.reference).grid
     resampled = tuple(
         name for name, header in headers.items() if name in case.transforms or not same_grid(grid, header.grid)
     )
-    recoded, remark = _check_label(case, grid, headers_only)
+    recoded, remark, label = _check_label(case, grid, headers_only)
+    copied = {name: header for name, header in headers.items() if name not in resampled}
+    rewritten = {name: why for name, header in (copied | label).items() if (why := _why_rewritten(header, grid))}
     _check_brain(case, grid, steps)
     size = sum(path.stat().st_size for path in case.files().values())
-    remarks = [*(header.note for header in headers.values()), remark]
-    return CheckedCase(case, resampled, recoded, size, "; ".join(filter(None, remarks)), contents)
+    remarks = [f"{', '.join(names)} written anew: {why}" for why, names in _by_reason(rewritten).items()]
+    return CheckedCase(case, resampled, recoded, size, "; ".join(filter(None, [*remarks, remark])), contents, rewritten)
+
+
+def _why_rewritten(header: Header, grid: Grid) -> str:
+    """Why a file that lies on the case's grid cannot be copied; blank if it can."""
+    if header.differs:
+        return f"the source has {header.differs}"
+    apart = largest_distance(grid.shape, grid.affine, header.grid.affine)
+    return "" if apart <= NOISE_MM else f"the source's header is {apart:.2g} mm beside the grid"
+
+
+def _by_reason(rewritten: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, why in rewritten.items():
+        found.setdefault(why, []).append(name)
+    return found
 
 
 def _check_names(case: Case) -> None:
@@ -150,17 +172,19 @@ def _check_brain(case: Case, grid: Grid, steps: Steps) -> None:
         given_mask(case.brain_mask, grid, next(iter(case.images.values())))
 
 
-def _check_label(case: Case, grid: Grid, headers_only: bool) -> tuple[bool, str]:
+def _check_label(case: Case, grid: Grid, headers_only: bool) -> tuple[bool, str, dict[str, Header]]:
+    """Whether the label is no copy, a remark, and the header of the mask if it is one file that could be copied."""
     if case.label is None:
-        return False, ""
+        return False, "", {}
     image = str(case.reference or next(iter(case.images.values())))
     headers = {path: check_header(path) for path in case.label.files.values()}
     for path, header in headers.items():
         check_same_grid(grid, header.grid, image, str(path))
     recoded = not is_copied(case.label) or any(header.stored_as_float for header in headers.values())
+    single = dict(zip([LABEL], headers.values(), strict=True)) if len(headers) == 1 else {}
     if headers_only and not recoded:
-        return False, ""
+        return False, "", single
     label, remark = read_label(case.label)
     if case.brain_mask is not None and case.label.rule not in CHANGE_RULES and label.data.max(initial=0) >= ENHANCING:
         check_inside_brain(label, ENHANCING, case.brain_mask)
-    return recoded, remark
+    return recoded, remark, single

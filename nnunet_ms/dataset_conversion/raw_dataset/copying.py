@@ -5,6 +5,8 @@ import hashlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from nnunet_ms.images.packed import packing_of
+
 PIECE = 1 << 17  # bytes: stays in the cache between reading, checksum and writing; 1 MiB takes twice as long
 
 
@@ -17,7 +19,7 @@ def copy_with_checksum(source: Path, target: Path) -> str:
     True
     """
     digest, buffer = hashlib.sha256(), memoryview(bytearray(PIECE))
-    packs = not source.name.endswith(".gz")
+    packs = packing_of(source) != "gzip"
     with source.open("rb", buffering=0) as stream, target.open("wb", buffering=PIECE) as raw:
         # no time stamp and no name, so that the same voxels give the same bytes
         out = cast("BinaryIO", gzip.GzipFile("", "wb", 6, raw, mtime=0)) if packs else raw

@@ -15,14 +15,14 @@ def nnunet_folder(variable: str) -> Path | None:
     return Path(place) if place else None
 
 
-def new_folder(raw: str | Path | None, dataset_id: int, name: str, *, overwrite: bool = False) -> Path:
+def new_folder(raw: str | Path | None, dataset_id: int | None, name: str, *, overwrite: bool = False) -> Path:
     """Return the folder of a new dataset; nothing is made yet.
 
     Parameters
     ----------
     raw : str, Path or None
         Folder of raw datasets; None takes the environment variable nnUNet_raw.
-    dataset_id : int
+    dataset_id : int or None
         nnU-Net's number of the dataset, 1 to 999.
     name : str
         Name of the dataset.
@@ -46,6 +46,11 @@ def new_folder(raw: str | Path | None, dataset_id: int, name: str, *, overwrite:
     place = nnunet_folder("nnUNet_raw") if raw is None else Path(raw)
     if place is None:
         raise ConversionError("no raw folder: give --raw DIR or set nnUNet_raw.")
+    if dataset_id is None:
+        raise ConversionError(
+            "--dataset-id None: expected 1 to 999, found no number. Give --dataset-id N, or --add-to the folder of a "
+            "dataset."
+        )
     if not isinstance(dataset_id, int) or not 1 <= dataset_id <= LARGEST_ID:
         raise ConversionError(f"--dataset-id {dataset_id}: expected 1 to {LARGEST_ID}. Choose another number.")
     folder = place / f"Dataset{dataset_id:03d}_{name}"

@@ -3,8 +3,9 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
 from nnunet_ms.dataset_conversion.preparation import baselines_of, write_preprocessed
 from nnunet_ms.dataset_conversion.raw_dataset.copying import checksum, copy_with_checksum
+from nnunet_ms.dataset_conversion.raw_dataset.existing import SPLITS, Existing, copy_files, extended_folds
 from nnunet_ms.dataset_conversion.raw_dataset.folds import Fold
 from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, make_folds
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
 from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError, ImageError, MachineError
+from nnunet_ms.images.forms import NOISE_MM, largest_distance
+from nnunet_ms.images.headers import plain_files, write_plain
 from nnunet_ms.images.resample import resample_onto
-from nnunet_ms.images.volumes import write_volume
+from nnunet_ms.images.volumes import Grid, read_grid, write_volume
 from nnunet_ms.outputs import Unfinished
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import CASES, write_table
@@ -42,7 +46,8 @@ class WriteOptions:
     seed: int = 0
     workers: Workers = 1
     steps: Steps = NO_STEPS
-    root: Path = Path()  # folder of the source: cases.csv names files below it
+    roots: Mapping[str, Path] = field(default_factory=dict)  # source -> its folder: cases.csv names files below it
+    existing: Existing | None = None  # the dataset that is added to
 
 
 def write_raw_dataset(
@@ -71,9 +76,11 @@ def write_raw_dataset(
     MachineError
         If there is too little space, or the machine gives out.
     """
-    roles = assign_roles([c.case for c in checked], options.test_patients)
+    roles = roles_of([c.case for c in checked], options)
     folds_of({c.case.case_id: c.case.patient_id for c in checked}, roles, options)  # too few patients: said now
     check_space(checked, work.folder)
+    if options.existing is not None:
+        copy_files(options.existing, work.folder)
     baselines = baselines_of(checked, options.steps)
     # each job carries its own part only: on a cluster a table of all cases would travel with every one
     jobs = [(c, roles[c.case.case_id], baselines.get(c.case.case_id)) for c in checked]
@@ -90,17 +97,35 @@ def write_raw_dataset(
         )
     patient_of = {written["row"]["case_id"]: written["row"]["patient_id"] for written in good}
     folds = folds_of(patient_of, roles, options)
-    _remove_others(work.folder, {name for written in good for name in written["files"]})
-    write_table(_cases_table([written["row"] for written in good], options.channels), work.folder / "cases.csv")
+    old = options.existing
+    kept = set() if old is None else set(old.files) - {"dataset.json", "cases.csv", SPLITS}
+    _remove_others(work.folder, kept | {name for written in good for name in written["files"]})
+    rows = [*([] if old is None else old.rows()), *(written["row"] for written in good)]
+    write_table(_cases_table(rows, options.channels), work.folder / "cases.csv")
     _write_json(_dataset_json(patient_of, roles, options), work.folder / "dataset.json")
     if folds:
-        _write_json(folds, work.folder / "splits_final.json")
+        _write_json(folds, work.folder / SPLITS)
     return failures
 
 
+def roles_of(cases: Sequence[Case], options: WriteOptions) -> dict[str, str]:
+    """Case id -> "train" or "test"; patients of a dataset that is added to stay what they are."""
+    old = options.existing
+    return assign_roles(cases, options.test_patients, frozenset() if old is None else old.patients("test"))
+
+
 def folds_of(patient_of: Mapping[str, str], roles: Mapping[str, str], options: WriteOptions) -> list[Fold]:
-    """Folds of the cases whose role is to train; `make_folds` says when there are none, or an error."""
+    """Folds of the cases whose role is to train, old ones too; `make_folds` says when there are none, or an error.
+
+    Folds of a dataset that is added to are extended, unless others are asked for by number.
+    """
+    old = options.existing
     trained = {case: patient for case, patient in patient_of.items() if roles[case] == "train"}
+    if old is not None:
+        trained |= dict(old.cases.loc[old.cases["role"] == "train", ["case_id", "patient_id"]].to_numpy())
+        more = None if options.folds is not None else extended_folds(old.folds, trained, options.seed)
+        if more is not None:
+            return more
     return make_folds(trained, options.folds, options.seed)
 
 
@@ -144,6 +169,7 @@ def _write_or_recall(
     checked, role, baseline = job
     case = checked.case
     how = {"role": role, "resampled": checked.resampled, "recoded": checked.recoded, "steps": asdict(options.steps)}
+    how["rewritten"] = dict(checked.rewritten)
     if baseline is not None:
         how["baseline"] = fingerprint(baseline, {})
     note, key = work.memory / f"{case.case_id}.written.json", fingerprint(case, how)
@@ -183,52 +209,71 @@ def _write_case(
         "week": case.week,
     }
     row |= {"role": role, "resampled": " ".join(checked.resampled) or None, "site": case.site or None}
+    row |= {"source": case.source} if case.source else {}
+    row |= {"rewritten": "; ".join(f"{name}: {why}" for name, why in checked.rewritten.items()) or None}
     paths = [*targets.values(), *([label] if case.label is not None else [])]
     sums: dict[str, str] = {}
     if options.steps.any():
         record = folder / "provenance" / f"{case.case_id}.json"
         names = write_preprocessed(case, targets, label, record, options.steps, baseline)
-        row |= {"resampled": None, "steps": " ".join(names)}
+        row |= {"resampled": None, "rewritten": None, "steps": " ".join(names)}
         paths.append(record)
     else:
         sums = _write_images(checked, targets) | _write_label(checked, label, targets)
     for name, path in case.files().items():
-        row |= {f"source_{name}": _source_name(path, options.root), f"sha256_{name}": sums.get(name) or checksum(path)}
+        row |= {
+            f"source_{name}": _source_name(path, case, options.roots),
+            f"sha256_{name}": sums.get(name) or checksum(path),
+        }
     return row, paths
 
 
 def _write_images(checked: CheckedCase, targets: Mapping[str, Path]) -> dict[str, str]:
     """Write the channels; return the checksums of the sources that were copied."""
     case = checked.case
-    reference = case.reference or next(iter(case.images.values()))
-    sums = {}
+    reference, sums = _reference(case), {}
     for channel, path in case.images.items():
         if channel in checked.resampled:
-            resample_onto(reference, path, targets[channel], case.transforms.get(channel, ()))
+            with tempfile.TemporaryDirectory() as aside, plain_files([reference, path], Path(aside)) as (fixed, moving):
+                resample_onto(fixed, moving, targets[channel], case.transforms.get(channel, ()))
+        elif channel in checked.rewritten:
+            write_plain(path, targets[channel], read_grid(reference))
         else:
             sums[channel] = copy_with_checksum(path, targets[channel])
     return sums
+
+
+def _reference(case: Case) -> Path:
+    return case.reference or next(iter(case.images.values()))
 
 
 def _write_label(checked: CheckedCase, target: Path, images: Mapping[str, Path]) -> dict[str, str]:
     case, mask = checked.case, checked.case.label
     if mask is None:
         return {}
-    if not checked.recoded:
+    if not checked.recoded and LABEL not in checked.rewritten:
         return {LABEL: copy_with_checksum(next(iter(mask.files.values())), target)}
     if mask.rule in CHANGE_RULES:
         baseline, followup = list(images.values())[:2]
         data, grid = label_of_change(mask, baseline, followup, case.brain_mask)
-        write_volume(target, data, grid.affine)
+        write_volume(target, data, _grid_of_label(checked, grid).affine)
     else:
         label, _ = read_label(mask)
-        write_volume(target, label.data, label.grid.affine)
+        write_volume(target, label.data, _grid_of_label(checked, label.grid).affine)
     return {}
 
 
-def _source_name(path: Path, root: Path) -> str:
-    """Path below the source: enough to find the file in it, and no path of this machine."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else "/".join(path.parts[-2:])
+def _grid_of_label(checked: CheckedCase, own: Grid) -> Grid:
+    """The grid of the images where the label's own differs by more than what float32 does to one affine."""
+    image = read_grid(_reference(checked.case))
+    return own if largest_distance(own.shape, own.affine, image.affine) <= NOISE_MM else image
+
+
+def _source_name(path: Path, case: Case, roots: Mapping[str, Path]) -> str:
+    """Path below the source, its name before it where there are several; no path of this machine."""
+    root = roots.get(case.source, Path())
+    below = path.relative_to(root).as_posix() if path.is_relative_to(root) else "/".join(path.parts[-2:])
+    return f"{case.source}/{below}" if case.source else below
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
@@ -244,12 +289,27 @@ def _cases_table(rows: Sequence[dict[str, object]], channels: Sequence[str]) -> 
     frame = pd.DataFrame(rows)
     masks = sorted(name.removeprefix("source_") for name in frame if name.startswith(f"source_{LABEL}"))
     pairs = [f"{kind}_{name}" for name in (*channels, *(masks or [LABEL])) for kind in ("source", "sha256")]
+    rewritten = ["rewritten"] if frame["rewritten"].notna().any() else []
     site = ["site"] if frame["site"].notna().any() else []
     steps = ["steps"] if "steps" in frame else []
-    return frame.reindex(columns=[*CASES.names, "resampled", *steps, *site, *pairs]).sort_values("case_id")
+    source = ["source"] if "source" in frame else []
+    columns = [*CASES.names, "resampled", *rewritten, *steps, *site, *source, *pairs]
+    more = [name for name in frame if name not in (*columns, "site", "rewritten")]  # of a dataset that is added to
+    return frame.reindex(columns=[*columns, *more]).sort_values("case_id")
 
 
 def _dataset_json(patient_of: dict[str, str], roles: dict[str, str], options: WriteOptions) -> dict[str, object]:
+    old = options.existing
+    training = sum(roles[case] == "train" for case in patient_of)
+    if old is not None:
+        content = dict(old.content)
+        patients = {**content.get("patients", {}), **patient_of}
+        joined = {
+            name: "; ".join(dict.fromkeys(filter(None, (content.get(name, ""), getattr(options.info, name)))))
+            for name in ("description", "citation", "licence")
+        }
+        training += int((old.cases["role"] == "train").sum())
+        return {**content, **joined, "numTraining": training, "patients": dict(sorted(patients.items()))}
     return {
         "name": options.info.name,
         "description": options.info.description,
@@ -257,7 +317,7 @@ def _dataset_json(patient_of: dict[str, str], roles: dict[str, str], options: Wr
         "licence": options.info.licence,
         "channel_names": {str(i): name for i, name in enumerate(options.channels)},
         "labels": options.labels,
-        "numTraining": sum(roles[case] == "train" for case in patient_of),
+        "numTraining": training,
         "file_ending": FILE_ENDING,
         "patients": dict(sorted(patient_of.items())),
     }

@@ -20,6 +20,7 @@ Kind = Literal[
     "wmh2017",
     "open_ms_longitudinal",
     "bids",
+    "folder",
 ]
 SOURCES: dict[Kind, str] = {kind: f"{__name__.rpartition('.')[0]}.{kind}" for kind in get_args(Kind)}  # their modules
 

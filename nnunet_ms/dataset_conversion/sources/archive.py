@@ -131,18 +131,25 @@ def _check_rater(rater: str, raters: Iterable[str], source: Path) -> None:
         raise ConversionError(f"{source}: --rater {rater}: expected one of {known}. Correct --rater.")
 
 
-def walk_files(source: Path) -> tuple[list[str], list[Case]]:
+def walk_files(source: Path, *, follow: bool = False) -> tuple[list[str], list[Case]]:
     """Paths of all files below `source`, relative to it, with forward slashes; and a case for each folder left out.
 
     Such a case only says so: what a folder holds that cannot be listed, or that a link out of the source leads to,
-    must not be missed in silence.
+    must not be missed in silence. With `follow` the latter are walked, each once, and their files are named as such by
+    `links_out`.
     """
     errors: list[OSError] = []
-    files, linked = [], []
-    for folder, folders, names in os.walk(source, followlinks=False, onerror=errors.append):
+    files, linked, seen = [], [], set()
+    for folder, folders, names in os.walk(source, followlinks=follow, onerror=errors.append):
         here = Path(folder)
         files += [(here / name).relative_to(source).as_posix() for name in names]
-        linked += [here / name for name in folders if (here / name).is_symlink()]
+        links = [here / name for name in sorted(folders) if (here / name).is_symlink()]
+        if follow:
+            new = {path.name for path in links if leaves(path, source) and path.resolve() not in seen}
+            seen |= {path.resolve() for path in links}
+            folders[:] = [name for name in folders if name in new or not (here / name).is_symlink()]
+        else:
+            linked += links
     closed = [_left_out(Path(error.filename), "cannot be listed. Change its permissions") for error in errors]
     outside = [
         _left_out(path, "is a link out of the source. Copy the folder") for path in linked if leaves(path, source)

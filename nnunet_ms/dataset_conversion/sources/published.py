@@ -69,7 +69,7 @@ def find_published_cases(layouts: Mapping[str, Layout], request: Request) -> lis
         raise ConversionError(
             f"{request.path}: --variant {request.variant}: expected one of {sorted(layouts)}. Correct --variant."
         )
-    files, left_out = walk_files(request.path)
+    files, left_out = walk_files(request.path, follow=True)
     above = "".join(f"{name}/" for name in request.path.resolve().parts[1:][-FOLDERS_ABOVE:])
     has = {name: _channels(_in_tree(layout), plain, files, above) for name, layout in layouts.items()}
     name, archive = _chosen(layouts, request, has)

@@ -1,13 +1,14 @@
 """What a kind of source data is: its facts, its defaults, the options it takes, and how its cases are found."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, names_of
+from nnunet_ms.dataset_conversion.sources.patterns import Patterns, Words, patterns_of
 
-Option = Literal["rater", "variant", "prefer"]
+Option = Literal["rater", "variant", "prefer", "patterns"]
 OF_ARCHIVES: tuple[Option, ...] = ("rater", "variant")
 
 
@@ -25,6 +26,8 @@ class Request:
         Reference mask to learn.
     rater, variant, prefer : str, optional
         Options of some kinds (`Source.takes`); blank means the kind's default.
+    patterns : mapping, optional
+        Of the kind `folder`, see `patterns`.
     """
 
     path: Path
@@ -33,6 +36,7 @@ class Request:
     rater: str = ""
     variant: str = ""
     prefer: str = ""
+    patterns: Patterns = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -57,8 +61,10 @@ class Source:
     find : callable
         Returns the cases for a `Request`, by the names of files only: nothing is read but tables. ConversionError
         where the source does not have its layout, or a channel, target or option is unknown.
-    takes : tuple of {"rater", "variant", "prefer"}, optional
+    takes : tuple of {"rater", "variant", "prefer", "patterns"}, optional
         Options besides channels and target.
+    complete : callable, optional
+        Finishes a request: channels that follow from its other words.
     write_tables : callable, optional
         Writes tables of the source (its path) into the new dataset (a folder); returns what to tell the user.
     """
@@ -69,6 +75,7 @@ class Source:
     target: str
     find: Callable[[Request], list[Case]]
     takes: tuple[Option, ...] = ()
+    complete: Callable[[Request], Request] = lambda request: request
     write_tables: Callable[[Path, Path], list[str]] | None = None
 
     def request(
@@ -79,6 +86,7 @@ class Source:
         rater: str = "",
         variant: str = "",
         prefer: str = "",
+        patterns: Words = None,
     ) -> Request:
         """What is asked of this source; channels (a list, or text with commas) and target are its own if not named.
 
@@ -89,4 +97,5 @@ class Source:
         (('flair', 't1'), ('t2', 'flair'))
         """
         names = names_of(channels) or self.channels
-        return Request(Path(path), names, target or self.target, rater, variant, prefer)
+        request = Request(Path(path), names, target or self.target, rater, variant, prefer, patterns_of(patterns))
+        return self.complete(request)

@@ -69,7 +69,7 @@ def _case(row: dict[str, object], source: Path, channels: Sequence[str], targets
     return Case(
         patient_id=str(row["patient_id"]),
         visit=str(row["visit"]),
-        week=float(str(row["week"])),
+        week=None if pd.isna(row["week"]) else float(str(row["week"])),
         images=images,
         label=_mask(files) if files else None,
         problem=problem,

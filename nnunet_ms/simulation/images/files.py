@@ -22,6 +22,7 @@ from nnunet_ms.simulation.model.course import Course
 from nnunet_ms.simulation.model.presets import CONTRASTS, GRIDS, PHANTOMS, SCANNER, SUSCEPTIBILITY
 from nnunet_ms.simulation.model.streams import Step, stream
 from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
+from nnunet_ms.threads import one_thread
 
 IMAGE_COLUMNS = (*CONTRASTS, "brain_mask", *tables.REFERENCE_MASKS)
 PHANTOM_INTERVAL_WEEKS = 24
@@ -38,6 +39,7 @@ class PhantomSettings:
     visits: int = 1
 
 
+@one_thread
 def write_phantoms(settings: PhantomSettings, folder: Path, workers: Workers = 1) -> list[Failure]:
     """Write `settings.visits` scans of each of `settings.patients` brains, with masks and tables, or finish doing so.
 

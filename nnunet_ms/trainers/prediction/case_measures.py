@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from nnunet_ms.lesions.labelling import Lesions, without_small
+from nnunet_ms.lesions.rows import box_columns
 from nnunet_ms.trainers.networks.closed_form import quadrature
 from nnunet_ms.trainers.prediction.lesion_uncertainty import (
     label_sample,
@@ -166,9 +167,16 @@ def measured_types(
         maps.update(sampled.variances[number].parts() if sampled.variances else {})
         lesions = without_small(label_sample(labels == value, way.box_grid), settings.minimum_voxels)
         table, row = _rows(lesions, value, maps, sampled, content, settings)
+        table = table.assign(**_boxes(lesions, way))
         if DETERMINISTIC in settings.maps and prediction.deterministic is not None:
             maps[DETERMINISTIC] = way.mean_probability(prediction.deterministic[:, number])
         yield Measured(lesion_type, maps, table.assign(lesion_type=lesion_type), {"lesion_type": lesion_type, **row})
+
+
+def _boxes(lesions: Lesions, way: WayBack) -> dict[str, npt.NDArray[Any]]:
+    """Bounding boxes in voxels of the whole image, of which the lesions are found in a crop."""
+    start = dict(zip("xyz", (part.start for part in way.box), strict=True))
+    return {name: column + start[name[0]] for name, column in box_columns(lesions).items()}
 
 
 def _samples(prediction: Prediction, way: WayBack) -> Iterator[tuple[Float, float, bool]]:

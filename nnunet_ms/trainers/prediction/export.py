@@ -24,6 +24,7 @@ from nnunet_ms.trainers.prediction.case_measures import (
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic
 from nnunet_ms.trainers.prediction.tiles import Prediction
+from nnunet_ms.trainers.prediction.visit_tables import rule_name
 from nnunet_ms.trainers.prediction.voxel_uncertainty import outside
 from nnunet_ms.trainers.prediction.way_back import WayBack
 
@@ -64,13 +65,10 @@ def spool(prediction: Prediction, path: Path) -> None:
 
 
 def export_spooled(job: Spooled, settings: ExportSettings) -> dict[str, float]:
-    """Export a spooled case in this process and remove the file."""
+    """Export a spooled case in this process; the file stays, should this process be killed."""
     with np.load(job.path) as parts:
         prediction = Prediction(parts["log_odds"], parts.get("spread"), parts.get("deterministic"))
-    try:
-        return export_case(prediction, job.case, job.grid, job.properties, settings)
-    finally:
-        job.path.unlink(missing_ok=True)
+    return export_case(prediction, job.case, job.grid, job.properties, settings)
 
 
 def export_case(
@@ -130,11 +128,13 @@ def _draw(
 
 
 def case_tables(
-    case: ImageCase, lesions: Sequence[pd.DataFrame], rows: Sequence[Mapping[str, Any]], rater: str, note: str
+    case: ImageCase, lesions: Sequence[pd.DataFrame], rows: Sequence[Mapping[str, Any]], settings: ExportSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of lesions.csv and of cases.csv, from those of each lesion type."""
     place = {"case_id": case.case_id, "patient_id": case.patient_id, "visit": case.visit, "week": case.week}
-    labelled = pd.concat(lesions).assign(**place, rater=rater, data_note=note)
+    rater, note = settings.rater, settings.note
+    rule = rule_name(settings.measuring.minimum_voxels)
+    labelled = pd.concat(lesions).assign(**place, rater=rater, rule=rule, data_note=note)
     first = [name for name in tables.LESIONS.names if name in labelled]
     labelled = labelled[[*first, *(name for name in labelled if name not in first)]]
     of_case = pd.DataFrame([{**place, "role": "test", "rater": rater, **row} for row in rows])
@@ -144,7 +144,7 @@ def case_tables(
 def _write_rows(
     case: ImageCase, lesions: Sequence[pd.DataFrame], rows: Sequence[Mapping[str, Any]], settings: ExportSettings
 ) -> None:
-    of_lesions, of_case = case_tables(case, lesions, rows, settings.rater, settings.note)
+    of_lesions, of_case = case_tables(case, lesions, rows, settings)
     with whole_folder(settings.out / DONE / case.case_id, replace=True) as folder:
         tables.write_table(of_lesions, folder / "lesions.csv")
         tables.write_table(of_case, folder / "cases.csv")

@@ -13,6 +13,7 @@ from nibabel.spatialimages import SpatialImage
 
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.given import ImageLike, volume_of
+from nnunet_ms.images.headers import is_plain
 from nnunet_ms.images.itk import geometry_of
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.trainers.prediction.image_cases import check_channels
@@ -23,7 +24,7 @@ Channels = Mapping[str, ImageLike] | Sequence[ImageLike] | ImageLike
 
 @dataclass(frozen=True)
 class GivenChannels:
-    """Volumes in the model's order of channels; `files` are their files when all of them came from files."""
+    """Volumes in the model's order of channels; `files` are their files when nnU-Net reads those as we do."""
 
     volumes: list[Volume]
     files: tuple[Path, ...] = ()
@@ -65,7 +66,8 @@ def given_channels(
     ]
     check_channels(volumes)
     files = tuple(Path(one) for one in images if isinstance(one, str | Path))
-    return GivenChannels(volumes, files if len(files) == len(volumes) else ())
+    can_be_read = len(files) == len(volumes) and all(is_plain(path, volumes[0].grid) for path in files)
+    return GivenChannels(volumes, files if can_be_read else ())
 
 
 def _in_order(image: Channels, channel_names: Sequence[str]) -> list[ImageLike]:

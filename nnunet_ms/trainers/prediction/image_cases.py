@@ -2,17 +2,22 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from nnunet_ms.cases_table import NO_VISIT, Place, places, read_cases
-from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_grid, read_volume
+from nnunet_ms.errors import ImageError, SettingsError, visible
+from nnunet_ms.images.headers import check_header, plain_file
+from nnunet_ms.images.names import is_text, one_form, stem_of
+from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_volume
 from nnunet_ms.parallel import Failure
 from nnunet_ms.trainers.prediction.model import Model
+
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+_NO_TEXT = "expected file names in UTF-8, found other bytes. Rename the images of this case."
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,15 @@ def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> t
         If `cases` is not a cases table.
     """
     ending = str(model.dataset_json["file_ending"])
-    pattern = re.compile(rf"(.+)_(\d{{4}}){re.escape(ending)}")
     if not images.is_dir():
         raise SettingsError(
             f"{images}: expected a folder of images <case>_0000{ending}, found none. Check the path (-i)."
         )
-    matches = [match for path in sorted(images.iterdir()) if (match := pattern.fullmatch(path.name))]
-    names = sorted({match[1] for match in matches})
+    channels: dict[str, list[tuple[int, Path]]] = {}
+    for path in sorted(images.iterdir()):
+        if match := _CHANNEL.fullmatch(stem_of(path.name)):
+            channels.setdefault(match[1], []).append((int(match[2]), path))
+    names = sorted(channels)
     if not names:
         raise SettingsError(
             f"{images}: expected images <case>_0000{ending}, found none. Name them so, see nnU-Net's docs."
@@ -65,10 +72,12 @@ def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> t
     known = _places(cases, names, model)
     found, failures = [], []
     for name in names:
-        numbers = [int(match[2]) for match in matches if match[1] == name]
-        if numbers == list(range(model.channels)):
-            files = tuple(images / f"{name}_{number:04d}{ending}" for number in numbers)
-            found.append(ImageCase(name, files, **vars(known[name])))
+        numbered = sorted(channels[name])
+        numbers = [number for number, _ in numbered]
+        if not is_text(name):
+            failures.append(Failure(visible(name), _NO_TEXT))
+        elif numbers == list(range(model.channels)):
+            found.append(ImageCase(name, tuple(path for _, path in numbered), **vars(known[name])))
         else:
             failures.append(Failure(name, _wrong_channels(images, name, numbers, ending, model)))
     return found, failures
@@ -83,11 +92,19 @@ def check_images(case: ImageCase) -> Grid:
         If a file cannot be read, holds no voxel or NaN, the channels lie on different grids, two of them are the same
         image, or every voxel is 0.
     """
-    grids = [read_grid(path) for path in case.files]  # headers first: grids that differ are found without the voxels
+    # headers first: grids that differ are found without the voxels
+    grids = [check_header(path).grid for path in case.files]
     for path, grid in zip(case.files, grids, strict=True):
         check_same_grid(grids[0], grid, str(case.files[0]), str(path))
     check_channels([read_volume(path) for path in case.files])  # all of them, each is checked
     return grids[0]
+
+
+def plain_case(case: ImageCase, grid: Grid, folder: Path) -> ImageCase:
+    """The same case with files that nnU-Net reads as we do, all on `grid`; the others are copied into `folder`."""
+    stem = str(folder / case.case_id / "channel")
+    files = [plain_file(path, Path(f"{stem}_{number:04d}"), grid) for number, path in enumerate(case.files)]
+    return replace(case, files=tuple(files))
 
 
 def check_channels(volumes: Sequence[Volume]) -> None:
@@ -116,7 +133,7 @@ def _places(cases: Path | None, names: list[str], model: Model) -> dict[str, Pla
     if cases is None:
         patients = model.dataset_json.get("patients", {})
         return {name: Place(patients.get(name, name)) for name in names}
-    known = places(read_cases(cases))
+    known = {one_form(name): place for name, place in places(read_cases(cases)).items()}
     return {name: known.get(name, Place(name)) for name in names}
 
 

@@ -28,6 +28,7 @@ from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.output_folder import record_of, write_record
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic, mosaic
 from nnunet_ms.trainers.prediction.tiles import TileRunner
+from nnunet_ms.trainers.prediction.visit_tables import write_visits
 from nnunet_ms.trainers.prediction.voxel_uncertainty import outside
 from nnunet_ms.trainers.prediction.way_back import WayBack
 
@@ -155,9 +156,10 @@ class ImagePrediction:
     def _write_tables(self, folder: Path, case_id: str) -> None:
         settings, rows = self._drawn.settings, self.patient.to_dict(orient="records")
         case = ImageCase(case_id, (), self._drawn.patients.get(case_id, case_id))
-        of_lesions, of_case = case_tables(case, [self.lesions], rows, settings.rater, settings.note)
+        of_lesions, of_case = case_tables(case, [self.lesions], rows, settings)
         tables.write_table(of_lesions, folder / "lesions.csv")
         tables.write_table(of_case, folder / "cases.csv")
+        write_visits([case], folder, settings.measuring, settings.rater, settings.note)
 
 
 def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChannels) -> ImagePrediction:

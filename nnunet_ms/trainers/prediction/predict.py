@@ -9,6 +9,9 @@ Written into the output folder:
 `qc/<case>.png`           slices with outline and uncertainty
 `lesions.csv`             `tables.LESIONS`, `uncertainty` = LSU, and the measures of each lesion
 `cases.csv`               `tables.CASES`, with patient-level uncertainty; one row per case and lesion type
+`visits.csv`              `tables.VISITS` with the change since the visit before, as `nnunet-ms-measure` writes it;
+                          `nnunet-ms-endpoints` takes it as it is
+`lesion_changes.csv`      one row per lesion of two compared visits
 `failures.csv`            cases that are in none of the above, and why
 `prediction.json`         model, folds, sampling, threshold: everything that the numbers depend on
 ========================  =================================================================================
@@ -24,9 +27,9 @@ References
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,26 +39,21 @@ import torch
 from tqdm import tqdm
 
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.images.volumes import Grid, read_grid, without_remarks
+from nnunet_ms.images.volumes import Grid, without_remarks
 from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
-from nnunet_ms.parallel import Failure, Workers, attempt, executor
+from nnunet_ms.parallel import Failure, Workers, attempt
 from nnunet_ms.trainers.networks.dropout import Site
 from nnunet_ms.trainers.prediction.case_measures import Map
-from nnunet_ms.trainers.prediction.export import (
-    ExportSettings,
-    Spooled,
-    export_case,
-    export_spooled,
-    is_done,
-    spool,
-)
-from nnunet_ms.trainers.prediction.image_cases import ImageCase, check_images, find_image_cases
+from nnunet_ms.trainers.prediction.export import ExportSettings, Spooled, is_done
+from nnunet_ms.trainers.prediction.exports import Exported, exporting
+from nnunet_ms.trainers.prediction.image_cases import ImageCase, check_images, find_image_cases, plain_case
 from nnunet_ms.trainers.prediction.model import Model, model_folder
 from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_model
 from nnunet_ms.trainers.prediction.output_folder import SPOOL, claim, collect, record_of, withdraw
 from nnunet_ms.trainers.prediction.settings import export_settings, make_runner, resolve_measuring
-from nnunet_ms.trainers.prediction.tiles import TileRunner
+from nnunet_ms.trainers.prediction.tiles import Prediction, TileRunner
+from nnunet_ms.trainers.prediction.visit_tables import write_visits
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,7 @@ class Predicted:
     cases: pd.DataFrame
     failures: list[Failure]
     notes: list[str]
+    visits: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 Say = Callable[[str], object]
@@ -240,7 +239,9 @@ def _predict_cases(
     finished = [case for case in cases if case.case_id not in {failure.case for failure in failed}]
     if not finished:
         _give_up(export.out, failed)
-    return Predicted(*collect(finished, failed, export.out), failed, runner.notes)
+    collected = collect(finished, failed, export.out)
+    visits = write_visits(finished, export.out, export.measuring, export.rater, export.note, workers)
+    return Predicted(*collected, failed, runner.notes, visits)
 
 
 def _give_up(out: Path, failures: Sequence[Failure]) -> NoReturn:
@@ -264,21 +265,22 @@ class _Prepared:
     properties: dict[str, Any]
 
 
-def _prepare(case: ImageCase, model: Model) -> _Prepared:
-    """Check and preprocess one case, as nnU-Net does.
+def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
+    """Check and preprocess one case, as nnU-Net does; images that it would read differently are copied aside.
 
     Raises
     ------
     ImageError
         See `check_images`.
     """
-    check_images(case)
+    grid = check_images(case)
+    case = plain_case(case, grid, aside)
     preprocessor = model.configuration.preprocessor_class(verbose=False)
     with without_remarks():  # nnU-Net reads the files once more
         data, _, properties = preprocessor.run_case(
             [str(path) for path in case.files], None, model.plans, model.configuration, model.dataset_json
         )
-    return _Prepared(case, read_grid(case.files[0]), torch.from_numpy(np.ascontiguousarray(data)), properties)
+    return _Prepared(case, grid, torch.from_numpy(np.ascontiguousarray(data)), properties)
 
 
 def _run(
@@ -286,66 +288,51 @@ def _run(
 ) -> list[Failure]:
     """Prepare the next case while one is predicted; export here, or in other processes while the next is predicted."""
     failures: list[Failure] = []
-    pending: dict[Future[dict[str, float]], tuple[ImageCase, float]] = {}
+    aside = export.out / SPOOL
     try:
-        with executor(workers) as (pool, slots):
-            for case, prepared in tqdm(
-                _ahead(cases, runner.model), total=len(cases), desc="predict", disable=not sys.stderr.isatty()
-            ):
+        with exporting(workers, export) as exports:
+            ahead = _ahead(cases, runner.model, aside)
+            for case, prepared in tqdm(ahead, total=len(cases), desc="predict", disable=not sys.stderr.isatty()):
                 started = time.monotonic()
-                job = attempt(case.case_id, _predict_one, case, prepared, runner, export, pool)
-                if isinstance(job, Failure):
-                    failures.append(job)
+                predicted = attempt(case.case_id, _predict_one, prepared, runner)
+                if isinstance(predicted, Failure):
+                    failures.append(predicted)
                     continue
-                pending[job] = (case, started)
-                failures += _finish(pending, slots, say)  # no more wait in files than there are takers
-            failures += _finish(pending, 0, say)
+                ready, prediction = predicted
+                job = Spooled(ready.case, ready.grid, ready.properties, aside / f"{case.case_id}.npz")
+                failures += _told(exports.add(job, started, prediction), say)
+            failures += _told(exports.finished(), say)
     finally:
-        shutil.rmtree(export.out / SPOOL, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
     return failures
 
 
-def _ahead(cases: Sequence[ImageCase], model: Model) -> Iterator[tuple[ImageCase, Callable[[], _Prepared]]]:
+def _ahead(
+    cases: Sequence[ImageCase], model: Model, aside: Path
+) -> Iterator[tuple[ImageCase, Callable[[], _Prepared]]]:
     """Yield each case with a call that waits for its preprocessing; the next one is prepared meanwhile."""
     with ThreadPoolExecutor(1) as thread:
-        waiting = [thread.submit(_prepare, case, model) for case in cases[:1]]
+        waiting = [thread.submit(_prepare, case, model, aside) for case in cases[:1]]
         for number, case in enumerate(cases):
             current = waiting.pop()
-            waiting = [thread.submit(_prepare, following, model) for following in cases[number + 1 : number + 2]]
+            waiting = [thread.submit(_prepare, following, model, aside) for following in cases[number + 1 : number + 2]]
             yield case, current.result
 
 
-def _predict_one(
-    case: ImageCase,
-    prepared: Callable[[], _Prepared],
-    runner: TileRunner,
-    export: ExportSettings,
-    pool: Executor | None,
-) -> "Future[dict[str, float]]":
-    """Predict one case and hand it to its export."""
+def _predict_one(prepared: Callable[[], _Prepared], runner: TileRunner) -> tuple[_Prepared, Prediction]:
     ready = prepared()
-    prediction = runner.predict(ready.data)
-    if pool is None:
-        future: Future[dict[str, float]] = Future()
-        future.set_result(export_case(prediction, case, ready.grid, ready.properties, export))
-        return future
-    path = export.out / SPOOL / f"{case.case_id}.npz"
-    spool(prediction, path)
-    return pool.submit(export_spooled, Spooled(case, ready.grid, ready.properties, path), export)
+    return ready, runner.predict(ready.data)
 
 
-def _finish(pending: dict["Future[dict[str, float]]", tuple[ImageCase, float]], keep: int, say: Say) -> list[Failure]:
-    """Wait for exports, oldest first, until `keep` are left, and say a line for each."""
+def _told(exported: Iterable[Exported], say: Say) -> list[Failure]:
+    """Say a line for each case that is done; return the others."""
     failures = []
-    while len(pending) > keep:
-        future = next(iter(pending))
-        case, started = pending.pop(future)
-        result = attempt(case.case_id, future.result)
-        if isinstance(result, Failure):
-            failures.append(result)
+    for done in exported:
+        if isinstance(done.result, Failure):
+            failures.append(done.result)
             continue
         say(
-            f"{case.case_id}: {result['lesion_count']:.0f} lesions, {result['volume_ml']:.2f} ml, "
-            f"PSU {result['psu']:.3f}, {time.monotonic() - started:.0f} s"
+            f"{done.case.case_id}: {done.result['lesion_count']:.0f} lesions, {done.result['volume_ml']:.2f} ml, "
+            f"PSU {done.result['psu']:.3f}, {time.monotonic() - done.started:.0f} s"
         )
     return failures

@@ -11,7 +11,7 @@ from nnunet_ms.dataset_conversion.raw_dataset.copying import PIECE, checksum, co
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 7])
 def test_a_packed_file_is_copied_byte_by_byte(tmp_path, size):
-    content = np.random.default_rng(size).bytes(size)
+    content = b"\x1f\x8b" + np.random.default_rng(size).bytes(size)  # by these two bytes it is known
     (tmp_path / "a.nii.gz").write_bytes(content)
     found = copy_with_checksum(tmp_path / "a.nii.gz", tmp_path / "b.nii.gz")
     assert (tmp_path / "b.nii.gz").read_bytes() == content

@@ -31,7 +31,7 @@ def test_a_kind_is_named_as_its_module_and_knows_its_own_defaults(kind, tmp_path
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():
     with pytest.raises(
-        OptionError, match=r"kind: expected one of 'trial', 'open_ms', .*'bids', found 'BIDS'"
+        OptionError, match=r"kind: expected one of 'trial', 'open_ms', .*'bids', 'folder', found 'BIDS'"
     ) as raised:
         source_of("BIDS")
     assert "Did you mean 'bids'?" in str(raised.value)

@@ -1,0 +1,62 @@
+"""What a conversion tells of cases that are good: how they were found, what is resampled, which folds there are."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nnunet_ms.dataset_conversion.cases import Case
+from nnunet_ms.dataset_conversion.checks.check import CheckedCase
+from nnunet_ms.dataset_conversion.links import links_out
+from nnunet_ms.dataset_conversion.raw_dataset.existing import notes_of_more
+from nnunet_ms.dataset_conversion.raw_dataset.roles import fold_notes
+from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, folds_of, roles_of
+from nnunet_ms.parallel import Outcome
+
+
+def notes_of_folds(good: Sequence[CheckedCase], options: WriteOptions) -> list[str]:
+    """What to know about the folds of good cases; ConversionError as `folds_of`."""
+    here = {one.case.patient_id for one in good}
+    some = replace(options, test_patients=tuple(here.intersection(options.test_patients)))
+    roles = roles_of([one.case for one in good], some)
+    patient_of = {one.case.case_id: one.case.patient_id for one in good}
+    folds = folds_of(patient_of, roles, options)
+    trained = {patient for case, patient in patient_of.items() if roles[case] == "train"}
+    if options.existing is None:
+        return fold_notes(len(trained), options.folds)
+    return notes_of_more(options.existing, folds, asked=options.folds)
+
+
+def notes_of_cases(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
+    """What the user should know about good cases; with steps, provenance/ says what was resampled."""
+    notes = _found_how([checked.case for checked in outcome.results])
+    for checked in outcome.results:
+        if checked.resampled and not options.steps.any():
+            channels = ", ".join(checked.resampled)
+            notes.append(f"{checked.case.case_id}: {channels} resampled onto {_grid_name(checked.case)}")
+        if checked.remark:
+            notes.append(f"{checked.case.case_id}: {checked.remark}")
+        if link := links_out(checked.case, options.roots.get(checked.case.source, Path())):
+            notes.append(f"{checked.case.case_id}: {link}")
+    return notes
+
+
+def _found_how(cases: Sequence[Case]) -> list[str]:
+    """How cases were found, each remark once with the number of its cases."""
+    remarks = Counter(case.remark for case in cases if case.remark)
+    return [f"{number} {'case' if number == 1 else 'cases'} {remark}" for remark, number in remarks.items()]
+
+
+def remarks_of(checked: CheckedCase, roots: Mapping[str, Path]) -> list[str]:
+    """What `check` tells of one good case."""
+    root = roots.get(checked.case.source, Path())
+    remarks = [text for text in (checked.case.remark, checked.remark, links_out(checked.case, root)) if text]
+    if checked.resampled:
+        remarks.append(f"{', '.join(checked.resampled)} will be resampled onto {_grid_name(checked.case)}")
+    if checked.case.label is None:
+        remarks.append("no mask: becomes a test case")
+    return remarks
+
+
+def _grid_name(case: Case) -> str:
+    return next(iter(case.images)) if case.reference is None else case.reference.name

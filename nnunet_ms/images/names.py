@@ -1,0 +1,63 @@
+"""Names of NIfTI files as folders have them: upper case, with and without packing, hidden files, two forms of letters.
+
+Some systems store an accent beside its letter (NFD), others both as one (NFC); they look alike and are one name here.
+"""
+
+import re
+import unicodedata
+from pathlib import Path
+
+_NIFTI = re.compile(r"(.+)\.nii(?:\.gz)?", re.IGNORECASE)
+
+
+def stem_of(name: str) -> str:
+    """Name of a NIfTI file without its suffix, letters in one form; blank for other files and for hidden ones.
+
+    Examples
+    --------
+    >>> [stem_of(name) for name in ("P1_0000.nii.gz", "P1_0000.NII", "._P1_0000.nii.gz", "notes.txt")]
+    ['P1_0000', 'P1_0000', '', '']
+    """
+    match = None if name.startswith(".") else _NIFTI.fullmatch(name)
+    return one_form(match[1]) if match else ""
+
+
+def one_form(name: str) -> str:
+    r"""Text with every accented letter as one character.
+
+    Examples
+    --------
+    >>> one_form("Mu\u0308ller") == "M\u00fcller"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def is_text(name: str) -> bool:
+    r"""Whether a name is UTF-8; other bytes in it, such as those of Latin-1, cannot stand in a table.
+
+    Examples
+    --------
+    >>> is_text("M\u00fcller"), is_text("M\udcfcller")
+    (True, False)
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def file_called(folder: Path, stem: str, ending: str = ".nii.gz") -> Path:
+    """The NIfTI file of a folder that is called `stem`, whatever its suffix; where there is none, what is missing.
+
+    Examples
+    --------
+    >>> file_called(Path("references"), "P1").as_posix(), file_called(Path("references"), "P9").as_posix()
+    ('references/P1.nii.gz', 'references/P9.nii.gz')
+    """
+    usual = folder / f"{stem}{ending}"
+    if usual.is_file() or not folder.is_dir():
+        return usual
+    wanted = one_form(stem)
+    return next((path for path in sorted(folder.iterdir()) if stem_of(path.name) == wanted), usual)

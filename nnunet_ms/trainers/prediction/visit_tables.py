@@ -1,0 +1,91 @@
+"""`visits.csv` and `lesion_changes.csv` of predicted masks, as `nnunet-ms-measure` writes them, for the endpoints."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from nnunet_ms import tables
+from nnunet_ms.cases_table import Place
+from nnunet_ms.errors import ImageError
+from nnunet_ms.lesions.visits import CHANGES, Counting, MaskFile, VisitRows, patient_visits
+from nnunet_ms.parallel import Workers, map_cases
+from nnunet_ms.trainers.prediction.case_measures import Measuring
+from nnunet_ms.trainers.prediction.image_cases import ImageCase
+from nnunet_ms.trainers.prediction.lesion_uncertainty import CONNECTIVITY, MINIMUM_VOXELS
+
+RULE = "krishnan2023"  # the rule of evaluation with this connectivity and this smallest lesion
+
+
+def rule_name(minimum_voxels: int) -> str:
+    """What the column `rule` says of lesions in predicted masks.
+
+    Examples
+    --------
+    >>> rule_name(3), rule_name(5)
+    ('krishnan2023', '18-connected, at least 5 voxels')
+    """
+    if minimum_voxels == MINIMUM_VOXELS:
+        return RULE
+    return f"{CONNECTIVITY}-connected, at least {minimum_voxels} voxels"
+
+
+def write_visits(
+    cases: Sequence[ImageCase], out: Path, measuring: Measuring, rater: str, note: str, workers: Workers = 1
+) -> pd.DataFrame:
+    """Read the masks of all cases, patient by patient, write both tables, and return `visits.csv`.
+
+    Parameters
+    ----------
+    cases : sequence of ImageCase
+        Those whose `<case>.nii.gz` lies in `out`.
+    out : Path
+        The output folder.
+    measuring : Measuring
+        Lesion types with their labels, and the smallest lesion.
+    rater, note : str
+        Stand in every row.
+    workers : int or Dask, optional
+        Processes.
+
+    Raises
+    ------
+    ImageError
+        If a mask cannot be read.
+    """
+    patients: dict[str, list[MaskFile]] = defaultdict(list)
+    for case in sorted(cases, key=lambda case: (case.week != case.week, case.week, case.case_id)):
+        place = Place(case.patient_id, case.visit, case.week)
+        patients[case.patient_id].append(MaskFile(case.case_id, out / f"{case.case_id}.nii.gz", place))
+    smallest = partial(_at_least, measuring.minimum_voxels)
+    rule = rule_name(measuring.minimum_voxels)
+    counting = Counting(rater, rule, CONNECTIVITY, smallest, dict(measuring.classes), note)
+    done = map_cases(partial(_table_rows, counting=counting), list(patients.values()), _patient, "visits", workers)
+    if done.failures:  # of masks that this run wrote
+        raise ImageError(f"{out}: visits.csv: case {done.failures[0].case}: {done.failures[0].reason}")
+    rows = VisitRows(visits=[row for part in done.results for row in part.visits])
+    visits = rows.visit_table().sort_values("case_id", kind="stable", ignore_index=True)
+    changed = [frame for part in done.results for frame in part.changes]
+    changes = pd.concat(changed, ignore_index=True) if changed else pd.DataFrame(columns=CHANGES.names)
+    tables.write_table(visits, out / "visits.csv")
+    tables.write_table(changes.sort_values("case_id", kind="stable"), out / "lesion_changes.csv")
+    return visits
+
+
+def _at_least(voxels: int, voxel_volume_ml: float) -> int:  # noqa: ARG001 - other rules state their filter in mm3
+    return voxels
+
+
+def _patient(masks: Sequence[MaskFile]) -> str:
+    return masks[0].place.patient_id
+
+
+def _table_rows(masks: Sequence[MaskFile], counting: Counting) -> VisitRows:
+    """The rows of visits and changes; those of lesions, with their uncertainty, are written with each case."""
+    rows = patient_visits(masks, counting)
+    if rows.failures:
+        raise ImageError("; ".join(failure.reason for failure in rows.failures))
+    rows.lesions.clear()
+    return rows
