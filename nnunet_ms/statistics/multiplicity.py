@@ -82,16 +82,23 @@ def serial_gatekeeping(
     beside = iter(holm([h.p for family in families for h in family]))
     decisions, still = [], True
     for family in families:
-        adjusted = holm([1.0 if np.isnan(h.p) else h.p for h in family]) if within == "holm" else [h.p for h in family]
-        opened = still
-        for hypothesis, value in zip(family, adjusted, strict=True):
+        opened, inside = still, _rejected_by_holm([h.p for h in family], alpha)
+        for place, hypothesis in enumerate(family):
             tested = opened if within == "holm" else still
-            rejected = tested and bool(value < alpha)
+            rejected = tested and (inside[place] if within == "holm" else bool(hypothesis.p < alpha))
             decisions.append(
                 Decision(hypothesis.endpoint, hypothesis.p, next(beside), tested, rejected, hypothesis.arm)
             )
             still = still and rejected
     return decisions
+
+
+def _rejected_by_holm(p: Sequence[float], alpha: float) -> list[bool]:
+    """Say which hypotheses of a family Holm's procedure rejects; a missing p counts as 1."""
+    values = np.array([1.0 if np.isnan(v) else v for v in p])
+    order = np.argsort(values, kind="stable")
+    passed = np.logical_and.accumulate(values[order] < alpha / np.arange(len(values), 0, -1))
+    return [bool(v) for v in passed[np.argsort(order, kind="stable")]]
 
 
 def fixed_sequence(endpoints: Sequence[str], p: Sequence[float], alpha: float) -> list[Decision]:
