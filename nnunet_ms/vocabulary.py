@@ -99,6 +99,7 @@ _SOURCES = {
         t1_unenhancing="File of the reference mask of T1 unenhancing lesions",
         t1_enhancing="File of the reference mask of T1 enhancing lesions",
         resampled="Channels that were resampled to the grid of the first one; blank if none",
+        rewritten="Files that were written anew instead of copied, and why (`images.headers`); absent if none",
         steps="Preparation that was asked for, in its order",
         source="Name of the case's source, where a dataset has several",
         region="Region of recruitment; a stratum of the trials",
