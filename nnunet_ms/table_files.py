@@ -17,7 +17,12 @@ UTF_8, SAVE_AS = "utf-8-sig", "Save it as CSV UTF-8."
 
 
 def read_csv_file(
-    path: Path, delimiter: str = ",", clean: Clean = str.strip, encoding: str = UTF_8, advice: str = SAVE_AS
+    path: Path,
+    delimiter: str = ",",
+    clean: Clean = str.strip,
+    encoding: str = UTF_8,
+    advice: str = SAVE_AS,
+    kind: str = "a CSV table",
 ) -> pd.DataFrame:
     r"""Read a CSV file whose every row has as many cells as its header.
 
@@ -33,6 +38,8 @@ def read_csv_file(
         Of a file that is not in UTF-8.
     advice : str, optional
         The next step in messages about a file that cannot be read.
+    kind : str, optional
+        What was expected, in those messages.
 
     Returns
     -------
@@ -60,13 +67,13 @@ def read_csv_file(
         rows = _check_csv(path, delimiter, clean, encoding)
         frame = pd.read_csv(path, sep=delimiter, dtype=str, keep_default_na=False, encoding=encoding, index_col=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise _unreadable(path, one_line(error), encoding, advice) from error
+        raise _unreadable(path, one_line(error), encoding, advice, kind) from error
     except _UnreadableError as error:
-        raise _unreadable(path, str(error), encoding, advice) from error
+        raise _unreadable(path, str(error), encoding, advice, kind) from error
     # the two readers disagree about quotation marks inside cells (a lone blank cell may be a blank line)
     if len(frame) != rows and frame.shape[1] > 1:
         why = f"{rows} or {len(frame)} rows, as quotation marks are read"
-        raise _unreadable(path, why, encoding, advice)
+        raise _unreadable(path, why, encoding, advice, kind)
     return pd.DataFrame(
         {clean(str(name)): by_value(frame[name], lambda text: clean(text) or None) for name in frame}, frame.index
     )
@@ -125,9 +132,9 @@ def _check_names(names: list[str], path: Path) -> None:
         raise TableError(f"{path}: line 1: column {again[0]} stands twice; expected one of each name. Remove one.")
 
 
-def _unreadable(path: Path, why: str, encoding: str, advice: str) -> TableError:
+def _unreadable(path: Path, why: str, encoding: str, advice: str, kind: str) -> TableError:
     name = "UTF-8" if encoding == UTF_8 else encoding
-    return TableError(f"{path}: expected a CSV table in {name}, cannot read it ({why}). {advice}")
+    return TableError(f"{path}: expected {kind} in {name}, cannot read it ({why}). {advice}")
 
 
 def read_parquet_file(path: Path) -> pd.DataFrame:

@@ -133,6 +133,8 @@ TESTED_IN = {
     "analysis.trial.settings_text": "analysis/trial/test_settings_init.py",
     "analysis.trial.published": "analysis/report/blocks/test_all_blocks.py",
     "arrays": "statistics/test_linear_systems.py",
+    "dataset_conversion.raw_dataset.bids_derivative": "dataset_conversion/raw_dataset/test_write_back.py",
+    "dataset_conversion.sources.annex": "dataset_conversion/sources/test_bids.py",
     "dataset_conversion.guess_cli": "dataset_conversion/test_guessing.py",
     "dataset_conversion.raw_dataset.existing": "dataset_conversion/test_gather.py",
     "dataset_conversion.source_options": "dataset_conversion/test_gather.py",

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -37,11 +38,17 @@ def alive(session):
     return [row for row in rows if row[0] == str(session) and not row[2].startswith("Z")]
 
 
+def is_there(folder, sign):
+    with suppress(FileNotFoundError):  # a folder went while it was looked into
+        return any(folder.glob(sign))
+    return False
+
+
 def interrupt(module, arguments, folder, sign, *, to_all, later_s=0.0):
     """Interrupt a command some time after it has made `sign`; return its exit code, output and errors."""
     process = start(module, arguments.split(), folder)
     try:
-        while not any(folder.glob(sign)):
+        while not is_there(folder, sign):
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         time.sleep(later_s)

@@ -26,6 +26,8 @@ def back_parser() -> argparse.ArgumentParser:
     result.add_argument("dataset", type=Path, help="the nnU-Net raw dataset")
     result.add_argument("predictions", type=Path, help="folder of predicted masks")
     result.add_argument("-o", "--out", type=Path, required=True, help="folder to write")
+    result.add_argument("--probabilities", type=Path, help="folder of probability maps to take back too")
+    result.add_argument("--source", type=Path, help="the BIDS data set of the images, if OUT is not in its derivatives")
     result.add_argument("--rater", default="nnunetms", help="name of the model (default: %(default)s)")
     result.add_argument("--overwrite", action="store_true", help="replace the folder")
     return result
@@ -35,8 +37,16 @@ def back(args: argparse.Namespace) -> int:
     """Write the masks back."""
     from nnunet_ms.dataset_conversion.raw_dataset.write_back import write_back
 
-    written = write_back(args.dataset, args.predictions, args.out, args.rater, overwrite=args.overwrite)
-    print(f"wrote {len(written)} masks to {args.out}")
+    written = write_back(
+        args.dataset,
+        args.predictions,
+        args.out,
+        args.rater,
+        probabilities=args.probabilities,
+        source=args.source,
+        overwrite=args.overwrite,
+    )
+    print(f"wrote {len(written)} masks{' and maps' if args.probabilities else ''} to {args.out}")
     return OK
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from nnunet_ms.images.volumes import Grid, Volume, read_volume, same_grid, write
 from nnunet_ms.outputs import whole_file
 
 FWHM_PER_SIGMA = 2.355
+
+Number = TypeVar("Number", bound=np.number[Any])
 
 
 def baselines_of(checked: Sequence[CheckedCase], steps: Steps) -> dict[str, Case]:
@@ -93,14 +95,19 @@ def _threads(number: int) -> Iterator[None]:
         SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
-def back_to_source(data: npt.NDArray[np.uint8], record: Mapping[str, Any]) -> tuple[npt.NDArray[np.uint8], Matrix]:
-    """Bring a mask (X, Y, Z) from a prepared case's grid back to its source's; return voxels and affine."""
+def back_to_source(
+    data: npt.NDArray[Number], record: Mapping[str, Any], *, is_label: bool = True
+) -> tuple[npt.NDArray[Number], Matrix]:
+    """Bring a mask (X, Y, Z) from a prepared case's grid back to its source's; return voxels and affine.
+
+    A map that is no label is interpolated linearly.
+    """
     source, target = (
         Grid(tuple(record[name]["shape"]), np.array(record[name]["affine"])) for name in ("source_grid", "grid")
     )
     matrix = np.linalg.inv(np.array(record["target_to_source"]))
-    moved = resample(to_itk(data, target), source, matrix, is_label=True)
-    return voxels(moved).astype(np.uint8), source.affine
+    moved = resample(to_itk(data, target), source, matrix, is_label=is_label)
+    return voxels(moved).astype(data.dtype), source.affine
 
 
 def _label(case: Case, mask: Mask) -> Volume:

@@ -6,6 +6,7 @@ Krishnan et al., Sci Rep 13:4102, 2023, doi 10.1038/s41598-023-31207-5.
 variant is a subclass that changes them. Class names stand in every checkpoint: never rename them.
 """
 
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +33,7 @@ from nnunet_ms.trainers.losses import SmoothTruncatedLoss
 from nnunet_ms.trainers.networks.multi_arm_unet import Arm, MultiArmUNet
 from nnunet_ms.trainers.networks.plain_unet import PlainUNet
 from nnunet_ms.trainers.patches import Stride, divisors, is_anisotropic, shrink_until
+from nnunet_ms.trainers.pretrained import check_pretrained_weights
 
 
 class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; the name is stored in checkpoints
@@ -170,7 +172,8 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
     def initialize(self) -> None:
-        """Build network, loss and optimiser; seeded, see `_seed`."""
+        """Build network, loss and optimiser; seeded, see `_seed`. See `pretrained` for the check."""
+        check_pretrained_weights(sys.argv)
         self._seed(-1)
         super().initialize()
 

@@ -184,6 +184,14 @@ def test_training_goes_on_from_no_checkpoint_that_could_run_code_or_was_changed(
         trainer.load_checkpoint(str(path))
 
 
+def test_weights_to_begin_with_are_looked_at_before_nnunet_loads_them(preprocessed, tmp_path, monkeypatch):
+    torch.save({"network_weights": {}, "logging": Bomb(tmp_path / "crater")}, tmp_path / "bomb.pth")
+    monkeypatch.setattr("sys.argv", ["nnUNetv2_train", "-pretrained_weights", str(tmp_path / "bomb.pth")])
+    with pytest.raises(ModelError, match=r"bomb\.pth: expected weights to begin with.*mkdir; loading it could"):
+        trainer_for().initialize()
+    assert not (tmp_path / "crater").exists()
+
+
 def test_the_latest_checkpoint_goes_with_its_checksum(preprocessed, tmp_path):
     trainer = trainer_for()
     trainer.initialize()

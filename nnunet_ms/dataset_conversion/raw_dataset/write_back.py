@@ -3,7 +3,8 @@
 import json
 import re
 import shutil
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,21 @@ import pandas as pd
 
 from nnunet_ms.cases_table import read_cases
 from nnunet_ms.dataset_conversion.preparation import back_to_source
+from nnunet_ms.dataset_conversion.raw_dataset.bids_derivative import (
+    Session,
+    SourceDataset,
+    describe,
+    session_of,
+    sidecar,
+    source_dataset,
+    write_json,
+    write_lookup,
+)
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import check_same_grid, read_grid, read_mask, read_volume, write_volume
 from nnunet_ms.outputs import whole_folder
 
-_BIDS_NAME = re.compile(r"(sub-[0-9A-Za-z]+)(?:_(ses-[0-9A-Za-z]+))?_.*nii(?:\.gz)?")
+LESION = "lesion"
 
 
 def write_back(
@@ -25,11 +36,16 @@ def write_back(
     out: str | Path,
     rater: str = "nnunetms",
     *,
+    probabilities: str | Path | None = None,
+    source: str | Path | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write every predicted mask under the name and folder of its source, on the grid of its source.
 
-    Voxels are copied; where the images had been prepared (provenance/), the mask is brought back by nearest neighbour.
+    Voxels are copied; where the images had been prepared (provenance/), the mask is brought back by nearest neighbour,
+    a map of probabilities linearly. Where the source was BIDS, a derivative is written that bids-validator accepts:
+    sidecars, licence and authors of the source, and with several types of lesion segmentations (`dseg`) with their
+    look-up table.
 
     Parameters
     ----------
@@ -41,13 +57,18 @@ def write_back(
         Folder to write: a BIDS derivative where the source was BIDS, else the source's folders.
     rater : str, optional
         Name of the model, letters and digits.
+    probabilities : str or Path, optional
+        Folder of maps called after the cases (`<case>` or `<case>_<lesion type>`), such as `probability` of
+        `nnunet-ms-predict`.
+    source : str or Path, optional
+        The BIDS data set of the images; known without it where `out` is among its derivatives.
     overwrite : bool, optional
         Whether an existing `out` is replaced.
 
     Returns
     -------
     list of Path
-        The masks that were written.
+        The masks and maps that were written.
 
     Raises
     ------
@@ -72,21 +93,112 @@ def write_back(
     dataset, predictions, out = Path(dataset), Path(predictions), Path(out)
     cases = read_cases(dataset)
     content = _dataset_json(dataset)
-    column = f"source_{content['channel_names']['0']}"
-    plan = {path: _target(str(row[column]), str(row["case_id"]), rater) for path, row in _found(cases, predictions)}
-    if not plan:
+    channels = [str(name) for _, name in sorted(content["channel_names"].items())]
+    labels = {name: int(value) for name, value in content["labels"].items() if int(value)}
+    returned = [
+        *_masks(cases, predictions, channels, labels, rater),
+        *(_maps(cases, Path(probabilities), channels, labels, rater) if probabilities is not None else ()),
+    ]
+    if not any(not one.is_map for one in returned):
         raise ConversionError(f"{predictions}: expected masks of the cases of {dataset.name}, found none.")
+    if probabilities is not None and not any(one.is_map for one in returned):
+        raise ConversionError(f"{probabilities}: expected maps of the cases of {dataset.name}, found none.")
     if out.exists() and not overwrite:
         raise ConversionError(f"{out}: exists already. Choose another folder, or --overwrite it.")
-    for path in plan:
-        _check_grid(path, dataset)
+    for one in returned:
+        _check_grid(one.path, one.case_id, dataset)
+    given = source_dataset(dataset, out, None if source is None else Path(source))
     with whole_folder(out, replace=overwrite) as aside:
-        for path, relative in plan.items():
-            (aside / relative).parent.mkdir(parents=True, exist_ok=True)
-            _write(path, aside / relative, dataset / "provenance" / f"{path.name.removesuffix('.nii.gz')}.json")
-        if any(str(relative).startswith("sub-") for relative in plan.values()):
-            _describe(aside / "dataset_description.json", content["name"])
-    return [out / relative for relative in plan.values()]
+        for one in returned:
+            (aside / one.target).parent.mkdir(parents=True, exist_ok=True)
+            _write(one, aside / one.target, dataset / "provenance" / f"{one.case_id}.json")
+        _describe(aside, returned, given, content["name"], rater, channels, labels, _how(predictions))
+    return [out / one.target for one in returned]
+
+
+@dataclass(frozen=True)
+class _Returned:
+    """A mask or map: its file, its case, where it goes, and the session that it belongs to (None: not BIDS)."""
+
+    path: Path
+    case_id: str
+    target: Path
+    session: Session | None
+    is_map: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """The last part of the name, which says what it is."""
+        return self.target.name.removesuffix(".nii.gz").rpartition("_")[2]
+
+
+def _masks(
+    cases: pd.DataFrame, folder: Path, channels: Sequence[str], labels: Mapping[str, int], rater: str
+) -> Iterator[_Returned]:
+    for row in cases.to_dict("records"):
+        path, session = folder / f"{row['case_id']}.nii.gz", _session(row, channels)
+        if path.is_file() and session is None:
+            yield _Returned(path, row["case_id"], _beside(row, channels, rater), None)
+        elif path.is_file() and session is not None:
+            kind = ("mask", rater, LESION) if len(labels) == 1 else ("dseg", rater)
+            yield _Returned(path, row["case_id"], session.path(*kind), session)
+
+
+def _maps(
+    cases: pd.DataFrame, folder: Path, channels: Sequence[str], labels: Mapping[str, int], rater: str
+) -> Iterator[_Returned]:
+    for row in cases.to_dict("records"):
+        session = _session(row, channels)
+        for name in ("", *labels):
+            path = folder / f"{row['case_id']}{'_' * bool(name)}{name}.nii.gz"
+            if not path.is_file():
+                continue
+            if session is None:
+                target = _beside(row, channels, f"{rater}_probability{'_' * bool(name)}{name}")
+            else:
+                target = session.path("probseg", rater, re.sub("[^0-9A-Za-z]", "", name) or LESION)
+            yield _Returned(path, row["case_id"], target, session, is_map=True)
+
+
+def _session(row: Mapping[str, Any], channels: Sequence[str]) -> Session | None:
+    return session_of([str(row[f"source_{name}"]) for name in channels if row.get(f"source_{name}")])
+
+
+def _beside(row: Mapping[str, Any], channels: Sequence[str], rater: str) -> Path:
+    """Return the place of a file in the folders of a source that is not BIDS."""
+    return Path(str(row[f"source_{channels[0]}"]).rpartition("/")[0], f"{row['case_id']}_{rater}.nii.gz")
+
+
+def _describe(
+    folder: Path,
+    returned: Sequence[_Returned],
+    source: SourceDataset,
+    name: str,
+    rater: str,
+    channels: Sequence[str],
+    labels: Mapping[str, int],
+    how: str,
+) -> None:
+    """Write what BIDS asks for beside the files; nothing where there is no session of BIDS."""
+    sessions = [one for one in returned if one.session is not None]
+    for one in sessions:
+        path = folder / one.target.with_name(one.target.name.replace(".nii.gz", ".json"))
+        write_json(path, sidecar(one.session, source, rater, one.suffix))  # type: ignore[arg-type]  # not None
+    if any(one.suffix == "dseg" for one in sessions):
+        write_lookup(folder, labels, rater)
+    if sessions:
+        describe(folder, name, rater, channels, source, how)
+
+
+def _how(predictions: Path) -> str:
+    """Say how masks were made, where `nnunet-ms-predict` left its record."""
+    path = predictions / "prediction.json"
+    if not path.is_file():
+        return ""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return ", ".join(
+        f"{key} {record[key]}" for key in ("dataset", "trainer", "folds", "samples", "threshold") if key in record
+    )
 
 
 def _dataset_json(dataset: Path) -> dict[str, Any]:
@@ -96,43 +208,22 @@ def _dataset_json(dataset: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _write(prediction: Path, target: Path, record: Path) -> None:
-    """Copy a mask, or bring it back through what `record` says was done to its images."""
+def _write(one: _Returned, target: Path, record: Path) -> None:
+    """Copy a file, or bring it back through what `record` says was done to its images."""
     if not record.is_file():
-        shutil.copyfile(prediction, target)
+        shutil.copyfile(one.path, target)
         return
-    mask = read_mask(prediction, labels=range(256))
-    data, affine = back_to_source(mask.data.astype(np.uint8), json.loads(record.read_text(encoding="utf-8")))
+    told = json.loads(record.read_text(encoding="utf-8"))
+    if one.is_map:
+        data, affine = back_to_source(read_volume(one.path).data.astype(np.float32), told, is_label=False)
+    else:
+        mask = read_mask(one.path, labels=range(256))
+        data, affine = back_to_source(mask.data.astype(np.uint8), told)
     write_volume(target, data, affine)
 
 
-def _found(cases: pd.DataFrame, predictions: Path) -> list[tuple[Path, "pd.Series"]]:
-    rows = [(predictions / f"{row['case_id']}.nii.gz", row) for _, row in cases.iterrows()]
-    return [(path, row) for path, row in rows if path.is_file()]
-
-
-def _target(source: str, case_id: str, rater: str) -> Path:
-    folder, _, name = source.rpartition("/")
-    match = _BIDS_NAME.fullmatch(name)
-    if not match:
-        return Path(folder) / f"{case_id}_{rater}.nii.gz"
-    subject, session = match.groups()
-    stem = "_".join(part for part in (subject, session) if part)
-    return Path(subject, session or "", "anat", f"{stem}_desc-{rater}_label-lesion_mask.nii.gz")
-
-
-def _check_grid(path: Path, dataset: Path) -> None:
-    image = next(dataset.glob(f"images*/{path.name.removesuffix('.nii.gz')}_0000.nii.gz"), None)
+def _check_grid(path: Path, case_id: str, dataset: Path) -> None:
+    image = next(dataset.glob(f"images*/{case_id}_0000.nii.gz"), None)
     if image is None:
-        raise ConversionError(f"{dataset}: expected an image of case {path.name}, found none. Is this its dataset?")
+        raise ConversionError(f"{dataset}: expected an image of case {case_id}, found none. Is this its dataset?")
     check_same_grid(read_grid(image), read_volume(path), str(image), str(path))
-
-
-def _describe(path: Path, name: str) -> None:
-    content = {
-        "Name": f"Lesion masks of {name}",
-        "BIDSVersion": "1.9.0",
-        "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": "nnunet_ms", "Version": version("nnunet-ms")}],
-    }
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

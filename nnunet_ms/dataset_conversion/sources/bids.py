@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
-from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, find_archive_cases
+from nnunet_ms.dataset_conversion.sources.annex import missing_content
+from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, cases_among, check_words, walk_files
 from nnunet_ms.dataset_conversion.sources.bids_tables import read_clinical, write_clinical
 from nnunet_ms.dataset_conversion.sources.source import OF_ARCHIVES, Request, Source
 from nnunet_ms.errors import ConversionError
@@ -17,13 +18,26 @@ _STEM = r"sub-(?P<patient>[0-9A-Za-z]+)/(?:ses-(?P<visit>[0-9A-Za-z]+)/)?anat/su
 _ENTITIES = r"(?:_(?!ce-)[a-z]+-[0-9A-Za-z]+)*"
 _ANY = r"(?:_[a-z]+-[0-9A-Za-z]+)*"
 _CE = rf"{_ENTITIES}_ce-[0-9A-Za-z]+{_ENTITIES}"
-_DERIVATIVE = rf"derivatives/(?:[^/]+/)?{_STEM}"
+_DERIVATIVE = rf"derivatives/(?:[^/]+/)*{_STEM}"
+_OF_IMAGE = r"(?:_(?:T1w|T2w|FLAIR))?"
 
 
-def _mask(names: str) -> str:
-    """Expression of a derivative mask that carries one of the names in its label or desc entity."""
-    return rf"{_DERIVATIVE}{_ANY}_(?:label|desc)-(?:{names}){_ANY}_(?:mask|dseg){NIFTI}"
+def _mask(names: str, abbreviation: str = "") -> str:
+    """Expression of a mask that carries one of the names, among the derivatives or beside its image.
 
+    `label-lesion_mask`, `desc-lesion_dseg`, `T1w_label-lesion_roi` (fMRIPrep), `seg-lesion`, `FLAIR_lesion-manual`; and
+    `label-` with the abbreviation that BIDS has for it.
+    """
+    short = rf"|label-{abbreviation}" if abbreviation else ""
+    named = rf"(?:(?:label|desc|seg)-(?:{names}){short}){_ANY}_(?:mask|dseg|roi|seg)"
+    plain = rf"(?:seg-)?(?:{names})(?:-[0-9A-Za-z]+)*(?:_(?:mask|seg))?"
+    return rf"(?:derivatives/(?:[^/]+/)*)?{_STEM}{_ANY}{_OF_IMAGE}{_ANY}_(?:{named}|{plain}){NIFTI}"
+
+
+LOOKED_FOR = "label-lesion, label-L, desc-lesion or label-wmh before _mask, _dseg or _roi, or _lesion-manual"
+# where a mask may lie: the image's own space under the names that tools give it
+_TEMPLATES = re.compile(r"_space-(MNI|ICBM|fs|OASIS|Talairach|UNC|NIHPD|IXI)", re.IGNORECASE)
+_MASK_LIKE = re.compile(r"lesion|wmh|mask|dseg|roi|seg", re.IGNORECASE)
 
 ARCHIVE = Archive(
     images={
@@ -33,7 +47,7 @@ ARCHIVE = Archive(
         "t1post": rf"{_STEM}{_CE}_T1w{NIFTI}",
     },
     masks={
-        "t2_lesions": {"consensus": _mask("lesions?|t2lesions?|wmh")},
+        "t2_lesions": {"consensus": _mask("lesions?|t2lesions?|wmh|lesionmask", "L")},
         "t1_enhancing": {"consensus": _mask("t1enhancing|enhancing")},
         "t1_unenhancing": {"consensus": _mask("t1unenhancing|unenhancing|blackhole")},
     },
@@ -45,36 +59,84 @@ _LONG = {"acquisition": "acq", "reconstruction": "rec", "ceagent": "ce", "direct
 
 
 def find_cases(request: Request) -> list[Case]:
-    """Cases of a BIDS data set, one per session; see `find_archive_cases`.
+    """Cases of a BIDS data set, one per session; see `archive.find_archive_cases`.
 
     Weeks come from sessions.tsv, sites from participants.tsv. The request's `prefer` chooses where a session has
     several files of one sequence: `run=last`, `run=1`, `acq=3d`, for one channel `flair.acq=3d`, several with commas,
-    used in turn.
+    used in turn; `mask.desc=expert1` of several masks.
 
     Raises
     ------
     ConversionError
-        As `find_archive_cases`, or if `prefer` cannot be understood.
+        As `archive.find_archive_cases`, or if `prefer` cannot be understood.
     TableError
         If one of the two tables cannot be read.
     """
     rules = parse_preferences(request.prefer, request.path)
-    cases = find_archive_cases(ARCHIVE, request, partial(preferred, rules=rules))
+    check_words(ARCHIVE, request)
+    files, left_out = walk_files(request.path)
+    cases = cases_among(ARCHIVE, request, files, partial(_chosen, rules=rules))
     clinical = read_clinical(request.path)
+    unmasked = _without_mask(request, files, cases)
     return [
-        replace(
-            case,
-            week=clinical.week_of.get((case.patient_id, case.visit)),
-            site=clinical.site_of.get(case.patient_id, case.site),
-        )
-        for case in cases
+        *(
+            replace(
+                _checked(case, request.path),
+                week=clinical.week_of.get((case.patient_id, case.visit)),
+                site=clinical.site_of.get(case.patient_id, case.site),
+                remark=unmasked if case.label is None else "",
+            )
+            for case in cases
+        ),
+        *left_out,
     ]
 
 
+def _chosen(channel: str, paths: list[str], rules: Sequence["Preference"]) -> list[str]:
+    """Keep what the rules prefer; of masks (`mask.` in a rule) those in the image's own space before a template's."""
+    if channel in ARCHIVE.images:
+        return preferred(channel, paths, rules)
+    own = [path for path in paths if not _TEMPLATES.search(path)] or paths
+    return preferred("mask", own, rules)
+
+
+def _checked(case: Case, source: Path) -> Case:
+    """Name what is wrong with a case's files before they are read."""
+    if case.problem:
+        several = "Remove all but one."
+        choice = "Choose with --prefer, such as run=last, acq=3d or mask.desc=expert1, or remove all but one."
+        return replace(case, problem=case.problem.replace(several, choice))
+    for name, path in case.files().items():
+        if why := missing_content(path):
+            return replace(case, problem=f"{path}: {name}: {why}, or leave this session out.")
+    masks = case.label.files.values() if case.label else ()
+    foreign = next((path for path in masks if _TEMPLATES.search(path.name)), None)
+    if foreign is not None:
+        return replace(
+            case,
+            problem=f"{foreign.relative_to(source)}: expected a mask in the space of its image (no space-, or "
+            "space-orig), found one in a template's. Bring it back, or remove it.",
+        )
+    return case
+
+
+def _without_mask(request: Request, files: Sequence[str], cases: Sequence[Case]) -> str:
+    """What to say of sessions without a mask: under which names one is looked for, and what was passed over."""
+    taken = {path.relative_to(request.path).as_posix() for case in cases for path in case.files().values()}
+    like = [path for path in files if re.search(NIFTI + "$", path) and _MASK_LIKE.search(path.rpartition("/")[2])]
+    passed = [path for path in like if path not in taken and "brain" not in path]
+    names = LOOKED_FOR if request.target == "t2_lesions" else f"label- or desc- with the name of {request.target}"
+    found = f"; passed over were files such as {passed[0]}" if passed else ""
+    return f"without a mask of {request.target}, looked for {names}, among derivatives and beside the images{found}"
+
+
 def write_tables(source: Path, folder: Path) -> list[str]:
-    """Write the clinical tables of a data set into a folder; return what to tell the user."""
+    """Write the clinical tables and the description of a data set into a folder; return what to tell the user."""
     clinical = read_clinical(source)
     written = write_clinical(clinical, folder)
+    description = source / "dataset_description.json"
+    if description.is_file():  # licence and authors, for what is made of the images (`back`)
+        (folder / "source_description.json").write_bytes(description.read_bytes())
     return [*(f"with {name} from the tables of {source.name}" for name in written), *clinical.notes]
 
 

@@ -4,6 +4,7 @@ BIDS fixes few names: age (years), sex, group, acq_time. Other columns are taken
 are (`COLUMNS`), and kept under their own name where it does not.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ms.dates import DAY_EXPECTED, day_of
-from nnunet_ms.errors import TableError, one_line
+from nnunet_ms.errors import TableError
+from nnunet_ms.table_files import read_csv_file
 from nnunet_ms.tables import ASSESSMENTS, PATIENTS, check_unique, write_table
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -64,7 +66,7 @@ def read_clinical(source: Path) -> Clinical:
     """
     participants = _read(source / "participants.tsv", "participant_id")
     sessions = [
-        table.assign(patient_id=path.parent.name.removeprefix("sub-"))
+        _with_untold(table.assign(patient_id=path.parent.name.removeprefix("sub-")), path.parent)
         for path in sorted(source.glob("sub-*/sub-*_sessions.tsv"))
         if (table := _read(path, "session_id")) is not None
     ]
@@ -88,17 +90,22 @@ def write_clinical(clinical: Clinical, folder: Path) -> list[str]:
 def _read(path: Path, key: str) -> pd.DataFrame | None:
     if not path.is_file():
         return None
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, OSError) as error:
-        raise TableError(
-            f"{path}: expected a table with tabs, cannot read it ({one_line(error)}). Repair it."
-        ) from error
-    table = table.rename(columns=lambda name: str(name).strip())
+    table = read_csv_file(path, delimiter="\t", advice="Save it as text with tabs, in UTF-8.", kind="a table with tabs")
     if key not in table:
         raise TableError(f"{path}: expected a column {key}, found {list(table.columns)[:5]}. Is it separated by tabs?")
     check_unique(table, (key,), path)
-    return table.map(str.strip).replace({"n/a": None, "N/A": None, "": None})
+    return table.replace({"n/a": None, "N/A": None})
+
+
+def _with_untold(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Add the sessions that have a folder but no row: they may be the first, and have no date."""
+    there = {path.name for path in folder.glob("ses-*") if path.is_dir()}
+    untold = sorted(there - set(table["session_id"]))
+    rows = pd.DataFrame({"session_id": untold, "patient_id": folder.name.removeprefix("sub-"), UNTOLD: True})
+    return pd.concat([table.assign(**{UNTOLD: False}), rows], ignore_index=True).astype(object)
+
+
+UNTOLD = " no row"  # the space keeps it apart from every column of a file
 
 
 def _column(table: pd.DataFrame, names: Iterable[str]) -> str | None:
@@ -115,6 +122,7 @@ def _assessments(
     for table in sessions:
         weeks, undated = _weeks(table)
         notes += undated
+        table, weeks = table[table[UNTOLD].eq(other=False)], weeks[table[UNTOLD].eq(other=False)]
         patient, names = table["patient_id"], table["session_id"].str.removeprefix("ses-")
         week_of |= {
             (p, s): float(w) for p, s, w in zip(patient, names, weeks, strict=True) if pd.notna(w) and s is not None
@@ -135,7 +143,9 @@ def _weeks(table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     """Weeks since the first session, from the first column that tells; missing where none does. And what is missing."""
     named = _column(table, DAYS)
     if named is not None:
-        return pd.to_numeric(table[named], errors="coerce") * (DAYS[named.lower()] / 7.0), []
+        weeks = pd.to_numeric(table[named], errors="coerce") * (DAYS[named.lower()] / 7.0)
+        unread = weeks.isna() & table[named].notna()
+        return weeks, [_unread(table, named, unread, unread, "a number")] if unread.any() else []
     timed = _column(table, ("acq_time",))
     if timed is None:
         return pd.Series(float("nan"), index=table.index), []
@@ -144,18 +154,35 @@ def _weeks(table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     missing = days.isna()
     if not missing.any():
         return (days - days.min()) / 7.0, []
-    first_is_known = days.iloc[0] == days.min()  # else the first visit may be one without a date
-    lost = missing if first_is_known else missing | True
-    return ((days - days.min()) / 7.0).mask(lost), [_undated(table, timed, missing, lost)]
+    lost = missing if _first_is_known(table, days) else missing | True
+    return ((days - days.min()) / 7.0).mask(lost), [_unread(table, timed, missing, lost, DAY_EXPECTED)]
 
 
-def _undated(table: pd.DataFrame, column: str, missing: pd.Series, lost: pd.Series) -> str:
+def _first_is_known(table: pd.DataFrame, days: pd.Series) -> bool:
+    """Say whether no session without a date can be the first: neither by its row nor by its name."""
+    dated = days.notna()
+    if not dated.any() or not dated.iloc[0] or days.iloc[0] != days.min():
+        return False
+    names = table["session_id"].map(lambda name: _natural(str(name).removeprefix("ses-")))
+    return all(name > names.iloc[0] for name in names[~dated])
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """Numbers inside a name compare as numbers: M6 comes before M12."""
+    parts = re.split(r"(\d+)", name.lower())
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts if part]
+
+
+def _unread(table: pd.DataFrame, column: str, missing: pd.Series, lost: pd.Series, expected: str) -> str:
     first = table[missing].iloc[0]
-    found = "n/a" if first[column] is None else repr(first[column])
     names = ", ".join(map(str, table.loc[lost, "session_id"]))
+    end = f"({int(missing.sum())} such rows): no week for {names}, and no row in assessments.csv"
+    if first[UNTOLD]:
+        return f"sub-{first['patient_id']}_sessions.tsv: expected a row of {first['session_id']}, found none {end}"
+    found = "n/a" if pd.isna(first[column]) else repr(first[column])
     return (
-        f"sub-{first['patient_id']}_sessions.tsv: row {first.name + 1}, column {column}: expected {DAY_EXPECTED}, "
-        f"found {found} ({int(missing.sum())} such rows): no week for {names}, and no row in assessments.csv"
+        f"sub-{first['patient_id']}_sessions.tsv: row {first.name + 1}, column {column}: expected {expected}, "
+        f"found {found} {end}"
     )
 
 

@@ -156,3 +156,60 @@ def test_second_runs_are_listed_unless_one_is_preferred(bids_study, tmp_path, ca
     assert cases.loc["01_base", "source_flair"] == "sub-01/ses-base/anat/sub-01_ses-base_run-2_FLAIR.nii.gz"
     assert main(["trial", "x.csv", "--dataset-id", "7", "--raw", str(tmp_path), "--prefer", "run=1"]) == 2
     assert "--prefer is for bids" in capsys.readouterr().err
+
+
+def subject(folder, *rows, columns="session_id\tacq_time\tEDSS", folders=()):
+    (folder / "sub-01").mkdir(parents=True)
+    for name in folders:
+        (folder / "sub-01" / name).mkdir()
+    (folder / "sub-01/sub-01_sessions.tsv").write_text("\n".join([columns, *rows]) + "\n", encoding="utf-8")
+    return read_clinical(folder)
+
+
+@pytest.mark.parametrize(
+    ("rows", "folders", "weeks"),
+    [
+        # the session without a date is listed last, but its name says that it may be the first
+        (["ses-2\t2019-01-29\t3", "ses-3\t2019-02-05\t3", "ses-1\tn/a\t3"], (), {}),
+        (["ses-M6\t2019-07-01\t3", "ses-M0\tn/a\t3"], (), {}),
+        (["ses-M6\t2019-07-01\t3", "ses-M12\tn/a\t3"], (), {"M6": 0.0}),
+        # a session with a folder and no row
+        (["ses-02\t2019-01-29\t3", "ses-03\t2019-02-05\t3"], ("ses-01", "ses-02", "ses-03"), {}),
+        (["ses-01\t2019-01-29\t3", "ses-02\t2019-02-05\t3"], ("ses-01", "ses-02", "ses-03"), {"01": 0.0, "02": 1.0}),
+        # mixed forms of dates, one of which names no day
+        (["ses-1\t2019-01-01T10:00:00\t3", "ses-2\t15.01.2019\t3", "ses-3\t20190129\t3"], (), {"1": 0.0, "3": 4.0}),
+        (["ses-1\t15.01.2019\t3", "ses-2\t2019-02-12\t3"], (), {}),
+    ],
+)
+def test_a_session_without_a_date_never_makes_another_the_baseline(tmp_path, rows, folders, weeks):
+    clinical = subject(tmp_path, *rows, folders=folders)
+    assert {visit: week for (_, visit), week in clinical.week_of.items()} == weeks
+    assert sorted(clinical.assessments["week"]) == sorted(weeks.values())
+    assert any("no week for" in note for note in clinical.notes)
+
+
+@pytest.mark.parametrize("text", ["12 weeks", "w12", "12,5"])
+def test_a_week_that_is_no_number_is_told(tmp_path, text):
+    clinical = subject(tmp_path, "ses-1\t0\t3", f"ses-2\t{text}\t3", columns="session_id\tweek\tEDSS")
+    assert list(clinical.week_of.values()) == [0.0]
+    assert any(f"row 2, column week: expected a number, found '{text}'" in note for note in clinical.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("participant_id\tage\nsub-01\t34\t9\n", "line 2: expected 2 cells as in the header, found 3"),
+        ("participant_id\tage\tage\nsub-01\t34\t9\n", "line 1: column age stands twice"),
+        ("participant_id\tage\nsub-01\n", "line 2: expected 2 cells as in the header, found 1"),
+        ("participant_id;age\nsub-01;34\n", "expected a column participant_id"),
+    ],
+)
+def test_the_tables_are_read_as_strictly_as_all_others(tmp_path, content, message):
+    (tmp_path / "participants.tsv").write_text(content)
+    with pytest.raises(TableError, match=message):
+        read_clinical(tmp_path)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path):
+    (tmp_path / "participants.tsv").write_bytes("\ufeffparticipant_id\tage \r\nsub-01 \t 34\r\n".encode())
+    assert read_clinical(tmp_path).patients[["patient_id", "age_years"]].to_numpy().tolist() == [["01", "34"]]
