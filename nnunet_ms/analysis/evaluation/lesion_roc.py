@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.analysis.evaluation.case_masks import Extras, onto_grid, read_case
+from nnunet_ms.analysis.evaluation.case_masks import Extras, read_case
 from nnunet_ms.analysis.evaluation.lesion_candidates import (
     COMMON,
     CONFIRMED,
@@ -41,6 +41,7 @@ from nnunet_ms.analysis.evaluation.matching import Rule
 from nnunet_ms.analysis.evaluation.pairing import CaseFiles, pair_masks
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.names import file_called
 from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.outputs import whole_folder

@@ -13,13 +13,14 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment
 
-from nnunet_ms.analysis.evaluation.case_masks import onto_grid, read_case
+from nnunet_ms.analysis.evaluation.case_masks import read_case
 from nnunet_ms.analysis.evaluation.matching import match_masks
 from nnunet_ms.analysis.evaluation.pairing import CaseFiles
 from nnunet_ms.analysis.evaluation.patient_rows import Settings
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.worst_case_pictures import MOST_SLICES, contact_sheet, mosaic, slices_of_case
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.names import file_called
 from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.outputs import whole_file
