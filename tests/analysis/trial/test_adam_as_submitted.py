@@ -191,6 +191,8 @@ def test_other_encodings_are_declared_and_read(source, right, tmp_path, encoding
     trial = read_trial(read_settings(path))
     assert set(trial.patients["SITENAM"]) == {name}
     pd.testing.assert_frame_equal(compute_endpoints(trial).endpoints, right, check_exact=True)
+    if encoding == "cp1252":  # the report counts the rows of its inputs
+        assert main(["run", str(path), "-o", str(tmp_path / "out")]) == 0
     path.write_text(path.read_text(encoding="utf-8").replace(f'encoding = "{encoding}"\n', ""), encoding="utf-8")
     with pytest.raises(TableError, match=r'adsl\.(csv|xpt): .*encoding = "cp1252" in \[adam\]'):
         read_trial(read_settings(path))
