@@ -13,7 +13,7 @@ from nnunet_ms.outputs import whole_file
 
 # Okabe M, Ito K. Color Universal Design, 2008; ordered by falling contrast on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LINES = ("-", "--", "-.", ":")
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))  # as many as colours
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 _STYLE: Any = {

@@ -23,6 +23,7 @@ from nnunet_ms.statistics.linear_systems import inverse_or_nan, solve_or_none
 Ties = Literal["efron", "breslow"]
 TIES = get_args(Ties)
 NAN = float("nan")
+NO_MAXIMUM = "the likelihood has no maximum"
 MAXIMUM_STEPS = 50
 INFINITE = 15.0  # |coefficient| * SD of its column beyond which no finite maximum is in sight
 
@@ -45,7 +46,10 @@ class Cox:
 
 @dataclass(frozen=True)
 class CoxModel:
-    """A fitted model: (k,) coefficients in the order of `names`, (k, k) covariance; `problem`: nothing is estimated."""
+    """A fitted model: (k,) coefficients in the order of `names`, (k, k) covariance; `problem`: nothing is estimated.
+
+    `supremum`: the log-likelihood, also where a coefficient grows for ever but the likelihood converges; NaN else.
+    """
 
     n: int
     events: int
@@ -55,6 +59,7 @@ class CoxModel:
     log_likelihood: float = NAN
     concordance: float = NAN
     problem: str = ""
+    supremum: float = NAN
 
     def term(self, name: str, confidence: float = 0.95) -> Cox:
         """Return one coefficient as a hazard ratio; OptionError where the model has no column of that name."""
@@ -175,9 +180,20 @@ def fit_cox(
     wide = [name for i, name in enumerate(names) if not 0 < covariance[i, i] * spread[i] ** 2 < 1e4]
     if wild or wide or not converged:
         which = ", ".join(dict.fromkeys([*wild, *wide])) or ", ".join(names)
-        return CoxModel(n, events, tuple(names), *empty, problem=f"the likelihood has no maximum in {which}")
+        why = f"{NO_MAXIMUM} in {which}"
+        return CoxModel(n, events, tuple(names), *empty, problem=why, supremum=_supremum(sets, ties, beta, value))
     concordance = _concordance(time, happened, columns @ beta, strata)
-    return CoxModel(n, events, tuple(names), beta, covariance, value, concordance)
+    return CoxModel(n, events, tuple(names), beta, covariance, value, concordance, supremum=value)
+
+
+def _supremum(sets: RiskSets, ties: Ties, beta: Floats, value: float) -> float:
+    """Return the log-likelihood that is approached along a coefficient without end; NaN where it still rises."""
+    _, score, information = derivatives(sets, beta, ties, np.ones(len(sets.X)))
+    values, vectors = np.linalg.eigh(information)
+    known = values > 1e-7 * values.max()  # the others are the directions without end
+    inside = vectors[:, known].T @ score
+    still = float(inside @ (inside / values[known])) + float(np.abs(vectors[:, ~known].T @ score).sum())
+    return value if np.isfinite(value) and still < 1e-5 * max(1.0, abs(value)) else NAN
 
 
 def cox_univariable(
@@ -291,28 +307,34 @@ def event_terms(
     moments = np.concatenate(
         [np.ones((len(w), 1)), sets.X, (sets.X[:, :, None] * sets.X[:, None, :]).reshape(len(w), k * k)], axis=1
     )
-    weighted = moments * w[:, None]
+    died = count * sets.event
+    deaths_x = np.add.reduceat(sets.X * died[:, None], sets.starts, axis=0)
+    sums, each, group = risk_set_sums(sets, moments * w[:, None], ties, died)
+    mean = sums[:, 1 : k + 1] / sums[:, :1]
+    second = (sums[:, k + 1 :] / sums[:, :1]).reshape(-1, k, k)
+    variance = second - mean[:, :, None] * mean[:, None, :]
+    value = float(died @ eta - each @ np.log(sums[:, 0]))
+    return value, deaths_x, mean * each[:, None], variance * each[:, None, None], group
+
+
+def risk_set_sums(sets: RiskSets, weighted: Floats, ties: Ties, died: Floats) -> tuple[Floats, Floats, Indices]:
+    """Sum (n, m) columns over the risk set of each event: sums (e, m), events each stands for (e,), its group (e,).
+
+    With Efron's ties those who have the event at the same time leave the risk set in equal shares, one event at a time.
+    """
     at_risk = np.cumsum(np.add.reduceat(weighted, sets.starts, axis=0), axis=0)
     before = np.where((sets.first > 0)[:, None], at_risk[sets.first - 1], 0.0)
     at_risk = at_risk - before
-    died = count * sets.event
     deaths = np.add.reduceat(died, sets.starts)
-    deaths_x = np.add.reduceat(sets.X * died[:, None], sets.starts, axis=0)
     if ties == "efron":
         dying = np.add.reduceat(weighted * sets.event[:, None], sets.starts, axis=0)
         times = np.rint(deaths).astype(int)
         group = np.repeat(np.arange(len(deaths)), times)
         rank = np.arange(len(group)) - np.repeat(np.cumsum(times) - times, times)
         sums = at_risk[group] - (rank / np.maximum(times[group], 1))[:, None] * dying[group]
-        each = np.ones(len(group))
-    else:
-        group = np.flatnonzero(deaths > 0)
-        sums, each = at_risk[group], deaths[group]
-    mean = sums[:, 1 : k + 1] / sums[:, :1]
-    second = (sums[:, k + 1 :] / sums[:, :1]).reshape(-1, k, k)
-    variance = second - mean[:, :, None] * mean[:, None, :]
-    value = float(died @ eta - each @ np.log(sums[:, 0]))
-    return value, deaths_x, mean * each[:, None], variance * each[:, None, None], group
+        return sums, np.ones(len(group)), group
+    group = np.flatnonzero(deaths > 0)
+    return at_risk[group], deaths[group], group
 
 
 def _missing_columns(X: Floats, names: Sequence[str], strata: npt.ArrayLike | None) -> str:

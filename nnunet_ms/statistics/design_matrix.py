@@ -333,6 +333,18 @@ def few_in_an_arm(frame: pd.DataFrame, arms: Sequence[str], needed: int = 2) -> 
     return ""
 
 
+def arms_with_patients(frame: pd.DataFrame, arms: Sequence[str], needed: int = 2) -> tuple[str, ...]:
+    """Return the reference arm, and those of the others that have at least `needed` rows; all where none has.
+
+    Examples
+    --------
+    >>> arms_with_patients(pd.DataFrame({"arm": ["a", "a", "b", "c", "c"]}), ["a", "b", "c"])
+    ('a', 'c')
+    """
+    there = [arm for arm in arms[1:] if not few_in_an_arm(frame, [arm], needed)]
+    return (arms[0], *(there or arms[1:]))
+
+
 def outside(values: Sequence[object], arms: Sequence[str]) -> str:
     """Say who is in none of the arms; blank text where nobody is."""
     others = [str(value) for value in values if value not in set(arms)]

@@ -19,7 +19,7 @@ from nnunet_ms.options import chosen
 from nnunet_ms.statistics.input_checks import as_numbers, equally_long, level, missing_values, refuse, time_to_event
 
 Interval = Literal["log", "log-log", "plain"]
-FlatStep = Literal["midpoint", "first"]
+FlatStep = Literal["midpoint", "between_events", "first"]
 INTERVALS = get_args(Interval)
 ALONE = "at every event only one group was at risk"
 NAN = float("nan")
@@ -278,9 +278,10 @@ def median_time(curve: pd.DataFrame, flat_step: FlatStep = "midpoint") -> float:
     ----------
     curve : pandas.DataFrame
         From `kaplan_meier`.
-    flat_step : {"midpoint", "first"}, optional
-        Where the curve is flat at exactly 0.5: the middle of the step (R's `quantile.survfit`, and SAS's PROC
-        LIFETEST), or its first time.
+    flat_step : {"midpoint", "between_events", "first"}, optional
+        Where the curve is flat at exactly 0.5: the middle of the step, of the last step the middle up to the end of
+        follow-up (R's `quantile.survfit`); the middle up to the next event, NaN without one (SAS's PROC LIFETEST); or
+        its first time.
 
     Raises
     ------
@@ -296,14 +297,32 @@ def median_time(curve: pd.DataFrame, flat_step: FlatStep = "midpoint") -> float:
     [270.0, 426.0]
     """
     chosen(flat_step, get_args(FlatStep), "flat_step")
-    reached = curve[curve["survival"] <= 0.5 + 1e-12]
-    if reached.empty:
+    return falls_to(curve["week"].to_numpy(float), curve["survival"].to_numpy(float), 0.5, flat_step)
+
+
+def falls_to(week: Floats, values: Floats, share: float, flat_step: FlatStep) -> float:
+    """Return when a falling step function (n,) reaches `share`; NaN if it never does. NaN values are passed over.
+
+    Examples
+    --------
+    >>> falls_to(np.array([10.0, 20.0, 30.0]), np.array([0.8, 0.5, 0.2]), 0.5, "midpoint")
+    25.0
+    """
+    known = np.isfinite(values)
+    at, height = week[known], values[known]
+    if flat_step == "midpoint":  # limits may rise again at the end; R then takes the time of the largest one below
+        order = np.argsort(-height, kind="stable")
+        at, height = at[order], height[order]
+    reached = np.flatnonzero(height <= share + 1e-12)
+    if not len(reached):
         return NAN
-    first = float(reached["week"].iloc[0])
-    if abs(float(reached["survival"].iloc[0]) - 0.5) > 1e-12 or flat_step == "first":
+    first = float(at[reached[0]])
+    if height[reached[0]] < share - 1e-12 or flat_step == "first":
         return first
-    below = reached[reached["survival"] < 0.5 - 1e-12]
-    return first if below.empty else (first + float(below["week"].iloc[0])) / 2
+    below = np.flatnonzero(height < share - 1e-12)
+    if len(below):
+        return (first + float(at[below[0]])) / 2
+    return (first + float(week[-1])) / 2 if flat_step == "midpoint" else NAN
 
 
 def above_median(values: npt.ArrayLike) -> tuple[float, Bools]:

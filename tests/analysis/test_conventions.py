@@ -36,8 +36,15 @@ def test_the_command_line_goes_over_the_file_and_single_choices_hold(tmp_path):
 def test_every_choice_is_in_words(name):
     words = CONVENTIONS[name].words()
     expected = {
-        "r": ("“r”", "Efron", "log Kaplan-Meier", "midpoint", "equal weights", "expected information"),
-        "sas": ("“sas”", "Breslow", "log-log Kaplan-Meier", "midpoint", "equal weights", "observed information"),
+        "r": ("“r”", "Efron", "log Kaplan-Meier", "end of follow-up", "equal weights", "expected information"),
+        "sas": (
+            "“sas”",
+            "Breslow",
+            "log-log Kaplan-Meier",
+            "no event ends it",
+            "equal weights",
+            "observed information",
+        ),
     }
     assert all(part in words for part in expected[name])
 

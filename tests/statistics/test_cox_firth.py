@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.optimize
 import scipy.stats
 
 from nnunet_ms.statistics.cox import fit_cox, risk_sets
-from nnunet_ms.statistics.cox_firth import firth_cox, penalised_log_likelihood
+from nnunet_ms.statistics.cox_firth import _score, firth_cox, firth_model, penalised_log_likelihood
 from tests.statistics.naive_cox import by_hand, cohort
 
 
@@ -95,3 +98,46 @@ def test_what_cannot_be_estimated_says_why():
     found = firth_cox([1.0, 2, 3], [False, False, True], [[0.0], [1], [1]], ["arm"], "arm")
     assert found.problem == "at no event are patients of both groups at risk"
     assert (found.n, found.events) == (3, 1)
+
+
+def test_firth_equals_rs_likelihood_maximised_in_r():
+    # Oracle: firth.R, which names R's and survival's versions in the table: coxph's likelihood and information, optim.
+    i = np.arange(60)
+    sets = {
+        "empty": ((i * i * 3 + 5 * i) % 17 + 1, ((i * 7) % 5 < 3) & (i % 2 == 0), i % 2, (i * 13) % 31 / 10),
+        "few": ((i * 7) % 12 + 1, (i * 11) % 13 < 3, i % 3 == 0, (i * i) % 23 / 10),
+    }
+    table = pd.read_csv(Path(__file__).parent / "firth.csv", skipinitialspace=True)
+    for (name, ties), rows in table.groupby(["set", "ties"]):
+        time, event, arm, age = sets[name]
+        found = firth_model(time, event, np.column_stack([arm, age]).astype(float), ["arm", "age"], ties)
+        for row in rows.itertuples():
+            ratio = found[row.term]
+            ours = (ratio.coefficient, np.log(ratio.low), np.log(ratio.high), ratio.p, ratio.log_likelihood)
+            expected = (row.coefficient, row.low, row.high, row.p, row.log_likelihood)
+            assert ours == pytest.approx(expected, rel=1e-4, abs=1e-5), row
+
+
+def test_the_gradient_is_that_of_the_penalised_likelihood():
+    # Oracle: central differences; with ties, strata and three covariates.
+    rng = np.random.default_rng(6)
+    time, event, strata = rng.integers(1, 9, 50), rng.random(50) < 0.5, rng.integers(0, 2, 50)
+    sets = risk_sets(time, event, rng.normal(size=(50, 3)), strata)
+    beta = np.array([0.4, -0.3, 0.2])
+    for ties in ("efron", "breslow"):
+        numeric = scipy.optimize.approx_fprime(beta, lambda b, t=ties: penalised_log_likelihood(sets, b, t), 1e-6)
+        assert _score(sets, beta, ties)[1] == pytest.approx(numeric, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_the_likelihood_converges_where_a_coefficient_does_not(ties):
+    # Oracle: the likelihood at a coefficient far out, by its definition; with R: coxph's "loglik converged before".
+    time, event, X, _ = cohort(n=60)
+    event = event & (X[:, 0] == 0)
+    fit = fit_cox(time, event, X, ["arm", "x"], ties)
+    assert "no maximum in arm" in fit.problem
+    assert np.isnan(fit.log_likelihood)
+    far = scipy.optimize.minimize_scalar(
+        lambda b: -by_hand(np.array([-30.0, b]), time, event, X, np.zeros(60), ties), bracket=(-1, 1)
+    )
+    assert fit.supremum == pytest.approx(-far.fun, abs=1e-6)

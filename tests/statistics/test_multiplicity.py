@@ -1,8 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 import statsmodels.stats.multitest
 
-from nnunet_ms.statistics.multiplicity import fixed_sequence, holm
+from nnunet_ms.errors import OptionError
+from nnunet_ms.statistics.multiplicity import Hypothesis, fixed_sequence, holm, serial_gatekeeping
 
 
 def test_holm_and_fixed_sequence():
@@ -36,3 +39,34 @@ def test_the_sequence_stops_at_the_first_p_that_is_not_below_alpha():
     assert [d.holm for d in found] == pytest.approx([0.04, 0.05, 0.004, 0.004])
     unknown = fixed_sequence(["a", "b"], [float("nan"), 0.01], 0.05)
     assert [(d.tested, d.rejected) for d in unknown] == [(True, False), (False, False)]
+
+
+def by_closure(families, alpha):
+    """What the definition rejects: a family's closed test by Bonferroni, the next one only if all are rejected."""
+    rejected, opened = [], True
+    for family in families:
+        p = [1.0 if np.isnan(h.p) else h.p for h in family]
+        sets = [s for size in range(1, len(p) + 1) for s in itertools.combinations(range(len(p)), size)]
+        own = [all(min(p[j] for j in s) < alpha / len(s) for s in sets if i in s) for i in range(len(p))]
+        rejected += [opened and found for found in own]
+        opened = opened and all(own)
+    return rejected
+
+
+def test_serial_gatekeeping_by_its_definition():
+    # Oracle: Holm's procedure is the closed test by Bonferroni. With one hypothesis a family: the fixed sequence.
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        families = [
+            [Hypothesis("e", str(i), float(rng.choice([0.001, 0.02, 0.03, 0.2, np.nan]))) for i in range(n)]
+            for n in rng.integers(1, 4, 3)
+        ]
+        assert [d.rejected for d in serial_gatekeeping(families, 0.05, "holm")] == by_closure(families, 0.05)
+        flat = [h for family in families for h in family]
+        sequence = fixed_sequence(["e"] * len(flat), [h.p for h in flat], 0.05)
+        assert [d.rejected for d in serial_gatekeeping([[h] for h in flat], 0.05, "holm")] == [
+            d.rejected for d in sequence
+        ]
+        assert [d.rejected for d in serial_gatekeeping(families, 0.05)] == [d.rejected for d in sequence]
+    with pytest.raises(OptionError, match="within"):
+        serial_gatekeeping([], 0.05, "bonferroni")

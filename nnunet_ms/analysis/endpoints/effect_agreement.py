@@ -17,13 +17,13 @@ from nnunet_ms.analysis.endpoints.lesion_counts import CountEndpoint, available,
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import ProgressionData
 from nnunet_ms.analysis.endpoints.progression_multivariable import JointModel, joint_model
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
-from nnunet_ms.analysis.endpoints.t2_volume_models import mmrm_design, volume_mmrm, with_covariates
+from nnunet_ms.analysis.endpoints.t2_volume_models import mmrm_design, of_modelled_arms, volume_mmrm, with_covariates
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.bootstrap_cox import cox_draws
 from nnunet_ms.statistics.bootstrap_estimates import mixed_model_effect, rate_effect
-from nnunet_ms.statistics.design_matrix import arm_design
+from nnunet_ms.statistics.design_matrix import arm_design, arms_with_patients
 from nnunet_ms.statistics.negative_binomial import fit_negative_binomial
 from nnunet_ms.statistics.paired_effect import (
     DrawnEffect,
@@ -101,7 +101,7 @@ def _count_rows(trial: TrialData, arm: str) -> Iterator[Statistic]:
 def _mixed_rows(trial: TrialData, frame: pd.DataFrame) -> Iterator[Statistic]:
     """Compare the mixed model's ratio of geometric means at the last visit; `frame` from `with_covariates`."""
     settings, week = trial.settings, trial.settings.weeks[-1]
-    usable = frame[frame["log_ratio"].notna()]
+    usable = of_modelled_arms(trial, frame[frame["log_ratio"].notna()])
     arm_of = usable.drop_duplicates("patient_id").set_index("patient_id")["arm"].sort_index()
     fits = {rater: volume_mmrm(trial, usable[usable["rater"] == rater]) for rater in trial.raters}
     for arm in settings.compared_arms:
@@ -151,7 +151,10 @@ def _rate_of(
     totals = table.groupby("arm")["lesions"].sum()
     if any(totals.get(name, 0) == 0 for name in (trial.settings.reference_arm, arm)):
         return None, "no lesion in an arm"
-    arms = [name for name in trial.settings.arms if totals.get(name, 0) > 0]
+    there = arms_with_patients(table, trial.settings.arms)
+    arms = [name for name in there if totals.get(name, 0) > 0]
+    if arm not in arms:
+        return None, f"fewer than 2 patients in arm {arm}"
     inside = table["arm"].isin(arms).to_numpy()
     kept = estimable_covariates(table[inside], "lesions", arms, factors=count_factors(endpoint))
     design = arm_design(table[inside], arms, [], kept.factors)

@@ -1,6 +1,6 @@
 """Endpoints: enhancing lesions, new T1 unenhancing lesions, new or enlarging T2 lesions, over the follow-up visits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.statistics.count_model import CountModel, count_model, exact_rate_ratio, rank_sum_p
+from nnunet_ms.statistics.design_matrix import arms_with_patients
 from nnunet_ms.statistics.percent_reduction import Reduction, crude_reduction, of_ratio
 
 BY_VISIT, NEGATIVE_BINOMIAL, POISSON, WILCOXON = "by_visit", "negative_binomial", "exact_poisson", "wilcoxon"
@@ -73,10 +74,11 @@ def fit_counts(trial: TrialData, endpoint: CountEndpoint, table: pd.DataFrame) -
     """Fit the negative binomial model of one rater's counts."""
     factors = count_factors(endpoint)
     c = trial.settings.conventions
-    arms = trial.settings.arms
+    arms = arms_with_patients(table, trial.settings.arms)
     level = trial.settings.analysis.confidence
+    inside = table[table["arm"].isin(arms)]
     return count_model(
-        table, "lesions", "scans", arms, [], factors, c.nb_covariance, c.ls_mean_weights, level, unknown=UNKNOWN
+        inside, "lesions", "scans", arms, [], factors, c.nb_covariance, c.ls_mean_weights, level, unknown=UNKNOWN
     )
 
 
@@ -148,7 +150,9 @@ def _model_rows(trial: TrialData, fit: CountModel, endpoint: CountEndpoint, base
     covariates = ("baseline presence, " if endpoint.at_baseline else "") + "EDSS stratum, region"
     notes = "; ".join([*fit.notes, *(f"{name} left out (constant in the data)" for name in fit.dropped)])
     method = f"{fit.family or 'negative binomial'}: arm, {covariates}; offset log(scans); {covariance} information"
-    method = "; ".join(filter(None, (method, notes)))
+    gone = [arm for arm in trial.settings.arms if fit.rates and arm not in {rate.arm for rate in fit.rates}]
+    left = f"left out: {', '.join(gone)} (fewer than 2 patients)" if gone else ""
+    method = "; ".join(filter(None, (method, notes, left)))
     model = {"n": (float(fit.n), "patients"), "dispersion": (fit.alpha, "")}
     yield from spread(replace(base, term="model", method=method), model, not_estimable(fit.problem or fit.family))
     ratios = {r.arm: r for r in fit.ratios}
@@ -157,7 +161,7 @@ def _model_rows(trial: TrialData, fit: CountModel, endpoint: CountEndpoint, base
         keys = replace(base, contrast=contrast_text(arm, trial.settings.reference_arm), term="arm", method=method)
         names = {"rate_ratio": "estimate", "low": "low", "high": "high", "p": "p", "se_log": "log_se"}
         stats = {key: (getattr(r, name) if r else np.nan, "") for key, name in names.items()}
-        why = not_estimable((r.problem if r else "") or fit.problem or "exact bounds only")
+        why = not_estimable((r.problem if r else "") or fit.problem or _absent(arm, gone))
         yield from spread(keys, stats, why)
         found = of_ratio(r.estimate, r.low, r.high) if r else Reduction()
         keys = replace(keys, term=REDUCTION, method=f"100 * (1 - rate ratio); {method}")
@@ -168,8 +172,12 @@ def _model_rows(trial: TrialData, fit: CountModel, endpoint: CountEndpoint, base
         values = (rate.estimate, rate.low, rate.high) if rate else (np.nan,) * 3
         stats = {name: (v, "lesions per scan") for name, v in zip(("rate", "low", "high"), values, strict=True)}
         yield from spread(
-            replace(base, arm=arm, method=method), stats, not_estimable(fit.problem or "exact bounds only")
+            replace(base, arm=arm, method=method), stats, not_estimable(fit.problem or _absent(arm, gone))
         )
+
+
+def _absent(arm: str, gone: Sequence[str]) -> str:
+    return f"fewer than 2 patients in arm {arm}" if arm in gone else "exact bounds only"
 
 
 def _beside_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Iterator[Statistic]:

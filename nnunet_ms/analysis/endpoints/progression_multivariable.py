@@ -10,11 +10,13 @@ from nnunet_ms.analysis.endpoints.progression_by_t2_volume import POPULATION, Pr
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread
 from nnunet_ms.analysis.trial.data import EDSS_STRATUM, TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
-from nnunet_ms.statistics.cox import CoxModel, cox_univariable, fit_cox
+from nnunet_ms.statistics.cox import NO_MAXIMUM, CoxModel, cox_univariable, fit_cox
+from nnunet_ms.statistics.cox_firth import firth_model
 from nnunet_ms.statistics.design_matrix import arm_term, design, factor, number, product
 from nnunet_ms.statistics.proportional_hazards import Transform, proportional_hazards_test
 
 COUNT, MULTIVARIABLE, ZPH, ALONG = "cox_univariable_count", "cox_multivariable", "cox_zph", "arm_along_tlv"
+FIRTH = "cox_multivariable_firth"
 PERCENTILES = (10, 25, 50, 75, 90)
 TRANSFORM: Transform = "km"
 
@@ -61,6 +63,7 @@ def multivariable_statistics(trial: TrialData, data: ProgressionData) -> Iterato
         yield from _count_rows(trial, data, replace(base, analysis=COUNT))
         joint = joint_model(trial, data, rater)
         yield from _term_rows(trial, joint, base)
+        yield from _firth_rows(trial, data, joint, replace(base, analysis=FIRTH))
         yield from _zph_rows(trial, data, joint, replace(base, analysis=ZPH))
         yield from _along_rows(trial, data, joint, replace(base, analysis=ALONG))
 
@@ -106,14 +109,36 @@ def _term_rows(trial: TrialData, joint: JointModel, base: Statistic) -> Iterator
     method = f"multivariable Cox regression, {settings.conventions.ties.capitalize()} ties, Wald interval"
     method += "".join(f"; {name} left out (constant in the data)" for name in joint.dropped)
     for name in model.names:
-        arm = name.removesuffix(":log_tlv")
-        contrast = contrast_text(arm, settings.reference_arm) if arm in settings.compared_arms else ""
-        term = name if not contrast else "arm:log_tlv" if name.endswith(":log_tlv") else "arm"
-        keys = replace(base, contrast=contrast, term=term, method=method)
+        keys = _keys_of(trial, name, replace(base, method=method))
         ratio = model.term(name, settings.analysis.confidence)
         yield from spread(keys, hazard_values(ratio), not_estimable(model.problem))
     stats = {"log_likelihood": (model.log_likelihood, ""), "concordance": (model.concordance, "")}
     yield from spread(replace(base, term="model", method=method), stats, not_estimable(model.problem))
+
+
+def _keys_of(trial: TrialData, name: str, base: Statistic) -> Statistic:
+    """Return the row of a column of the model: its term and, of an arm, its contrast."""
+    arm, settings = name.removesuffix(":log_tlv"), trial.settings
+    contrast = contrast_text(arm, settings.reference_arm) if arm in settings.compared_arms else ""
+    term = name if not contrast else "arm:log_tlv" if name.endswith(":log_tlv") else "arm"
+    return replace(base, contrast=contrast, term=term)
+
+
+def _firth_rows(trial: TrialData, data: ProgressionData, joint: JointModel, base: Statistic) -> Iterator[Statistic]:
+    """Yield the model by Firth's penalised likelihood where that of the plain one has no maximum, else nothing."""
+    if not joint.model.problem.startswith(NO_MAXIMUM):
+        return
+    settings, table = trial.settings, data.table
+    ties, level = settings.conventions.ties, settings.analysis
+    found = firth_model(
+        table["time_weeks"], table["event"], joint.X, joint.model.names, ties, None, level.confidence
+    )  # fmt: skip
+    method = f"multivariable Cox regression, Firth's penalised likelihood, {ties.capitalize()} ties, profile "
+    method += f"{level.level} interval; beside: {joint.model.problem}"
+    method += "".join(f"; {name} left out (constant in the data)" for name in joint.dropped)
+    for name, ratio in found.items():
+        why = ratio.problem or "the profile has no end on this side"
+        yield from spread(_keys_of(trial, name, replace(base, method=method)), hazard_values(ratio), not_estimable(why))
 
 
 def _zph_rows(trial: TrialData, data: ProgressionData, joint: JointModel, base: Statistic) -> Iterator[Statistic]:

@@ -65,8 +65,14 @@ def _interaction(trial: TrialData, table: pd.DataFrame, group: pd.Series, arm: s
     models = ([arms, subgroup], [arms, subgroup, product(arms, subgroup)])
     designs = [design(terms, len(table), intercept=False) for terms in models]
     fits = [fit_cox(table["time_weeks"], table["event"], d.X, d.names, ties) for d in designs]
-    problem = "; ".join(dict.fromkeys("no maximum or too few events" for f in fits if f.problem))
-    chisq = max(2 * (fits[1].log_likelihood - fits[0].log_likelihood), 0.0) if not problem else np.nan
+    likelihoods = [f.supremum for f in fits]
+    happened = set(table.loc[table["event"], "arm"])
+    problem = "" if np.isfinite(likelihoods).all() else "no maximum or too few events"
+    problem = problem if len(happened) == 2 else "an arm without an event"
+    if any(f.problem for f in fits) and not problem:
+        note = "a hazard ratio of the model is 0 or infinite, its likelihood converges"
+        base = replace(base, method=f"{base.method}; {note}")
+    chisq = max(2 * (likelihoods[1] - likelihoods[0]), 0.0) if not problem else np.nan
     df = len(levels) - 1
     stats = {"chisq": (chisq, ""), "df": (float(df), ""), "p": (float(scipy.stats.chi2.sf(chisq, df)), "")}
     return spread(base, stats, not_estimable(problem))

@@ -15,7 +15,14 @@ from nnunet_ms.analysis.endpoints.effect_agreement import effect_agreement_stati
 from nnunet_ms.analysis.endpoints.lesion_counts import ENDPOINTS as COUNT_ENDPOINTS
 from nnunet_ms.analysis.endpoints.lesion_counts import available, lesion_count_statistics
 from nnunet_ms.analysis.endpoints.population_effects import population_statistics
-from nnunet_ms.analysis.endpoints.progression_by_arm import curves_by_arm, treatment_statistics
+from nnunet_ms.analysis.endpoints.progression_by_arm import (
+    KM,
+    LOGRANK,
+    LOGRANK_STRATIFIED,
+    curves_by_arm,
+    logrank_contrast,
+    treatment_statistics,
+)
 from nnunet_ms.analysis.endpoints.progression_by_t1_volume import unenhancing_statistics
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import (
     ProgressionData,
@@ -32,9 +39,10 @@ from nnunet_ms.analysis.endpoints.t2_volume import changes, t2_volume_statistics
 from nnunet_ms.analysis.endpoints.t2_volume_models import volume_model_exclusions, volume_model_statistics
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.exclusions import exclusion_table
+from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.analysis.trial.zero_volumes import zero_listing
 from nnunet_ms.progress import Progress, unseen
-from nnunet_ms.statistics.multiplicity import fixed_sequence
+from nnunet_ms.statistics.multiplicity import Hypothesis, serial_gatekeeping
 
 
 @dataclass(frozen=True)
@@ -216,24 +224,33 @@ MAIN_P = {
 }
 
 
-def _main_p(rows: pd.DataFrame, endpoint: str, rater: str) -> float:
-    """Return the main p value of an endpoint: of the first comparison and, where there are raters, of the first."""
-    keys = MAIN_P.get(endpoint, {"analysis": "km_by_arm", "term": "logrank_stratified"})
-    found = select(rows, endpoint=endpoint, stat_name="p", **keys)
+def _main_p(trial: TrialData, rows: pd.DataFrame, endpoint: str, arm: str) -> float:
+    """Return the main p value of an endpoint for one compared arm and, where there are raters, of the first."""
+    rater = next(iter(trial.raters), "")  # the reference first
+    test = LOGRANK_STRATIFIED if trial.settings.analysis.strata else LOGRANK
+    keys = MAIN_P.get(endpoint, {"analysis": KM, "term": test})
+    contrast = contrast_text(arm, trial.settings.reference_arm) if endpoint in MAIN_P else logrank_contrast(trial, arm)
+    found = select(rows, endpoint=endpoint, stat_name="p", contrast=contrast, **keys)
     found = found[found["rater"].isin(["", rater])]
     return float(found["stat"].iloc[0]) if len(found) else float("nan")
 
 
 def multiplicity_statistics(trial: TrialData, rows: pd.DataFrame) -> list[Statistic]:
-    """Return the decisions of the fixed sequence that the settings name; nothing where they name none."""
-    analysis = trial.settings.analysis
-    rater = next(iter(trial.raters), "")  # the reference first
-    p = [_main_p(rows, endpoint, rater) for endpoint in analysis.sequence]
+    """Return the decisions of the sequence that the settings name; nothing where they name none."""
+    settings = trial.settings
+    analysis, several = settings.analysis, len(settings.compared_arms) > 1
+    steps = [(name, arms) for entry in analysis.sequence for name, arms in [settings.step_of(entry)]]
+    families = [[Hypothesis(name, arm, _main_p(trial, rows, name, arm)) for arm in arms] for name, arms in steps]
+    method = f"fixed sequence at alpha {analysis.alpha:g}"
+    if several:
+        method += {
+            "fixed": "; arms of an endpoint in their order",
+            "holm": "; arms of an endpoint by Holm's procedure, all of which open the next (serial gatekeeping)",
+        }[analysis.sequence_arms]
     found = []
-    for position, d in enumerate(fixed_sequence(analysis.sequence, p, analysis.alpha), start=1):
-        base = Statistic(
-            "multiplicity", "fixed_sequence", term=d.endpoint, method=f"fixed sequence at alpha {analysis.alpha:g}"
-        )
+    for position, d in enumerate(serial_gatekeeping(families, analysis.alpha, analysis.sequence_arms), start=1):
+        contrast = contrast_text(d.arm, settings.reference_arm)
+        base = Statistic("multiplicity", "fixed_sequence", term=d.endpoint, contrast=contrast, method=method)
         stats = {"position": float(position), "p": d.p, "tested": float(d.tested), "rejected": float(d.rejected)}
         if analysis.holm:
             stats["p_holm"] = d.holm

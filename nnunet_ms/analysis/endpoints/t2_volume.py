@@ -1,5 +1,6 @@
 """Endpoint: percent change of T2 lesion volume by arm and visit, and the treatment effect at the last visit."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -10,6 +11,7 @@ from nnunet_ms.analysis.trial.exclusions import exclusion_table
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.statistics.ancova import Ancova, ancova
 from nnunet_ms.statistics.change_from_baseline import mean_change, percent_change, separation
+from nnunet_ms.statistics.design_matrix import arms_with_patients
 
 ENDPOINT = "t2_volume_percent_change"
 BY_VISIT, ANCOVA, ROBUST = "by_visit", "ancova", "ancova_hc2"
@@ -91,10 +93,10 @@ def _model(trial: TrialData, table: pd.DataFrame, base: Statistic) -> list[Stati
             "age_group": table["patient_id"].map(trial.groups("age_group")),
         }
     )
-    arms = trial.settings.arms
-    level = trial.settings.analysis.confidence
+    arms = arms_with_patients(frame, trial.settings.arms)
+    frame, level = frame[frame["arm"].isin(arms)], trial.settings.analysis.confidence
     fit = ancova(frame, "percent_change", arms, ["baseline_tlv"], ["region", "age_group"], weights, level)
-    keys = replace(base, method=_method(fit, weights))
+    keys = replace(base, method=_method(fit, weights) + left_out_note(trial, arms))
     return [
         *spread(replace(keys, term="model"), {"n": (fit.n, "patients")}),
         *_contrast_rows(fit, trial, keys),
@@ -102,6 +104,12 @@ def _model(trial: TrialData, table: pd.DataFrame, base: Statistic) -> list[Stati
         *_covariate_rows(fit, keys),
         *_robust_rows(fit, trial, keys),
     ]
+
+
+def left_out_note(trial: TrialData, arms: Sequence[str]) -> str:
+    """Say which arms a model does without, because fewer than two of their patients are there."""
+    gone = [arm for arm in trial.settings.arms if arm not in arms]
+    return f"; left out: {', '.join(gone)} (fewer than 2 patients)" if gone else ""
 
 
 def _robust_rows(fit: Ancova, trial: TrialData, keys: Statistic) -> list[Statistic]:
@@ -134,7 +142,7 @@ def _contrast_rows(fit: Ancova, trial: TrialData, keys: Statistic) -> list[Stati
             "low": (c.low if c else NAN, POINTS),
             "high": (c.high if c else NAN, POINTS),
         }
-        rows += spread(base, stats, not_estimable(fit.problem))
+        rows += spread(base, stats, not_estimable(fit.problem or f"fewer than 2 patients in arm {arm}"))
     return rows
 
 
@@ -145,7 +153,8 @@ def _mean_rows(fit: Ancova, trial: TrialData, keys: Statistic) -> list[Statistic
         m = found.get(arm)
         values = (m.estimate, m.se, m.low, m.high) if m else (NAN,) * 4
         stats = {name: (value, "%") for name, value in zip(("ls_mean", "se", "low", "high"), values, strict=True)}
-        rows += spread(replace(keys, arm=arm), stats, not_estimable(fit.problem))
+        why = fit.problem or f"fewer than 2 patients in arm {arm}"
+        rows += spread(replace(keys, arm=arm), stats, not_estimable(why))
     return rows
 
 

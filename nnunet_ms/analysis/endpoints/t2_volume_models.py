@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
-from nnunet_ms.analysis.endpoints.t2_volume import ENDPOINT, POPULATION
+from nnunet_ms.analysis.endpoints.t2_volume import ENDPOINT, POPULATION, left_out_note
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.exclusions import exclusion_table
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.zero_volumes import EXCLUDE, log_ratios, zero_note
 from nnunet_ms.statistics.ancova import ranked_ancova
-from nnunet_ms.statistics.design_matrix import arm_term, design, factor, number, product
+from nnunet_ms.statistics.design_matrix import arm_term, arms_with_patients, design, factor, number, product
 from nnunet_ms.statistics.mmrm import Mmrm, fit_mmrm
 
 RANKED, MMRM = "ranked_ancova_locf", "mmrm"
@@ -41,7 +41,7 @@ def volume_model_exclusions(trial: TrialData, table: pd.DataFrame) -> pd.DataFra
     first = trial.raters[0]
     frame = with_covariates(trial, table)
     frame = frame[frame["rater"] == first]
-    _, _, weeks = mmrm_design(trial, frame[frame["log_ratio"].notna()])
+    _, _, weeks = mmrm_design(trial, of_modelled_arms(trial, frame[frame["log_ratio"].notna()]))
     rows = []
     for row in frame.to_dict("records"):
         if np.isnan(row["log_ratio"]) and trial.settings.zero_volume == EXCLUDE:
@@ -58,9 +58,10 @@ def volume_model_exclusions(trial: TrialData, table: pd.DataFrame) -> pd.DataFra
 def mmrm_design(trial: TrialData, frame: pd.DataFrame) -> tuple[np.ndarray, list[str], list[float]]:
     """Return the design arm x visit + log baseline x visit + region + age group, its names, and the visits used.
 
-    Visits without a patient in one of the arms are left out: their contrast does not exist.
+    Visits without a patient in one of the arms are left out: their contrast does not exist. Arms without any row are
+    no part of the model; `of_modelled_arms` leaves out those with one patient.
     """
-    arms = trial.settings.arms
+    arms = arms_with_patients(frame, trial.settings.arms, needed=1)
     weeks = [
         week
         for week in trial.settings.weeks
@@ -76,9 +77,15 @@ def mmrm_design(trial: TrialData, frame: pd.DataFrame) -> tuple[np.ndarray, list
     return model.X, list(model.names), weeks
 
 
+def of_modelled_arms(trial: TrialData, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the reference arm and of those arms of which two patients are there."""
+    patients = frame.drop_duplicates("patient_id")
+    return frame[frame["arm"].isin(arms_with_patients(patients, trial.settings.arms))]
+
+
 def volume_mmrm(trial: TrialData, frame: pd.DataFrame) -> tuple[Mmrm, list[float]]:
     """Fit the model of log(volume / baseline); `frame` from `with_covariates`, of one rater."""
-    usable = frame[frame["log_ratio"].notna()]
+    usable = of_modelled_arms(trial, frame[frame["log_ratio"].notna()])
     _, _, weeks = mmrm_design(trial, usable)
     usable = usable[usable["week"].isin(weeks)]
     if usable.empty:
@@ -89,16 +96,20 @@ def volume_mmrm(trial: TrialData, frame: pd.DataFrame) -> tuple[Mmrm, list[float
 
 def _ranked_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[Statistic]:
     last = frame.sort_values("week", kind="stable").groupby("patient_id").tail(1)
-    fit = ranked_ancova(last, "percent_change", trial.settings.arms, "baseline_ml", factors=["region", "age_group"])
+    arms = arms_with_patients(last, trial.settings.arms)
+    last = last[last["arm"].isin(arms)]
+    fit = ranked_ancova(last, "percent_change", arms, "baseline_ml", factors=["region", "age_group"])
     found = {c.term: c for c in fit.contrasts}
     week = week_text(trial.settings.weeks[-1])
     method = "ANCOVA of ranks of change and baseline, region, age group; last observation carried forward"
+    method += left_out_note(trial, arms)
     rows = spread(replace(base, term="model", visit=week, method=method), {"n": (float(fit.n), "patients")})
     for arm in trial.settings.compared_arms:
         c = found.get(arm)
         keys = replace(base, contrast=contrast_text(arm, trial.settings.reference_arm), term="arm", visit=week)
         stats = {name: (getattr(c, name) if c else float("nan"), "") for name in ("t", "df", "p")}
-        rows += spread(replace(keys, method=method), stats, not_estimable(fit.problem))
+        why = not_estimable(fit.problem or f"fewer than 2 patients in arm {arm}")
+        rows += spread(replace(keys, method=method), stats, why)
     return rows
 
 
@@ -118,8 +129,10 @@ def _mmrm_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[S
             name = f"{arm} at {week:g}"
             point = np.array([float(n == name) for n in fit.names])
             keys = replace(base, contrast=contrast_text(arm, trial.settings.reference_arm), visit=week_text(week))
-            problem = "" if week in weeks else "no two patients in every arm at this visit"
-            c = fit.contrast(point, trial.settings.analysis.confidence) if week in weeks else None
+            there = week in weeks and name in fit.names
+            problem = f"fewer than 2 patients in arm {arm}" if week in weeks and not there else ""
+            problem = problem or ("" if week in weeks else "no two patients in every arm at this visit")
+            c = fit.contrast(point, trial.settings.analysis.confidence) if there else None
             stats = {
                 "geometric_mean_ratio": (np.exp(c.estimate) if c else np.nan, "ratio"),
                 "low": (np.exp(c.low) if c else np.nan, "ratio"),

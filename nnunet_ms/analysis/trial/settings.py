@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings, adam_settings, find_adam
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, PRESETS, ProgressionRule
 from nnunet_ms.analysis.trial.populations import Populations, population_settings
 from nnunet_ms.analysis.trial.published import PUBLISHED
+from nnunet_ms.analysis.trial.report_settings import ReportSettings, report_settings
 from nnunet_ms.analysis.trial.settings_section import Section, did_you_mean, read_sections
 from nnunet_ms.analysis.trial.visit_windows import Window, window_settings
 from nnunet_ms.dates import DayOrder
@@ -16,6 +17,7 @@ from nnunet_ms.options import chosen
 from nnunet_ms.statistics.count_model import Covariance
 from nnunet_ms.statistics.cox import Ties
 from nnunet_ms.statistics.design_matrix import Weights
+from nnunet_ms.statistics.multiplicity import Within
 from nnunet_ms.statistics.survival import FlatStep, Interval
 
 Preset = Literal["r", "sas"]
@@ -67,9 +69,10 @@ class Conventions:
         Levels of factors in least-squares means (SAS: default, or option OM).
     nb_covariance : {"expected", "observed"}
         Information behind negative binomial standard errors: R's `glm.nb`, or SAS GENMOD.
-    median_of_flat_step : {"midpoint", "first"}
-        The median where survival is exactly one half for a while: the middle of the step (`quantile.survfit` and PROC
-        LIFETEST agree), or its first time.
+    median_of_flat_step : {"midpoint", "between_events", "first"}
+        The median where survival is exactly one half for a while: the middle of the step, of the last one up to the
+        end of follow-up (R's `quantile.survfit`); the same, but not estimable where no event ends the step (PROC
+        LIFETEST); or its first time. Also the other quartiles.
     """
 
     name: Preset
@@ -88,7 +91,7 @@ class Conventions:
         """Return every choice in one sentence, as it stands under the tables."""
         return (
             f"Convention “{self.name}”: {self.ties.capitalize()} ties, {self.km_interval} Kaplan-Meier intervals, "
-            f"median of a flat step at its {self.median_of_flat_step.replace('first', 'first time')}, "
+            f"median of a flat step at {FLAT_STEPS[self.median_of_flat_step]}, "
             f"{self.ls_mean_weights} weights of least-squares means, {self.nb_covariance} information of negative "
             "binomial models"
         )
@@ -101,9 +104,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "nb_covariance": get_args(Covariance),
     "median_of_flat_step": get_args(FlatStep),
 }
+FLAT_STEPS: dict[FlatStep, str] = {
+    "midpoint": "its middle, of the last one up to the end of follow-up",
+    "between_events": "its middle, not estimable where no event ends it",
+    "first": "its first time",
+}
 CONVENTIONS: dict[str, Conventions] = {
     "r": Conventions("r", "efron", "log", "equal", "expected"),
-    "sas": Conventions("sas", "breslow", "log-log", "equal", "observed"),
+    "sas": Conventions("sas", "breslow", "log-log", "equal", "observed", "between_events"),
 }
 
 
@@ -119,6 +127,9 @@ class Analysis:
         As `strata`; each is one part of the forest plot.
     sequence : tuple of str
         Endpoints in the order of a fixed-sequence test; empty: no adjustment.
+        An entry "cdp24: high" is of one arm; "cdp24" of all, in the order of [arms] compared.
+    sequence_arms : {"fixed", "holm"}
+        Arms of one endpoint in that order, or by Holm's procedure, all of them before the next endpoint.
     holm : bool
         Whether Holm's adjusted p values stand beside.
     alpha : float
@@ -130,6 +141,7 @@ class Analysis:
     strata: tuple[str, ...] = ("region",)
     subgroups: tuple[str, ...] = ("sex", "region", "age_group", "edss_stratum")
     sequence: tuple[str, ...] = ()
+    sequence_arms: Within = "fixed"
     holm: bool = False
     alpha: float = 0.05
     bootstrap_draws: int = 2000
@@ -170,6 +182,7 @@ class TrialSettings:
     populations: Populations = field(default_factory=Populations)
     adam: AdamSettings | None = None  # None: tables of our own
     outcome_source: str = "derive"
+    report: ReportSettings = field(default_factory=ReportSettings)
 
     def __post_init__(self) -> None:
         """Refuse a word that no setting has."""
@@ -183,6 +196,11 @@ class TrialSettings:
     def arms(self) -> tuple[str, ...]:
         """All arms, the reference first."""
         return (self.reference_arm, *self.compared_arms)
+
+    def step_of(self, entry: str) -> tuple[str, tuple[str, ...]]:
+        """Return the endpoint and the arms of an entry of the sequence."""
+        name, _, arm = entry.partition(": ")
+        return name, (arm,) if arm else self.compared_arms
 
 
 def read_settings(path: Path, conventions: Preset | None = None) -> TrialSettings:
@@ -235,6 +253,7 @@ def read_settings(path: Path, conventions: Preset | None = None) -> TrialSetting
         populations=population_settings(sections["populations"]),
         adam=adam,
         outcome_source=source,
+        report=report_settings(sections["report"]),
     )
     for section in sections.values():
         section.refuse_unknown()
@@ -244,6 +263,7 @@ def read_settings(path: Path, conventions: Preset | None = None) -> TrialSetting
 
 SECTIONS = (
     "trial", "tables", "adam", "arms", "populations", "lesions", "visits", "disability", "conventions", "analysis",
+    "report",
 )  # fmt: skip
 
 
@@ -298,6 +318,7 @@ def _analysis(section: Section) -> Analysis:
         strata=section.texts("strata", usual.strata, none=True),
         subgroups=section.texts("subgroups", usual.subgroups, none=True),
         sequence=section.texts("sequence", usual.sequence, none=True),
+        sequence_arms=cast("Within", section.choice("sequence_arms", get_args(Within)) or usual.sequence_arms),
         holm=bool(holm),
         alpha=alpha,
         **whole,
@@ -320,11 +341,17 @@ def _check_sense(settings: TrialSettings) -> None:
         )
     _check_outcomes(settings)
     known = (*IMAGING_ENDPOINTS, *settings.outcomes)
-    for name in settings.analysis.sequence:
+    for entry in settings.analysis.sequence:
+        name, arms = settings.step_of(entry)
         if name not in known:
             raise SettingsError(
                 f"{path}: [analysis] sequence: expected some of {list(known)}, found {name!r}."
                 f"{did_you_mean(name, known)}"
+            )
+        if not set(arms) <= set(settings.compared_arms):
+            raise SettingsError(
+                f"{path}: [analysis] sequence: {entry!r} names the arm {arms[0]!r}; expected one of [arms] compared "
+                f"{list(settings.compared_arms)}.{did_you_mean(arms[0], list(settings.compared_arms))}"
             )
     for window in settings.windows:
         if window.target not in (settings.baseline_week, *weeks):

@@ -186,10 +186,18 @@ def _choice_lines(data: Proposal, conventions: str) -> list[str]:
         f"subgroups = [{', '.join(map(_quoted, data.subgroups))}]",
         f"# sequence = [{', '.join(map(_quoted, _sequence(data)))}]  # fixed-sequence test of these endpoints, in this "
         "order",
+        '# sequence_arms = "fixed"  # several arms of an endpoint in their order; "holm": by Holm, all before the next',
         "holm = false  # true: Holm's adjusted p values beside the others",
         "alpha = 0.05  # two-sided: of the tests in a sequence, and every interval covers 1 - alpha",
         "bootstrap_draws = 2000  # of the difference between raters' treatment effects; 0: left out",
         "seed = 20230313",
+        "",
+        "# [report]  # what stands on every page of the documents",
+        '# title = ""  # instead of the trial\'s name',
+        '# study = ""  # the study\'s number',
+        "# data_cut = 2025-12-31",
+        '# status = "draft"  # or "final"',
+        "# blocks = []  # keys of the blocks that are shown, in this order; all without it",
     ]
 
 

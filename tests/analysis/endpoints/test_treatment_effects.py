@@ -99,7 +99,7 @@ def test_a_missing_arm_at_a_visit_an_arm_without_events_and_no_lesions(tmp_path)
     assert 0 < effect["stat"] < 1
     ratio = select(rows, endpoint="new_t1_lesions", analysis="negative_binomial", stat_name="rate_ratio", rater="model")
     assert ratio["stat"].tolist() == [0.0]
-    assert "exact Poisson bounds" in ratio["method"].iloc[0]
+    assert "no lesion in arm active: no model; limits are exact for Poisson" in ratio["method"].iloc[0]
     none = select(rows, endpoint="enhancing_lesions", analysis="negative_binomial", stat_name="rate_ratio")
     assert none["method"].str.contains("no lesion in any arm").all()
     last = select(rows, analysis="mmrm", visit="96", stat_name="p")

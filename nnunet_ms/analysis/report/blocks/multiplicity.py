@@ -4,7 +4,7 @@ import pandas as pd
 
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, TextTable
-from nnunet_ms.analysis.report.wording import joined, number
+from nnunet_ms.analysis.report.wording import joined, minus, number
 from nnunet_ms.analysis.trial.data import TrialData
 
 
@@ -13,13 +13,20 @@ def multiplicity_block(trial: TrialData, endpoints: pd.DataFrame) -> Block:
     numbers = Numbers(endpoints, endpoint="multiplicity")
     holm = trial.settings.analysis.holm
     lines, rejected_terms = [], []
-    for term in numbers.frame["term"].drop_duplicates():
-        tested, rejected = (numbers.get(name, term=term) for name in ("tested", "rejected"))
+    steps = numbers.frame[["term", "contrast"]].drop_duplicates()
+    for keys in ({"term": str(row.term), "contrast": str(row.contrast)} for row in steps.itertuples()):
+        tested, rejected = (numbers.get(name, **keys) for name in ("tested", "rejected"))
         decision = "rejected" if rejected else "not rejected" if tested else "not tested"
-        rejected_terms += [term] * (decision == "rejected")
-        lines.append([term, numbers.p(term=term), *([number(numbers.get("p_holm", term=term), 4)] * holm), decision])
-    head = ["endpoint", "p", *["Holm's p"] * holm, "null hypothesis"]
-    note = f"Each at two-sided alpha {trial.settings.analysis.alpha:g}, until one is not rejected."
+        contrast = minus(keys["contrast"])
+        rejected_terms += [f"{keys['term']} ({contrast})"] * (decision == "rejected")
+        adjusted = [number(numbers.get("p_holm", **keys), 4)] * holm
+        lines.append([keys["term"], contrast, numbers.p(**keys), *adjusted, decision])
+    head = ["endpoint", "contrast", "p", *["Holm's p"] * holm, "null hypothesis"]
+    alpha = trial.settings.analysis.alpha
+    by_holm = trial.settings.analysis.sequence_arms == "holm" and len(trial.settings.compared_arms) > 1
+    by_arms = "arms of an endpoint by Holm's procedure, until not all are rejected"
+    how = by_arms if by_holm else "until one is not rejected"
+    note = f"Each at two-sided alpha {alpha:g}, {how}."
     return Block(
         "multiplicity", "Order of tests", "Which effects hold when several endpoints are tested in order?",
         "As in each endpoint's block.", [TextTable("multiplicity", "Fixed sequence", head, lines, note)],

@@ -22,7 +22,10 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
     rows = select(endpoints, endpoint=outcome)
     km = Numbers(rows, analysis=progression_by_arm.KM)
     models = [Numbers(rows, analysis=a) for a in (progression_by_arm.COX, progression_by_arm.COX_STRATIFIED)]
-    mean = Numbers(rows, analysis=progression_by_arm.RMST)
+    quartiles, landmark, mean = (
+        Numbers(rows, analysis=a)
+        for a in (progression_by_arm.QUARTILES, progression_by_arm.LANDMARK, progression_by_arm.RMST)
+    )
     rule = trial.settings.rule
     return Block(
         f"{outcome}_by_arm",
@@ -35,17 +38,17 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
                 {"": _effect_lines(trial, outcome, km, models, mean)}, convention_note(trial, TIES),
             ),
             TextTable(
-                f"{outcome}_by_arm", "By arm", ["", *trial.settings.arms], _arm_lines(trial, km, mean),
-                convention_note(trial, KM),
+                f"{outcome}_by_arm", "By arm", ["", *trial.settings.arms], _arm_lines(trial, km, quartiles, mean),
+                f"{convention_note(trial, KM)} NE: not estimable.",
             ),
         ],
         main=list(_main(trial, km, models)),
-        beside=[_subgroup_table(trial, rows, outcome)],
+        beside=[_landmark_table(trial, landmark, outcome), _subgroup_table(trial, rows, outcome)],
         figures=[s for s in figures if s == f"km_by_arm_{outcome}" or s.startswith(f"forest_{outcome}")],
         notes=[
             *Numbers(rows, analysis=progression_by_arm.ORIGIN).methods(),
             *([rule_note(rule, OUTCOMES[outcome])] if rule and trial.settings.outcome_source == "derive" else []),
-            *(text for numbers in (km, *models, mean) for text in numbers.methods()),
+            *(text for numbers in (km, quartiles, landmark, *models, mean) for text in numbers.methods()),
         ],
     )  # fmt: skip
 
@@ -55,25 +58,30 @@ def _main(trial: TrialData, km: Numbers, models: Sequence[Numbers]) -> Iterator[
     stratified = len(models[1].frame) > 0
     cox, name = (models[1], "stratified hazard ratio") if stratified else (models[0], "hazard ratio")
     term = progression_by_arm.LOGRANK_STRATIFIED if stratified else progression_by_arm.LOGRANK
-    test = f"{'stratified ' * stratified}log-rank {km.p(term=term)}"
     for arm in trial.settings.compared_arms:
         contrast = contrast_text(arm, trial.settings.reference_arm)
+        p = km.p(term=term, contrast=progression_by_arm.logrank_contrast(trial, arm))
+        test = f"{'stratified ' * stratified}log-rank {p}"
         yield f"{name} {over(contrast)} {cox.with_limits('hazard_ratio', 2, contrast=contrast)}; {test}"
 
 
-def _arm_lines(trial: TrialData, km: Numbers, mean: Numbers) -> list[list[str]]:
+def _arm_lines(trial: TrialData, km: Numbers, quartiles: Numbers, mean: Numbers) -> list[list[str]]:
     arms = trial.settings.arms
     lines = [["patients with event", *(f"{km.get('events', arm=a):.0f} of {km.get('n', arm=a):.0f}" for a in arms)]]
     for week in (week_text(w) for w in trial.settings.weeks):
         cells = [km.with_limits("survival", 1, 100, arm=a, visit=week) for a in arms]
         lines.append([f"free of it at week {week}, %", *cells])
-    lines.append(["median time, weeks", *(_median(km, a) for a in arms)])
+    for term in progression_by_arm.SHARES:
+        name = "median time, weeks" if term.startswith("50 ") else f"{term} by week"
+        lines.append([name, *(_time(quartiles, term, a) for a in arms)])
     return [*lines, ["restricted mean time, weeks", *(mean.with_limits("mean_time", 1, arm=a) for a in arms)]]
 
 
-def _median(km: Numbers, arm: str) -> str:
-    value = km.get("median", arm=arm)
-    return number(value) if np.isfinite(value) else "not reached"
+def _time(quartiles: Numbers, term: str, arm: str) -> str:
+    """A time with its limits; one that the curve, or a limit, does not reach is NE, as tables of trials print it."""
+    values = [quartiles.get(name, term=term, arm=arm) for name in ("time", "low", "high")]
+    texts = [number(value) if np.isfinite(value) else "NE" for value in values]
+    return "not reached" if texts == ["NE"] * 3 else f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
 def _effect_lines(trial: TrialData, outcome: str, km: Numbers, models: Sequence[Numbers], mean: Numbers) -> list[Line]:
@@ -98,9 +106,24 @@ def _effect_lines(trial: TrialData, outcome: str, km: Numbers, models: Sequence[
         (progression_by_arm.LOGRANK, "log-rank test"),
         (progression_by_arm.LOGRANK_STRATIFIED, "stratified log-rank test"),
     ):
-        if len(select(km.frame, term=term)):
-            lines.append(Line(label, ["", km.p(term=term)]))
+        tests = select(km.frame, term=term)
+        for contrast in tests["contrast"].drop_duplicates():
+            several = len(trial.settings.compared_arms) > 1
+            which = f", {over(contrast)}" if contrast else f", all {len(trial.settings.arms)} arms (omnibus)" * several
+            lines.append(Line(label + which, ["", km.p(term=term, contrast=contrast)]))
     return lines
+
+
+def _landmark_table(trial: TrialData, landmark: Numbers, outcome: str) -> TextTable:
+    lines = []
+    for arm in trial.settings.compared_arms:
+        contrast = contrast_text(arm, trial.settings.reference_arm)
+        for week in (week_text(w) for w in trial.settings.weeks if w > 0):
+            gap = landmark.with_limits("difference", 1, 100, contrast=contrast, visit=week)
+            p = landmark.p(contrast=contrast, visit=week)
+            lines.append([f"week {week}, {minus(contrast)}", gap, "" if p == gap else p])
+    head = ["", f"difference, % points ({level(trial)} CI)", "p"]
+    return TextTable(f"{outcome}_landmarks", "Difference of patients free of it", head, lines, convention_note(trial))
 
 
 def _subgroup_table(trial: TrialData, rows: pd.DataFrame, outcome: str) -> TextTable:

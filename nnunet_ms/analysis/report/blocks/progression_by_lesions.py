@@ -25,7 +25,9 @@ def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str
         Numbers(rows, analysis=progression_multivariable.COUNT),
         Numbers(rows, analysis=progression_multivariable.MULTIVARIABLE),
     )
-    zph = Numbers(rows, analysis=progression_multivariable.ZPH)
+    zph, firth = (
+        Numbers(rows, analysis=name) for name in (progression_multivariable.ZPH, progression_multivariable.FIRTH)
+    )
     shown = is_shown(endpoints, outcome)
     return Block(
         outcome,
@@ -46,6 +48,7 @@ def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str
         beside=[
             *([_halves(trial, km, outcome)] if shown else []),
             _multivariable(trial, joint, outcome),
+            _penalised(trial, firth, outcome),
             _along(trial, Numbers(rows, analysis=progression_multivariable.ALONG), outcome),
             _proportional(trial, zph, outcome),
         ],
@@ -53,7 +56,7 @@ def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str
         notes=[
             _shown_note(trial, cox, shown),
             *([rule_note(rule, OUTCOMES[outcome])] if rule and trial.settings.outcome_source == "derive" else []),
-            *(text for numbers in (cox, joint, zph) for text in numbers.methods()),
+            *(text for numbers in (cox, joint, firth, zph) for text in numbers.methods()),
             *([m for m in km.methods() if not m.startswith("Halves")] if shown else []),
         ],
     )  # fmt: skip
@@ -143,6 +146,22 @@ def _multivariable(trial: TrialData, joint: Numbers, outcome: str) -> TextTable:
         f"hazard ratio ({level(trial)} CI); p",
         {"": lines},
         note,
+    )
+
+
+def _penalised(trial: TrialData, firth: Numbers, outcome: str) -> TextTable:
+    """The same model where the plain one has no maximum; no line, and so no table, where it has one."""
+    lines = []
+    for term, contrast in firth.frame[["term", "contrast"]].drop_duplicates().itertuples(index=False):
+        cells = [_with_p(firth, rater, {"term": term, "contrast": contrast}) for rater in trial.raters]
+        lines.append(Line(f"{term_text(term)}, {over(contrast)}" if contrast else term_text(term), cells))
+    return rater_table(
+        trial,
+        f"{outcome}_multivariable_firth",
+        "Multivariable Cox regression, Firth's penalised likelihood",
+        f"hazard ratio ({level(trial)} profile CI); p",
+        {"": lines},
+        f"Where the plain likelihood has no maximum, such as an arm without an event. {convention_note(trial, TIES)}",
     )
 
 

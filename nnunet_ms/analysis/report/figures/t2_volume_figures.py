@@ -73,7 +73,8 @@ def effect_figure(
         axes = figure.subplots()
         for position, (arm, rater) in enumerate(lines):
             contrast = contrast_text(arm, settings.reference_arm)
-            _effect_line(axes, endpoints, position, rater, contrast, raters.index(rater))
+            look = raters.index(rater) if len(settings.compared_arms) == 1 else settings.compared_arms.index(arm)
+            _effect_line(axes, endpoints, position, rater, contrast, look)
             if truth is not None:
                 keys = {"endpoint": t2_volume.ENDPOINT, "analysis": t2_volume.ANCOVA, "stat_name": "difference"}
                 _truth_mark(axes, value_of(truth, contrast=contrast, visit=week, **keys), position)

@@ -51,14 +51,24 @@ def km_by_arm_figure(rows: pd.DataFrame, curves: pd.DataFrame, settings: TrialSe
             table.append(TableRow(arm, [f"{v:.0f}" for v in at_risk], COLOURS[i % len(COLOURS)]))
         axes.set(ylim=(0, 103), xlabel="week", ylabel=f"free of {outcome.upper()} (%)")
         axes.set_xlim(left=0)
-        p = value_of(of_outcome, term=progression_by_arm.LOGRANK, stat_name="p")
-        test = "log-rank not estimable" if np.isnan(p) else f"log-rank {p_text(p)}"
-        axes.legend(loc="lower left", fontsize=SMALL, title=test, title_fontsize=SMALL, alignment="left")
+        title = "\n".join(_logrank_texts(of_outcome, settings))
+        axes.legend(loc="lower left", fontsize=SMALL, title=title, title_fontsize=SMALL, alignment="left")
         under_axis(axes, weeks, table, show_labels=True)
     total = sum(value_of(select(of_outcome, arm=arm), stat_name="n") for arm in settings.arms)
     caption = f"Patients free of {outcome.upper()} by arm, Kaplan-Meier; vertical ticks: censored. n = {total:.0f}."
     alt = f"Kaplan-Meier curves of {outcome.upper()}, one per arm, with numbers at risk below."
     return Drawing(f"km_by_arm_{outcome}", figure, caption, alt)
+
+
+def _logrank_texts(rows: pd.DataFrame, settings: TrialSettings) -> list[str]:
+    """Return the test of each compared arm with the reference; of several arms that of all, too, by its name."""
+    tests = select(rows, term=progression_by_arm.LOGRANK, stat_name="p")
+    texts = []
+    for contrast, p in zip(tests["contrast"], tests["stat"], strict=True):
+        which = f", {over(contrast)}" if contrast else f", all {len(settings.arms)} arms"
+        which *= len(settings.compared_arms) > 1
+        texts.append(f"log-rank{which}: not estimable" if np.isnan(p) else f"log-rank{which} {p_text(p)}")
+    return texts
 
 
 def forest_figure(rows: pd.DataFrame, settings: TrialSettings, outcome: str, arm: str) -> Drawing:
@@ -177,10 +187,11 @@ def along_figure(
     with style():
         figure = new_figure(7.0, 4.0, settings)
         axes = figure.subplots()
-        for i, rater in enumerate(raters):
-            for arm in settings.compared_arms:
+        for rater in raters:
+            for j, arm in enumerate(settings.compared_arms):
                 curve = select(curves, rater=rater, arm=arm)
                 label = rater if len(settings.compared_arms) == 1 else f"{rater}, {arm}"
+                i = raters.index(rater) * len(settings.compared_arms) + j  # every line has a colour and a dash
                 colour = COLOURS[i % len(COLOURS)]
                 axes.plot(
                     curve["tlv_ml"], curve["hazard_ratio"], color=colour, linestyle=LINES[i % len(LINES)], label=label
