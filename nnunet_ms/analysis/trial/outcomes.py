@@ -369,7 +369,9 @@ def _derive_one(
     found = first_progression(list(weeks), list(worse), list(may_start), list(may_confirm), outcome.confirmation_weeks)
     last = float(weeks[may_confirm].max()) if may_confirm.any() else 0.0
     what = "improvement" if outcome.improvement else "progression"
-    event, time, reason = _time_to_event(found, last, _discontinued(patient), rule, what)
+    event, time, reason = _time_to_event(
+        found, last, _discontinued(patient), rule, what, "discontinued_week" in patient
+    )
     component = outcome.name if event else ""
     return [*head, baseline, _blank(found.onset_week), _blank(found.confirmation_week), event, time, reason, component]
 
@@ -394,7 +396,7 @@ def _discontinued(patient: dict[str, object]) -> float:
 
 
 def _time_to_event(
-    found: Progression, last: float, discontinued_week: float, rule: ProgressionRule, what: str
+    found: Progression, last: float, discontinued_week: float, rule: ProgressionRule, what: str, known: bool
 ) -> tuple[bool, float, str]:
     if found.onset_week is None:
         return False, last, f"no {what}" if last > 0 else "no assessment that could confirm"
@@ -403,8 +405,11 @@ def _time_to_event(
     stopped = found.onset_week <= discontinued_week  # False where it is NaN: treatment completed
     if stopped and rule.open_progression == "event_if_discontinued":
         return True, found.onset_week, "not confirmed, treatment discontinued: event by rule"
-    how = "treatment discontinued" if stopped else "treatment completed"
+    how = "treatment discontinued" if stopped else "treatment completed" if known else NOT_KNOWN
     return False, last, f"{what} not confirmed, {how}"
+
+
+NOT_KNOWN = "treatment discontinuation not recorded"  # no such column: nobody is said to have completed
 
 
 def _blank(week: float | None) -> float:

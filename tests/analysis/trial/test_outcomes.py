@@ -222,3 +222,10 @@ def test_forty_real_patients_run_through_without_loss(shared_data):
             derive_progression(patients, visits, OUTCOMES[o], rule)["event"] for o in ("cdp12", "cdp24")
         )
         assert 10 < twenty_four.sum() <= twelve.sum() < 40
+
+
+def test_nobody_is_said_to_have_completed_treatment_where_no_table_says_it():
+    patients = pd.DataFrame({"patient_id": ["P"], "arm": ["a"], "edss_baseline": [3.0]})
+    assessments = pd.DataFrame({"patient_id": "P", "week": [0.0, 24.0], "edss": [3.0, 5.0], "scheduled": True})
+    row = derive_progression(patients, assessments, OUTCOMES["cdp24"], PRESETS["oratorio"]).iloc[0]
+    assert row["reason"] == "progression not confirmed, treatment discontinuation not recorded"
