@@ -89,6 +89,7 @@ def compute_endpoints(trial: TrialData, progress: Progress = unseen) -> Results:
         rows["population"] = f"{trial.population}: " + rows["population"]
     beside = to_frame(population_statistics(trial, progress))
     rows = pd.concat([rows, beside], ignore_index=True) if len(beside) else rows
+    rows = _with_level(trial, rows)
     several = to_frame(multiplicity_statistics(trial, rows))
     return Results(
         endpoints=pd.concat([rows, several], ignore_index=True) if len(several) else rows,
@@ -96,6 +97,17 @@ def compute_endpoints(trial: TrialData, progress: Progress = unseen) -> Results:
         curves={name: frame for part in parts for name, frame in part.curves.items()},
         exclusions=exclusions,
     )
+
+
+def _with_level(trial: TrialData, rows: pd.DataFrame) -> pd.DataFrame:
+    """Name the level of every limit in its method where it is not the usual 95 %."""
+    level = trial.settings.analysis.level
+    if level == "95 %":
+        return rows
+    limit = rows["stat_name"].isin(["low", "high"]) & ~rows["endpoint"].isin(["agreement", "concordance"])
+    silent = limit & ~rows["method"].str.contains(level, regex=False)
+    named = rows["method"].where(~silent, rows["method"] + f"; {level} interval")
+    return rows.assign(method=named)
 
 
 def _disposition(trial: TrialData) -> Part:

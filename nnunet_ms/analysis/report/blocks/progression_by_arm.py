@@ -10,7 +10,7 @@ from nnunet_ms.analysis.endpoints.statistic_rows import select
 from nnunet_ms.analysis.report.notes import KM, TIES, convention_note, level, rule_note
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, TextTable, column_table, truth_cell
-from nnunet_ms.analysis.report.wording import minus, number, over, term_text
+from nnunet_ms.analysis.report.wording import minus, number, over, p_text, term_text
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
@@ -47,6 +47,7 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
         figures=[s for s in figures if s == f"km_by_arm_{outcome}" or s.startswith(f"forest_{outcome}")],
         notes=[
             *Numbers(rows, analysis=progression_by_arm.ORIGIN).methods(),
+            *Numbers(rows, analysis=progression_by_arm.CONFLICTS).methods(),
             *([rule_note(rule, OUTCOMES[outcome])] if rule and trial.settings.outcome_source == "derive" else []),
             *(text for numbers in (km, quartiles, landmark, *models, mean) for text in numbers.methods()),
         ],
@@ -135,7 +136,9 @@ def _subgroup_table(trial: TrialData, rows: pd.DataFrame, outcome: str) -> TextT
         for term in select(numbers.frame, contrast=contrast)["term"].drop_duplicates():
             keys = {"contrast": contrast, "term": term}
             if term.endswith(": interaction"):
-                lines.append([term_text(term), "", "", numbers.p(**keys)])
+                penalised = numbers.get("p_penalised", **keys)
+                beside = f"; penalised {p_text(penalised)}" if np.isfinite(penalised) else ""
+                lines.append([term_text(term), "", "", numbers.p(**keys) + beside])
                 continue
             count = f"{number(numbers.get('events', **keys), 0)} / {number(numbers.get('n', **keys), 0)}"
             ratio, p = numbers.with_limits("hazard_ratio", 2, **keys), numbers.p(**keys)
