@@ -149,7 +149,7 @@ COMMANDS = {
         "--quick -o out",
         "out",
         nothing,
-        same="^out/(trial|nnunet/raw|analysis|predictions/dataset)",  # a training that goes on is another one
+        same="^out/(trial/|nnunet/raw|analysis)",  # a training that goes on is another one
         passing=r"training_log_|/\.mpl|progress\.png|debug\.json|checkpoint_latest",
     ),
 }

@@ -162,6 +162,8 @@ EVALUATE = [
 ]  # fmt: skip
 ENDPOINTS = [
     Output("endpoints.csv", "statistic; every number of the report is here", tables.ENDPOINTS),
+    Output("contents.csv", "table or listing", None, ("number", "title", "file")),
+    Output("audit/patients.csv", "patient: the table as it was used", None, ("patient_id", "arm")),
     Output("audit/exclusions.csv", "patient or visit left out", None, exclusions.EXCLUSION_COLUMNS),
     Output("audit/populations.csv", "patient outside a population", None, populations.COLUMNS),
     Output("audit/visit_windows.csv", "scan that is not at its planned week", None, visit_windows.COLUMNS),

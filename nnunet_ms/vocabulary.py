@@ -99,6 +99,7 @@ _SOURCES = {
         t1_unenhancing="File of the reference mask of T1 unenhancing lesions",
         t1_enhancing="File of the reference mask of T1 enhancing lesions",
         resampled="Channels that were resampled to the grid of the first one; blank if none",
+        rewritten="Files that were written anew instead of copied, and why (`images.headers`); absent if none",
         steps="Preparation that was asked for, in its order",
         source="Name of the case's source, where a dataset has several",
         region="Region of recruitment; a stratum of the trials",
@@ -338,6 +339,12 @@ _ENDPOINTS = {
         n_event="Patients with the event at that time",
         survival="Kaplan-Meier estimate: probability of no event up to that time",
         hazard_ratio="Hazard ratio of the arm against the reference arm at that volume",
+    ),
+    **_words(
+        TEXT,
+        contents__number="Number in a study report (ICH E3)",
+        contents__title="Title of the table or listing",
+        contents__file="Its CSV file; the same name with .rtf is the document",
     ),
 }
 

@@ -34,7 +34,7 @@ GROUND = {
     "dates": set(),
     "table_files": {"errors"},
     "table_columns": {"arrays", "dates", "errors", "table_files"},
-    "tables": {"errors", "options", "outputs", "parallel", "table_columns", "table_files", "vocabulary"},
+    "tables": {"dates", "errors", "options", "outputs", "parallel", "table_columns", "table_files", "vocabulary"},
     "cases_table": {"errors", "tables"},
     "checkpoints": {"errors", "outputs"},
     "progress": set(),
@@ -99,6 +99,7 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
@@ -153,6 +154,9 @@ TESTED_IN = {
     "doors.planners": "test_doors.py",
     "doors.trainers": "test_doors.py",
     "errors": "test_commands.py",
+    "images.appearance": "dataset_conversion/checks/test_plausibility.py",
+    "images.mask_fit": "dataset_conversion/checks/test_plausibility.py",
+    "dataset_conversion.checks.look": "dataset_conversion/checks/test_plausibility.py",
     "images.limits": "dataset_conversion/test_steps.py",
     "images.brain_mask": "dataset_conversion/test_preparation.py",
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",

@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from typing import Any
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints.recipe import Results, compute_endpoints
-from nnunet_ms.analysis.report import rtf
-from nnunet_ms.analysis.report.blocks.all_blocks import build_blocks
+from nnunet_ms.analysis.report.blocks.all_blocks import build_blocks, chosen_blocks
+from nnunet_ms.analysis.report.documents import write_documents
 from nnunet_ms.analysis.report.figures.all_figures import trial_drawings
-from nnunet_ms.analysis.report.parts import Block
 from nnunet_ms.analysis.report.render import EmbeddedFigure, embed, render_page
 from nnunet_ms.analysis.trial.data import TrialData, read_trial
 from nnunet_ms.analysis.trial.settings import Preset, TrialSettings, read_settings
@@ -24,6 +23,7 @@ from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.progress import Progress, unseen
+from nnunet_ms.table_files import UTF_8, read_csv_file
 from nnunet_ms.tables import write_table
 from nnunet_ms.threads import one_thread
 from nnunet_ms.versions import version_of
@@ -31,7 +31,18 @@ from nnunet_ms.versions import version_of
 PROGRAM = "nnunet-ms-endpoints"
 PROVENANCE = "provenance.json"
 # what computed the numbers, and what drew and wrote them
-LIBRARIES = ("nnunet-ms", "numpy", "scipy", "pandas", "statsmodels", "lifelines", "matplotlib", "jinja2", "rtflite")
+LIBRARIES = (
+    "nnunet-ms",
+    "numpy",
+    "scipy",
+    "pandas",
+    "statsmodels",
+    "lifelines",
+    "matplotlib",
+    "jinja2",
+    "rtflite",
+    "reportlab",
+)
 
 
 @one_thread
@@ -96,28 +107,16 @@ def check_out(out: Path, settings: TrialSettings) -> None:
 def write_results(trial: TrialData, results: Results, folder: Path, progress: Progress = unseen) -> None:
     """Write every file of the result into an empty folder."""
     write_table(results.endpoints, folder / "endpoints.csv")
-    for name, frame in results.audit.items():
-        write_table(frame, folder / "audit" / f"{name}.csv")
     for name, frame in results.curves.items():
         write_table(frame, folder / "tables" / f"{name}.csv")
     embedded = _draw(trial, results, folder / "figures", progress)
-    blocks = build_blocks(trial, results.endpoints, list(embedded))
-    _write_tables(trial, progress(blocks, "tables", lambda block: block.title), folder / "tables")
+    blocks = chosen_blocks(build_blocks(trial, results.endpoints, list(embedded)), trial.settings)
+    write_documents(trial, blocks, {"patients": trial.patients, **results.audit}, PROGRAM, folder, progress)
     provenance = _provenance(trial, results)
     page = render_page(trial, blocks, embedded, results.exclusions, provenance)
     (folder / "index.html").write_text(page, encoding="utf-8", newline="\n")
     stamped = {**provenance, "created_utc": datetime.now(UTC).isoformat(timespec="seconds")}
     (folder / PROVENANCE).write_text(json.dumps(stamped, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _write_tables(trial: TrialData, blocks: Iterable[Block], folder: Path) -> None:
-    """Write every table of the report as CSV and, with the extra `rtf`, as RTF."""
-    settings, with_rtf = trial.settings, rtf.available()
-    for block in blocks:
-        for table in block.all_tables:
-            write_table(table.frame(), folder / f"{table.stem}.csv")
-            if with_rtf:
-                rtf.write_rtf(table, block, settings.name, settings.simulated, folder / f"{table.stem}.rtf")
 
 
 def _is_ours(path: Path) -> bool:
@@ -149,9 +148,10 @@ def _given_figure(settings: TrialSettings, folder: Path) -> dict[str, EmbeddedFi
 
 def _provenance(trial: TrialData, results: Results) -> dict[str, Any]:
     settings = trial.settings
+    encoding = (settings.adam.encoding if settings.adam else None) or UTF_8
     inputs = [_input("settings", settings.path, settings.path.name, None)]
     for role, path in sorted(settings.tables.named().items()):
-        inputs.append(_input(role, path, _relative(path, settings.path.parent), _rows_in(path)))
+        inputs.append(_input(role, path, _relative(path, settings.path.parent), _rows_in(path, encoding)))
     return {
         "program": PROGRAM,
         "arguments": {"command": "run", "settings": settings.path.name, "conventions": settings.conventions.name},
@@ -174,10 +174,10 @@ def _input(role: str, path: Path, name: str, rows: int | None) -> dict[str, Any]
     }
 
 
-def _rows_in(path: Path) -> int | None:
+def _rows_in(path: Path, encoding: str) -> int | None:
     if path.suffix == ".parquet":
         return len(pd.read_parquet(path))
-    return len(pd.read_csv(path, usecols=[0], dtype=str)) if path.suffix == ".csv" else None
+    return len(read_csv_file(path, None, encoding=encoding)) if path.suffix == ".csv" else None
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nnunet_ms.parallel import Failure
 
 PROGRAM = "nnunet-ms-convert"
-SOURCE_OPTIONS = ("channels", "target", "rater", "variant", "prefer", "also", "headers_only")
+SOURCE_OPTIONS = ("channels", "target", "rater", "variant", "prefer", "also", "headers_only", "accept")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -93,6 +93,12 @@ def _add_source(result: argparse.ArgumentParser) -> None:
         "--headers-only",
         action="store_true",
         help="believe the voxels of copied files unread: fast, but NaN, odd labels, and damage inside are not seen",
+    )
+    result.add_argument(
+        "--accept",
+        default="",
+        metavar="NAMES",
+        help="what may be so, though it looks wrong, as the message names it: mask_contrast,alignment ...",
     )
 
 

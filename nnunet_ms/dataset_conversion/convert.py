@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from nnunet_ms.dataset_conversion.cases import Case, label_names, names_of
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase, check_cases
+from nnunet_ms.dataset_conversion.checks.plausibility import accepted_names
+from nnunet_ms.dataset_conversion.checks.voxel_sizes import voxel_size_notes
 from nnunet_ms.dataset_conversion.gather import Gathered, More, apart_from, gather, write_tables
 from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import new_folder
 from nnunet_ms.dataset_conversion.raw_dataset.existing import check_fits, read_existing
@@ -119,6 +121,7 @@ def convert(
     seed: int = 0,
     steps: Steps | Mapping[str, Any] | None = None,
     headers_only: bool = False,
+    accept: str | Iterable[str] = (),
     workers: Workers = 1,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -169,6 +172,8 @@ def convert(
         the first channel's are copied byte for byte.
     headers_only : bool, optional
         Whether the voxels of copied files are believed unread: fast, but damage inside is not seen.
+    accept : str with commas or iterable of str, optional
+        What may be so, though it looks wrong: names of `plausibility.ACCEPTABLE`, such as `alignment`.
     workers : int or Dask, optional
         Processes, or a cluster; see `parallel.map_cases`.
     overwrite : bool, optional
@@ -228,7 +233,8 @@ def convert(
     folder = _place(raw, dataset_id, name, options, overwrite=overwrite)
     cases, notes = _ready(found, options)
     _tell(say, notes)
-    read = partial(_checked, cases, found.first.path, options, headers_only)
+    looks = {"headers_only": headers_only, "accept": accepted_names(names_of(accept))}
+    read = partial(_checked, cases, found.first.path, options, looks)
     if dry_run:
         return _tried(read(None, say), notes, folder, options, say)
     check_writable(folder)
@@ -308,6 +314,7 @@ def check(
     prefer: str = "",
     also: Sequence[More] = (),
     headers_only: bool = False,
+    accept: str | Iterable[str] = (),
     workers: Workers = 1,
 ) -> SourceCheck:
     """Read a source as `convert` would, write nothing, and return its problems; the arguments are those of `convert`.
@@ -333,11 +340,12 @@ def check(
     cases = without_leaks(found.cases)
     if not cases:
         raise ConversionError("expected at least one case, found none. Check the source.")
-    outcome = check_cases(cases, headers_only=headers_only, workers=workers)
+    outcome = check_cases(cases, headers_only=headers_only, accept=accepted_names(names_of(accept)), workers=workers)
     errors = [Problem("error", failure.case, failure.reason) for failure in outcome.failures]
     notes = [
         Problem("note", one.case.case_id, note) for one in outcome.results for note in remarks_of(one, found.roots)
     ]
+    notes += [Problem("note", "all cases", note) for note in voxel_size_notes(outcome.results)]
     ranked = [*sorted(errors, key=lambda row: row.case), *sorted(notes, key=lambda row: row.case)]
     return SourceCheck(len(cases), tuple(ranked))
 
@@ -358,12 +366,12 @@ def _checked(
     cases: Sequence[Case],
     source: Path,
     options: WriteOptions,
-    headers_only: bool,
+    looks: Mapping[str, Any],
     memory: Path | None,
     say: Say | None,
 ) -> Outcome[CheckedCase]:
     """Check the cases and tell what was found out; ConversionError if none is left."""
-    outcome = check_cases(cases, headers_only=headers_only, steps=options.steps, workers=options.workers, memory=memory)
+    outcome = check_cases(cases, steps=options.steps, workers=options.workers, memory=memory, **looks)
     _tell(say, outcome.failures)
     with _reasons(outcome.failures, say):
         if not outcome.results:

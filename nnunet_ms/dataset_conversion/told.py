@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
+from nnunet_ms.dataset_conversion.checks.voxel_sizes import voxel_size_notes
 from nnunet_ms.dataset_conversion.links import links_out
 from nnunet_ms.dataset_conversion.raw_dataset.existing import notes_of_more
 from nnunet_ms.dataset_conversion.raw_dataset.roles import fold_notes
@@ -30,6 +31,7 @@ def notes_of_folds(good: Sequence[CheckedCase], options: WriteOptions) -> list[s
 def notes_of_cases(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
     """What the user should know about good cases; with steps, provenance/ says what was resampled."""
     notes = _found_how([checked.case for checked in outcome.results])
+    notes += [] if options.steps.spacing else voxel_size_notes(outcome.results)
     for checked in outcome.results:
         if checked.resampled and not options.steps.any():
             channels = ", ".join(checked.resampled)

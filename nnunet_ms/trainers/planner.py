@@ -43,7 +43,8 @@ class nnUNetPlannerMS(ExperimentPlanner):  # noqa: N801 - nnU-Net finds it by th
       where they are isotropic; batch 10;
     - patches shrink when the images are smaller, or when the estimate exceeds `gpu_memory_target_in_gb`
       (`nnUNetv2_plan_and_preprocess -gpu_memory_target`), in which case the batch stays;
-    - target spacing as nnU-Net chooses it (the median, so scans of one protocol are not resampled);
+    - target spacing as nnU-Net chooses it: the median, but along thick slices (three times the other edges or more) the
+      10th percentile: scans of one protocol are not resampled, those with thicker slices than most are interpolated;
     - one configuration, `3d_fullres`: no 2-D and no cascade, which these networks do not have.
 
     The architecture named in the plans is nnU-Net's own U-Net on the same topology, so nnU-Net's trainers run with

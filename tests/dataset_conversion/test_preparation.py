@@ -49,7 +49,7 @@ def study(tmp_path):
 
 
 def convert(manifest, raw, *more):
-    arguments = ["--channels", "flair,t1", "--dataset-id", "5", "--raw", str(raw)]
+    arguments = ["--channels", "flair,t1", "--dataset-id", "5", "--raw", str(raw), "--accept", "mask_contrast"]
     return main(["trial", str(manifest), *arguments, *more])
 
 

@@ -10,6 +10,7 @@ import jinja2
 import pandas as pd
 
 from nnunet_ms.analysis.report.parts import Block
+from nnunet_ms.analysis.report.shells import aligned, number_tables
 from nnunet_ms.analysis.trial.data import TrialData
 
 TEMPLATE = "report.html.j2"
@@ -70,6 +71,9 @@ def render_page(
         settings=settings,
         raters=trial.raters,
         truth_known=trial.truth is not None,
+        title=settings.report.title or settings.name,
+        numbers=number_tables(blocks),
+        aligned=aligned,
         blocks=blocks,
         figures=figures,
         reasons=_reasons(exclusions),

@@ -89,6 +89,8 @@ def _table_lines(tables: TablePaths, adam: Path | None, data: Proposal, folder: 
         *([] if adam else [f"patients = {_file(tables.patients, folder)}"]),
         named if visits else '# visits = "visits.csv"  # no lesion table: clinical endpoints alone',
         *(f"{key} = {_file(path, folder)}" if path else f"# {key} = ..." for key, path in optional.items()),
+        f'{"# " * (tables.dates == "iso")}dates = "{"day-first" if tables.dates == "iso" else tables.dates}"'
+        "  # or month-first: what comes first in dates that are not like 2021-12-31",
         "",
         *_adam_lines(adam, data, folder),
         "",
@@ -189,6 +191,13 @@ def _choice_lines(data: Proposal, conventions: str) -> list[str]:
         "alpha = 0.05  # two-sided: of the tests in a sequence, and every interval covers 1 - alpha",
         "bootstrap_draws = 2000  # of the difference between raters' treatment effects; 0: left out",
         "seed = 20230313",
+        "",
+        "# [report]  # what stands on every page of the documents",
+        '# title = ""  # instead of the trial\'s name',
+        '# study = ""  # the study\'s number',
+        "# data_cut = 2025-12-31",
+        '# status = "draft"  # or "final"',
+        "# blocks = []  # keys of the blocks that are shown, in this order; all without it",
     ]
 
 

@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nnunet_ms.dataset_conversion.cases import LABEL, Case
+from nnunet_ms.dataset_conversion.checks.look import Look, look_at_brain, look_at_images, look_at_mask
 from nnunet_ms.dataset_conversion.checks.misplaced_files import (
     Content,
     check_different,
-    check_grey_values,
-    content_of,
     copies_between_patients,
 )
+from nnunet_ms.dataset_conversion.checks.plausibility import notes_of
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, check_inside_brain, is_copied, read_label
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
 from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
@@ -21,7 +22,7 @@ from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.brain_mask import given_mask
 from nnunet_ms.images.forms import NOISE_MM, largest_distance
 from nnunet_ms.images.headers import Header, check_header
-from nnunet_ms.images.volumes import Grid, check_same_grid, read_volume, same_grid
+from nnunet_ms.images.volumes import Grid, check_same_grid, same_grid
 from nnunet_ms.parallel import Outcome, Workers, map_cases
 
 ENHANCING = 2  # label of enhancing lesions in the joint T1 task
@@ -33,7 +34,8 @@ class CheckedCase:
 
     `recoded` says that the label is no copy of a file: the mask holds floating-point numbers, or the label is made
     from several files. `remark` is for the user. `contents` are checksums of the images, by channel. `rewritten` says
-    of channels, and of `label`, why they are written anew where they would have been copied.
+    of channels, and of `label`, why they are written anew where they would have been copied. `appearance` is what the
+    channels show, see `images.appearance`; `shape` and `spacing` (mm) are of the case's grid.
     """
 
     case: Case
@@ -43,6 +45,9 @@ class CheckedCase:
     remark: str = ""
     contents: Mapping[str, Content | None] = field(default_factory=dict)
     rewritten: Mapping[str, str] = field(default_factory=dict)
+    appearance: Mapping[str, Any] = field(default_factory=dict)
+    shape: Sequence[int] = ()
+    spacing: Sequence[float] = ()
 
 
 def check_cases(
@@ -50,6 +55,7 @@ def check_cases(
     *,
     headers_only: bool = False,
     steps: Steps = NO_STEPS,
+    accept: Sequence[str] = (),
     workers: Workers = 1,
     memory: Path | None = None,
 ) -> Outcome[CheckedCase]:
@@ -63,6 +69,8 @@ def check_cases(
         Whether the voxels of whatever is copied are believed, unread.
     steps : Steps, optional
         What will be done to the images: which of them need a brain mask.
+    accept : sequence of str, optional
+        Of `plausibility.ACCEPTABLE`: what is a note instead of an error.
     workers : int or Dask, optional
         See `parallel.map_cases`.
     memory : Path, optional
@@ -76,7 +84,7 @@ def check_cases(
     >>> [checked.case.case_id for checked in outcome.results], [failure.case for failure in outcome.failures]
     (['P1_base', 'P3_base'], ['P2_base'])
     """
-    check = partial(_recalled, headers_only=headers_only, steps=steps, memory=memory)
+    check = partial(_recalled, headers_only=headers_only, steps=steps, accept=tuple(accept), memory=memory)
     outcome = map_cases(check, cases, name=lambda case: case.case_id, label="check", workers=workers)
     copies = copies_between_patients([(checked.case, checked.contents) for checked in outcome.results])
     if not copies:
@@ -85,30 +93,34 @@ def check_cases(
     return Outcome(good, [*outcome.failures, *copies.values()])
 
 
-def _recalled(case: Case, headers_only: bool, steps: Steps, memory: Path | None) -> CheckedCase:
+def _recalled(
+    case: Case, headers_only: bool, steps: Steps, accept: tuple[str, ...], memory: Path | None
+) -> CheckedCase:
     if memory is None or case.problem:
-        return check_case(case, headers_only=headers_only, steps=steps)
-    how = {"headers_only": headers_only, "brain": [steps.apply_brain_mask, steps.n4]}
+        return check_case(case, headers_only=headers_only, steps=steps, accept=accept)
+    how = {"headers_only": headers_only, "brain": [steps.apply_brain_mask, steps.n4], "accept": accept}
+    how["align"] = bool(steps.align)
     note, key = memory / f"{case.case_id}.checked.json", fingerprint(case, how)
     found = recall(note, key)
     if found is None:
-        checked = check_case(case, headers_only=headers_only, steps=steps)
-        names = ("resampled", "recoded", "bytes", "remark", "contents", "rewritten")
-        values = {name: getattr(checked, name) for name in names}
-        remember(note, key, json.loads(json.dumps(values)))
+        checked = check_case(case, headers_only=headers_only, steps=steps, accept=accept)
+        names = [one.name for one in fields(CheckedCase) if one.name != "case"]
+        remember(note, key, json.loads(json.dumps({name: getattr(checked, name) for name in names})))
         return checked
     contents = {name: None if pair is None else (pair[0], pair[1]) for name, pair in found["contents"].items()}
-    facts = (tuple(found["resampled"]), found["recoded"], found["bytes"], found["remark"], contents, found["rewritten"])
-    return CheckedCase(case, *facts)
+    return CheckedCase(case, **{**found, "resampled": tuple(found["resampled"]), "contents": contents})
 
 
-def check_case(case: Case, *, headers_only: bool = False, steps: Steps = NO_STEPS) -> CheckedCase:
+def check_case(
+    case: Case, *, headers_only: bool = False, steps: Steps = NO_STEPS, accept: Sequence[str] = ()
+) -> CheckedCase:
     """Check one case; the arguments are those of `check_cases`.
 
     Raises
     ------
     ConversionError
-        If the converter already knew a problem with it.
+        If the converter already knew a problem with it, or the images or the mask cannot be what their names say and
+        that is not accepted, see `plausibility`.
     ImageError
         If a file is missing, damaged, not 3-D, holds NaN, is another's copy, its header is absurd, the mask holds
         other values than it may, or lies on another grid than the first channel.
@@ -117,21 +129,30 @@ def check_case(case: Case, *, headers_only: bool = False, steps: Steps = NO_STEP
         raise ConversionError(case.problem)
     _check_names(case)
     headers = {channel: check_header(path) for channel, path in case.images.items()}
-    contents = {name: header.content for name, header in headers.items()}
+    look = Look({name: header.content for name, header in headers.items()})
     if not headers_only:
-        contents = {channel: _read(path) for channel, path in case.images.items()}
-    check_different(contents, case.images)
+        look = look_at_images(case, aligned_later=bool(steps.align))
+    check_different(look.contents, case.images)
     grid = next(iter(headers.values())).grid if case.reference is None else check_header(case.reference).grid
     resampled = tuple(
         name for name, header in headers.items() if name in case.transforms or not same_grid(grid, header.grid)
     )
-    recoded, remark, label = _check_label(case, grid, headers_only)
+    recoded, remark, label = _check_label(case, grid, look, headers_only)
     copied = {name: header for name, header in headers.items() if name not in resampled}
     rewritten = {name: why for name, header in (copied | label).items() if (why := _why_rewritten(header, grid))}
     _check_brain(case, grid, steps)
+    if look.appearance:
+        look_at_brain(case, look)
     size = sum(path.stat().st_size for path in case.files().values())
     remarks = [f"{', '.join(names)} written anew: {why}" for why, names in _by_reason(rewritten).items()]
-    return CheckedCase(case, resampled, recoded, size, "; ".join(filter(None, [*remarks, remark])), contents, rewritten)
+    remarks = [*remarks, *filter(None, [remark]), *notes_of(look.findings, accept)]
+    return CheckedCase(
+        case, resampled, recoded, size, "; ".join(remarks), look.contents, rewritten, look.as_json(), *_sizes(grid)
+    )
+
+
+def _sizes(grid: Grid) -> tuple[list[int], list[float]]:
+    return list(grid.shape), list(grid.spacing)
 
 
 def _why_rewritten(header: Header, grid: Grid) -> str:
@@ -157,12 +178,6 @@ def _check_names(case: Case) -> None:
             raise ConversionError(f"{path}: expected a file name in UTF-8, found other bytes. Rename it.") from error
 
 
-def _read(path: Path) -> Content:
-    volume = read_volume(path)
-    check_grey_values(volume.data, path)
-    return content_of(volume.data)
-
-
 def _check_brain(case: Case, grid: Grid, steps: Steps) -> None:
     if case.brain_mask is None and steps.apply_brain_mask:
         raise ConversionError(
@@ -172,7 +187,7 @@ def _check_brain(case: Case, grid: Grid, steps: Steps) -> None:
         given_mask(case.brain_mask, grid, next(iter(case.images.values())))
 
 
-def _check_label(case: Case, grid: Grid, headers_only: bool) -> tuple[bool, str, dict[str, Header]]:
+def _check_label(case: Case, grid: Grid, look: Look, headers_only: bool) -> tuple[bool, str, dict[str, Header]]:
     """Whether the label is no copy, a remark, and the header of the mask if it is one file that could be copied."""
     if case.label is None:
         return False, "", {}
@@ -187,4 +202,6 @@ def _check_label(case: Case, grid: Grid, headers_only: bool) -> tuple[bool, str,
     label, remark = read_label(case.label)
     if case.brain_mask is not None and case.label.rule not in CHANGE_RULES and label.data.max(initial=0) >= ENHANCING:
         check_inside_brain(label, ENHANCING, case.brain_mask)
+    if look.appearance and case.label.rule not in CHANGE_RULES:
+        look_at_mask(case, look, label)
     return recoded, remark, single

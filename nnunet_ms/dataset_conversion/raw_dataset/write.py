@@ -23,10 +23,11 @@ from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, make_fo
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
 from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError, ImageError, MachineError
+from nnunet_ms.images.appearance import appearance_of, summary_of
 from nnunet_ms.images.forms import NOISE_MM, largest_distance
 from nnunet_ms.images.headers import plain_files, write_plain
 from nnunet_ms.images.resample import resample_onto
-from nnunet_ms.images.volumes import Grid, read_grid, write_volume
+from nnunet_ms.images.volumes import Grid, read_grid, read_volume, write_volume
 from nnunet_ms.outputs import Unfinished
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import CASES, write_table
@@ -102,7 +103,10 @@ def write_raw_dataset(
     _remove_others(work.folder, kept | {name for written in good for name in written["files"]})
     rows = [*([] if old is None else old.rows()), *(written["row"] for written in good)]
     write_table(_cases_table(rows, options.channels), work.folder / "cases.csv")
-    _write_json(_dataset_json(patient_of, roles, options), work.folder / "dataset.json")
+    shown = {written["row"]["case_id"]: written["appearance"] for written in good}
+    content = _dataset_json(patient_of, roles, options)
+    content |= summary_of(shown, roles, None if old is None else old.content.get("appearance"))
+    _write_json(content, work.folder / "dataset.json")
     if folds:
         _write_json(folds, work.folder / SPLITS)
     return failures
@@ -182,9 +186,23 @@ def _write_or_recall(
         if not options.steps.any():
             raise  # a file that was good in the check: the source changes, or the disk fails
         return {"case": case.case_id, "reason": str(error)}
-    written = {"row": row, "files": {path.relative_to(work.folder).as_posix(): path.stat().st_size for path in paths}}
+    written = {
+        "row": row,
+        "appearance": _appearance(checked, paths, options),
+        "files": {path.relative_to(work.folder).as_posix(): path.stat().st_size for path in paths},
+    }
     remember(note, key, written)
     return written
+
+
+def _appearance(checked: CheckedCase, paths: Sequence[Path], options: WriteOptions) -> dict[str, Any]:
+    """What the written images show, per channel: as the check saw them, measured anew where they were changed."""
+    seen = dict(checked.appearance)
+    for channel, path in zip(checked.case.images, paths, strict=False):
+        if options.steps.any() or channel in checked.resampled:
+            here = appearance_of(read_volume(path))
+            seen |= {channel: here.as_json()} if here.shows_a_head else {}
+    return seen
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -89,6 +89,17 @@ def check_images(case: ImageCase) -> Grid:
     Raises
     ------
     ImageError
+        As `read_images`.
+    """
+    return read_images(case)[0].grid
+
+
+def read_images(case: ImageCase) -> list[Volume]:
+    """Read and check a case's headers and voxels; one volume per channel.
+
+    Raises
+    ------
+    ImageError
         If a file cannot be read, holds no voxel or NaN, the channels lie on different grids, two of them are the same
         image, or every voxel is 0.
     """
@@ -96,8 +107,9 @@ def check_images(case: ImageCase) -> Grid:
     grids = [check_header(path).grid for path in case.files]
     for path, grid in zip(case.files, grids, strict=True):
         check_same_grid(grids[0], grid, str(case.files[0]), str(path))
-    check_channels([read_volume(path) for path in case.files])  # all of them, each is checked
-    return grids[0]
+    volumes = [read_volume(path) for path in case.files]  # all of them, each is checked
+    check_channels(volumes)
+    return volumes
 
 
 def plain_case(case: ImageCase, grid: Grid, folder: Path) -> ImageCase:

@@ -25,6 +25,7 @@ from nnunet_ms.trainers.prediction.case_measures import (
 from nnunet_ms.trainers.prediction.export import QC, ExportSettings, case_tables, map_files
 from nnunet_ms.trainers.prediction.given_channels import GivenChannels, prepare_channels
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
+from nnunet_ms.trainers.prediction.likeness import unlike
 from nnunet_ms.trainers.prediction.output_folder import record_of, write_record
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic, mosaic
 from nnunet_ms.trainers.prediction.tiles import TileRunner
@@ -72,7 +73,8 @@ class ImagePrediction:
         One row per lesion type: `lesion_count`, `volume_ml`, `expected_volume_ml`, `psu`, `mean_lsu`, what the samples
         say of volume and count, and the measures' means over the image's content.
     notes : tuple of str
-        What did not go as asked, such as a GPU whose memory was too small.
+        What did not go as asked, such as a GPU whose memory was too small, and how the image is unlike those that the
+        model was trained on.
     """
 
     mask: npt.NDArray[np.uint8]
@@ -197,7 +199,7 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
         types=types,
         lesions=pd.concat(lesions, ignore_index=True),
         patient=pd.DataFrame(rows),
-        notes=tuple(runner.notes),
+        notes=(*runner.notes, *unlike(given.volumes, runner.model)),
         _drawn=_Drawn(way, settings, background, entropy, record, patients),
     )
 

@@ -47,7 +47,8 @@ from nnunet_ms.trainers.networks.dropout import Site
 from nnunet_ms.trainers.prediction.case_measures import Map
 from nnunet_ms.trainers.prediction.export import ExportSettings, Spooled, is_done
 from nnunet_ms.trainers.prediction.exports import Exported, exporting
-from nnunet_ms.trainers.prediction.image_cases import ImageCase, check_images, find_image_cases, plain_case
+from nnunet_ms.trainers.prediction.image_cases import ImageCase, find_image_cases, plain_case, read_images
+from nnunet_ms.trainers.prediction.likeness import unlike
 from nnunet_ms.trainers.prediction.model import Model, model_folder
 from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_model
 from nnunet_ms.trainers.prediction.output_folder import SPOOL, claim, collect, record_of, withdraw
@@ -257,12 +258,13 @@ def _give_up(out: Path, failures: Sequence[Failure]) -> NoReturn:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A preprocessed case; `data` (C, z, y, x)."""
+    """A preprocessed case; `data` (C, z, y, x). `notes` say how it is unlike the images of the training."""
 
     case: ImageCase
     grid: Grid
     data: torch.Tensor
     properties: dict[str, Any]
+    notes: list[str]
 
 
 def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
@@ -271,16 +273,18 @@ def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
     Raises
     ------
     ImageError
-        See `check_images`.
+        See `read_images`.
     """
-    grid = check_images(case)
+    volumes = read_images(case)
+    grid, notes = volumes[0].grid, [f"{case.case_id}: {note}" for note in unlike(volumes, model)]
+    del volumes
     case = plain_case(case, grid, aside)
     preprocessor = model.configuration.preprocessor_class(verbose=False)
     with without_remarks():  # nnU-Net reads the files once more
         data, _, properties = preprocessor.run_case(
             [str(path) for path in case.files], None, model.plans, model.configuration, model.dataset_json
         )
-    return _Prepared(case, grid, torch.from_numpy(np.ascontiguousarray(data)), properties)
+    return _Prepared(case, grid, torch.from_numpy(np.ascontiguousarray(data)), properties, notes)
 
 
 def _run(
@@ -321,6 +325,7 @@ def _ahead(
 
 def _predict_one(prepared: Callable[[], _Prepared], runner: TileRunner) -> tuple[_Prepared, Prediction]:
     ready = prepared()
+    runner.notes.extend(ready.notes)
     return ready, runner.predict(ready.data)
 
 

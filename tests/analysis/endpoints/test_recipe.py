@@ -136,7 +136,8 @@ def test_two_runs_give_the_same_bytes_but_for_one_time_stamp(tmp_path):
     assert (inputs["patients"]["rows"], inputs["visits"]["rows"]) == (60, 480)
     written = read_table(tmp_path / "out" / "endpoints.csv", ENDPOINTS)
     assert stamps[0]["rows_out"]["endpoints"] == len(written)
-    assert {name.split("/")[0] for name in one} == {"index.html", "endpoints.csv", "figures", "tables", "audit"}
+    tops = {"index.html", "endpoints.csv", "contents.csv", "figures", "tables", "audit"}
+    assert {name.split("/")[0] for name in one} == tops
 
 
 def test_a_failed_run_leaves_nothing_and_a_foreign_folder_is_refused(tmp_path):

@@ -181,13 +181,14 @@ def test_every_table_is_there_as_csv_and_rtf(folder, found):
         rtf = (folder / "tables" / f"{stem}.rtf").read_text(encoding="ascii")
         assert "SIMULATED DATA" in rtf
         assert (folder / "tables" / f"{stem}.csv").is_file()
-    assert "Baseline by arm" in titles
+    assert "Table 14.1.2.1. Baseline by arm" in titles
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_without_the_extra_there_is_no_rtf_and_all_the_rest(tmp_path, monkeypatch):
-    monkeypatch.setattr("nnunet_ms.analysis.report.rtf.available", lambda: False)
-    monkeypatch.setattr("nnunet_ms.analysis.run_trial.rtf.write_rtf", None)
+def test_without_the_extras_there_is_no_rtf_and_pdf_and_all_the_rest(tmp_path, monkeypatch):
+    for name in ("rtf", "pdf"):
+        monkeypatch.setattr(f"nnunet_ms.analysis.report.{name}.available", lambda: False)
+        monkeypatch.setattr(f"nnunet_ms.analysis.report.{name}.write_{name}", None)
     page(tmp_path)
-    assert not list((tmp_path / "out").rglob("*.rtf"))
+    assert not [path for ending in ("rtf", "pdf") for path in (tmp_path / "out").rglob(f"*.{ending}")]
     assert (tmp_path / "out" / "tables" / "baseline.csv").is_file()

@@ -1,14 +1,14 @@
 """RTF tables, read back with a small parser of the format (RTF 1.9.1)."""
 
 import re
+from itertools import pairwise
 
-import pytest
-
-from nnunet_ms.analysis.report.parts import Block, TextTable
-from nnunet_ms.analysis.report.rtf import MARK, escape, write_rtf
+from nnunet_ms.analysis.report.parts import TextTable
+from nnunet_ms.analysis.report.rtf import escape, write_rtf, write_rtf_listing
+from nnunet_ms.analysis.report.shells import Shell
 
 TOKEN = re.compile(r"\\u(-?\d+)\?|\\([a-z]+)(-?\d+)? ?|\\([^a-z])|([{}])|\r?\n|([^\\{}\r\n]+)")
-SKIPPED = {"fonttbl", "colortbl", "stylesheet", "info"}
+SKIPPED = {"fonttbl", "colortbl", "stylesheet", "info", "fldinst"}
 
 
 class Rtf:
@@ -16,7 +16,7 @@ class Rtf:
 
     def __init__(self, text):
         self.rows, self.row, self.cell, self.outside, self.header = [], [], [], [], []
-        self.stack, self.place, self.units, position = [], "body", [], 0
+        self.stack, self.place, self.units, self.breaks, position = [], "body", [], [0], 0
         for match in TOKEN.finditer(text):
             assert match.start() == position, text[position : match.start()]
             position = match.end()
@@ -31,10 +31,16 @@ class Rtf:
             self.place = self.stack.pop()
         elif word in SKIPPED or word == "header":
             self.place = "header" if word == "header" else "skipped"
+        elif word == "page":
+            self.breaks.append(len(self.rows))
         elif word in ("cell", "row", "trowd"):
             self.table(word)
         else:
-            self.write(self.half(int(unicode)) if unicode else plain or symbol or ("\n" if word == "line" else ""))
+            self.write(
+                self.half(int(unicode))
+                if unicode
+                else plain or (symbol or "").strip("*") or ("\n" if word == "line" else "")
+            )
 
     def table(self, word):
         if word == "cell":
@@ -75,40 +81,70 @@ def table(**changed):
     return TextTable("stem", "Title {x}", note=f"Convention “r”: {NASTY}", **{**given, **changed})
 
 
-def block():
-    notes = ["Cox regression.", "Second \\ note"]
-    return Block("key", "Block", "why?", "All patients.", [], notes=notes)
+def shell(**changed):
+    titles, notes = ("Table 14.2.1.1", f"Title {NASTY}", "Population: All."), (f"Convention: {NASTY}", "Second \\ note")
+    return Shell("14.2.1.1", table(**changed), titles, notes, ("SIMULATED", "Study {X}"))
 
 
-@pytest.mark.parametrize("simulated", [True, False])
-def test_the_table_comes_back_as_it_went_in(tmp_path, simulated):
-    path = tmp_path / "t.rtf"
-    write_rtf(table(), block(), NASTY, simulated=simulated, path=path)
+def written(path, one, write=write_rtf):
+    write(one, path)
     text = path.read_bytes().decode("ascii")  # nothing depends on a code page
     assert text.startswith("{\\rtf1")
-    rows, outside, header = parse(text)
+    return text
+
+
+def test_the_table_comes_back_as_it_went_in(tmp_path):
+    rows, _, header = parse(written(tmp_path / "t.rtf", shell()))
     assert rows[0] == table().head
     assert rows[1] == ["A part", "", ""]
     assert rows[2] == table().lines[1]
-    foot = "Population: All patients.\n" + table().note + "\nCox regression.\nSecond \\ note"
-    assert rows[3:] == [[foot]]
-    assert f"Title {{x}}\n{NASTY}: Block" in outside
-    assert header == (MARK if simulated else "")
+    assert rows[3:] == [["\n".join(shell().footnotes)]]
+    assert header == "\n".join(("SIMULATED", "Study {X}", "Page 1 of 1", *shell().titles))
 
 
-def test_long_tables_repeat_their_head(tmp_path):
-    lines = [[f"row {i}", "1", "2"] for i in range(120)]
-    path = tmp_path / "t.rtf"
-    write_rtf(table(lines=lines), block(), "trial", simulated=True, path=path)
-    rows, _, _ = parse(path.read_text(encoding="ascii"))
-    assert [row for row in rows if row[0].startswith("row ")] == lines
-    assert sum(row == table().head for row in rows) > 1
+def pages(text):
+    """Rows of each page, the column heads apart."""
+    read = Rtf(text)
+    return [read.rows[a:b] for a, b in pairwise([*read.breaks, len(read.rows)])]
+
+
+def test_every_page_has_the_heads_and_begins_with_a_variable(tmp_path):
+    lines = [line for i in range(40) for line in ([f"variable {i}"], *([f"row {i}.{k}", "1", "2"] for k in range(4)))]
+    text = written(tmp_path / "t.rtf", shell(lines=lines))
+    *body, foot = [row for page in pages(text) for row in page if row != table().head]
+    assert body == [line if len(line) == 3 else [*line, "", ""] for line in lines]
+    assert foot == ["\n".join(shell().footnotes)]
+    found = pages(text)
+    assert len(found) > 3
+    for page in found:
+        assert page[0] == table().head
+        assert page[1][0].startswith("variable")
+        assert len(page) < 55  # lines of 9 pt on A4, as LibreOffice and Word lay it out
+
+
+def test_a_variable_longer_than_a_page_goes_over_the_next(tmp_path):
+    lines = [["only variable"], *([f"row {k}", "1", "2"] for k in range(130))]
+    found = pages(written(tmp_path / "t.rtf", shell(lines=lines)))
+    assert [row[0] for page in found for row in page[1:]][:-1] == [line[0] for line in lines]
+    assert all(10 < len(page) < 55 for page in found)
+
+
+def test_rows_that_wrap_count_as_many_lines(tmp_path):
+    lines = [[f"row {k}", "a long text " * 20, "2"] for k in range(30)]
+    found = pages(written(tmp_path / "t.rtf", shell(lines=lines)))
+    assert all(len(page) < 10 for page in found)
+
+
+def test_a_listing_is_the_same_document(tmp_path):
+    # Oracle: the same rows, laid out by rtflite one by one.
+    lines = [[f"P{i} {{x}}", "1.5", "cell0of"] for i in range(120)]
+    assert written(tmp_path / "a.rtf", shell(lines=lines), write_rtf_listing).replace("\\brdrs", "") == written(
+        tmp_path / "b.rtf", shell(lines=lines)
+    ).replace("\\brdrs", "")
 
 
 def test_the_same_table_gives_the_same_bytes(tmp_path):
-    for name in "ab":
-        write_rtf(table(), block(), "trial", simulated=True, path=tmp_path / f"{name}.rtf")
-    assert (tmp_path / "a.rtf").read_bytes() == (tmp_path / "b.rtf").read_bytes()
+    assert written(tmp_path / "a.rtf", shell()) == written(tmp_path / "b.rtf", shell())
 
 
 def test_escape_by_the_standard():

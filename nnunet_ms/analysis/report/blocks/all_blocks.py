@@ -22,6 +22,9 @@ from nnunet_ms.analysis.report.notes import with_source
 from nnunet_ms.analysis.report.parts import Block
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.published import JOINT_T1, PUBLISHED, SOURCE
+from nnunet_ms.analysis.trial.settings import TrialSettings
+from nnunet_ms.analysis.trial.settings_section import did_you_mean
+from nnunet_ms.errors import SettingsError
 
 
 def build_blocks(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> list[Block]:
@@ -45,6 +48,24 @@ def build_blocks(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
         *(with_source(block, trial, [own]) for block in _arms(trial, endpoints, figures)),
         *(with_source(block, trial, [SOURCE]) for block in _lesions_and_agreement(trial, endpoints, figures)),
     ]
+
+
+def chosen_blocks(blocks: Sequence[Block], settings: TrialSettings) -> list[Block]:
+    """Return the blocks that `[report] blocks` names, in its order; all where it names none.
+
+    Raises
+    ------
+    SettingsError
+        If it names one that there is not.
+    """
+    asked, there = settings.report.blocks, {block.key: block for block in blocks}
+    for key in asked:
+        if key not in there:
+            raise SettingsError(
+                f"{settings.path}: [report] blocks: expected some of {list(there)}, found {key!r}."
+                f"{did_you_mean(key, list(there))}"
+            )
+    return [there[key] for key in asked] or list(blocks)
 
 
 def _has_change(trial: TrialData) -> bool:
