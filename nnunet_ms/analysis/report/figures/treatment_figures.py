@@ -99,7 +99,8 @@ def forest_figure(rows: pd.DataFrame, settings: TrialSettings, outcome: str, arm
     number = settings.compared_arms.index(arm) + 1
     caption = (
         f"Hazard ratio of {contrast.replace(' - ', ' against ')} in subgroups; squares grow with events; arrows: the "
-        f"interval leaves the axis; interaction: likelihood-ratio test, penalised where a ratio is 0 or infinite. n = {n:.0f} patients."
+        f"interval leaves the axis; interaction: likelihood-ratio test, penalised where a ratio is 0 or infinite. "
+        f"n = {n:.0f} patients."
     )
     alt = f"Forest plot of the hazard ratio of {outcome.upper()}, {contrast.replace(' - ', ' against ')}, by subgroup."
     return Drawing(f"forest_{outcome}" + f"_{number}" * (number > 1), figure, caption, alt)
