@@ -12,11 +12,16 @@ CLASSES = {
     TRAINERS: {
         **dict.fromkeys(
             (
+                "nnUNetTrainerMSFlairT1",
+                "nnUNetTrainerMSFlairT1Small",
+                "nnUNetTrainerMSFlairT1Tiny",
                 "nnUNetTrainerMSMultiArm",
                 "nnUNetTrainerMSMultiArmSmall",
                 "nnUNetTrainerMSMultiArmSmallDropout",
                 "nnUNetTrainerMSMultiArmTiny",
                 "nnUNetTrainerMSPlain",
+                "nnUNetTrainerMSPlainSmall",
+                "nnUNetTrainerMSPlainTiny",
                 "nnUNetTrainerMSSingleArm",
             ),
             "nnunet_ms.trainers.multi_arm_t2",

@@ -13,15 +13,23 @@ from nnunet_ms.trainers.joint_t1 import (
     nnUNetTrainerMSJointT1Tiny,
 )
 from nnunet_ms.trainers.multi_arm_t2 import (
+    nnUNetTrainerMSFlairT1,
+    nnUNetTrainerMSFlairT1Small,
+    nnUNetTrainerMSFlairT1Tiny,
     nnUNetTrainerMSMultiArm,
     nnUNetTrainerMSMultiArmSmall,
     nnUNetTrainerMSMultiArmSmallDropout,
     nnUNetTrainerMSMultiArmTiny,
     nnUNetTrainerMSPlain,
+    nnUNetTrainerMSPlainSmall,
+    nnUNetTrainerMSPlainTiny,
     nnUNetTrainerMSSingleArm,
 )
 
 __all__ = [
+    "nnUNetTrainerMSFlairT1",
+    "nnUNetTrainerMSFlairT1Small",
+    "nnUNetTrainerMSFlairT1Tiny",
     "nnUNetTrainerMSIndividualT1",
     "nnUNetTrainerMSIndividualT1Small",
     "nnUNetTrainerMSJointT1",
@@ -37,5 +45,7 @@ __all__ = [
     "nnUNetTrainerMSMultiArmSmallDropout",
     "nnUNetTrainerMSMultiArmTiny",
     "nnUNetTrainerMSPlain",
+    "nnUNetTrainerMSPlainSmall",
+    "nnUNetTrainerMSPlainTiny",
     "nnUNetTrainerMSSingleArm",
 ]

@@ -10,6 +10,7 @@ _SPELLINGS = {
     "t1": ("t1", "t1w", "t1p", "t1pre"),
     "t1post": ("t1post", "t1wgd", "t1gd", "t1c", "t1ce"),
 }
+_OF_T2 = ("nnUNetTrainerMSMultiArm", "nnUNetTrainerMSSingleArm", "nnUNetTrainerMSFlairT1")
 _SEQUENCE_OF = {spelling: sequence for sequence, spellings in _SPELLINGS.items() for spelling in spellings}
 
 
@@ -45,8 +46,28 @@ def channel_indices(channel_names: Sequence[str], wanted: Sequence[str], what: s
     sequences = [sequence_of(name) for name in channel_names]
     wrong = [name for name in wanted if sequences.count(name) != 1]
     if wrong:
+        other = fitting_trainer(channel_names, what)
+        fits = f"Train with -tr {other}, which these channels fit; or, where" if other else "Where"
         raise ModelError(
             f"{what} needs one channel each of {list(wanted)}, found channels {list(channel_names)} "
-            f"({', '.join(wrong)} missing or twice). Convert with --channels {','.join(wanted)}."
+            f"({', '.join(wrong)} missing or twice). {fits} the scans have all of them, convert with "
+            f"--channels {','.join(wanted)}."
         )
     return tuple(sequences.index(name) for name in wanted)
+
+
+def fitting_trainer(channel_names: Sequence[str], trainer: str) -> str:
+    """Trainer of T2 lesions, of the same size as `trainer`, that the channels fit; blank for trainers of another task.
+
+    Examples
+    --------
+    >>> fitting_trainer(["flair", "t1"], "nnUNetTrainerMSMultiArmSmall")
+    'nnUNetTrainerMSFlairT1Small'
+    >>> fitting_trainer(["flair"], "nnUNetTrainerMSMultiArm")
+    'nnUNetTrainerMSPlain'
+    """
+    if not trainer.startswith(_OF_T2):
+        return ""
+    size = next((word for word in ("Small", "Tiny") if word in trainer), "")
+    has_both = {"flair", "t1"} <= {sequence_of(name) for name in channel_names}
+    return f"nnUNetTrainerMSFlairT1{size}" if has_both and "FlairT1" not in trainer else f"nnUNetTrainerMSPlain{size}"

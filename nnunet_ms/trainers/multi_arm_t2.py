@@ -365,6 +365,29 @@ class nnUNetTrainerMSMultiArmTiny(nnUNetTrainerMSMultiArmSmall):  # noqa: N801
     max_batch_size: ClassVar[int | None] = 2
 
 
+class nnUNetTrainerMSFlairT1(nnUNetTrainerMSMultiArm):  # noqa: N801
+    """For scans without T2: two encoders (FLAIR and T1, FLAIR), everything else equal. Ours; the paper has T2."""
+
+    main_sequences: ClassVar[tuple[str, ...]] = ("flair", "t1")
+    extra_arms: ClassVar[tuple[str, ...]] = ("flair",)
+
+
+class nnUNetTrainerMSFlairT1Small(nnUNetTrainerMSFlairT1, nnUNetTrainerMSMultiArmSmall):  # noqa: N801
+    """The small network for scans without T2, on two CPU cores."""
+
+
+class nnUNetTrainerMSFlairT1Tiny(nnUNetTrainerMSFlairT1, nnUNetTrainerMSMultiArmTiny):  # noqa: N801
+    """As `nnUNetTrainerMSMultiArmTiny`, for scans without T2."""
+
+
+class nnUNetTrainerMSPlainSmall(nnUNetTrainerMSPlain, nnUNetTrainerMSMultiArmSmall):  # noqa: N801
+    """The plain network at the small one's sizes: whatever channels there are, FLAIR alone too, on two CPU cores."""
+
+
+class nnUNetTrainerMSPlainTiny(nnUNetTrainerMSPlain, nnUNetTrainerMSMultiArmTiny):  # noqa: N801
+    """As `nnUNetTrainerMSMultiArmTiny`, for whatever channels there are."""
+
+
 def _as_list(value: Any) -> list[torch.Tensor]:
     return list(value) if isinstance(value, list | tuple) else [value]
 

@@ -15,7 +15,7 @@ import nnunet_ms.doors.trainers as door
 from nnunet_ms.errors import ModelError
 from nnunet_ms.trainers.planner import nnUNetPlannerMS
 
-TRAINERS = [getattr(door, name) for name in door.__all__ if "T1" not in name]  # the others: test_joint_t1.py
+TRAINERS = [getattr(door, name) for name in door.__all__ if "JointT1" not in name and "IndividualT1" not in name]
 DATASET_JSON = {
     "channel_names": {"0": "T1w", "1": "FLAIR", "2": "T2w"},
     "labels": {"background": 0, "lesion": 1},

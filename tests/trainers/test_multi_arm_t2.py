@@ -204,3 +204,38 @@ def test_the_latest_checkpoint_goes_with_its_checksum(preprocessed, tmp_path):
         "checkpoint_final.pth",
         "checkpoint_final.pth.sha256",
     ]
+
+
+TWO = {**DATASET_JSON, "channel_names": {"0": "flair", "1": "t1"}}
+ONE = {**DATASET_JSON, "channel_names": {"0": "flair"}}
+
+
+@pytest.mark.usefixtures("nnunet_folders")
+@pytest.mark.parametrize(
+    ("name", "content", "channels"),
+    [
+        ("nnUNetTrainerMSFlairT1", TWO, 2),
+        ("nnUNetTrainerMSFlairT1Small", TWO, 2),
+        ("nnUNetTrainerMSFlairT1Tiny", TWO, 2),
+        ("nnUNetTrainerMSPlainSmall", TWO, 2),
+        ("nnUNetTrainerMSPlainSmall", ONE, 1),
+        ("nnUNetTrainerMSPlainTiny", ONE, 1),
+    ],
+)
+def test_scans_without_t2_have_trainers_of_every_size(name, content, channels):
+    # the sizes are those of the trainers with three channels, by what they set
+    trainer = construct(getattr(door, name), make_plans(shape=(12, 60, 60), dataset_json=content), content)
+    trainer.initialize()
+    size = next((word for word in ("Small", "Tiny") if name.endswith(word)), "")
+    like = getattr(door, f"nnUNetTrainerMSMultiArm{size}")
+    assert (trainer.filters, trainer.num_epochs, trainer.num_iterations_per_epoch) == (
+        like.filters, like.epochs, like.iterations_per_epoch
+    )  # fmt: skip
+    outputs = trainer.network(torch.randn(1, channels, 8, 16, 16))
+    assert outputs[0].shape == (1, 2, 8, 16, 16)
+
+
+@pytest.mark.usefixtures("nnunet_folders")
+def test_the_small_trainer_says_which_one_fits_two_channels():
+    with pytest.raises(ModelError, match="Train with -tr nnUNetTrainerMSFlairT1Small, which these channels fit"):
+        construct(door.nnUNetTrainerMSMultiArmSmall, make_plans(dataset_json=TWO), TWO).initialize()

@@ -15,7 +15,7 @@ from nnunet_ms.analysis.trial.keys import check_patients
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, TIMED_COLUMN, measures_of
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.analysis.trial.timed_tests import with_timed_means
-from nnunet_ms.dates import DAY_EXPECTED
+from nnunet_ms.dates import DAY_EXPECTED, DayOrder
 from nnunet_ms.errors import TableError
 from nnunet_ms.tables import ASSESSMENTS, Table, read_table
 
@@ -34,7 +34,8 @@ def read_assessments(
     """
     path, adam = settings.tables.assessments, settings.adam
     if adam is None or path is None:
-        return read_weekly(path, ASSESSMENTS, patients, settings.tables.patients, settings.outcomes, without)
+        return read_weekly(path, ASSESSMENTS, patients, settings.tables.patients, settings.outcomes, without,
+                           settings.tables.dates)  # fmt: skip
     outcomes = settings.outcomes if settings.outcome_source == "derive" else ()
     measures = [measure for outcome in outcomes for measure in measures_of(OUTCOMES[outcome])]
     frame, left_out = adam_assessments(path, patients, adam, settings.tables.patients, measures, without)
@@ -53,6 +54,7 @@ def read_weekly(
     patients_path: Path,
     outcomes: tuple[str, ...] = (),
     without: Collection[str] = (),
+    dates: DayOrder = "iso",
 ) -> tuple[pd.DataFrame | None, pd.DataFrame]:
     """Read assessments or relapses with `week` filled; rows of unknown patients are listed and left out.
 
@@ -65,7 +67,7 @@ def read_weekly(
     name = table.name
     if path is None:
         return None, exclusion_table([])
-    frame = read_table(path, table)
+    frame = read_table(path, table, dates)
     check_patients(frame["patient_id"], patients["patient_id"], path, patients_path)
     known = frame["patient_id"].isin(patients["patient_id"])
     strangers = sorted(frame.loc[~known, "patient_id"].unique())

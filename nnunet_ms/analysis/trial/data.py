@@ -174,7 +174,9 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
         volumes, counts, windows = (pd.DataFrame(columns=c) for c in (VOLUME_COLUMNS, COUNT_COLUMNS, WINDOW_COLUMNS))
         raters, exclusions, uncounted = (), exclusion_table([]), exclusion_table([])
     assessments, unknown = read_assessments(settings, everybody, without)
-    relapses, unknown_relapses = read_weekly(paths.relapses, RELAPSES, everybody, paths.patients, without=without)
+    relapses, unknown_relapses = read_weekly(
+        paths.relapses, RELAPSES, everybody, paths.patients, without=without, dates=paths.dates
+    )
     agreement = None if paths.agreement is None else read_table(paths.agreement, AGREEMENT)
     _check_figure(paths)
     listed = [population_exclusions(outside), exclusions, window_exclusions(windows, patients), uncounted]
@@ -265,7 +267,7 @@ def _read_patients(settings: TrialSettings, population: Population | None) -> pd
     if settings.adam is not None:
         frame = adam_patients(path, settings.adam, settings.tables.assessments, population)
     else:
-        frame = read_table(path, PATIENTS if population is None else SCREENED)
+        frame = read_table(path, PATIENTS if population is None else SCREENED, settings.tables.dates)
     known = frame[inside(frame, population, str(path))]
     if settings.adam is None and population is not None:
         _check_filled(known, path)

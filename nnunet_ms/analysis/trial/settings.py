@@ -11,6 +11,7 @@ from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.analysis.trial.report_settings import ReportSettings, report_settings
 from nnunet_ms.analysis.trial.settings_section import Section, did_you_mean, read_sections
 from nnunet_ms.analysis.trial.visit_windows import Window, window_settings
+from nnunet_ms.dates import DayOrder
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.options import chosen
 from nnunet_ms.statistics.count_model import Covariance
@@ -43,10 +44,11 @@ class TablePaths:
     size_bin_figure: Path | None = None
     truth: Path | None = None
     times: Path | None = None  # ADTTE
+    dates: DayOrder = "iso"  # what comes first in dates of our own tables that are not ISO 8601
 
     def named(self) -> dict[str, Path]:
         """Return the files that the settings name, by key."""
-        single = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "visits"}
+        single = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("visits", "dates")}
         several = {f"visits[{i}]" if len(self.visits) > 1 else "visits": p for i, p in enumerate(self.visits)}
         return {key: path for key, path in {**single, **several}.items() if path is not None}
 
@@ -266,6 +268,7 @@ SECTIONS = (
 
 
 def _table_paths(section: Section, folder: Path, adam: AdamSettings | None) -> TablePaths:
+    dates: Any = section.choice("dates", get_args(DayOrder)) or "iso"
     optional = {
         key: None if (text := section.optional_text(key)) is None else folder / text
         for key in ("assessments", "relapses", "agreement", "size_bin_figure", "truth")
@@ -273,13 +276,13 @@ def _table_paths(section: Section, folder: Path, adam: AdamSettings | None) -> T
     visits = tuple(folder / text for text in section.texts("visits", ()))
     patients = section.optional_text("patients")
     if adam is None:
-        return TablePaths(patients=folder / section.text("patients"), visits=visits, **optional)
+        return TablePaths(patients=folder / section.text("patients"), visits=visits, dates=dates, **optional)
     if patients or optional["assessments"]:
         raise SettingsError(
             f"{section.path}: [tables] names patients or assessments, and [adam] a folder that holds them. Keep one."
         )
     adsl, adqs, adtte = find_adam(adam.folder, adam.files)
-    return TablePaths(patients=adsl, visits=visits, times=adtte, **{**optional, "assessments": adqs})
+    return TablePaths(patients=adsl, visits=visits, times=adtte, dates=dates, **{**optional, "assessments": adqs})
 
 
 def _rule(section: Section, required: bool) -> ProgressionRule | None:
