@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import progression_by_arm, progression_subgroups
