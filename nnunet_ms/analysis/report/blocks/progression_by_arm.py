@@ -13,7 +13,7 @@ from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, TextTable, column_table, truth_cell
 from nnunet_ms.analysis.report.wording import minus, number, over, p_text, term_text
 from nnunet_ms.analysis.trial.data import TrialData
-from nnunet_ms.analysis.trial.keys import contrast_text, week_text
+from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.published import PUBLISHED
 
@@ -41,7 +41,7 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
             time_to_event_table(trial, rows, outcome),
         ],
         main=list(_main(trial, km, models)),
-        beside=[_landmark_table(trial, landmark, outcome), _subgroup_table(trial, rows, outcome)],
+        beside=[_subgroup_table(trial, rows, outcome)],
         figures=[s for s in figures if s == f"km_by_arm_{outcome}" or s.startswith(f"forest_{outcome}")],
         notes=[
             *Numbers(rows, analysis=progression_by_arm.ORIGIN).methods(),
@@ -92,18 +92,6 @@ def _effect_lines(trial: TrialData, outcome: str, km: Numbers, models: Sequence[
             which = f", {over(contrast)}" if contrast else f", all {len(trial.settings.arms)} arms (omnibus)" * several
             lines.append(Line(label + which, ["", km.p(term=term, contrast=contrast)]))
     return lines
-
-
-def _landmark_table(trial: TrialData, landmark: Numbers, outcome: str) -> TextTable:
-    lines = []
-    for arm in trial.settings.compared_arms:
-        contrast = contrast_text(arm, trial.settings.reference_arm)
-        for week in (week_text(w) for w in trial.settings.weeks if w > 0):
-            gap = landmark.with_limits("difference", 1, 100, contrast=contrast, visit=week)
-            p = landmark.p(contrast=contrast, visit=week)
-            lines.append([f"week {week}, {minus(contrast)}", gap, "" if p == gap else p])
-    head = ["", f"difference, % points ({level(trial)} CI)", "p"]
-    return TextTable(f"{outcome}_landmarks", "Difference of patients free of it", head, lines, convention_note(trial))
 
 
 def _subgroup_table(trial: TrialData, rows: pd.DataFrame, outcome: str) -> TextTable:
