@@ -79,6 +79,19 @@ def read_weekly(
     return frame, exclusion_table(listed)
 
 
+CONFLICT_COLUMNS = ["patient_id", "arm", "edss_baseline", "edss_week_0", "difference"]
+
+
+def baseline_conflicts(patients: pd.DataFrame, assessments: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the patients whose EDSS at week 0 is another than in the patient table, which is what counts."""
+    if assessments is None or "edss" not in assessments:
+        return pd.DataFrame(columns=CONFLICT_COLUMNS)
+    first = assessments[(assessments["week"] == 0) & assessments["edss"].notna()].set_index("patient_id")["edss"]
+    table = patients[["patient_id", "arm", "edss_baseline"]].assign(edss_week_0=patients["patient_id"].map(first))
+    table["difference"] = table["edss_week_0"].astype(float) - table["edss_baseline"]
+    return table[table["difference"].abs() > 0][CONFLICT_COLUMNS].reset_index(drop=True)
+
+
 def _with_week(frame: pd.DataFrame, patients: pd.DataFrame, path: Path) -> pd.DataFrame:
     if "week" not in frame:
         frame = frame.assign(week=_weeks_from_dates(frame, patients, path))

@@ -18,7 +18,7 @@ from nnunet_ms.analysis.trial.adam_tables import (
     adam_title,
     discontinuation_variable,
 )
-from nnunet_ms.analysis.trial.assessments import check_edss, read_assessments, read_weekly
+from nnunet_ms.analysis.trial.assessments import baseline_conflicts, check_edss, read_assessments, read_weekly
 from nnunet_ms.analysis.trial.exclusions import (
     check_rows,
     exclusion_table,
@@ -183,6 +183,7 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
     times, titles = _read_times(settings, patients)
     audit = {"populations": outside, "visit_windows": windows, "adam_variables": _adam_variables(settings, everybody)}
     audit["timed_tests"] = trial_listing(assessments)
+    audit["baseline_conflicts"] = baseline_conflicts(patients, assessments)
     trial = TrialData(
         settings=settings,
         patients=patients,

@@ -29,6 +29,10 @@ ZERO_VOLUME, SOURCES = get_args(ZeroVolume), get_args(OutcomeSource)
 IMAGING_ENDPOINTS = ("t2_volume_percent_change", "enhancing_lesions", "new_t1_lesions", "new_t2_lesions")
 
 # names in the column `endpoint` that no outcome of ADTTE may take
+RESERVED_ARMS = (
+    *("intercept", "arm", "model", "log_tlv", "age_years", "edss < 4", "baseline_tlv", "log baseline", "lesion_count"),
+    *("percent_reduction", "logrank", "logrank_stratified", "GLOBAL", "median", "shown", "all"),
+)
 RESERVED = (*IMAGING_ENDPOINTS, "disposition", "baseline", "populations", "multiplicity", "agreement", "concordance")
 
 
@@ -325,10 +329,21 @@ def _analysis(section: Section) -> Analysis:
     )
 
 
-def _check_sense(settings: TrialSettings) -> None:
-    path, weeks = settings.path, settings.weeks
+def _check_arms(settings: TrialSettings) -> None:
+    path = settings.path
     if len(set(settings.arms)) != len(settings.arms):
         raise SettingsError(f"{path}: [arms] names an arm twice: {list(settings.arms)}. Name each once.")
+    for arm in settings.arms:
+        if arm in RESERVED_ARMS or arm.endswith(":log_tlv"):
+            raise SettingsError(
+                f"{path}: [arms] names {arm!r}, which is what a term of the models is called; expected another name. "
+                f"Rename the arm in {settings.tables.patients.name} and here."
+            )
+
+
+def _check_sense(settings: TrialSettings) -> None:
+    path, weeks = settings.path, settings.weeks
+    _check_arms(settings)
     if list(weeks) != sorted(set(weeks)) or weeks[0] <= settings.baseline_week:
         raise SettingsError(
             f"{path}: [visits] weeks: expected rising weeks after baseline_week {settings.baseline_week:g}, "
