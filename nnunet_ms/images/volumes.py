@@ -27,6 +27,8 @@ from nnunet_ms.outputs import whole_file
 _HEADER_BYTES = 348
 _LONGEST_HEADER = 1 << 20  # with extensions
 _KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}  # by the size of the header, which stands first
+_ITS_FORMATS = (".nrrd", ".nhdr", ".mha", ".mhd", ".gipl")
+_OF_SIMPLEITK = "Convert it in Python: SimpleITK.WriteImage(SimpleITK.ReadImage(FILE), 'NEW.nii.gz')."
 _UNPACKERS = {"bzip2": "bunzip2", "zstd": "unzstd", "xz": "unxz"}
 # what nibabel and the decompressors raise for files that are no image, or no whole one
 DAMAGE = (
@@ -261,11 +263,13 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
             is_named_so = path.name.endswith(".nii.gz" if packing else ".nii")
             image = nib.load(path) if is_named_so else _open_by_content(path)
     except DAMAGE as error:
+        step = _OF_SIMPLEITK if path.suffix.lower() in _ITS_FORMATS else "Copy or download it again."
+        raise ImageError(f"{path}: expected a NIfTI file, cannot read it ({one_line(error)}). {step}") from error
+    if not isinstance(image, nib.Nifti1Image):  # NIfTI-2 is one; two files, .hdr and .img, are not
         raise ImageError(
-            f"{path}: expected a NIfTI file, cannot read it ({one_line(error)}). Copy or download it again."
-        ) from error
-    if not isinstance(image, nib.Nifti1Image):  # Nifti2 and Nifti pairs are subclasses
-        raise ImageError(f"{path}: expected a NIfTI file (.nii.gz), found {type(image).__name__}. Convert it first.")
+            f"{path}: expected a NIfTI file (.nii.gz), found {type(image).__name__}. Convert it: nib-convert FILE "
+            "NEW.nii.gz (a command of nibabel)."
+        )
     return image
 
 
@@ -274,7 +278,8 @@ def _open_by_content(path: Path) -> Any:
     start = first_bytes(path, _HEADER_BYTES)
     for order in ("<i", ">i"):
         size = struct.unpack(order, start[:4])[0] if len(start) == _HEADER_BYTES else 0
-        if size in _KINDS:
+        is_one_file = start[344:347] == b"n+1" or start[4:7] == b"n+2"  # and no header that belongs to an .img file
+        if size in _KINDS and is_one_file:
             return _KINDS[size].from_bytes(first_bytes(path, _LONGEST_HEADER))
     return nib.load(path)
 
@@ -394,7 +399,7 @@ def _read_plain(path: Path) -> Volume | None:
         shape, dtype, affine = header.get_data_shape(), header.get_data_dtype(), header.get_best_affine()
         scaling, start = header.get_slope_inter(), header.get_data_offset()
         content = read_promised(path, start + math.prod(int(n) for n in shape) * dtype.itemsize)
-    except DAMAGE:
+    except (*DAMAGE, KeyError):  # of a type that is none
         return None
     is_sound = header["magic"] == b"n+1" and max(header["sform_code"], header["qform_code"]) <= 4
     is_plain = len(shape) == 3 and min(shape) > 0 and dtype.kind in "iu" and scaling in ((None, None), (1.0, 0.0))

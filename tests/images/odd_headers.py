@@ -11,6 +11,7 @@ from functools import partial
 
 import nibabel as nib
 import numpy as np
+import SimpleITK
 
 LAS = np.diag([-1.0, 1.0, 1.5, 1.0])
 LAS[:3, 3] = (12, -14, -15)
@@ -146,6 +147,17 @@ def one_slice(folder, name, data):
     return saved(folder, name, data[:, :, 3])
 
 
+def of_another_format(folder, name, data, kind, suffix):
+    nib.save(kind(data.astype(np.int16 if suffix != ".mgz" else np.float32), LAS), folder / f"{name}{suffix}")
+    return folder / f"{name}{suffix}"
+
+
+def of_simpleitk(folder, name, data, suffix):
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(data.T), str(folder / f"{name}{suffix}"))
+    return folder / f"{name}{suffix}"
+
+
+CONVERT = "Convert it: nib-convert FILE NEW.nii.gz"
 REFUSED = {  # and what is said of it
     "sform 3 mm beside qform": (moved_far, r"sform and qform 3 mm apart.*copysform2qform FILE, or .*copyqform2sform"),
     "sform turned against qform": (partial(moved_far, degrees=5), "sform and qform .* mm apart"),
@@ -157,5 +169,13 @@ REFUSED = {  # and what is said of it
     "one slice": (one_slice, r"found shape \(24, 28\). Put its slices together"),
     "packed by bzip2": (partial(packed_by, pack=bz2.compress), "packed by bzip2. Unpack it: bunzip2 FILE"),
     "packed by xz": (partial(packed_by, pack=lzma.compress), "packed by xz. Unpack it: unxz FILE"),
+    **{
+        f"NIfTI in two files, by {suffix}": (partial(of_another_format, kind=nib.Nifti1Pair, suffix=suffix), CONVERT)
+        for suffix in (".hdr", ".img")
+    },
+    "ANALYZE": (partial(of_another_format, kind=nib.AnalyzeImage, suffix=".img"), CONVERT),
+    "FreeSurfer": (partial(of_another_format, kind=nib.MGHImage, suffix=".mgz"), CONVERT),
+    "NRRD": (partial(of_simpleitk, suffix=".nrrd"), r"SimpleITK.WriteImage\(SimpleITK.ReadImage\(FILE\)"),
+    "MetaImage": (partial(of_simpleitk, suffix=".mha"), r"SimpleITK.WriteImage\(SimpleITK.ReadImage\(FILE\)"),
     "garbage after the packed bytes": (partial(packed_by, pack=lambda c: gzip.compress(c) + b"garbage" * 9), "damaged"),
 }
