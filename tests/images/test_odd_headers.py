@@ -139,3 +139,20 @@ def test_a_mask_whose_axes_are_stored_in_another_order_is_turned_onto_its_image(
     for patient, mask in drawn.items():
         seg, _ = SimpleITKIO().read_seg(str(done.folder / "labelsTr" / f"{patient}_v.nii.gz"))
         np.testing.assert_array_equal(seg[0].T, mask)
+
+
+CASES = {  # and how many of them become cases
+    "geometry_quaternion_refused": 4,
+    "geometry_shear": 3,
+    "header_codes_0": 3,
+    "header_nifti2": 3,
+    "four_d_one_volume": 4,
+    "suffix_upper_case": 4,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_reported_headers_are_converted(shared, tmp_path, name):
+    manifest = shared / "cases" / name / "src" / "manifest.csv"
+    done = convert(manifest, dataset_id=801, raw=tmp_path, channels="flair,t1")
+    assert (len(done.cases), done.failures) == (CASES[name], ())

@@ -2,7 +2,7 @@
 
 The limits lie in the middle between right and wrong pairs of real scans: 31 images of ten patients (two scanners, with
 and without skull, edges of 0.5 to 7.2 mm), their masks, and the same exchanged, mirrored and shifted. Nothing is said
-where no side of the field of view reaches 100 mm: a crop, or an object for tests.
+where no side of the field of view reaches 100 mm (a crop) or neighbours are unrelated (noise, an object for tests).
 """
 
 import math

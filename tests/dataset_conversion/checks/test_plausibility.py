@@ -135,10 +135,19 @@ def test_a_field_of_view_that_holds_no_head_is_noted(tmp_path):
     # A cord: 200 x 200 x 60 mm.
     rng, place = np.random.default_rng(0), np.indices((100, 100, 30))
     away = np.hypot(place[0] - 50, place[1] - 50)
-    cord = (60 * (away < 30) + 60 * (away < 4) + rng.normal(0, 2, away.shape)).astype(np.float32)
+    cord = (60 * (away < 30) + 40 * (away < 18) + 60 * (away < 6) + rng.normal(0, 2, away.shape)).astype(np.float32)
     manifest = write_study(tmp_path, {"P1": {"flair": cord}}, np.diag([2.0, 2.0, 2.0, 1.0]))
     (row,) = (row for row in check(manifest, channels="flair").problems if "field of view" in row.problem)
     assert (row.severity, "200 x 200 x 60 mm, is too small for a head" in row.problem) == ("note", True)
+
+
+@pytest.mark.parametrize("shape", [(24, 28, 20), (64, 64, 40)])
+def test_noise_is_no_head_and_nothing_is_said_of_it(tmp_path, shape):
+    rng, mask = np.random.default_rng(0), np.zeros(shape, np.uint8)
+    mask[5:9, 6:10, 7:9] = 1
+    images = {name: rng.integers(0, 900, shape).astype(np.int16) for name in SEQUENCES} | {"t2_lesions": mask}
+    manifest = write_study(tmp_path, {"P1": images}, np.diag([9.375, 9.375, 9.0, 1.0]))
+    assert check(manifest, channels=SEQUENCES).problems == ()
 
 
 def test_voxel_sizes_that_differ_several_fold_are_told_with_what_nnunet_makes_of_them(tmp_path):
