@@ -67,7 +67,7 @@ CONVERT = [
         "cases.csv",
         "case",
         tables.CASES,
-        ("resampled", "site", "source", "steps", "source_*", "sha256_*"),
+        ("resampled", "rewritten", "site", "source", "steps", "source_*", "sha256_*"),
         note=MANY_CHANNELS,
     ),
 ]

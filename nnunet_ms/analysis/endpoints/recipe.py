@@ -12,6 +12,7 @@ import pandas as pd
 from nnunet_ms.analysis.endpoints.baseline_table import baseline_statistics
 from nnunet_ms.analysis.endpoints.disposition import disposition_statistics
 from nnunet_ms.analysis.endpoints.effect_agreement import effect_agreement_statistics
+from nnunet_ms.analysis.endpoints.follow_up import follow_up_statistics
 from nnunet_ms.analysis.endpoints.lesion_counts import ENDPOINTS as COUNT_ENDPOINTS
 from nnunet_ms.analysis.endpoints.lesion_counts import available, lesion_count_statistics
 from nnunet_ms.analysis.endpoints.population_effects import population_statistics
@@ -137,6 +138,7 @@ def _progression(trial: TrialData) -> Part:
             for data in found
             for rows in (
                 treatment_statistics(trial, data.outcome, data.audit),
+                follow_up_statistics(trial, data.outcome, data.audit),
                 subgroup_statistics(trial, data.outcome, data.audit),
                 progression_statistics(trial, data),
                 multivariable_statistics(trial, data),
@@ -162,7 +164,11 @@ def _progression_by_arm(trial: TrialData) -> Part:
         [
             row
             for outcome, audit in audits.items()
-            for rows in (treatment_statistics(trial, outcome, audit), subgroup_statistics(trial, outcome, audit))
+            for rows in (
+                treatment_statistics(trial, outcome, audit),
+                follow_up_statistics(trial, outcome, audit),
+                subgroup_statistics(trial, outcome, audit),
+            )
             for row in rows
         ],
         dict(audits),
