@@ -36,10 +36,11 @@ def dense(fit, X, who, when, point):
     P = [-X.T @ inverse @ s @ inverse @ X for s in slopes]
     q = len(slopes)
     Q = [[X.T @ inverse @ a @ inverse @ b @ inverse @ X for b in slopes] for a in slopes]
-    information = np.array(
-        [[0.5 * (np.trace(inverse @ slopes[i] @ inverse @ slopes[j]) - np.trace(2 * phi @ Q[i][j] - phi @ P[i] @ phi @ P[j]))
-          for j in range(q)] for i in range(q)]
-    )  # fmt: skip
+    information = np.zeros((q, q))
+    for i in range(q):
+        for j in range(q):
+            information[i, j] = 0.5 * np.trace(inverse @ slopes[i] @ inverse @ slopes[j])
+            information[i, j] -= 0.5 * np.trace(2 * phi @ Q[i][j] - phi @ P[i] @ phi @ P[j])
     W = np.linalg.inv(information)
     inner = sum(W[i, j] * (Q[i][j] - P[i] @ phi @ P[j]) for i in range(q) for j in range(q))
     adjusted = phi + 2 * phi @ inner @ phi
