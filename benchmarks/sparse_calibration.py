@@ -19,7 +19,7 @@ import scipy.stats
 
 from nnunet_ms.statistics.count_model import count_model, exact_rate_ratio
 from nnunet_ms.statistics.cox import fit_cox
-from nnunet_ms.statistics.cox_firth import firth_cox
+from nnunet_ms.statistics.cox_firth import firth_cox, penalised_test
 
 ALPHA = 0.05
 
@@ -64,7 +64,15 @@ def times(rng: np.random.Generator, n: int, share: float) -> dict[str, float]:
     chisq = max(2 * (both.supremum - one.supremum), 0.0)
     interaction = float(scipy.stats.chi2.sf(chisq, 1)) if np.isfinite(chisq) else np.nan
     firth = firth_cox(time, event, arm[:, None], ["arm"], "arm", "efron").p
-    return {"interaction": interaction, "firth": firth, "diverges": float("no maximum" in both.problem)}
+    penalised = interaction
+    if "no maximum" in both.problem:
+        penalised = penalised_test(time, event, np.column_stack([arm, sex, arm * sex]), [2], "efron")
+    return {
+        "interaction": interaction,
+        "interaction, penalised": penalised,
+        "firth": firth,
+        "diverges": float("no maximum" in both.problem),
+    }
 
 
 def rejected(p: pd.Series) -> float:
@@ -113,7 +121,7 @@ def time_rows(trials: int, seed: int) -> list[dict[str, object]]:
                     "odd": len(odd),
                     "type_1_odd": rejected(odd[test]),
                 }
-                for test in ("interaction", "firth")
+                for test in ("interaction", "interaction, penalised", "firth")
             ]
     return rows
 

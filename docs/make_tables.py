@@ -14,6 +14,7 @@ from nnunet_ms.analysis.endpoints import rater_concordance
 from nnunet_ms.analysis.evaluation import lesion_roc, model_comparison, uncertainty_tables
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.trial import exclusions, outcomes, populations, timed_tests, visit_windows, zero_volumes
+from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
@@ -66,7 +67,7 @@ CONVERT = [
         "cases.csv",
         "case",
         tables.CASES,
-        ("resampled", "site", "source", "steps", "source_*", "sha256_*"),
+        ("resampled", "rewritten", "site", "source", "steps", "source_*", "sha256_*"),
         note=MANY_CHANNELS,
     ),
 ]
@@ -166,6 +167,7 @@ ENDPOINTS = [
     Output("audit/exclusions.csv", "patient or visit left out", None, exclusions.EXCLUSION_COLUMNS),
     Output("audit/populations.csv", "patient outside a population", None, populations.COLUMNS),
     Output("audit/visit_windows.csv", "scan that is not at its planned week", None, visit_windows.COLUMNS),
+    Output("audit/baseline_conflicts.csv", "patient whose EDSS at week 0 is not edss_baseline", None, CONFLICT_COLUMNS),
     Output("audit/timed_tests.csv", "timed test that lacks some of its trials", None, timed_tests.COLUMNS),
     Output("audit/zero_volumes.csv", "volume of 0 ml", None, zero_volumes.COLUMNS),
     Output("audit/rater_pairs.csv", "visit, model and quantity", None, rater_concordance.COLUMNS),

@@ -1,4 +1,4 @@
-"""Dates as people write them in tables: every form of ISO 8601 that names one day, and nothing else.
+"""Dates as people write them in tables: every form of ISO 8601 that names one day; others only where they are declared.
 
 A date without its day (2018-01) names no day, and none is guessed. A time of day and a time zone may follow and are
 passed over: days are counted from dates as they are written, as CDISC counts study days.
@@ -6,9 +6,11 @@ passed over: days are counted from dates as they are written, as CDISC counts st
 
 import datetime
 import re
+from typing import Literal
 
 DAY_EXPECTED = "one day in ISO 8601 such as 2021-12-31"
 DAY_NEXT_STEP = "Write the whole date; no day is guessed."
+DayOrder = Literal["iso", "day-first", "month-first"]  # of dates such as 03/04/2021, where they are declared
 
 # ISO 8601-1:2019, 5.2.2 (calendar), 5.2.3 (ordinal) and 5.2.4 (week) dates, each in extended and basic format
 _DATES = (
@@ -21,10 +23,16 @@ _TIME = (
     r"[T ](?:(?:[01]\d|2[0-3])(?::?[0-5]\d(?::?(?:[0-5]\d|60))?)?(?:[.,]\d+)?|24(?::?00(?::?00)?)?(?:[.,]0+)?)"
     r"(?: ?(?:Z|[+\-\u2212](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?"
 )
+_ORDERED = rf"(?P<{{}}>\d{{{{1,2}}}})(?P<mark>[./-])(?P<{{}}>\d{{{{1,2}}}})(?P=mark)(?P<year>\d{{{{4}}}})(?:{_TIME})?"
 _FORMS = tuple(re.compile(f"(?:{date})(?:{_TIME})?", re.ASCII) for date in _DATES)
 
+_ORDERS = {
+    order: (re.compile(_ORDERED.format(*names), re.ASCII),)
+    for order, names in {"day-first": ("day", "month"), "month-first": ("month", "day")}.items()
+}
 
-def day_of(text: str) -> datetime.date | None:
+
+def day_of(text: str, order: DayOrder = "iso") -> datetime.date | None:
     """Return the day that a text names, None where it names no single day.
 
     Parameters
@@ -32,6 +40,9 @@ def day_of(text: str) -> datetime.date | None:
     text : str
         An ISO 8601 calendar date (2021-12-31, 20211231), ordinal date (2021-365, 2021365) or week date (2021-W52-5,
         2021W525), alone or before a time of day with or without a time zone. White space around it is no part of it.
+    order : {"iso", "day-first", "month-first"}, optional
+        What comes first in dates that are not ISO 8601 and have four digits of the year at the end: 31.12.2021,
+        31/12/2021, 31-12-2021. Without it they are no dates.
 
     Returns
     -------
@@ -52,8 +63,10 @@ def day_of(text: str) -> datetime.date | None:
     True
     >>> [day_of(text) for text in ("2021-12", "2021", "2021-W52", "31.12.2021", "2021-02-29")]
     [None, None, None, None, None]
+    >>> day_of("3/4/2021", "day-first"), day_of("3/4/2021", "month-first")
+    (datetime.date(2021, 4, 3), datetime.date(2021, 3, 4))
     """
-    for form in _FORMS:
+    for form in (*_FORMS, *_ORDERS.get(order, ())):
         if found := form.fullmatch(text.strip()):
             try:
                 return _day(found)
@@ -62,8 +75,19 @@ def day_of(text: str) -> datetime.date | None:
     return None
 
 
+def is_ordered(text: str) -> bool:
+    """Say whether a text is a date with its year at the end, which only a declared order makes one day.
+
+    Examples
+    --------
+    >>> [is_ordered(text) for text in ("31.12.2021", "3/4/2021", "2021-12-31")]
+    [True, True, False]
+    """
+    return any(form.fullmatch(text.strip()) for forms in _ORDERS.values() for form in forms)
+
+
 def _day(found: re.Match[str]) -> datetime.date:
-    parts = {name: int(digits) for name, digits in found.groupdict().items() if name != "dash"}
+    parts = {name: int(digits) for name, digits in found.groupdict().items() if name not in ("dash", "mark")}
     if "month" in parts:
         return datetime.date(parts["year"], parts["month"], parts["day"])
     if "week" in parts:
@@ -74,13 +98,13 @@ def _day(found: re.Match[str]) -> datetime.date:
     return day
 
 
-def iso_day(text: str) -> str | None:
-    """Return the day that a text names as 2021-12-31, None where it names no single day.
+def iso_day(text: str, order: DayOrder = "iso") -> str | None:
+    """Return the day that a text names as 2021-12-31, None where it names no single day; `order` as in `day_of`.
 
     Examples
     --------
     >>> iso_day("20211231T0930")
     '2021-12-31'
     """
-    day = day_of(text)
+    day = day_of(text, order)
     return None if day is None else day.isoformat()

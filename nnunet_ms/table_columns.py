@@ -2,7 +2,9 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.arrays import Bools, Floats
-from nnunet_ms.dates import DAY_EXPECTED, DAY_NEXT_STEP, iso_day
+from nnunet_ms.dates import DAY_EXPECTED, DAY_NEXT_STEP, DayOrder, is_ordered, iso_day
 from nnunet_ms.errors import TableError
-from nnunet_ms.table_files import as_text, by_value
+from nnunet_ms.table_files import as_number, as_text, by_value
 
 Kind = Literal["text", "category", "date", "integer", "number", "flag"]
 
@@ -22,7 +24,8 @@ class Column:
     """One column: `required` says it must be there, `blank` that single values may be missing.
 
     A category is text whose values may not differ in case and blanks only; a date is one day. `minimum` and `maximum`
-    are what the thing measured can be; `next_step` says what to do with a value outside.
+    are what the thing measured can be; `next_step` says what to do with a value outside. `na_is_name`: whether NA is a
+    category, such as North America, and no blank.
     """
 
     name: str
@@ -32,12 +35,18 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     next_step: str = "Correct the table."
+    na_is_name: bool = False
 
 
 _FLAGS = {"true": True, "1": True, "yes": True, "y": True, "false": False, "0": False, "no": False, "n": False}
 
 
-def typed(values: pd.Series, column: Column, path: Path) -> pd.Series:
+# how programs write "nothing": spreadsheets, R, SAS, databases
+NOTHING = frozenset({"na", "n/a", "#n/a", "nan", ".", "null", "none", "-"})
+_NAMES_TOO = frozenset({"none", "-"})  # what may be the name of a category, such as an untreated arm
+
+
+def typed(values: pd.Series, column: Column, path: Path, dates: DayOrder = "iso") -> pd.Series:
     """Return the cells of a column in its kind's type, checked.
 
     Parameters
@@ -48,12 +57,14 @@ def typed(values: pd.Series, column: Column, path: Path) -> pd.Series:
         What the cells must be.
     path : Path
         For messages.
+    dates : {"iso", "day-first", "month-first"}, optional
+        What comes first in dates that are not ISO 8601.
 
     Returns
     -------
     (n,) pandas.Series
-        Text and categories as `str` or None, dates as 2021-12-31, integers as `Int64`, numbers as float64, flags as
-        `boolean`.
+        A number, date, flag or category that says "nothing" (`NOTHING`, such as NA or a dot) is a blank. Text and
+        categories as `str` or None, dates as 2021-12-31, integers as `Int64`, numbers as float64, flags as `boolean`.
 
     Raises
     ------
@@ -71,19 +82,39 @@ def typed(values: pd.Series, column: Column, path: Path) -> pd.Series:
     nnunet_ms.errors.TableError: assessments.csv: row 2, column edss: expected a number from 0 to 10, found '99' ...
     """
     if column.kind in ("integer", "number"):
-        numbers = pd.to_numeric(values, errors="coerce").astype(float)
+        numbers = _numbers(values)
         _check_values(values, numbers, column, path)
         return numbers.astype("Int64") if column.kind == "integer" else numbers
     text = as_text(values, path) if values.dtype != object else values
-    cells = text
+    cells = text.mask(_is_nothing(text, column), None) if column.kind == "category" else text
     if column.kind == "date":
-        cells = by_value(text, iso_day)
+        cells = by_value(text, partial(iso_day, order=dates))
     elif column.kind == "flag":
         cells = text.map(_flag).astype("boolean")
-    _check_values(text, cells, column, path)
+    _check_values(text, cells, column, path, dates)
     if column.kind == "category":
-        check_spellings(text, path)
+        check_spellings(cells, path)
     return cells
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    """Numbers as they are written, to the last digit; NaN for all else."""
+    if values.dtype != object:
+        return pd.to_numeric(values, errors="coerce").astype(float)
+    # by_value, but for floats; numbers of a Parquet file may stand among objects
+    codes, distinct = pd.factorize(values.to_numpy(object))
+    found = [as_number(value) if isinstance(value, str) else float(value) for value in distinct]
+    return pd.Series(np.array([*found, np.nan])[codes], values.index, float, values.name)
+
+
+def _is_nothing(values: pd.Series, column: Column) -> Bools:
+    """Which cells are blank: empty, or a word for nothing that the column cannot hold as a value."""
+    words = NOTHING - (_NAMES_TOO if column.kind == "category" else frozenset())
+    words -= {"na"} if column.na_is_name else frozenset()
+    blank = values.isna()
+    if column.kind != "text" and values.dtype == object:
+        blank |= values.map(lambda value: isinstance(value, str) and value.lower() in words)
+    return np.asarray(blank, dtype=bool)
 
 
 def _flag(value: object) -> bool | None:
@@ -138,12 +169,13 @@ def spelling(text: str) -> str:
 _DASHES = r"_\-\u2010-\u2015\u2212"
 
 
-def _check_values(raw: pd.Series, typed: pd.Series, column: Column, path: Path) -> None:
-    blank = raw.isna().to_numpy()
+def _check_values(raw: pd.Series, typed: pd.Series, column: Column, path: Path, dates: DayOrder = "iso") -> None:
+    blank = _is_nothing(raw, column)
     bad = typed.isna().to_numpy() & ~blank
     expected, step = {"flag": "true or false", "date": DAY_EXPECTED}.get(column.kind, "text"), column.next_step
     if column.kind == "date":
         step = DAY_NEXT_STEP
+        expected = expected if dates == "iso" else f"{expected}, or with the {dates.removesuffix('-first')} first"
     elif column.kind in ("integer", "number"):
         expected = f"{'a whole' if column.kind == 'integer' else 'a'} number{_range(column)}"
         bad |= ~blank & ~_possible(typed.to_numpy(), column)
@@ -151,11 +183,61 @@ def _check_values(raw: pd.Series, typed: pd.Series, column: Column, path: Path) 
         bad |= blank
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        found = "a blank" if blank[row] else _shown(raw.iloc[row])
+        found = "a blank" if pd.isna(raw.iloc[row]) else _shown(raw.iloc[row])
+        step = _step(raw.iloc[row], column, dates) or step
         raise TableError(
             f"{path}: row {row + 1}, column {column.name}: expected {expected}, found {found} "
             f"({int(bad.sum())} such rows). {step}"
         )
+
+
+def _step(value: object, column: Column, dates: DayOrder) -> str:
+    """Return what to do about a cell whose mistake is known; blank where it is not."""
+    if column.kind == "date" and dates == "iso" and is_ordered(str(value)):
+        return (
+            'Write the date so, or say dates = "day-first" (or "month-first") in [tables]: no day is guessed, and one '
+            "order must hold for all."
+        )
+    if column.kind in ("integer", "number") and re.fullmatch(r"[+-]?\d+,\d+", str(value)):
+        return "Write decimals with a point, or save the table with semicolons between its cells."
+    return ""
+
+
+def with_points(frame: pd.DataFrame, numbers: Sequence[str], path: Path) -> pd.DataFrame:
+    """Return a table whose decimal commas are points, in the columns that hold numbers.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Text, of a file whose cells no comma separates.
+    numbers : sequence of str
+        Columns that hold numbers.
+    path : Path
+        For messages.
+
+    Raises
+    ------
+    TableError
+        If some numbers have a comma and others a point: one of them may be of thousands.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"volume_ml": ["1,5", "12"], "note": ["a,b", None]})
+    >>> with_points(table, ["volume_ml"], Path("volumes.csv"))["volume_ml"].tolist()
+    ['1.5', '12']
+    """
+    cells = [(row, name, text) for name in numbers for row, text in enumerate(frame[name]) if isinstance(text, str)]
+    commas = [cell for cell in cells if re.fullmatch(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", cell[2])]
+    points = [cell for cell in cells if re.fullmatch(r"[+-]?[\d.]*\.\d*(?:[eE][+-]?\d+)?", cell[2]) and cell[2] != "."]
+    if commas and points:
+        (row, name, text), (other_row, other, comma) = points[0], commas[0]
+        raise TableError(
+            f"{path}: row {row + 1}, column {name}: expected one sign for decimals, found {text!r}, and {comma!r} in "
+            f"row {other_row + 1}, column {other}. Write numbers alike, without a sign for thousands."
+        )
+    valid = {text for _, _, text in commas}
+    changed = {name: by_value(frame[name], lambda t: t.replace(",", ".") if t in valid else t) for name in numbers}
+    return frame.assign(**changed)
 
 
 def _range(column: Column) -> str:

@@ -2,6 +2,8 @@
 
 import csv
 import datetime
+import re
+import string
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -16,10 +18,26 @@ Clean = Callable[[str], str]
 UTF_8, SAVE_AS = "utf-8-sig", "Save it as CSV UTF-8."
 
 
+def tidy(text: str) -> str:
+    """Return a text without white space around it, seen or unseen (zero-width characters, byte order marks).
+
+    Examples
+    --------
+    >>> tidy(" \u200bplacebo\u00a0")
+    'placebo'
+    """
+    return text.strip(_UNSEEN)
+
+
+_UNSEEN = (
+    string.whitespace + "\u00a0\u2000\u2001\u2002\u2003\u2007\u2009\u202f\u3000\u200b\u2060\ufeff\x1c\x1d\x1e\x1f\x85"
+)
+
+
 def read_csv_file(
     path: Path,
-    delimiter: str = ",",
-    clean: Clean = str.strip,
+    delimiter: str | None = ",",
+    clean: Clean = tidy,
     encoding: str = UTF_8,
     advice: str = SAVE_AS,
     kind: str = "a CSV table",
@@ -30,8 +48,8 @@ def read_csv_file(
     ----------
     path : Path
         Text in UTF-8, with or without a byte order mark.
-    delimiter : str, optional
-        Between cells.
+    delimiter : str or None, optional
+        Between cells; None: what the header shows (`delimiter_of`).
     clean : callable, optional
         What is done with each cell and each name.
     encoding : str, optional
@@ -44,7 +62,8 @@ def read_csv_file(
     Returns
     -------
     pandas.DataFrame
-        `str` cells, None where they are blank. Blank lines are passed over.
+        `str` cells, None where they are blank. Blank lines are passed over; so are rows and columns at the end that a
+        spreadsheet leaves: nothing but delimiters.
 
     Raises
     ------
@@ -64,8 +83,10 @@ def read_csv_file(
     nnunet_ms.errors.TableError: ids.csv: line 2: expected 2 cells as in the header, found 3. Remove or quote the ...
     """
     try:
-        rows = _check_csv(path, delimiter, clean, encoding)
-        frame = pd.read_csv(path, sep=delimiter, dtype=str, keep_default_na=False, encoding=encoding, index_col=False)
+        delimiter, told = (delimiter, False) if delimiter is not None else delimiter_of(path, encoding)
+        rows = _check_csv(path, delimiter, clean, encoding, told)
+        frame = pd.read_csv(path, sep=delimiter, dtype=str, keep_default_na=False, encoding=encoding, index_col=False,
+                            skiprows=int(told))  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise _unreadable(path, one_line(error), encoding, advice, kind) from error
     except _UnreadableError as error:
@@ -74,21 +95,81 @@ def read_csv_file(
     if len(frame) != rows and frame.shape[1] > 1:
         why = f"{rows} or {len(frame)} rows, as quotation marks are read"
         raise _unreadable(path, why, encoding, advice, kind)
-    return pd.DataFrame(
-        {clean(str(name)): by_value(frame[name], lambda text: clean(text) or None) for name in frame}, frame.index
-    )
+    names = [clean(str(name)) for name in frame]
+    cells = {name: by_value(frame.iloc[:, i], lambda text: clean(text) or None) for i, name in enumerate(names)}
+    return _without_edges(pd.DataFrame(cells, frame.index), path)
+
+
+def _without_edges(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Leave out columns without a name and rows at the end, which hold nothing; refuse what stands below no name."""
+    nameless = [name for name in frame if name == "" or _NAMELESS.fullmatch(name)]
+    for name in nameless:
+        if frame[name].notna().any():
+            row = int(np.flatnonzero(frame[name].notna())[0])
+            raise TableError(
+                f"{path}: row {row + 1}, column {list(frame).index(name) + 1}: expected nothing, as the column has no "
+                f"name, found {frame[name].iloc[row]!r}. Name the column, or remove it."
+            )
+    frame = frame.drop(columns=nameless)
+    filled = np.flatnonzero(frame.notna().any(axis=1)) if frame.shape[1] > 1 else np.arange(len(frame))
+    return frame.iloc[: int(filled[-1]) + 1 if filled.size else 0]
+
+
+_NAMELESS = re.compile(r"Unnamed: \d+")  # what pandas calls a column without a name
+
+
+def delimiter_of(path: Path, encoding: str = UTF_8) -> tuple[str, bool]:
+    r"""Return what stands between the cells of a text table, and whether its first line says it ("sep=;" of Excel).
+
+    Of comma, semicolon and tab, the one that the header has; the comma where it has none of them. With two of them
+    the one that the header has most of, and the comma of equals.
+
+    Examples
+    --------
+    >>> _ = Path("ids.csv").write_text("patient_id;arm;edss_baseline\n001;active;3,5\n")
+    >>> delimiter_of(Path("ids.csv"))
+    (';', False)
+    """
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
+        header = next((line for line in (file.readline() for _ in range(100)) if line.strip()), "")
+    told = re.fullmatch(r'\s*"?sep=(.)"?\s*', header, re.IGNORECASE)
+    if told:
+        return told[1], True
+    outside = re.sub(r'"[^"]*"', "", header)
+    return max(DELIMITERS, key=lambda mark: (outside.count(mark), -DELIMITERS.index(mark))), False
+
+
+DELIMITERS = (",", ";", "\t")
+
+
+def as_number(text: str) -> float:
+    """Return the number that a text writes, to the last digit; NaN where it writes none.
+
+    pandas reads "0.1234567890123456" as the float beside it in one of three cases; Python reads what was written.
+
+    Examples
+    --------
+    >>> as_number("3.5e2"), as_number("1_000"), as_number("3,5")
+    (350.0, nan, nan)
+    """
+    return float(text) if _NUMBER.fullmatch(text) else float("nan")
+
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf|infinity)", re.ASCII | re.IGNORECASE)
 
 
 class _UnreadableError(Exception):
     """Why a file is no CSV table; the reader adds its name and the next step."""
 
 
-def _check_csv(path: Path, delimiter: str, clean: Clean, encoding: str) -> int:
+def _check_csv(path: Path, delimiter: str, clean: Clean, encoding: str, told: bool) -> int:
     """Raise TableError at the first line that cannot be meant so; return the number of rows below the header."""
     with path.open(encoding=encoding, newline="\n") as file:
         reader = csv.reader(_lines(file), delimiter=delimiter)
         try:
             rows = (row for row in reader if len(row) > 1 or (row and row[0].strip()))
+            if told:
+                next(reader)
             header = next(rows, None)
             if header is None:
                 raise _UnreadableError("it is empty")

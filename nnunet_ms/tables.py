@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.dates import DayOrder
 from nnunet_ms.errors import TableError
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Failure
 from nnunet_ms.table_columns import Column as Column  # part of the vocabulary
-from nnunet_ms.table_columns import typed
-from nnunet_ms.table_files import read_csv_file, read_parquet_file
+from nnunet_ms.table_columns import spelling, typed, with_points
+from nnunet_ms.table_files import delimiter_of, read_csv_file, read_parquet_file, tidy
 from nnunet_ms.vocabulary import Meaning, meaning_of
 
 
@@ -166,7 +167,7 @@ PATIENTS = Table(
         Column("arm", "category"),
         Column("age_years", "number", minimum=0, maximum=130),
         Column("sex", "category"),
-        Column("region", "category"),
+        Column("region", "category", na_is_name=True),
         Column("edss_baseline", "number", minimum=0),
         Column("randomisation_date", "date", required=False, blank=True),
         Column("discontinued_week", "number", required=False, blank=True, maximum=WEEK_LIMIT),
@@ -235,15 +236,18 @@ _FURTHER = Column("", required=False, blank=True)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def read_table(path: str | Path, table: Table) -> pd.DataFrame:
+def read_table(path: str | Path, table: Table, dates: DayOrder = "iso") -> pd.DataFrame:
     r"""Read and check a CSV or Parquet table.
 
     Parameters
     ----------
     path : str or Path
-        Read as Parquet when its suffix says so, else as CSV in UTF-8.
+        Read as Parquet when its suffix says so, else as CSV in UTF-8, with commas, semicolons or tabs between its
+        cells; but for the comma, numbers may have a decimal comma.
     table : Table
         Columns and key that it must have.
+    dates : {"iso", "day-first", "month-first"}, optional
+        What comes first in dates that are not ISO 8601; without it they are refused.
 
     Returns
     -------
@@ -275,7 +279,9 @@ def read_table(path: str | Path, table: Table) -> pd.DataFrame:
     frame = _load(path)
     check_columns(frame, table, path)
     kinds = {column.name: column for column in table.columns}
-    columns = {str(name): typed(frame[name], kinds.get(str(name), _FURTHER), path) for name in frame}
+    if path.suffix.lower() != ".parquet" and delimiter_of(path)[0] != ",":
+        frame = with_points(frame, [n for n in frame if n in kinds and kinds[n].kind in ("number", "integer")], path)
+    columns = {str(name): typed(frame[name], kinds.get(str(name), _FURTHER), path, dates) for name in frame}
     checked = pd.DataFrame(columns, index=frame.index)
     check_unique(checked, table.key, path)
     return checked
@@ -294,12 +300,20 @@ def check_columns(frame: pd.DataFrame, table: Table, path: str | Path) -> None:
     """
     missing = [c.name for c in table.columns if c.required and c.name not in frame]
     if missing:
-        raise TableError(f"{path}: {table.name} needs columns {missing}, found {list(frame.columns)}. Add them.")
+        step = _renamed(missing, frame) or "Add them."
+        raise TableError(f"{path}: {table.name} needs columns {missing}, found {list(frame.columns)}. {step}")
     unknown = [name for name in frame.columns if name not in table.names]
     if unknown and not table.extra:
         raise TableError(
             f"{path}: {table.name} has unknown columns {unknown}; known are {table.names}. Rename or remove them."
         )
+
+
+def _renamed(missing: Sequence[str], frame: pd.DataFrame) -> str:
+    """Return which columns to rename: those that differ from the names in capitals, blanks and dashes only."""
+    meant = {spelling(str(name)): str(name) for name in frame}
+    pairs = [f"{meant[spelling(name)]!r} to {name}" for name in missing if spelling(name) in meant]
+    return f"Rename {', '.join(pairs)}." if pairs else ""
 
 
 def check_unique(frame: pd.DataFrame, key: Sequence[str], path: str | Path) -> None:
@@ -366,7 +380,7 @@ def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
 def _load(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise TableError(f"{path}: no such file. Check the path and the spelling.")
-    return read_parquet_file(path) if path.suffix.lower() == ".parquet" else read_csv_file(path, clean=_unguard)
+    return read_parquet_file(path) if path.suffix.lower() == ".parquet" else read_csv_file(path, None, _unguard)
 
 
 def _guarded(frame: pd.DataFrame) -> pd.DataFrame:
@@ -380,5 +394,5 @@ def _guard(value: object) -> object:
 
 
 def _unguard(value: str) -> str:
-    text = value.strip()
+    text = tidy(value)
     return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA_STARTS) else text

@@ -315,6 +315,11 @@ _ENDPOINTS = {
         timed_tests__column="Value of a timed test that is computed from its trials",
     ),
     **_words("as `unit` says", stat="The number, not rounded; blank where not estimable, `method` says why"),
+    **_words(
+        "EDSS",
+        edss_week_0="EDSS of the assessment at week 0",
+        difference="EDSS at week 0 minus that of the patient table, which counts",
+    ),
     **_words("as the measure", baseline="Value of the measure at baseline"),
     **_words(
         "weeks",

@@ -34,7 +34,7 @@ GROUND = {
     "dates": set(),
     "table_files": {"errors"},
     "table_columns": {"arrays", "dates", "errors", "table_files"},
-    "tables": {"errors", "options", "outputs", "parallel", "table_columns", "table_files", "vocabulary"},
+    "tables": {"dates", "errors", "options", "outputs", "parallel", "table_columns", "table_files", "vocabulary"},
     "cases_table": {"errors", "tables"},
     "checkpoints": {"errors", "outputs"},
     "progress": set(),

@@ -29,6 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
     init.add_argument("--relapses", type=Path, help="relapses")
     init.add_argument("--agreement", type=Path, help="agreement.csv of nnunet-ms-evaluate")
     init.add_argument("--size-bin-figure", type=Path, help="a .png of nnunet-ms-evaluate to show in the report")
+    init.add_argument("--dates", choices=("iso", "day-first", "month-first"), default="iso",
+                      help="what comes first in dates that are not like 2021-12-31; never guessed")  # fmt: skip
     init.add_argument("--truth", type=Path, help="truth.json of a simulation")
     init.add_argument("--simulated", action="store_true", help="the report says that no patient is real")
     _add_conventions(init, "written into the file (default: r)")
@@ -61,7 +63,7 @@ def _init(args: argparse.Namespace) -> int:
     from nnunet_ms.analysis.trial.settings_init import find_tables, write_settings
 
     keys = ("patients", "assessments", "relapses", "agreement", "size_bin_figure", "truth", "adam")
-    found = find_tables(args.settings.parent, {key: getattr(args, key) for key in keys}, tuple(args.visits))
+    found = find_tables(args.settings.parent, {key: getattr(args, key) for key in keys}, tuple(args.visits), args.dates)
     # a truth file exists for simulations only
     simulated = args.simulated or found.tables.truth is not None
     write_settings(args.settings, found, simulated, args.conventions or "r", args.adam_encoding)

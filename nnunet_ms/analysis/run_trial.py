@@ -23,6 +23,7 @@ from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.progress import Progress, unseen
+from nnunet_ms.table_files import UTF_8, read_csv_file
 from nnunet_ms.tables import write_table
 from nnunet_ms.threads import one_thread
 from nnunet_ms.versions import version_of
@@ -147,9 +148,10 @@ def _given_figure(settings: TrialSettings, folder: Path) -> dict[str, EmbeddedFi
 
 def _provenance(trial: TrialData, results: Results) -> dict[str, Any]:
     settings = trial.settings
+    encoding = (settings.adam.encoding if settings.adam else None) or UTF_8
     inputs = [_input("settings", settings.path, settings.path.name, None)]
     for role, path in sorted(settings.tables.named().items()):
-        inputs.append(_input(role, path, _relative(path, settings.path.parent), _rows_in(path)))
+        inputs.append(_input(role, path, _relative(path, settings.path.parent), _rows_in(path, encoding)))
     return {
         "program": PROGRAM,
         "arguments": {"command": "run", "settings": settings.path.name, "conventions": settings.conventions.name},
@@ -172,10 +174,10 @@ def _input(role: str, path: Path, name: str, rows: int | None) -> dict[str, Any]
     }
 
 
-def _rows_in(path: Path) -> int | None:
+def _rows_in(path: Path, encoding: str) -> int | None:
     if path.suffix == ".parquet":
         return len(pd.read_parquet(path))
-    return len(pd.read_csv(path, usecols=[0], dtype=str)) if path.suffix == ".csv" else None
+    return len(read_csv_file(path, None, encoding=encoding)) if path.suffix == ".csv" else None
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -16,6 +16,7 @@ from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.options import chosen
 from nnunet_ms.statistics.cox import TIES, Ties, event_terms, maximise, risk_sets
 from nnunet_ms.statistics.input_checks import as_numbers, equally_long, missing_values, refuse, time_to_event
+from nnunet_ms.statistics.linear_systems import solve_or_none
 
 Transform = Literal["km", "rank", "identity"]
 TRANSFORMS = get_args(Transform)
@@ -105,7 +106,8 @@ def _line(name: str, which: list[int], score: Floats, information: Floats) -> Ph
     k = len(score)
     chosen = [*range(k), *(k + i for i in which)]
     u = np.concatenate([np.zeros(k), score[which]])
-    chisq = float(u @ np.linalg.solve(information[np.ix_(chosen, chosen)], u))
+    solved = solve_or_none(information[np.ix_(chosen, chosen)], u)  # None: the term does not vary at any event
+    chisq = float("nan") if solved is None else float(u @ solved)
     return PhTest(name, chisq, len(which), float(scipy.stats.chi2.sf(chisq, len(which))))
 
 

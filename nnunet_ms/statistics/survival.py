@@ -100,7 +100,8 @@ def survival_at(curve: pd.DataFrame, weeks: npt.ArrayLike, week: float) -> tuple
     Returns
     -------
     n_risk, survival, low, high
-        As R's `summary(survfit, times = week)`; NaN where nobody was followed that long.
+        As R's `summary(survfit, times = week, extend = TRUE)`; NaN where nobody was followed that long, unless the
+        curve is at 0 by then.
 
     Examples
     --------
@@ -112,7 +113,8 @@ def survival_at(curve: pd.DataFrame, weeks: npt.ArrayLike, week: float) -> tuple
     """
     n_risk = int((np.asarray(weeks, float) >= week).sum())
     if n_risk == 0:
-        return 0, NAN, NAN, NAN
+        gone = len(curve) > 0 and float(curve["survival"].iloc[-1]) == 0  # everybody had the event: 0 from then on
+        return 0, 0.0 if gone else NAN, NAN, NAN
     before = curve[curve["week"] <= week]
     if before.empty:
         return n_risk, 1.0, 1.0, 1.0

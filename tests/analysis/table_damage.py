@@ -18,9 +18,9 @@ NUMBERS = {
     "visits": ("week", "lesion_count", "new_lesion_count", "volume_ml"),
     "assessments": ("week", "edss", "t25fw_s", "nhpt_s"),
 }
-# no number that any of these columns can hold, in any spelling
+# no number that any of these columns can hold, in any spelling; words for a blank are in tests/test_spreadsheets.py
 NO_NUMBERS = (
-    "inf", "-inf", "nan", "1e400", "1e300", "-1", "abc", "1;5", "0x10", "\uff11\uff12", "true", "#N/A", "NA", "=1+1",
+    "inf", "-inf", "1e400", "1e300", "-1", "abc", "1;5", "0x10", "\uff11\uff12", "true", "#VALUE!", "?", "=1+1",
     "2018-01-02", "x" * 1000, "5 ml", "<5",
 )  # fmt: skip
 KEYS = {

@@ -12,6 +12,7 @@ from nnunet_ms.analysis.endpoints.progression_by_t2_volume import outcome_audit,
 from nnunet_ms.analysis.endpoints.progression_multivariable import joint_model, multivariable_statistics
 from nnunet_ms.analysis.endpoints.progression_subgroups import subgroup_statistics
 from nnunet_ms.analysis.endpoints.statistic_rows import reason_of, select, to_frame, value_of
+from nnunet_ms.analysis.report.blocks.progression_by_arm import arm_block
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings
 from nnunet_ms.analysis.trial.adam_tables import adam_patients, adam_times
 from nnunet_ms.analysis.trial.data import read_trial
@@ -122,6 +123,25 @@ def test_an_arm_without_an_event_in_one_subgroup_has_an_interaction_test(edge):
     chisq = 2 * (height([arm, sex, arm * sex]) - height([arm, sex]))
     assert value_of(rows, term="sex: interaction", stat_name="chisq") == pytest.approx(chisq, abs=1e-3)
     assert "its likelihood converges" in select(rows, **keys)["method"].iloc[0]
+    assert 0 < value_of(rows, term="sex: interaction", stat_name="p_penalised") < 1
     none = quiet.assign(event=quiet["event"] & (quiet["arm"] == "A"))
     rows = to_frame(subgroup_statistics(trial, "cdp24", none))
     assert reason_of(rows, **keys) == "not estimable (an arm without an event)"
+
+
+def test_a_baseline_that_the_assessments_contradict_is_said_and_listed(edge):
+    # README of the folder: 60 patients whose EDSS at week 0 lies 1.5 below edss_baseline. Oracle: pandas.
+    trial = edge("baseline_conflict")
+    listed = trial.listings["baseline_conflicts"]
+    first = trial.assessments[trial.assessments["week"] == 0].set_index("patient_id")["edss"]
+    gap = trial.patients["patient_id"].map(first) - trial.patients["edss_baseline"]
+    assert set(listed["patient_id"]) == set(trial.patients.loc[gap.abs() > 0, "patient_id"])
+    assert len(listed) == 60
+    assert set(listed["difference"]) == {-1.5}
+    rows = to_frame(treatment_statistics(trial, "cdp24", outcome_audit(trial, "cdp24")))
+    row = select(rows, analysis="baseline_conflicts").iloc[0]
+    assert row["stat"] == 60
+    assert "by up to 1.5; edss_baseline is the baseline" in row["method"]
+    notes = arm_block(trial, rows, "cdp24", []).notes
+    assert any(note.startswith("EDSS at week 0 differs from edss_baseline") for note in notes)
+    assert "baseline_conflicts" not in edge("flat_half").listings

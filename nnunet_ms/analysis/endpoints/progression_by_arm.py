@@ -11,8 +11,10 @@ import pandas as pd
 
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import group_curve
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread
+from nnunet_ms.analysis.trial.assessments import baseline_conflicts
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
+from nnunet_ms.analysis.trial.outcomes import OUTCOMES, measures_of
 from nnunet_ms.analysis.trial.settings import FLAT_STEPS
 from nnunet_ms.statistics.cox import Cox, Ties, fit_cox
 from nnunet_ms.statistics.cox_firth import firth_cox
@@ -26,7 +28,7 @@ from nnunet_ms.statistics.survival import (
 from nnunet_ms.statistics.survival_quantiles import quantile_time, survival_difference
 
 COX, COX_STRATIFIED = "cox_by_arm", "cox_by_arm_stratified"
-KM, RMST, ORIGIN = "km_by_arm", "rmst", "time_origin"
+KM, RMST, ORIGIN, CONFLICTS = "km_by_arm", "rmst", "time_origin", "baseline_conflicts"
 QUARTILES, LANDMARK = "km_quartiles", "km_landmark"
 SHARES = {"25 % with event": 0.25, "50 % with event": 0.5, "75 % with event": 0.75}
 LOGRANK, LOGRANK_STRATIFIED = "logrank", "logrank_stratified"
@@ -80,6 +82,7 @@ def treatment_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) ->
     table = usable(audit)
     base = Statistic(outcome, KM, population=POPULATION)
     yield from _origin_rows(trial, replace(base, analysis=ORIGIN))
+    yield from _conflict_rows(trial, replace(base, analysis=CONFLICTS))
     yield from _curve_rows(trial, table, base)
     yield from _landmark_rows(trial, table, replace(base, analysis=LANDMARK))
     strata = strata_of(trial, table)
@@ -113,6 +116,22 @@ def _origin_rows(trial: TrialData, base: Statistic) -> list[Statistic]:
     return spread(replace(base, method=origin.note), {"first_day": (float(origin.day), "day")})
 
 
+def _conflict_rows(trial: TrialData, base: Statistic) -> list[Statistic]:
+    """Say in how many patients EDSS at week 0 is not the baseline of the patient table, and which of them counts."""
+    derived = base.endpoint not in trial.times and base.endpoint in OUTCOMES
+    if not derived or "edss" not in measures_of(OUTCOMES[base.endpoint]):
+        return []
+    table = baseline_conflicts(trial.patients, trial.assessments)
+    if table.empty:
+        return []
+    method = (
+        "EDSS at week 0 differs from edss_baseline of the patient table, by up to "
+        f"{table['difference'].abs().max():g}; edss_baseline is the baseline; the patients are in "
+        "audit/baseline_conflicts.csv"
+    )
+    return spread(replace(base, method=method), {"n": (float(len(table)), "patients")})
+
+
 def _curve_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Iterator[Statistic]:
     interval = trial.settings.conventions.km_interval
     for arm in trial.settings.arms:
@@ -128,7 +147,8 @@ def _curve_rows(trial: TrialData, table: pd.DataFrame, base: Statistic) -> Itera
         yield from _quartile_rows(trial, curve, replace(keys, analysis=QUARTILES))
         for week in (0.0, *(w for w in trial.settings.weeks if w > 0)):
             n_risk, survival, low, high = survival_at(curve, of_arm["time_weeks"], week)
-            note = f"nobody was followed to week {week:g}" if n_risk == 0 else "no interval where survival is 0"
+            nobody = n_risk == 0 and np.isnan(survival)
+            note = f"nobody was followed to week {week:g}" if nobody else "no interval where survival is 0"
             values = {"survival": survival, "low": low, "high": high}
             stats = {"n_risk": (float(n_risk), "patients"), **{k: (v, "probability") for k, v in values.items()}}
             yield from spread(replace(keys, visit=week_text(week)), stats, not_estimable(note))

@@ -191,7 +191,7 @@ def _curve_rows(trial: TrialData, group: pd.DataFrame, base: Statistic) -> list[
     curve = group_curve(trial, group)
     for week in (0.0, *(w for w in trial.settings.weeks if w > 0)):
         n_risk, survival, low, high = survival_at(curve, group["time_weeks"], week)
-        if n_risk == 0:
+        if n_risk == 0 and np.isnan(survival):
             note = not_estimable(f"nobody was followed to week {week:g}")
         else:
             note = not_estimable("no interval where survival is 0")

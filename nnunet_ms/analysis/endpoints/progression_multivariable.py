@@ -53,7 +53,8 @@ def joint_model(trial: TrialData, data: ProgressionData, rater: str) -> JointMod
     ).varying()
     ties = trial.settings.conventions.ties
     model = fit_cox(table["time_weeks"], table["event"], columns.X, columns.names, ties)
-    return JointModel(model, columns.X, columns.columns_of(), columns.dropped)
+    one_level = tuple(name for name in ("sex", "region") if patients[name].nunique(dropna=False) < 2)
+    return JointModel(model, columns.X, columns.columns_of(), (*one_level, *columns.dropped))
 
 
 def multivariable_statistics(trial: TrialData, data: ProgressionData) -> Iterator[Statistic]:

@@ -12,6 +12,7 @@ from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.statistics.cox import fit_cox
+from nnunet_ms.statistics.cox_firth import penalised_test
 from nnunet_ms.statistics.design_matrix import arm_term, design, factor, product
 
 ANALYSIS = "subgroup"
@@ -69,10 +70,19 @@ def _interaction(trial: TrialData, table: pd.DataFrame, group: pd.Series, arm: s
     happened = set(table.loc[table["event"], "arm"])
     problem = "" if np.isfinite(likelihoods).all() else "no maximum or too few events"
     problem = problem if len(happened) == 2 else "an arm without an event"
-    if any(f.problem for f in fits) and not problem:
-        note = "a hazard ratio of the model is 0 or infinite, its likelihood converges"
-        base = replace(base, method=f"{base.method}; {note}")
-    chisq = max(2 * (likelihoods[1] - likelihoods[0]), 0.0) if not problem else np.nan
     df = len(levels) - 1
-    stats = {"chisq": (chisq, ""), "df": (float(df), ""), "p": (float(scipy.stats.chi2.sf(chisq, df)), "")}
-    return spread(base, stats, not_estimable(problem))
+    stats = _ratio_test(likelihoods, df) if not problem else {"chisq": (np.nan, ""), "df": (df, ""), "p": (np.nan, "")}
+    rows = spread(base, stats, not_estimable(problem))
+    if problem or not any(f.problem for f in fits):
+        return rows
+    note = "a hazard ratio of the model is 0 or infinite, its likelihood converges; p_penalised is calibrated there"
+    rows = spread(replace(base, method=f"{base.method}; {note}"), stats)
+    tested = range(designs[0].X.shape[1], designs[1].X.shape[1])
+    p = penalised_test(table["time_weeks"], table["event"], designs[1].X, tested, ties)
+    method = f"Firth's penalised likelihood-ratio test of arm x subgroup, {ties.capitalize()} ties"
+    return [*rows, *spread(replace(base, method=method), {"p_penalised": (p, "")})]
+
+
+def _ratio_test(likelihoods: list[float], df: int) -> dict[str, tuple[float, str]]:
+    chisq = max(2 * (likelihoods[1] - likelihoods[0]), 0.0)
+    return {"chisq": (chisq, ""), "df": (float(df), ""), "p": (float(scipy.stats.chi2.sf(chisq, df)), "")}

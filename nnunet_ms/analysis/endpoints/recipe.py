@@ -12,6 +12,7 @@ import pandas as pd
 from nnunet_ms.analysis.endpoints.baseline_table import baseline_statistics
 from nnunet_ms.analysis.endpoints.disposition import disposition_statistics
 from nnunet_ms.analysis.endpoints.effect_agreement import effect_agreement_statistics
+from nnunet_ms.analysis.endpoints.follow_up import follow_up_statistics
 from nnunet_ms.analysis.endpoints.lesion_counts import ENDPOINTS as COUNT_ENDPOINTS
 from nnunet_ms.analysis.endpoints.lesion_counts import available, lesion_count_statistics
 from nnunet_ms.analysis.endpoints.population_effects import population_statistics
@@ -89,6 +90,7 @@ def compute_endpoints(trial: TrialData, progress: Progress = unseen) -> Results:
         rows["population"] = f"{trial.population}: " + rows["population"]
     beside = to_frame(population_statistics(trial, progress))
     rows = pd.concat([rows, beside], ignore_index=True) if len(beside) else rows
+    rows = _with_level(trial, rows)
     several = to_frame(multiplicity_statistics(trial, rows))
     return Results(
         endpoints=pd.concat([rows, several], ignore_index=True) if len(several) else rows,
@@ -96,6 +98,17 @@ def compute_endpoints(trial: TrialData, progress: Progress = unseen) -> Results:
         curves={name: frame for part in parts for name, frame in part.curves.items()},
         exclusions=exclusions,
     )
+
+
+def _with_level(trial: TrialData, rows: pd.DataFrame) -> pd.DataFrame:
+    """Name the level of every limit in its method where it is not the usual 95 %."""
+    level = trial.settings.analysis.level
+    if level == "95 %":
+        return rows
+    limit = rows["stat_name"].isin(["low", "high"]) & ~rows["endpoint"].isin(["agreement", "concordance"])
+    silent = limit & ~rows["method"].str.contains(level, regex=False)
+    named = rows["method"].where(~silent, rows["method"] + f"; {level} interval")
+    return rows.assign(method=named)
 
 
 def _disposition(trial: TrialData) -> Part:
@@ -125,6 +138,7 @@ def _progression(trial: TrialData) -> Part:
             for data in found
             for rows in (
                 treatment_statistics(trial, data.outcome, data.audit),
+                follow_up_statistics(trial, data.outcome, data.audit),
                 subgroup_statistics(trial, data.outcome, data.audit),
                 progression_statistics(trial, data),
                 multivariable_statistics(trial, data),
@@ -150,7 +164,11 @@ def _progression_by_arm(trial: TrialData) -> Part:
         [
             row
             for outcome, audit in audits.items()
-            for rows in (treatment_statistics(trial, outcome, audit), subgroup_statistics(trial, outcome, audit))
+            for rows in (
+                treatment_statistics(trial, outcome, audit),
+                follow_up_statistics(trial, outcome, audit),
+                subgroup_statistics(trial, outcome, audit),
+            )
             for row in rows
         ],
         dict(audits),

@@ -16,6 +16,7 @@ from nnunet_ms.statistics.design_matrix import arms_with_patients
 ENDPOINT = "t2_volume_percent_change"
 BY_VISIT, ANCOVA, ROBUST = "by_visit", "ancova", "ancova_hc2"
 POPULATION = "baseline and follow-up mask of every rater"
+TINY_ML = 0.01  # ten voxels of 1 mm: below it a percent change says little
 POINTS = "percentage points"
 NAN = float("nan")
 
@@ -96,7 +97,8 @@ def _model(trial: TrialData, table: pd.DataFrame, base: Statistic) -> list[Stati
     arms = arms_with_patients(frame, trial.settings.arms)
     frame, level = frame[frame["arm"].isin(arms)], trial.settings.analysis.confidence
     fit = ancova(frame, "percent_change", arms, ["baseline_tlv"], ["region", "age_group"], weights, level)
-    keys = replace(base, method=_method(fit, weights) + left_out_note(trial, arms))
+    method = _method(fit, weights) + left_out_note(trial, arms) + _tiny_note(frame)
+    keys = replace(base, method=method)
     return [
         *spread(replace(keys, term="model"), {"n": (fit.n, "patients")}),
         *_contrast_rows(fit, trial, keys),
@@ -110,6 +112,18 @@ def left_out_note(trial: TrialData, arms: Sequence[str]) -> str:
     """Say which arms a model does without, because fewer than two of their patients are there."""
     gone = [arm for arm in trial.settings.arms if arm not in arms]
     return f"; left out: {', '.join(gone)} (fewer than 2 patients)" if gone else ""
+
+
+def _tiny_note(frame: pd.DataFrame) -> str:
+    """Say whose baseline is next to nothing: a percent change from it may be of any size."""
+    tiny = frame[frame["baseline_tlv"] < TINY_ML]
+    if tiny.empty:
+        return ""
+    largest = tiny["percent_change"].abs().max()
+    return (
+        f"; {len(tiny)} baseline{'s' * (len(tiny) != 1)} below {TINY_ML:g} ml, the smallest "
+        f"{tiny['baseline_tlv'].min():.3g} ml, with changes up to {largest:.4g} %"
+    )
 
 
 def _robust_rows(fit: Ancova, trial: TrialData, keys: Statistic) -> list[Statistic]:

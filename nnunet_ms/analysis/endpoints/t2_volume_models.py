@@ -120,6 +120,9 @@ def _mmrm_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[S
         "MMRM of log(TLV / baseline): arm x visit, log baseline x visit, region, age group; unstructured covariance, "
         "REML, Satterthwaite df"
     ) + (f"; {zeros}" if zeros else "")
+    method += "".join(
+        f"; {name} left out (constant in the data)" for name in ("region", "age_group") if frame[name].nunique() < 2
+    )
     base = replace(base, term="arm", method=method)
     rows = spread(
         replace(base, term="model"), {"n": (float(fit.n_patients), "patients"), "rows": (float(fit.n_rows), "")}

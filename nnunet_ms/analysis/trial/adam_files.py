@@ -13,7 +13,7 @@ from pandas.api.types import is_object_dtype, is_string_dtype
 
 from nnunet_ms.dates import DAY_EXPECTED, DAY_NEXT_STEP, day_of
 from nnunet_ms.errors import TableError, one_line
-from nnunet_ms.table_files import UTF_8, read_csv_file
+from nnunet_ms.table_files import UTF_8, as_number, read_csv_file
 
 SAS_EPOCH = datetime.date(1960, 1, 1)
 _LAST_SAS_DAY = 200_000  # in the year 2507
@@ -47,7 +47,7 @@ def read_adam(
         If the file is damaged, needs the extra `sas`, or lacks a needed variable.
     """
     if path.suffix.lower() == ".csv":
-        frame = read_csv_file(path, encoding=encoding or UTF_8, advice=_ENCODING)
+        frame = read_csv_file(path, None, encoding=encoding or UTF_8, advice=_ENCODING)
     else:
         frame = _sas(path, encoding)
     frame.columns = pd.Index([str(name).upper() for name in frame.columns])
@@ -64,6 +64,8 @@ def read_adam(
     others = [name for name, own in names.items() if own != name and name in frame]
     frame = frame.drop(columns=others).rename(columns={own: name for name, own in names.items()})
     text = [name for name in frame if is_object_dtype(frame[name]) or is_string_dtype(frame[name])]
+    if path.suffix.lower() == ".csv":  # SAS writes a missing number as a dot
+        frame = frame.replace({".": None})
     return frame.assign(**{str(name): frame[name].map(_stripped).astype(object) for name in text})
 
 
@@ -75,7 +77,9 @@ def numbers(frame: pd.DataFrame, name: str, path: Path, blank: bool = True) -> p
     TableError
         Naming the first row with another value, or with none where `blank` is False.
     """
-    values = pd.to_numeric(frame[name], errors="coerce").astype(float)
+    # text of a CSV file to the last digit, which pandas' own reading loses in one of three cases
+    given = frame[name].map(lambda value: as_number(value) if isinstance(value, str) else value)
+    values = pd.to_numeric(given, errors="coerce").astype(float)
     bad = values.isna() & (frame[name].notna() | (not blank))
     if bad.any():
         found = frame.loc[bad, name].iloc[0]

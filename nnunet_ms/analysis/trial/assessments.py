@@ -15,7 +15,7 @@ from nnunet_ms.analysis.trial.keys import check_patients
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES, TIMED_COLUMN, measures_of
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.analysis.trial.timed_tests import with_timed_means
-from nnunet_ms.dates import DAY_EXPECTED
+from nnunet_ms.dates import DAY_EXPECTED, DayOrder
 from nnunet_ms.errors import TableError
 from nnunet_ms.tables import ASSESSMENTS, Table, read_table
 
@@ -34,7 +34,8 @@ def read_assessments(
     """
     path, adam = settings.tables.assessments, settings.adam
     if adam is None or path is None:
-        return read_weekly(path, ASSESSMENTS, patients, settings.tables.patients, settings.outcomes, without)
+        return read_weekly(path, ASSESSMENTS, patients, settings.tables.patients, settings.outcomes, without,
+                           settings.tables.dates)  # fmt: skip
     outcomes = settings.outcomes if settings.outcome_source == "derive" else ()
     measures = [measure for outcome in outcomes for measure in measures_of(OUTCOMES[outcome])]
     frame, left_out = adam_assessments(path, patients, adam, settings.tables.patients, measures, without)
@@ -53,6 +54,7 @@ def read_weekly(
     patients_path: Path,
     outcomes: tuple[str, ...] = (),
     without: Collection[str] = (),
+    dates: DayOrder = "iso",
 ) -> tuple[pd.DataFrame | None, pd.DataFrame]:
     """Read assessments or relapses with `week` filled; rows of unknown patients are listed and left out.
 
@@ -65,7 +67,7 @@ def read_weekly(
     name = table.name
     if path is None:
         return None, exclusion_table([])
-    frame = read_table(path, table)
+    frame = read_table(path, table, dates)
     check_patients(frame["patient_id"], patients["patient_id"], path, patients_path)
     known = frame["patient_id"].isin(patients["patient_id"])
     strangers = sorted(frame.loc[~known, "patient_id"].unique())
@@ -75,6 +77,19 @@ def read_weekly(
         _check_assessments(frame, path, outcomes)
     listed = [exclusion(p, {}, name, None, f"has {name}, but is not in the patient table") for p in strangers]
     return frame, exclusion_table(listed)
+
+
+CONFLICT_COLUMNS = ["patient_id", "arm", "edss_baseline", "edss_week_0", "difference"]
+
+
+def baseline_conflicts(patients: pd.DataFrame, assessments: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the patients whose EDSS at week 0 is another than in the patient table, which is what counts."""
+    if assessments is None or "edss" not in assessments:
+        return pd.DataFrame(columns=CONFLICT_COLUMNS)
+    first = assessments[(assessments["week"] == 0) & assessments["edss"].notna()].set_index("patient_id")["edss"]
+    table = patients[["patient_id", "arm", "edss_baseline"]].assign(edss_week_0=patients["patient_id"].map(first))
+    table["difference"] = table["edss_week_0"].astype(float) - table["edss_baseline"]
+    return table[table["difference"].abs() > 0][CONFLICT_COLUMNS].reset_index(drop=True)
 
 
 def _with_week(frame: pd.DataFrame, patients: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from nnunet_ms.analysis.trial.adam_tables import (
     adam_title,
     discontinuation_variable,
 )
-from nnunet_ms.analysis.trial.assessments import check_edss, read_assessments, read_weekly
+from nnunet_ms.analysis.trial.assessments import baseline_conflicts, check_edss, read_assessments, read_weekly
 from nnunet_ms.analysis.trial.exclusions import (
     check_rows,
     exclusion_table,
@@ -174,13 +174,16 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
         volumes, counts, windows = (pd.DataFrame(columns=c) for c in (VOLUME_COLUMNS, COUNT_COLUMNS, WINDOW_COLUMNS))
         raters, exclusions, uncounted = (), exclusion_table([]), exclusion_table([])
     assessments, unknown = read_assessments(settings, everybody, without)
-    relapses, unknown_relapses = read_weekly(paths.relapses, RELAPSES, everybody, paths.patients, without=without)
+    relapses, unknown_relapses = read_weekly(
+        paths.relapses, RELAPSES, everybody, paths.patients, without=without, dates=paths.dates
+    )
     agreement = None if paths.agreement is None else read_table(paths.agreement, AGREEMENT)
     _check_figure(paths)
     listed = [population_exclusions(outside), exclusions, window_exclusions(windows, patients), uncounted]
     times, titles = _read_times(settings, patients)
     audit = {"populations": outside, "visit_windows": windows, "adam_variables": _adam_variables(settings, everybody)}
     audit["timed_tests"] = trial_listing(assessments)
+    audit["baseline_conflicts"] = baseline_conflicts(patients, assessments)
     trial = TrialData(
         settings=settings,
         patients=patients,
@@ -265,7 +268,7 @@ def _read_patients(settings: TrialSettings, population: Population | None) -> pd
     if settings.adam is not None:
         frame = adam_patients(path, settings.adam, settings.tables.assessments, population)
     else:
-        frame = read_table(path, PATIENTS if population is None else SCREENED)
+        frame = read_table(path, PATIENTS if population is None else SCREENED, settings.tables.dates)
     known = frame[inside(frame, population, str(path))]
     if settings.adam is None and population is not None:
         _check_filled(known, path)

@@ -119,9 +119,13 @@ PRESETS = {
     rule.name: rule
     for rule in (
         ProgressionRule("krishnan2023", _ONE_POINT_TO_5_5),
+        # NCT01247324 and NCT01412333; Hauser et al., N Engl J Med 2017;376:221-234
         ProgressionRule("opera", _ONE_POINT_TO_5_5),
+        # NCT01194570; Montalban et al., N Engl J Med 2017;376:209-220
         ProgressionRule("oratorio", _ONE_POINT_TO_5_5, open_progression="event_if_discontinued"),
-        ProgressionRule("olympus", _ONE_POINT_TO_5_5),
+        # ClinicalTrials.gov NCT00087529, primary outcome: who stopped treatment early without a confirmatory EDSS after
+        # an initial progression has progressed; who completed treatment with an initial progression only is censored
+        ProgressionRule("olympus", _ONE_POINT_TO_5_5, open_progression="event_if_discontinued"),
         # MSprog (R package) knows no unscheduled visits: every visit may confirm
         ProgressionRule("msprog", ((0.0, 1.5), (5.0, 1.0), (float("inf"), 0.5)), unscheduled_confirms=True),
     )
@@ -369,7 +373,7 @@ def _derive_one(
     found = first_progression(list(weeks), list(worse), list(may_start), list(may_confirm), outcome.confirmation_weeks)
     last = float(weeks[may_confirm].max()) if may_confirm.any() else 0.0
     what = "improvement" if outcome.improvement else "progression"
-    event, time, reason = _time_to_event(found, last, _discontinued(patient), rule, what)
+    event, time, reason = _time_to_event(found, last, patient, rule, what)
     component = outcome.name if event else ""
     return [*head, baseline, _blank(found.onset_week), _blank(found.confirmation_week), event, time, reason, component]
 
@@ -394,16 +398,21 @@ def _discontinued(patient: dict[str, object]) -> float:
 
 
 def _time_to_event(
-    found: Progression, last: float, discontinued_week: float, rule: ProgressionRule, what: str
+    found: Progression, last: float, patient: dict[str, object], rule: ProgressionRule, what: str
 ) -> tuple[bool, float, str]:
     if found.onset_week is None:
         return False, last, f"no {what}" if last > 0 else "no assessment that could confirm"
     if found.confirmation_week is not None:
         return True, found.onset_week, ""
-    stopped = found.onset_week <= discontinued_week  # False where it is NaN: treatment completed
+    week = _discontinued(patient)
+    stopped = found.onset_week <= week  # False where it is NaN: treatment completed
     if stopped and rule.open_progression == "event_if_discontinued":
         return True, found.onset_week, "not confirmed, treatment discontinued: event by rule"
     how = "treatment discontinued" if stopped else "treatment completed"
+    if "discontinued_week" not in patient:
+        how = "whether treatment was discontinued is not recorded"
+    elif week < found.onset_week:
+        how = f"treatment discontinued before it, at week {week:.4g}"
     return False, last, f"{what} not confirmed, {how}"
 
 

@@ -11,6 +11,7 @@ from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.analysis.trial.report_settings import ReportSettings, report_settings
 from nnunet_ms.analysis.trial.settings_section import Section, did_you_mean, read_sections
 from nnunet_ms.analysis.trial.visit_windows import Window, window_settings
+from nnunet_ms.dates import DayOrder
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.options import chosen
 from nnunet_ms.statistics.count_model import Covariance
@@ -28,6 +29,10 @@ ZERO_VOLUME, SOURCES = get_args(ZeroVolume), get_args(OutcomeSource)
 IMAGING_ENDPOINTS = ("t2_volume_percent_change", "enhancing_lesions", "new_t1_lesions", "new_t2_lesions")
 
 # names in the column `endpoint` that no outcome of ADTTE may take
+RESERVED_ARMS = (
+    *("intercept", "arm", "model", "log_tlv", "age_years", "edss < 4", "baseline_tlv", "log baseline", "lesion_count"),
+    *("percent_reduction", "logrank", "logrank_stratified", "GLOBAL", "median", "shown", "all"),
+)
 RESERVED = (*IMAGING_ENDPOINTS, "disposition", "baseline", "populations", "multiplicity", "agreement", "concordance")
 
 
@@ -43,10 +48,11 @@ class TablePaths:
     size_bin_figure: Path | None = None
     truth: Path | None = None
     times: Path | None = None  # ADTTE
+    dates: DayOrder = "iso"  # what comes first in dates of our own tables that are not ISO 8601
 
     def named(self) -> dict[str, Path]:
         """Return the files that the settings name, by key."""
-        single = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "visits"}
+        single = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("visits", "dates")}
         several = {f"visits[{i}]" if len(self.visits) > 1 else "visits": p for i, p in enumerate(self.visits)}
         return {key: path for key, path in {**single, **several}.items() if path is not None}
 
@@ -266,6 +272,7 @@ SECTIONS = (
 
 
 def _table_paths(section: Section, folder: Path, adam: AdamSettings | None) -> TablePaths:
+    dates: Any = section.choice("dates", get_args(DayOrder)) or "iso"
     optional = {
         key: None if (text := section.optional_text(key)) is None else folder / text
         for key in ("assessments", "relapses", "agreement", "size_bin_figure", "truth")
@@ -273,13 +280,13 @@ def _table_paths(section: Section, folder: Path, adam: AdamSettings | None) -> T
     visits = tuple(folder / text for text in section.texts("visits", ()))
     patients = section.optional_text("patients")
     if adam is None:
-        return TablePaths(patients=folder / section.text("patients"), visits=visits, **optional)
+        return TablePaths(patients=folder / section.text("patients"), visits=visits, dates=dates, **optional)
     if patients or optional["assessments"]:
         raise SettingsError(
             f"{section.path}: [tables] names patients or assessments, and [adam] a folder that holds them. Keep one."
         )
     adsl, adqs, adtte = find_adam(adam.folder, adam.files)
-    return TablePaths(patients=adsl, visits=visits, times=adtte, **{**optional, "assessments": adqs})
+    return TablePaths(patients=adsl, visits=visits, times=adtte, dates=dates, **{**optional, "assessments": adqs})
 
 
 def _rule(section: Section, required: bool) -> ProgressionRule | None:
@@ -322,10 +329,21 @@ def _analysis(section: Section) -> Analysis:
     )
 
 
-def _check_sense(settings: TrialSettings) -> None:
-    path, weeks = settings.path, settings.weeks
+def _check_arms(settings: TrialSettings) -> None:
+    path = settings.path
     if len(set(settings.arms)) != len(settings.arms):
         raise SettingsError(f"{path}: [arms] names an arm twice: {list(settings.arms)}. Name each once.")
+    for arm in settings.arms:
+        if arm in RESERVED_ARMS or arm.endswith(":log_tlv"):
+            raise SettingsError(
+                f"{path}: [arms] names {arm!r}, which is what a term of the models is called; expected another name. "
+                f"Rename the arm in {settings.tables.patients.name} and here."
+            )
+
+
+def _check_sense(settings: TrialSettings) -> None:
+    path, weeks = settings.path, settings.weeks
+    _check_arms(settings)
     if list(weeks) != sorted(set(weeks)) or weeks[0] <= settings.baseline_week:
         raise SettingsError(
             f"{path}: [visits] weeks: expected rising weeks after baseline_week {settings.baseline_week:g}, "

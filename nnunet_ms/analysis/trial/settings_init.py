@@ -18,6 +18,7 @@ from nnunet_ms.analysis.trial.populations import Population, inside
 from nnunet_ms.analysis.trial.settings import CONVENTIONS, Preset, TablePaths
 from nnunet_ms.analysis.trial.settings_text import POPULATION_NAMES, Proposal, around, settings_text
 from nnunet_ms.analysis.trial.visit_windows import Window
+from nnunet_ms.dates import DayOrder
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_file
@@ -39,7 +40,9 @@ class Found:
     adam: Path | None = None
 
 
-def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path, ...]) -> Found:
+def find_tables(
+    folder: Path, named: dict[str, Path | None], visits: tuple[Path, ...], dates: DayOrder = "iso"
+) -> Found:
     """Complete the files named on the command line by those of the usual names in `folder`.
 
     Raises
@@ -69,6 +72,7 @@ def find_tables(folder: Path, named: dict[str, Path | None], visits: tuple[Path,
         agreement=usual("agreement"),
         size_bin_figure=named.get("size_bin_figure"),
         truth=usual("truth", ".json"),
+        dates=dates,
     )
     return Found(tables, adam)
 
@@ -176,7 +180,7 @@ def _plan(reach: float) -> list[float]:
 def _patients(found: Found, guess: AdamGuess | None) -> tuple[pd.DataFrame, list[str], tuple[str, bool] | None]:
     """Return the patients analysed, all flags, and the flag of the population with whether somebody is outside."""
     path = found.tables.patients
-    raw = read_table(path, SCREENED) if guess is None else _raw_adsl(path, guess.settings)
+    raw = read_table(path, SCREENED, found.tables.dates) if guess is None else _raw_adsl(path, guess.settings)
     flags = [str(name) for name in raw if set(raw[name].dropna().astype(str)) in ({"Y"}, {"N", "Y"})]
     flag = next((f for name in POPULATION_NAMES for f in flags if f.upper() == name), flags[0] if flags else "")
     whom = None
@@ -185,7 +189,7 @@ def _patients(found: Found, guess: AdamGuess | None) -> tuple[pd.DataFrame, list
         # an own table without blanks holds patients, as it always did; ADSL holds everybody who was screened
         if outside.any() and flag.upper() in POPULATION_NAMES and (guess or raw.loc[outside, "arm"].isna().any()):
             whom = Population(POPULATION_NAMES[flag.upper()], flag, ("Y",))
-    table = _read(path, guess, whom)
+    table = _read(path, guess, whom, found.tables.dates)
     known = table[inside(table, whom, str(path))]
     check_spellings(known["arm"].rename(guess.settings.treatment if guess else "arm"), path)
     return known, flags, (flag, whom is not None) if flag else None
@@ -196,10 +200,10 @@ def _raw_adsl(path: Path, settings: AdamSettings) -> pd.DataFrame:
     return frame.assign(arm=frame[settings.treatment])
 
 
-def _read(path: Path, guess: AdamGuess | None, whom: Population | None) -> pd.DataFrame:
+def _read(path: Path, guess: AdamGuess | None, whom: Population | None, dates: DayOrder) -> pd.DataFrame:
     if guess is not None:
         return adam_patients(path, guess.settings, find_adam(guess.settings.folder)[1], whom)
-    return read_table(path, PATIENTS if whom is None else SCREENED)
+    return read_table(path, PATIENTS if whom is None else SCREENED, dates)
 
 
 def _levels(patients: pd.DataFrame, name: str) -> int:
@@ -226,7 +230,7 @@ def _outcomes(found: Found, guess: AdamGuess | None) -> tuple[list[str], list[st
         return names[:1] if len(names) > 3 else names, names, "adtte", guess.follow_up_weeks
     if found.tables.assessments is None:
         return ["cdp24"], list(OUTCOMES), "derive", float("nan")
-    table = read_table(found.tables.assessments, ASSESSMENTS)
+    table = read_table(found.tables.assessments, ASSESSMENTS, found.tables.dates)
     columns = {"edss": "edss", **{measure: names[0] for measure, names in TIMED_COLUMN.items()}}
     measured = {m for m, column in columns.items() if column in table and table[column].notna().any()}
     reach = float(table["week"].max()) if "week" in table else float("nan")

@@ -89,6 +89,8 @@ def _table_lines(tables: TablePaths, adam: Path | None, data: Proposal, folder: 
         *([] if adam else [f"patients = {_file(tables.patients, folder)}"]),
         named if visits else '# visits = "visits.csv"  # no lesion table: clinical endpoints alone',
         *(f"{key} = {_file(path, folder)}" if path else f"# {key} = ..." for key, path in optional.items()),
+        f'{"# " * (tables.dates == "iso")}dates = "{"day-first" if tables.dates == "iso" else tables.dates}"'
+        "  # or month-first: what comes first in dates that are not like 2021-12-31",
         "",
         *_adam_lines(adam, data, folder),
         "",

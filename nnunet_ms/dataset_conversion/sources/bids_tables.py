@@ -13,7 +13,7 @@ import pandas as pd
 
 from nnunet_ms.dates import DAY_EXPECTED, day_of
 from nnunet_ms.errors import TableError
-from nnunet_ms.table_files import read_csv_file
+from nnunet_ms.table_files import as_number, read_csv_file
 from nnunet_ms.tables import ASSESSMENTS, PATIENTS, check_unique, write_table
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -143,7 +143,7 @@ def _weeks(table: pd.DataFrame) -> tuple[pd.Series, list[str]]:
     """Weeks since the first session, from the first column that tells; missing where none does. And what is missing."""
     named = _column(table, DAYS)
     if named is not None:
-        weeks = pd.to_numeric(table[named], errors="coerce") * (DAYS[named.lower()] / 7.0)
+        weeks = table[named].map(as_number, na_action="ignore").astype(float) * (DAYS[named.lower()] / 7.0)
         unread = weeks.isna() & table[named].notna()
         return weeks, [_unread(table, named, unread, unread, "a number")] if unread.any() else []
     timed = _column(table, ("acq_time",))

@@ -100,7 +100,9 @@ def write_lesion_tables(folder: Path, visits: Sequence[tuple[str, int]]) -> None
     """Gather the patients' tables in `folder`, for the patients of `visits` (patient, week)."""
     patients = list(dict.fromkeys(name for name, _ in visits))
     for table in PATIENT_TABLES:
-        frames = [pd.read_csv(folder / "images" / name / f"{table}.csv") for name in patients]
+        frames = [
+            pd.read_csv(folder / "images" / name / f"{table}.csv", float_precision="round_trip") for name in patients
+        ]
         filled = [frame for frame in frames if len(frame)] or frames
         gathered = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
         if "new_lesion_count" in gathered:

@@ -97,7 +97,11 @@ def withdraw(out: Path) -> None:
 def collect(finished: Sequence[ImageCase], failures: Sequence[Failure], out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put the tables of all finished cases together, write them, and return those of lesions and of cases."""
     parts = {
-        name: [pd.read_csv(out / DONE / case.case_id / f"{name}.csv", dtype=_TEXT) for case in finished]
+        # without round_trip pandas reads one float in three as the one beside it, and writes other digits
+        name: [
+            pd.read_csv(out / DONE / case.case_id / f"{name}.csv", dtype=_TEXT, float_precision="round_trip")
+            for case in finished
+        ]
         for name in ("lesions", "cases")
     }
     # cases without lesions give empty tables, whose columns have no type of their own

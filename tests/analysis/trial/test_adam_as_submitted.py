@@ -27,7 +27,7 @@ def test_the_cdisc_pilot_runs_through_init_and_run_as_it_is(shared_data, tmp_pat
     assert main(["init", str(settings), "--adam", str(shared_data / "adam_cdisc_pilot")]) == 0
     assert main(["run", str(settings), "-o", str(out)]) == 0
     rows = pd.read_csv(out / "endpoints.csv", keep_default_na=False).set_index(KEYS[-2:])
-    test = rows[rows["analysis"] == "km_by_arm"].loc["logrank"]
+    test = rows[(rows["analysis"] == "km_by_arm") & (rows["contrast"] == "")].loc["logrank"]
     assert round(float(test.loc["chisq", "stat"]), 4) == 60.2696
     assert float(test.loc["df", "stat"]) == 2
     page = (out / "index.html").read_text(encoding="utf-8")
@@ -191,6 +191,8 @@ def test_other_encodings_are_declared_and_read(source, right, tmp_path, encoding
     trial = read_trial(read_settings(path))
     assert set(trial.patients["SITENAM"]) == {name}
     pd.testing.assert_frame_equal(compute_endpoints(trial).endpoints, right, check_exact=True)
+    if encoding == "cp1252":  # the report counts the rows of its inputs
+        assert main(["run", str(path), "-o", str(tmp_path / "out")]) == 0
     path.write_text(path.read_text(encoding="utf-8").replace(f'encoding = "{encoding}"\n', ""), encoding="utf-8")
     with pytest.raises(TableError, match=r'adsl\.(csv|xpt): .*encoding = "cp1252" in \[adam\]'):
         read_trial(read_settings(path))

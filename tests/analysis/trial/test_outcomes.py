@@ -118,7 +118,12 @@ def edss(values, scheduled=None, start=12, step=12):
         ("opera", 30.0, False, 48.0, "progression not confirmed, treatment discontinued"),
         ("oratorio", np.nan, False, 48.0, "progression not confirmed, treatment completed"),
         ("oratorio", 50.0, True, 36.0, "not confirmed, treatment discontinued: event by rule"),
-        ("oratorio", 30.0, False, 48.0, "progression not confirmed, treatment completed"),
+        ("oratorio", 30.0, False, 48.0, "progression not confirmed, treatment discontinued before it, at week 30"),
+        ("olympus", np.nan, False, 48.0, "progression not confirmed, treatment completed"),
+        ("olympus", 36.0, True, 36.0, "not confirmed, treatment discontinued: event by rule"),
+        ("olympus", 35.9, False, 48.0, "progression not confirmed, treatment discontinued before it, at week 35.9"),
+        ("krishnan2023", 50.0, False, 48.0, "progression not confirmed, treatment discontinued"),
+        ("msprog", 50.0, False, 48.0, "progression not confirmed, treatment discontinued"),
     ],
 )
 def test_open_progression_at_the_end(preset, discontinued, event, weeks, reason):
@@ -222,3 +227,9 @@ def test_forty_real_patients_run_through_without_loss(shared_data):
             derive_progression(patients, visits, OUTCOMES[o], rule)["event"] for o in ("cdp12", "cdp24")
         )
         assert 10 < twenty_four.sum() <= twelve.sum() < 40
+
+
+def test_that_nobody_recorded_who_stopped_is_said():
+    patients = one_patient().drop(columns="discontinued_week")
+    found = derive_progression(patients, edss([3, 3, 4, 4]), OUTCOMES["cdp24"], PRESETS["olympus"]).iloc[0]
+    assert found["reason"] == "progression not confirmed, whether treatment was discontinued is not recorded"

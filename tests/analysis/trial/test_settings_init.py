@@ -1,6 +1,8 @@
 import pandas as pd
 import pytest
 
+from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
+from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.settings import read_settings
 from nnunet_ms.analysis.trial.settings_init import find_tables, write_settings
 from nnunet_ms.errors import SettingsError, TableError
@@ -192,3 +194,32 @@ def test_two_spellings_of_an_arm_make_no_settings(tmp_path, one, other):
     arms = [one, "active"] * 29 + [other, "active"]
     with pytest.raises(TableError, match=r"patients\.csv: row 59, column arm: expected one spelling"):
         written(tmp_path, patients=patients().assign(arm=arms))
+
+
+def test_a_clinics_tables_give_the_endpoints_of_plain_ones(tmp_path):
+    # Oracle: the same trial as plain CSV. Semicolons, decimal commas, dates day first and declared, blank rows, marks.
+    plain = write_trial(tmp_path / "plain").parent
+    dated = pd.read_csv(plain / "patients.csv", dtype=str, keep_default_na=False)
+    visited = pd.read_csv(plain / "assessments.csv", dtype=str, keep_default_na=False)
+    day0 = pd.Timestamp("2020-02-03")
+    days = [day0 + pd.Timedelta(days=7 * int(float(week))) for week in visited["week"]]
+    clinic = write_trial(tmp_path / "clinic").parent
+    tables = {
+        "patients": dated.assign(randomisation_date="03.02.2020"),
+        "assessments": visited.drop(columns="week").assign(date=[f"{day:%d.%m.%Y}" for day in days]),
+        "visits": pd.read_csv(plain / "visits.csv", dtype=str, keep_default_na=False),
+    }
+    for name, table in tables.items():
+        text = table.replace(r"^(\d+)\.(\d+)$", r"\1,\2", regex=True).to_csv(
+            index=False, sep=";", lineterminator="\r\n"
+        )
+        (clinic / f"{name}.csv").write_text(
+            text + ";" * (table.shape[1] - 1) + "\r\n", encoding="utf-8-sig", newline=""
+        )
+    with pytest.raises(TableError, match=r'column randomisation_date: .*found \'03\.02\.2020\'.*dates = "day-first"'):
+        write_settings(clinic / "new.toml", find_tables(clinic, {}, ()), simulated=True)
+    write_settings(clinic / "new.toml", find_tables(clinic, {}, (), "day-first"), simulated=True)
+    write_settings(plain / "new.toml", find_tables(plain, {}, ()), simulated=True)
+    assert 'dates = "day-first"' in (clinic / "new.toml").read_text(encoding="utf-8")
+    found, right = (compute_endpoints(read_trial(read_settings(f / "new.toml"))).endpoints for f in (clinic, plain))
+    pd.testing.assert_frame_equal(found, right, check_exact=True)

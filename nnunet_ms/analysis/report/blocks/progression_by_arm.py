@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import progression_by_arm, progression_subgroups
 from nnunet_ms.analysis.endpoints.statistic_rows import select
-from nnunet_ms.analysis.report.notes import KM, TIES, convention_note, level, rule_note
+from nnunet_ms.analysis.report.blocks.time_to_event import time_to_event_table
+from nnunet_ms.analysis.report.notes import TIES, convention_note, level, rule_note
 from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Block, Line, TextTable, column_table, truth_cell
-from nnunet_ms.analysis.report.wording import minus, number, over, term_text
+from nnunet_ms.analysis.report.wording import minus, number, over, p_text, term_text
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
@@ -37,16 +37,14 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
                 f"{outcome}_treatment_effect", "Treatment effect", ["", f"estimate ({level(trial)} CI)", "p"],
                 {"": _effect_lines(trial, outcome, km, models, mean)}, convention_note(trial, TIES),
             ),
-            TextTable(
-                f"{outcome}_by_arm", "By arm", ["", *trial.settings.arms], _arm_lines(trial, km, quartiles, mean),
-                f"{convention_note(trial, KM)} NE: not estimable.",
-            ),
+            time_to_event_table(trial, rows, outcome),
         ],
         main=list(_main(trial, km, models)),
         beside=[_landmark_table(trial, landmark, outcome), _subgroup_table(trial, rows, outcome)],
         figures=[s for s in figures if s == f"km_by_arm_{outcome}" or s.startswith(f"forest_{outcome}")],
         notes=[
             *Numbers(rows, analysis=progression_by_arm.ORIGIN).methods(),
+            *Numbers(rows, analysis=progression_by_arm.CONFLICTS).methods(),
             *([rule_note(rule, OUTCOMES[outcome])] if rule and trial.settings.outcome_source == "derive" else []),
             *(text for numbers in (km, quartiles, landmark, *models, mean) for text in numbers.methods()),
         ],
@@ -63,25 +61,6 @@ def _main(trial: TrialData, km: Numbers, models: Sequence[Numbers]) -> Iterator[
         p = km.p(term=term, contrast=progression_by_arm.logrank_contrast(trial, arm))
         test = f"{'stratified ' * stratified}log-rank {p}"
         yield f"{name} {over(contrast)} {cox.with_limits('hazard_ratio', 2, contrast=contrast)}; {test}"
-
-
-def _arm_lines(trial: TrialData, km: Numbers, quartiles: Numbers, mean: Numbers) -> list[list[str]]:
-    arms = trial.settings.arms
-    lines = [["patients with event", *(f"{km.get('events', arm=a):.0f} of {km.get('n', arm=a):.0f}" for a in arms)]]
-    for week in (week_text(w) for w in trial.settings.weeks):
-        cells = [km.with_limits("survival", 1, 100, arm=a, visit=week) for a in arms]
-        lines.append([f"free of it at week {week}, %", *cells])
-    for term in progression_by_arm.SHARES:
-        name = "median time, weeks" if term.startswith("50 ") else f"{term} by week"
-        lines.append([name, *(_time(quartiles, term, a) for a in arms)])
-    return [*lines, ["restricted mean time, weeks", *(mean.with_limits("mean_time", 1, arm=a) for a in arms)]]
-
-
-def _time(quartiles: Numbers, term: str, arm: str) -> str:
-    """A time with its limits; one that the curve, or a limit, does not reach is NE, as tables of trials print it."""
-    values = [quartiles.get(name, term=term, arm=arm) for name in ("time", "low", "high")]
-    texts = [number(value) if np.isfinite(value) else "NE" for value in values]
-    return "not reached" if texts == ["NE"] * 3 else f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
 def _effect_lines(trial: TrialData, outcome: str, km: Numbers, models: Sequence[Numbers], mean: Numbers) -> list[Line]:
@@ -135,7 +114,9 @@ def _subgroup_table(trial: TrialData, rows: pd.DataFrame, outcome: str) -> TextT
         for term in select(numbers.frame, contrast=contrast)["term"].drop_duplicates():
             keys = {"contrast": contrast, "term": term}
             if term.endswith(": interaction"):
-                lines.append([term_text(term), "", "", numbers.p(**keys)])
+                penalised = numbers.get("p_penalised", **keys)
+                beside = f"; penalised {p_text(penalised)}" if np.isfinite(penalised) else ""
+                lines.append([term_text(term), "", "", numbers.p(**keys) + beside])
                 continue
             count = f"{number(numbers.get('events', **keys), 0)} / {number(numbers.get('n', **keys), 0)}"
             ratio, p = numbers.with_limits("hazard_ratio", 2, **keys), numbers.p(**keys)

@@ -99,7 +99,8 @@ def forest_figure(rows: pd.DataFrame, settings: TrialSettings, outcome: str, arm
     number = settings.compared_arms.index(arm) + 1
     caption = (
         f"Hazard ratio of {contrast.replace(' - ', ' against ')} in subgroups; squares grow with events; arrows: the "
-        f"interval leaves the axis; interaction: likelihood-ratio test. n = {n:.0f} patients."
+        f"interval leaves the axis; interaction: likelihood-ratio test, penalised where a ratio is 0 or infinite. "
+        f"n = {n:.0f} patients."
     )
     alt = f"Forest plot of the hazard ratio of {outcome.upper()}, {contrast.replace(' - ', ' against ')}, by subgroup."
     return Drawing(f"forest_{outcome}" + f"_{number}" * (number > 1), figure, caption, alt)
@@ -137,7 +138,9 @@ def _forest_line(axes: Axes, found: pd.DataFrame, term: str, position: int, most
         text = interval(ratio, low, high, 2)
     _side(axes, COLUMNS[0], position, f"{events:.0f} / {n:.0f}")
     _side(axes, COLUMNS[1], position, text)
-    p = value_of(found, term=f"{term.split(': ')[0]}: interaction", stat_name="p")
+    tests = select(found, term=f"{term.split(': ')[0]}: interaction")
+    penalised = value_of(tests, stat_name="p_penalised")
+    p = value_of(tests, stat_name="p") if np.isnan(penalised) else penalised
     if np.isfinite(p) and _is_first_level(found, term):
         _side(axes, COLUMNS[2], position, p_text(p))
 
