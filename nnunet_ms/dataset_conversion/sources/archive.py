@@ -158,7 +158,8 @@ def walk_files(source: Path, *, follow: bool = False) -> tuple[list[str], list[C
     files, linked, seen = [], [], set()
     for folder, folders, names in os.walk(source, followlinks=follow, onerror=errors.append):
         here = Path(folder)
-        files += [(here / name).relative_to(source).as_posix() for name in names]
+        # hidden files of other systems (._FLAIR.nii.gz) are no images
+        files += [(here / name).relative_to(source).as_posix() for name in names if not name.startswith(".")]
         links = [here / name for name in sorted(folders) if (here / name).is_symlink()]
         if follow:
             new = {path.name for path in links if leaves(path, source) and path.resolve() not in seen}
