@@ -61,3 +61,20 @@ def file_called(folder: Path, stem: str, ending: str = ".nii.gz") -> Path:
         return usual
     wanted = one_form(stem)
     return next((path for path in sorted(folder.iterdir()) if stem_of(path.name) == wanted), usual)
+
+
+def as_stored(path: Path) -> Path:
+    """A path in the form of letters that the disk has; itself where there is no such file in either form.
+
+    Examples
+    --------
+    >>> as_stored(Path("references/P1.nii.gz")).as_posix()
+    'references/P1.nii.gz'
+    """
+    if str(path).isascii() or path.exists() or path.parent == path:
+        return path
+    folder = as_stored(path.parent)
+    if not folder.is_dir():
+        return path
+    wanted = one_form(path.name)
+    return next((other for other in sorted(folder.iterdir()) if one_form(other.name) == wanted), path)

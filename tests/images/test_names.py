@@ -4,10 +4,13 @@ import os
 import unicodedata
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
 from nnunet_ms.analysis.evaluation.evaluate import evaluate
+from nnunet_ms.dataset_conversion.convert import convert
 from nnunet_ms.images.names import file_called, is_text, one_form, stem_of
 
 DRAWN = np.zeros((8, 9, 6), np.uint8)
@@ -56,3 +59,23 @@ def test_evaluation_pairs_forms_and_suffixes_and_lists_other_bytes(write_nifti, 
         (r"M\udcfcller", "expected a file name in UTF-8, ")
     ]
     assert r"M\udcfcller" in (tmp_path / "out" / "failures.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_a_manifest_names_files_in_either_form_and_hidden_files_are_none(tmp_path, stored, written):
+    rng, rows = np.random.default_rng(0), []
+    for patient in ("Åse", "Müller", "Çelik"):
+        folder = tmp_path / "study" / unicodedata.normalize(stored, patient)
+        folder.mkdir(parents=True)
+        for name, data in (("FLAIR", rng.integers(0, 900, DRAWN.shape).astype(np.int16)), ("lesion", DRAWN)):
+            nib.save(nib.Nifti1Image(data, np.eye(4)), folder / f"{name}.NII.GZ")
+            (folder / f"._{name}.nii.gz").write_bytes(b"\0\5\x16\7")
+        here = unicodedata.normalize(written, patient)
+        rows.append({"patient_id": here, "visit": "1", "week": 0, "flair": f"{here}/FLAIR.NII.GZ"})
+        rows[-1]["t2_lesions"] = f"{here}/lesion.NII.GZ"
+    pd.DataFrame(rows).to_csv(tmp_path / "study" / "manifest.csv", index=False)
+    done = convert(tmp_path / "study" / "manifest.csv", dataset_id=801, raw=tmp_path / "raw", channels="flair")
+    assert (len(done.cases), done.failures) == (3, ())
+    found = convert(tmp_path / "study", "ms3seg", dataset_id=802, raw=tmp_path / "raw", channels="flair")
+    assert (len(found.cases), found.failures) == (3, ())

@@ -115,3 +115,27 @@ def test_what_is_refused_is_refused_by_every_reader_in_the_same_words(tmp_path, 
     write, words = REFUSED[kind]
     with pytest.raises(ImageError, match=words):
         read(write(tmp_path, "image", head(np.random.default_rng(0))[2]))
+
+
+@pytest.mark.parametrize("order", [("L", "A", "S"), ("R", "P", "I"), ("A", "S", "R"), ("S", "L", "P")])
+def test_a_mask_whose_axes_are_stored_in_another_order_is_turned_onto_its_image(tmp_path, order):
+    # Oracle: nibabel's `as_reoriented` turned the mask; what nnU-Net reads must be the mask as it was drawn.
+    rng, rows, drawn = np.random.default_rng(5), [], {}
+    for patient in ("P1", "P2"):
+        (tmp_path / patient).mkdir()
+        flair, _, mask = head(rng)
+        image = nib.Nifti1Image(flair, turned(3, signs=(1, 1, 1)))
+        label = nib.Nifti1Image(mask, image.affine)
+        codes = nib.orientations.axcodes2ornt(order)
+        change = nib.orientations.ornt_transform(nib.io_orientation(image.affine), codes)
+        nib.save(image, tmp_path / patient / "flair.nii.gz")
+        nib.save(label.as_reoriented(change), tmp_path / patient / "mask.nii.gz")
+        paths = {"flair": f"{patient}/flair.nii.gz", "t2_lesions": f"{patient}/mask.nii.gz"}
+        rows.append({"patient_id": patient, "visit": "v", "week": 0, **paths})
+        drawn[patient] = mask
+    pd.DataFrame(rows).to_csv(tmp_path / "manifest.csv", index=False)
+    done = convert(tmp_path / "manifest.csv", dataset_id=801, raw=tmp_path, channels="flair", folds=2)
+    assert "axes are stored in another order or direction" in " ".join(done.notes)
+    for patient, mask in drawn.items():
+        seg, _ = SimpleITKIO().read_seg(str(done.folder / "labelsTr" / f"{patient}_v.nii.gz"))
+        np.testing.assert_array_equal(seg[0].T, mask)

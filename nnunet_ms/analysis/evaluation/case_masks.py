@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from nnunet_ms.analysis.evaluation.pairing import CaseFiles
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.names import file_called
-from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_mask, read_volume, same_grid
+from nnunet_ms.images.volumes import Grid, Volume, read_mask, read_volume
 from nnunet_ms.tables import REFERENCE
 
 
@@ -75,35 +75,6 @@ def read_case(files: CaseFiles, labels: Mapping[str, int], extras: Extras) -> Ca
             raise ImageError(f"{mask.path}: expected a brain mask, found no voxel in it. Make it again.")
     masks = {rater: _by_type(volume, labels) for rater, volume in stored.items()}
     return CaseMasks(masks, maps, regions, brain)
-
-
-def onto_grid(volume: Volume, reference: Volume) -> Volume:
-    """Turn a volume whose axes are stored in another order or direction onto the reference's grid; never resample.
-
-    Raises
-    ------
-    ImageError
-        If the grids differ by more than the order and direction of axes.
-    """
-    if same_grid(reference.grid, volume.grid):
-        return volume
-    turned = _turned(volume, reference.grid)
-    check_same_grid(reference, turned if same_grid(reference.grid, turned.grid) else volume, *_names(reference, volume))
-    return turned
-
-
-def _turned(volume: Volume, grid: Grid) -> Volume:
-    start, end = (nib.orientations.io_orientation(g.affine) for g in (volume.grid, grid))
-    if np.isnan(start).any() or np.isnan(end).any():
-        return volume
-    change = nib.orientations.ornt_transform(start, end)
-    data = nib.orientations.apply_orientation(volume.data, change)
-    affine = volume.grid.affine @ nib.orientations.inv_ornt_aff(change, volume.grid.shape)
-    return replace(volume, data=data, grid=Grid(tuple(int(n) for n in data.shape), affine))
-
-
-def _names(reference: Volume, other: Volume) -> tuple[str, str]:
-    return str(reference.path), str(other.path)
 
 
 def _by_type(volume: Volume, labels: Mapping[str, int]) -> dict[str, Volume]:

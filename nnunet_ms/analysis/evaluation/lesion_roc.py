@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.analysis.evaluation.case_masks import Extras, onto_grid, read_case
+from nnunet_ms.analysis.evaluation.case_masks import Extras, read_case
 from nnunet_ms.analysis.evaluation.lesion_candidates import (
     COMMON,
     CONFIRMED,
@@ -38,9 +38,11 @@ from nnunet_ms.analysis.evaluation.lesion_candidates import (
 )
 from nnunet_ms.analysis.evaluation.lesion_roc_figure import roc_figure
 from nnunet_ms.analysis.evaluation.matching import Rule
-from nnunet_ms.analysis.evaluation.pairing import SUFFIX, CaseFiles, pair_masks
+from nnunet_ms.analysis.evaluation.pairing import CaseFiles, pair_masks
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.grids import onto_grid
+from nnunet_ms.images.names import file_called
 from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.parallel import Failure, Workers, map_cases
@@ -193,8 +195,8 @@ def _score_case(
 
 
 def _read_probability(folder: Path, case_id: str, lesion_type: str, single: bool) -> Volume:
-    path = folder / f"{case_id}_{lesion_type}{SUFFIX}"
-    volume = read_volume(folder / f"{case_id}{SUFFIX}" if single and not path.is_file() else path)
+    path = file_called(folder, f"{case_id}_{lesion_type}")
+    volume = read_volume(file_called(folder, case_id) if single and not path.is_file() else path)
     if volume.data.size and (volume.data.min() < 0 or volume.data.max() > 1):
         raise ImageError(
             f"{volume.path}: expected probabilities from 0 to 1, found values from {volume.data.min():g} to "

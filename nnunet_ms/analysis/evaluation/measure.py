@@ -25,7 +25,6 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.evaluation.asked import Place, Places, check_output, path, paths
-from nnunet_ms.analysis.evaluation.case_masks import onto_grid
 from nnunet_ms.analysis.evaluation.measured_pictures import QC_FOLDER, QC_PAGE, write_pictures
 from nnunet_ms.analysis.evaluation.pairing import SUFFIX, masks_in, some
 from nnunet_ms.analysis.evaluation.patient_rows import check_map_names
@@ -34,6 +33,7 @@ from nnunet_ms.analysis.evaluation.table_pieces import Piece, join_pieces, write
 from nnunet_ms.cases_table import Place as CasePlace
 from nnunet_ms.cases_table import places, read_cases
 from nnunet_ms.errors import ImageError, OptionError, SettingsError
+from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.lesions.features import REGIONS, locate, mean_of_map
 from nnunet_ms.lesions.labelling import Lesions

@@ -15,11 +15,11 @@ from jinja2 import Environment
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nnunet_ms.analysis.evaluation.case_masks import onto_grid
 from nnunet_ms.analysis.evaluation.worst_case_pictures import BLUE, COLUMNS, MARGIN, MOST_SLICES, PURPLE, RED, overlay
 from nnunet_ms.analysis.evaluation.worst_cases import image_of
 from nnunet_ms.arrays import Bools
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.volumes import Volume, read_mask
 from nnunet_ms.lesions.visits import MaskFile
 from nnunet_ms.outputs import whole_file

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nnunet_ms.analysis.evaluation.case_masks import onto_grid
 from nnunet_ms.analysis.evaluation.case_metrics import METRIC_UNITS, case_metrics
 from nnunet_ms.analysis.evaluation.matching import Match, Rule, match_by_rules
 from nnunet_ms.analysis.evaluation.patient_rows import predicted_lesions, reference_lesions
@@ -18,6 +17,7 @@ from nnunet_ms.analysis.evaluation.worst_case_pictures import mosaic, slices_of_
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.given import ImageLike, has_geometry, volume_of
 from nnunet_ms.images.given_mask import masks_of
+from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.options import chosen, known_keywords
 from nnunet_ms.plotting.style import style

@@ -48,6 +48,7 @@ from nnunet_ms.analysis.evaluation.uncertainty_tables import (
 from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.cases_table import read_cases
 from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.images.names import file_called
 from nnunet_ms.images.volumes import Volume, check_same_grid, read_mask, read_volume
 from nnunet_ms.lesions.overlap import best_iou
 from nnunet_ms.outputs import whole_folder
@@ -130,9 +131,9 @@ def evaluate_uncertainty(
     """
     lesions, patients = _read_tables(folder, lesion_type)
     jobs = [
-        UncertainCase(name, references / f"{name}{SUFFIX}", folder, _content_voxels(patients, name))
+        UncertainCase(name, reference, folder, _content_voxels(patients, name))
         for name in patients["case_id"]
-        if (references / f"{name}{SUFFIX}").is_file()
+        if (reference := file_called(references, name)).is_file()
     ]
     work = partial(evaluate_case_uncertainty, lesions=lesions, rule=rule)
     done = map_cases(work, jobs, _name, "uncertainty", workers)

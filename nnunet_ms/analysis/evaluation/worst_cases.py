@@ -13,13 +13,15 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment
 
-from nnunet_ms.analysis.evaluation.case_masks import onto_grid, read_case
+from nnunet_ms.analysis.evaluation.case_masks import read_case
 from nnunet_ms.analysis.evaluation.matching import match_masks
-from nnunet_ms.analysis.evaluation.pairing import SUFFIX, CaseFiles
+from nnunet_ms.analysis.evaluation.pairing import CaseFiles
 from nnunet_ms.analysis.evaluation.patient_rows import Settings
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.worst_case_pictures import MOST_SLICES, contact_sheet, mosaic, slices_of_case
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.grids import onto_grid
+from nnunet_ms.images.names import file_called
 from nnunet_ms.images.volumes import Volume, read_volume
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Workers, map_cases
@@ -199,10 +201,11 @@ def image_of(case_id: str, folder: Path, reference: Volume) -> Volume:
     ImageError
         If there is neither, or it lies on another grid than the reference mask.
     """
-    names = (f"{case_id}_0000{SUFFIX}", f"{case_id}{SUFFIX}")
-    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    paths = [file_called(folder, name) for name in (f"{case_id}_0000", case_id)]
+    path = next((path for path in paths if path.is_file()), None)
     if path is None:
-        raise ImageError(f"{folder}: expected {names[0]} or {names[1]}, found neither. Check the folder of images.")
+        names = " or ".join(path.name for path in paths)
+        raise ImageError(f"{folder}: expected {names}, found neither. Check the folder of images.")
     return onto_grid(read_volume(path), reference)
 
 

@@ -21,6 +21,7 @@ from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.brain_mask import given_mask
 from nnunet_ms.images.forms import NOISE_MM, largest_distance
+from nnunet_ms.images.grids import is_turned, onto_grid
 from nnunet_ms.images.headers import Header, check_header
 from nnunet_ms.images.volumes import Grid, check_same_grid, same_grid
 from nnunet_ms.parallel import Outcome, Workers, map_cases
@@ -159,6 +160,8 @@ def _why_rewritten(header: Header, grid: Grid) -> str:
     """Why a file that lies on the case's grid cannot be copied; blank if it can."""
     if header.differs:
         return f"the source has {header.differs}"
+    if header.grid.shape != grid.shape or is_turned(header.grid, grid):
+        return "the source's axes are stored in another order or direction"
     apart = largest_distance(grid.shape, grid.affine, header.grid.affine)
     return "" if apart <= NOISE_MM else f"the source's header is {apart:.2g} mm beside the grid"
 
@@ -194,12 +197,14 @@ def _check_label(case: Case, grid: Grid, look: Look, headers_only: bool) -> tupl
     image = str(case.reference or next(iter(case.images.values())))
     headers = {path: check_header(path) for path in case.label.files.values()}
     for path, header in headers.items():
-        check_same_grid(grid, header.grid, image, str(path))
+        if case.label.rule in CHANGE_RULES or not is_turned(header.grid, grid):
+            check_same_grid(grid, header.grid, image, str(path))
     recoded = not is_copied(case.label) or any(header.stored_as_float for header in headers.values())
     single = dict(zip([LABEL], headers.values(), strict=True)) if len(headers) == 1 else {}
     if headers_only and not recoded:
         return False, "", single
     label, remark = read_label(case.label)
+    label = label if case.label.rule in CHANGE_RULES else onto_grid(label, grid, image)
     if case.brain_mask is not None and case.label.rule not in CHANGE_RULES and label.data.max(initial=0) >= ENHANCING:
         check_inside_brain(label, ENHANCING, case.brain_mask)
     if look.appearance and case.label.rule not in CHANGE_RULES:

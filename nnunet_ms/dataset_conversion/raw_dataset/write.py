@@ -25,6 +25,7 @@ from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError, ImageError, MachineError
 from nnunet_ms.images.appearance import appearance_of, summary_of
 from nnunet_ms.images.forms import NOISE_MM, largest_distance
+from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.headers import plain_files, write_plain
 from nnunet_ms.images.resample import resample_onto
 from nnunet_ms.images.volumes import Grid, read_grid, read_volume, write_volume
@@ -277,6 +278,7 @@ def _write_label(checked: CheckedCase, target: Path, images: Mapping[str, Path])
         write_volume(target, data, _grid_of_label(checked, grid).affine)
     else:
         label, _ = read_label(mask)
+        label = onto_grid(label, read_grid(_reference(case)), str(_reference(case)))
         write_volume(target, label.data, _grid_of_label(checked, label.grid).affine)
     return {}
 

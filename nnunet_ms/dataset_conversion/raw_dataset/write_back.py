@@ -103,6 +103,7 @@ def write_back(
         raise ConversionError(f"{predictions}: expected masks of the cases of {dataset.name}, found none.")
     if probabilities is not None and not any(one.is_map for one in returned):
         raise ConversionError(f"{probabilities}: expected maps of the cases of {dataset.name}, found none.")
+    _check_targets(returned)
     if out.exists() and not overwrite:
         raise ConversionError(f"{out}: exists already. Choose another folder, or --overwrite it.")
     for one in returned:
@@ -161,7 +162,9 @@ def _maps(
 
 
 def _session(row: Mapping[str, Any], channels: Sequence[str]) -> Session | None:
-    return session_of([str(row[f"source_{name}"]) for name in channels if row.get(f"source_{name}")])
+    images = [str(row[f"source_{name}"]) for name in channels if row.get(f"source_{name}")]
+    # where a dataset has several sources their names stand before the paths
+    return session_of([image.removeprefix(f"{row.get('source')}/") for image in images])
 
 
 def _beside(row: Mapping[str, Any], channels: Sequence[str], rater: str) -> Path:
@@ -220,6 +223,18 @@ def _write(one: _Returned, target: Path, record: Path) -> None:
         mask = read_mask(one.path, labels=range(256))
         data, affine = back_to_source(mask.data.astype(np.uint8), told)
     write_volume(target, data, affine)
+
+
+def _check_targets(returned: Sequence[_Returned]) -> None:
+    """Refuse two files of one name: sessions of two sources, or two cases of one session."""
+    seen: dict[Path, _Returned] = {}
+    for one in returned:
+        other = seen.setdefault(one.target, one)
+        if other is not one:
+            raise ConversionError(
+                f"{one.path}: cases {other.case_id} and {one.case_id} would both be written as {one.target}. Take the "
+                "predictions of each source back by themselves."
+            )
 
 
 def _check_grid(path: Path, case_id: str, dataset: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import JOINT_T1, Case, DatasetInfo, Mask, choose
+from nnunet_ms.dataset_conversion.sources.archive import LayoutError, walk_files
 from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.errors import ConversionError
+from nnunet_ms.images.names import as_stored
 from nnunet_ms.tables import MANIFEST, REFERENCE_MASKS, SEQUENCES, read_table
 
 
@@ -28,6 +30,12 @@ def find_cases(request: Request) -> list[Case]:
     ['P1_base', 'P2_base', 'P3_base']
     """
     source, channels, target = request.path, request.channels, request.target
+    if source.is_dir():
+        raise LayoutError(
+            f"{source}: expected a manifest, a CSV with one row per visit, found a folder.",
+            source,
+            walk_files(source)[0],
+        )
     choose(channels, SEQUENCES, "--channels", source)
     targets = choose(target.split(","), REFERENCE_MASKS, "--target", source)
     if len(targets) > 1 and target != JOINT_T1:
@@ -55,7 +63,7 @@ def _check_inside(paths: pd.Series, column: str, source: Path) -> None:
 
 
 def _case(row: dict[str, object], source: Path, channels: Sequence[str], targets: Sequence[str]) -> Case:
-    images = {name: source.parent / str(row[name]) for name in channels if row[name] is not None}
+    images = {name: as_stored(source.parent / str(row[name])) for name in channels if row[name] is not None}
     masks = [name for name in targets if row.get(name) is not None]
     missing = [name for name in (*channels, *(targets if masks else [])) if row.get(name) is None]
     problem = ""
@@ -64,7 +72,7 @@ def _case(row: dict[str, object], source: Path, channels: Sequence[str], targets
             f"{source}: patient {row['patient_id']} visit {row['visit']}: no path for {missing}. "
             "Fill it in, remove the row, or choose other --channels or --target."
         )
-    files = {name: source.parent / str(row[name]) for name in masks}
+    files = {name: as_stored(source.parent / str(row[name])) for name in masks}
     brain = row.get("brain_mask")
     return Case(
         patient_id=str(row["patient_id"]),
@@ -74,7 +82,7 @@ def _case(row: dict[str, object], source: Path, channels: Sequence[str], targets
         label=_mask(files) if files else None,
         problem=problem,
         site=str(row.get("site") or ""),
-        brain_mask=None if brain is None else source.parent / str(brain),
+        brain_mask=None if brain is None else as_stored(source.parent / str(brain)),
     )
 
 

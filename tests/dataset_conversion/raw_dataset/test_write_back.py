@@ -7,6 +7,7 @@ import subprocess
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
 from nnunet_ms.dataset_conversion.cli import main
@@ -171,3 +172,18 @@ def test_the_official_validator_finds_no_error(returned, tmp_path, several):
     done = subprocess.run([validator, str(out), "--json"], capture_output=True, text=True, check=False)
     issues = json.loads(done.stdout)["issues"]["issues"]
     assert [issue for issue in issues if issue["severity"] == "error"] == []
+
+
+def test_sessions_of_two_sources_never_take_one_name(returned, tmp_path):
+    dataset, _ = returned
+    table = pd.read_csv(dataset / "cases.csv", dtype=str, keep_default_na=False)
+    for column in ("source_flair", "source_t1"):
+        table[column] = "first/" + table[column]
+    table.assign(source="first").to_csv(dataset / "cases.csv", index=False)
+    written = write_back(dataset, dataset / "labelsTr", tmp_path / "out")
+    content = json.loads(written[0].with_name(written[0].name.replace(".nii.gz", ".json")).read_text())
+    assert content["SpatialReference"].startswith("sub-")
+    table.loc[1, ["source_flair", "source_t1"]] = table.loc[0, ["source_flair", "source_t1"]].to_numpy()
+    table.assign(source="first").to_csv(dataset / "cases.csv", index=False)
+    with pytest.raises(ConversionError, match="would both be written as sub-01/ses-1/anat/sub-01_ses-1_label-lesion"):
+        write_back(dataset, dataset / "labelsTr", tmp_path / "two")
