@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,54 +14,52 @@ from scipy import ndimage
 from tests.dataset_conversion.conftest import save
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-SHAPE, SPACING = (40, 48, 20), (4.0, 4.0, 6.0)
+COARSE = 3  # voxels of 1 mm that become one
 
 
-def head(seed):
-    """Brain, lesions and three sequences of somebody: an ellipsoid with bright blobs, smooth noise; int16 and uint8."""
-    rng = np.random.default_rng(seed)
-    place = (np.indices(SHAPE).transpose(1, 2, 3, 0) - np.array(SHAPE) / 2) / (np.array(SHAPE) * 0.42)
-    brain = (place**2).sum(-1) < 1
-    lesions = np.zeros(SHAPE, bool)
-    for x, y, z in rng.integers([14, 16, 7], [26, 32, 13], (4, 3)):
-        lesions[x : x + 3, y : y + 3, z : z + 2] = True
-    noise = ndimage.gaussian_filter(rng.normal(size=(3, *SHAPE)), (0, 1, 1, 1)) * 90
-    means = (400, 300, 500)
-    images = [
-        np.where(brain, mean + n, 20) + s * lesions for mean, n, s in zip(means, noise, (300, 250, -150), strict=True)
-    ]
-    names = ("flair", "t2", "t1")
-    images = {name: np.clip(one, 0, 4000).astype(np.int16) for name, one in zip(names, images, strict=True)}
-    return images, (lesions & brain).astype(np.uint8), brain.astype(np.uint8)
+def coarse(path, *, mirrored):
+    """A real image of 1 mm with voxels of 3 mm, left and right exchanged for a patient more."""
+    data = np.asarray(nib.load(path).dataobj)
+    if mirrored:
+        data = data[::-1]
+    shape = [n // COARSE for n in data.shape]
+    blocks = data[tuple(slice(COARSE * n) for n in shape)].reshape([k for n in shape for k in (n, COARSE)])
+    mean = blocks.mean((1, 3, 5))
+    return (mean >= 0.5).astype(np.uint8) if data.dtype == np.uint8 else np.clip(mean, 0, None).astype(np.int16)
 
 
-def open_ms(root):
-    for number in range(1, 5):
-        images, mask, brain = head(number)
-        named = {
-            "FLAIR": images["flair"],
-            "T2W": images["t2"],
-            "T1W": images["t1"],
-            "consensus_gt": mask,
-            "brainmask": brain,
-        }
-        for name, data in named.items():
-            save(root / f"cross_sectional/coregistered/patient0{number}/{name}.nii.gz", data, SPACING)
+def open_ms(root, shared_data):
+    """Two real patients and their mirror images under the published names, coarse."""
+    names = {"FLAIR": "FLAIR", "T2w": "T2W", "T1w": "T1W", "lesion": "consensus_gt"}
+    patients = [(patient, mirrored) for patient in ("patient07", "patient26") for mirrored in (False, True)]
+    for number, (patient, mirrored) in enumerate(patients, start=1):
+        place = root / f"cross_sectional/coregistered/patient0{number}"
+        source = shared_data / "open_ms_cross_sectional" / patient
+        for ours, theirs in names.items():
+            data = coarse(source / f"{ours}.nii.gz", mirrored=mirrored)
+            save(place / f"{theirs}.nii.gz", data, (COARSE,) * 3)
+            if ours == "FLAIR":
+                save(place / "brainmask.nii.gz", (data > 0).astype(np.uint8), (COARSE,) * 3)
 
 
-def ms3seg(root):
-    for number in range(1, 5):
-        images, mask, brain = head(number)
-        named = {"FLAIR": images["flair"], "T1WI_reg": images["t1"]}
-        for name, data in named.items():
-            save(root / f"MS_100_patient_preprocessed/00{number}/00{number}_{name}.nii.gz", data, SPACING)
-        save(root / f"MS_100_patient_registered/00{number}/00{number}_brain_mask.nii.gz", brain, SPACING)
-        save(root / f"MS_100_patient_masks/abWMH_Masks/00{number}/00{number}_abWMH_Mask.nii.gz", mask * 255, SPACING)
+def ms3seg(root, shared_data):
+    """Four real patients under the published names."""
+    forms = {
+        "FLAIR": "MS_100_patient_preprocessed/{p}/{p}_FLAIR",
+        "T1w": "MS_100_patient_preprocessed/{p}/{p}_T1WI_reg",
+        "brain": "MS_100_patient_registered/{p}/{p}_brain_mask",
+        "lesion": "MS_100_patient_masks/abWMH_Masks/{p}/{p}_abWMH_Mask",
+    }
+    for patient in ("101228", "104670", "104899", "106639"):
+        for name, form in forms.items():
+            target = root / f"{form.format(p=patient)}.nii.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(shared_data / "ms3seg" / patient / f"{name}.nii.gz")
 
 
 WAYS = {
     "open_ms": (open_ms, "nnUNetTrainerMSMultiArmTiny", "patient04"),
-    "ms3seg": (ms3seg, "nnUNetTrainerMSFlairT1Tiny", "004"),
+    "ms3seg": (ms3seg, "nnUNetTrainerMSFlairT1Tiny", "106639"),
 }
 
 
@@ -72,9 +71,9 @@ def test_the_page_shows_the_scripts_as_they_are(kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", WAYS)
-def test_a_published_tree_becomes_an_evaluated_model(kind, tmp_path):
+def test_a_published_tree_becomes_an_evaluated_model(kind, tmp_path, shared_data):
     make, trainer, tests = WAYS[kind]
-    make(tmp_path / "published")
+    make(tmp_path / "published", shared_data)
     clean = {name: value for name, value in os.environ.items() if not name.lower().startswith("nnunet")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     small = {
@@ -99,5 +98,14 @@ def test_a_published_tree_becomes_an_evaluated_model(kind, tmp_path):
     visits = pd.read_csv(tmp_path / "work/evaluation/visits.csv", dtype={"patient_id": str})
     assert set(visits["patient_id"]) == {tests}
     assert set(visits["rater"]) == {"reference", trainer}
+    (mask,) = (tmp_path / "published").rglob(
+        f"{tests}*/consensus_gt.nii.gz" if kind == "open_ms" else f"{tests}_abWMH*"
+    )
+    image = nib.load(mask)
+    parts, number = ndimage.label(image.get_fdata() > 0, ndimage.generate_binary_structure(3, 2))
+    voxels = [
+        count for count in np.bincount(parts.ravel())[1:] if count >= 3
+    ]  # smaller ones are no lesions by the rule
     truth = visits.loc[visits["rater"] == "reference", "volume_ml"].item()
-    assert truth == pytest.approx(head(4)[1].sum() * np.prod(SPACING) / 1000)
+    assert truth == pytest.approx(sum(voxels) * np.prod(image.header.get_zooms()) / 1000, rel=1e-5)
+    assert 0 < len(voxels) <= number

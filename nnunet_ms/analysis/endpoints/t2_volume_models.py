@@ -13,9 +13,10 @@ from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.zero_volumes import EXCLUDE, log_ratios, zero_note
 from nnunet_ms.statistics.ancova import ranked_ancova
 from nnunet_ms.statistics.design_matrix import arm_term, arms_with_patients, design, factor, number, product
+from nnunet_ms.statistics.kenward_roger import KenwardRoger, kenward_roger
 from nnunet_ms.statistics.mmrm import Mmrm, fit_mmrm
 
-RANKED, MMRM = "ranked_ancova_locf", "mmrm"
+RANKED, MMRM, KENWARD_ROGER = "ranked_ancova_locf", "mmrm", "mmrm_kenward_roger"
 
 
 def volume_model_statistics(trial: TrialData, table: pd.DataFrame) -> list[Statistic]:
@@ -116,17 +117,37 @@ def _ranked_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list
 def _mmrm_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[Statistic]:
     fit, weeks = volume_mmrm(trial, frame)
     zeros = zero_note(trial, trial.volumes[trial.volumes["week"].isin(trial.settings.weeks)])
-    method = (
-        "MMRM of log(TLV / baseline): arm x visit, log baseline x visit, region, age group; unstructured covariance, "
-        "REML, Satterthwaite df"
-    ) + (f"; {zeros}" if zeros else "")
-    method += "".join(
-        f"; {name} left out (constant in the data)" for name in ("region", "age_group") if frame[name].nunique() < 2
-    )
-    base = replace(base, term="arm", method=method)
+    terms = "arm x visit, log baseline x visit, region, age group"
+    model = f"MMRM of log(TLV / baseline): {terms}; unstructured covariance, REML"
+    notes = [zeros] if zeros else []
+    notes += [
+        f"{name} left out (constant in the data)" for name in ("region", "age_group") if frame[name].nunique() < 2
+    ]
+    base = replace(base, term="arm", method="; ".join([f"{model}, Satterthwaite df", *notes]))
     rows = spread(
         replace(base, term="model"), {"n": (float(fit.n_patients), "patients"), "rows": (float(fit.n_rows), "")}
     )
+    rows += _mixed_contrasts(trial, fit, weeks, fit, base)
+    text = "; ".join([f"{model}, Kenward-Roger standard errors and df", *notes])
+    return rows + _mixed_contrasts(
+        trial, fit, weeks, _adjusted(trial, frame, fit, weeks), replace(base, analysis=KENWARD_ROGER, method=text)
+    )
+
+
+def _adjusted(trial: TrialData, frame: pd.DataFrame, fit: Mmrm, weeks: list[float]) -> KenwardRoger | Mmrm:
+    """Return the model with Kenward and Roger's covariance; as it is where nothing was fitted."""
+    if fit.problem:
+        return fit
+    usable = of_modelled_arms(trial, frame[frame["log_ratio"].notna()])
+    usable = usable[usable["week"].isin(weeks)]
+    return kenward_roger(fit, mmrm_design(trial, usable)[0], usable["patient_id"], usable["week"])
+
+
+def _mixed_contrasts(
+    trial: TrialData, fit: Mmrm, weeks: list[float], tested: Mmrm | KenwardRoger, base: Statistic
+) -> list[Statistic]:
+    """Return the ratio of geometric means of every compared arm at every visit, with the tests of `tested`."""
+    rows = []
     for week in trial.settings.weeks:
         for arm in trial.settings.compared_arms:
             name = f"{arm} at {week:g}"
@@ -135,7 +156,7 @@ def _mmrm_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[S
             there = week in weeks and name in fit.names
             problem = f"fewer than 2 patients in arm {arm}" if week in weeks and not there else ""
             problem = problem or ("" if week in weeks else "no two patients in every arm at this visit")
-            c = fit.contrast(point, trial.settings.analysis.confidence) if there else None
+            c = tested.contrast(point, trial.settings.analysis.confidence) if there else None
             stats = {
                 "geometric_mean_ratio": (np.exp(c.estimate) if c else np.nan, "ratio"),
                 "low": (np.exp(c.low) if c else np.nan, "ratio"),
@@ -144,5 +165,5 @@ def _mmrm_rows(trial: TrialData, frame: pd.DataFrame, base: Statistic) -> list[S
                 "df": (c.df if c else np.nan, ""),
                 "p": (c.p if c else np.nan, ""),
             }
-            rows += spread(keys, stats, not_estimable(problem or fit.problem))
+            rows += spread(keys, stats, not_estimable(problem or fit.problem or (c.problem if c else "")))
     return rows

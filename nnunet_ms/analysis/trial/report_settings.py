@@ -25,6 +25,8 @@ class ReportSettings:
         Stands on every page.
     blocks : tuple of str
         Keys of the blocks that are shown, in this order; empty: all, in the order of ICH E3.
+    km_bands : bool
+        Whether Kaplan-Meier curves by arm have bands of their pointwise intervals.
     """
 
     title: str = ""
@@ -32,6 +34,7 @@ class ReportSettings:
     data_cut: str = ""
     status: str = ""
     blocks: tuple[str, ...] = ()
+    km_bands: bool = False
 
     def words(self) -> list[str]:
         """What stands on every page beside the title, blanks left out.
@@ -56,12 +59,15 @@ def report_settings(section: Section) -> ReportSettings:
     cut = section.get("data_cut", "a date such as 2015-07-24", required=False)
     text = cut.isoformat() if isinstance(cut, datetime.date) else cut  # TOML has dates of its own
     section.check("data_cut", cut, "a date such as 2015-07-24", text is None or _is_day(text))
+    bands = section.get("km_bands", "true or false", required=False)
+    section.check("km_bands", bands, "true or false", bands is None or isinstance(bands, bool))
     return ReportSettings(
         title=section.optional_text("title") or "",
         study=section.optional_text("study") or "",
         data_cut=str(text or ""),
         status=section.choice("status", get_args(Status)) or "",
         blocks=section.texts("blocks", ()),
+        km_bands=bool(bands),
     )
 
 

@@ -197,6 +197,7 @@ def _choice_lines(data: Proposal, conventions: str) -> list[str]:
         '# study = ""  # the study\'s number',
         "# data_cut = 2025-12-31",
         '# status = "draft"  # or "final"',
+        "# km_bands = true  # pointwise intervals around Kaplan-Meier curves",
         "# blocks = []  # keys of the blocks that are shown, in this order; all without it",
     ]
 

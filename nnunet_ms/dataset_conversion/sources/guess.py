@@ -41,6 +41,7 @@ _PATIENT = re.compile(r"(?:sub|subj|subject|pat|patient|p|case|id|ms)", re.IGNOR
 _SITE = re.compile(r"(?:site|center|centre|hospital|scanner|clinic)", re.IGNORECASE)
 _TOKEN = re.compile(r"\d{4}-\d\d-\d\d|[/_. -]|[^/_. -]+")
 Parts = tuple[str, ...]
+Place = tuple[int, str]  # index and value of a part
 
 
 @dataclass(frozen=True)
@@ -145,20 +146,20 @@ def _hidden(path: str) -> bool:
     return any(part.startswith(".") for part in path.split("/"))
 
 
-def _part_names(images: Sequence[str], role_of: Mapping[str, str]) -> dict[str, str]:
-    """Value of a varying part -> what it is, decided once over the sequence with most files."""
+def _part_names(images: Sequence[str], role_of: Mapping[str, str]) -> dict[Place, str]:
+    """Place and value of a varying part -> what it is, decided once over the sequence with most files."""
     counts = Counter(role for role in role_of.values() if role and role not in (*_MASKS, *_LEFT_OUT))
     if not counts:
         return {}
     main = counts.most_common(1)[0][0]
-    found: dict[str, str] = {}
+    found: dict[Place, str] = {}
     for shape in _shapes(path for path in images if role_of[path] == main):
         for columns, part in _columns(shape):
-            found |= {row[columns[0]]: part for row in shape if part}
+            found |= {(index, row[index]): part for row in shape for index in columns if part}
     return found
 
 
-def _patterns(paths: Sequence[str], names: Mapping[str, str]) -> tuple[tuple[str, ...], list[str]]:
+def _patterns(paths: Sequence[str], names: Mapping[Place, str]) -> tuple[tuple[str, ...], list[str]]:
     """Patterns of one role's files, that with most files first; and what is not sure about them."""
     found: dict[str, int] = {}
     unsure = []
@@ -167,7 +168,10 @@ def _patterns(paths: Sequence[str], names: Mapping[str, str]) -> tuple[tuple[str
         unsure += doubts
         if "{patient}" in pattern:
             found[pattern] = found.get(pattern, 0) + len(shape)
-    return tuple(sorted(found, key=lambda pattern: (-found[pattern], pattern))), list(dict.fromkeys(unsure))
+    ranked = tuple(sorted(found, key=lambda pattern: (-found[pattern], pattern)))
+    if len(ranked) > 1:
+        unsure.append(f"{len(ranked)} ways of naming; where a visit has several, the first counts: {', '.join(ranked)}")
+    return ranked, list(dict.fromkeys(unsure))
 
 
 def _shapes(paths: Iterable[str]) -> list[list[Parts]]:
@@ -231,14 +235,16 @@ def _patient_among(free: Sequence[int], values: Sequence[Sequence[str]]) -> int:
     return chosen
 
 
-def _pattern(shape: Sequence[Parts], names: Mapping[str, str]) -> tuple[str, list[str]]:
+def _pattern(shape: Sequence[Parts], names: Mapping[Place, str]) -> tuple[str, list[str]]:
     groups = _columns(shape)
-    part_of = {index: kind for columns, kind in groups for index in columns}
-    doubts: list[str] = []
-    if not groups:
-        part_of, doubts = _single(shape[0], names)
-    for columns, kind in groups:
-        if not kind:
+    part_of, doubts = _known(shape, names), list[str]()
+    if "patient" not in part_of.values():
+        part_of = {index: kind for columns, kind in groups for index in columns}
+        if not groups:
+            part_of, doubts = _single(shape[0])
+    for columns, _ in groups:
+        if not any(part_of.get(index) for index in columns):
+            part_of |= dict.fromkeys(columns, "")
             doubts.append(
                 f"{shape[0][columns[0]]!r} varies and is neither patient nor visit, such as in {''.join(shape[0])}"
             )
@@ -246,11 +252,14 @@ def _pattern(shape: Sequence[Parts], names: Mapping[str, str]) -> tuple[str, lis
     return "".join(_piece(shape[0], index, part_of, weeks=weeks) for index in range(len(shape[0]))), doubts
 
 
-def _single(row: Parts, names: Mapping[str, str]) -> tuple[dict[int, str], list[str]]:
+def _known(shape: Sequence[Parts], names: Mapping[Place, str]) -> dict[int, str]:
+    """Parts that stand where those of another sequence stand, and have values of theirs."""
+    kinds = {index: {names.get((index, row[index]), "") for row in shape} for index in range(len(shape[0]))}
+    return {index: next(iter(kind)) for index, kind in kinds.items() if len(kind) == 1 and kind != {""}}
+
+
+def _single(row: Parts) -> tuple[dict[int, str], list[str]]:
     """One file of a kind: its parts are known from another sequence, or its folder is taken for the patient."""
-    known = {index: names[part] for index, part in enumerate(row) if names.get(part)}
-    if "patient" in known.values():
-        return known, []
     slash = max((index for index, part in enumerate(row) if part == "/"), default=-1)
     words = [index for index, part in enumerate(row) if re.search(r"\d", part) and not _roles_in(part)]
     chosen = next((index for index in words if index > slash), max(words, default=slash - 1))

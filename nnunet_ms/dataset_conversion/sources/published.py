@@ -15,12 +15,12 @@ from nnunet_ms.dataset_conversion.sources.archive import (
     cases_among,
     check_words,
     group_files,
+    names_above,
     walk_files,
 )
 from nnunet_ms.dataset_conversion.sources.source import Request
 from nnunet_ms.errors import ConversionError
 
-FOLDERS_ABOVE = 3  # a source may be the tree, the folder above it, or one patient's: names above it then say which
 TREE = "{tree}"
 
 
@@ -70,7 +70,7 @@ def find_published_cases(layouts: Mapping[str, Layout], request: Request) -> lis
             f"{request.path}: --variant {request.variant}: expected one of {sorted(layouts)}. Correct --variant."
         )
     files, left_out = walk_files(request.path, follow=True)
-    above = "".join(f"{name}/" for name in request.path.resolve().parts[1:][-FOLDERS_ABOVE:])
+    above = names_above(request.path)
     has = {name: _channels(_in_tree(layout), plain, files, above) for name, layout in layouts.items()}
     name, archive = _chosen(layouts, request, has)
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import JOINT_T1, Case, DatasetInfo, Mask, choose
+from nnunet_ms.dataset_conversion.sources.archive import LayoutError, walk_files
 from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.names import as_stored
@@ -29,6 +30,12 @@ def find_cases(request: Request) -> list[Case]:
     ['P1_base', 'P2_base', 'P3_base']
     """
     source, channels, target = request.path, request.channels, request.target
+    if source.is_dir():
+        raise LayoutError(
+            f"{source}: expected a manifest, a CSV with one row per visit, found a folder.",
+            source,
+            walk_files(source)[0],
+        )
     choose(channels, SEQUENCES, "--channels", source)
     targets = choose(target.split(","), REFERENCE_MASKS, "--target", source)
     if len(targets) > 1 and target != JOINT_T1:

@@ -102,3 +102,22 @@ def test_a_visit_with_one_patient_of_an_arm_is_left_out_and_listed(tmp_path):
     assert set(listed["reason"]) == {"no two patients in every arm at this visit"}
     used = value_of(rows, analysis="mmrm", rater="model", term="model", stat_name="rows")
     assert used == len(changed[(changed["rater"] == "model") & (changed["week"] != 48)])
+
+
+def test_kenward_roger_stands_beside_satterthwaite(trial):
+    # Oracle: the same ratio, and limits by the t distribution from the row's own se and df; errors are not smaller.
+    table, _ = changes(trial)
+    rows = to_frame(volume_model_statistics(trial, table))
+    for week in (24, 48, 96):
+        keys = {"rater": "model", "visit": str(week), "contrast": "active - placebo"}
+        plain, beside = (
+            {
+                s: value_of(rows, analysis=a, stat_name=s, **keys)
+                for s in ("geometric_mean_ratio", "low", "se_log", "df")
+            }
+            for a in ("mmrm", "mmrm_kenward_roger")
+        )
+        assert beside["geometric_mean_ratio"] == plain["geometric_mean_ratio"]
+        assert beside["se_log"] >= plain["se_log"]
+        low = np.log(beside["geometric_mean_ratio"]) - scipy.stats.t.ppf(0.975, beside["df"]) * beside["se_log"]
+        assert np.log(beside["low"]) == pytest.approx(low)

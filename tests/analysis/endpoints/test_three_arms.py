@@ -9,7 +9,8 @@ from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
 from nnunet_ms.analysis.endpoints.statistic_rows import reason_of, select, value_of
 from nnunet_ms.analysis.report.blocks.multiplicity import multiplicity_block
 from nnunet_ms.analysis.report.blocks.progression_by_arm import arm_block
-from nnunet_ms.analysis.report.figures.treatment_figures import along_figure, km_by_arm_figure
+from nnunet_ms.analysis.report.figures.survival_figures import km_by_arm_figure
+from nnunet_ms.analysis.report.figures.treatment_figures import along_figure
 from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.settings import read_settings
 from nnunet_ms.errors import SettingsError

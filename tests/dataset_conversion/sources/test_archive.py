@@ -1,6 +1,7 @@
 """The challenge archives on generated folders with the true names, and the longitudinal one on the real data."""
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -151,6 +152,26 @@ def test_unknown_rater_and_variant(tmp_path, arguments, message):
     layout("wmh2017", tmp_path)
     with pytest.raises(ConversionError, match=message):
         found(wmh2017, tmp_path, "flair", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "patient", "case_id"),
+    [
+        ("isbi2015", "training01", "training01_02"),
+        ("msseg2016", "Center_07/Patient_01", "Center_07-Patient_01"),
+        ("msseg2_2021", "013", "013"),
+        ("mslesseg", "train/P1", "P1_T2"),
+        ("wmh2017", "Utrecht/0", "Utrecht-0"),
+    ],
+)
+def test_one_patients_folder_is_a_source(kind, patient, case_id, tmp_path):
+    layout(kind, tmp_path / "release")
+    module = import_module(f"nnunet_ms.dataset_conversion.sources.{kind}")
+    everybody = found(module, tmp_path / "release", None)
+    alone = found(module, tmp_path / "release" / patient, None)
+    assert case_id in {case.case_id for case in alone}
+    assert {case.case_id for case in alone} < {case.case_id for case in everybody}
+    assert all(case.label is not None and not case.problem for case in alone)
 
 
 def test_loop_of_links_does_not_trap_the_walk_and_other_folders_are_refused(tmp_path):

@@ -85,7 +85,23 @@ def test_patterns_of_a_tree_and_each_matches_its_files_and_no_other(what):
 
 def test_two_ways_of_naming_are_two_patterns_the_more_frequent_first():
     files = [f"P{n}/FLAIR.nii.gz" for n in range(3)] + [f"P{n}/x_FLAIR_2.nii.gz" for n in (7, 8)]
-    assert guess_patterns(files).patterns["flair"] == ("{patient}/FLAIR.nii.gz", "{patient}/x_FLAIR_2.nii.gz")
+    found = guess_patterns(files)
+    assert found.patterns["flair"] == ("{patient}/FLAIR.nii.gz", "{patient}/x_FLAIR_2.nii.gz")
+    assert found.unsure[0].startswith(
+        "flair: 2 ways of naming; where a visit has several, the first counts: {patient}/FL"
+    )
+
+
+def test_a_part_that_is_the_same_in_all_files_of_one_sequence_is_known_from_another():
+    # T2 of one patient only: its folder does not vary, its visits do
+    files = [f"{p}/study{v}_FLAIR.nii.gz" for p in ("patient01", "patient03") for v in "12"]
+    files += [f"patient01/study{v}_T2W.nii.gz" for v in "12"] + ["patient01/gt.nii.gz"]
+    found = guess_patterns(files)
+    assert found.patterns == {
+        "flair": ("{patient}/{visit}_FLAIR.nii.gz",),
+        "t2": ("{patient}/{visit}_T2W.nii.gz",),
+        "t2_lesions": ("{patient}/gt.nii.gz",),
+    }
 
 
 def test_files_in_the_source_itself_have_no_patient():

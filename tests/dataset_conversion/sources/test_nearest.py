@@ -41,3 +41,12 @@ def test_the_command_says_it_in_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert f"nnunet-ms-convert guess {tmp_path} proposes patterns" in error
+
+
+def test_a_folder_where_a_manifest_was_expected(tmp_path, capsys):
+    layout("wmh2017", tmp_path)
+    assert main(["trial", str(tmp_path), "--dataset-id", "5", "--raw", str(tmp_path / "raw")]) == 2
+    error = capsys.readouterr().err
+    assert (
+        "expected a manifest, a CSV with one row per visit, found a folder. The nearest other kinds: wmh2017" in error
+    )

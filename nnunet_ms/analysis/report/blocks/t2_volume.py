@@ -18,20 +18,21 @@ from nnunet_ms.analysis.trial.published import PUBLISHED
 def volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> Block:
     """Return the block of the percent change of T2 volume."""
     settings = trial.settings
-    by_visit, model, robust, mmrm, ranked = (
+    by_visit, model, robust, mmrm, kenward, ranked = (
         Numbers(endpoints, endpoint=t2_volume.ENDPOINT, analysis=name)
         for name in (
             t2_volume.BY_VISIT,
             t2_volume.ANCOVA,
             t2_volume.ROBUST,
             t2_volume_models.MMRM,
+            t2_volume_models.KENWARD_ROGER,
             t2_volume_models.RANKED,
         )
     )
     parts = {f"Week {week_text(w)}": list(_visit_lines(trial, by_visit, week_text(w))) for w in settings.weeks}
     last = week_text(settings.weeks[-1])
     notes = ["A negative separation or difference favours the first-named arm: its lesion volume grew less."]
-    notes += [text for numbers in (by_visit, model, robust, mmrm, ranked) for text in numbers.methods()]
+    notes += [text for numbers in (by_visit, model, robust, mmrm, kenward, ranked) for text in numbers.methods()]
     return Block(
         t2_volume.ENDPOINT,
         "Change of T2 lesion volume",
@@ -53,7 +54,7 @@ def volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
         beside=[
             rater_table(
                 trial, "t2_volume_sensitivity", "ANCOVA with HC2 standard errors, MMRM, ranked ANCOVA",
-                f"estimate ({level(trial)} CI); p", _sensitivity_parts(trial, robust, mmrm, ranked),
+                f"estimate ({level(trial)} CI); p", _sensitivity_parts(trial, robust, mmrm, kenward, ranked),
                 convention_note(trial),
             ),
             _covariate_table(trial, model),
@@ -123,7 +124,9 @@ def _ancova_parts(trial: TrialData, numbers: Numbers) -> dict[str, list[Line]]:
     return {"": [patients], "Adjusted difference": effects, "Least-squares means, %": means}
 
 
-def _sensitivity_parts(trial: TrialData, robust: Numbers, mmrm: Numbers, ranked: Numbers) -> dict[str, list[Line]]:
+def _sensitivity_parts(
+    trial: TrialData, robust: Numbers, mmrm: Numbers, kenward: Numbers, ranked: Numbers
+) -> dict[str, list[Line]]:
     parts: dict[str, list[Line]] = {}
     preset = trial.settings.preset
     printed = PUBLISHED[preset].change if preset and len(trial.settings.compared_arms) == 1 else {}
@@ -134,17 +137,23 @@ def _sensitivity_parts(trial: TrialData, robust: Numbers, mmrm: Numbers, ranked:
         ]
         lines = []
         for week in (week_text(w) for w in trial.settings.weeks):
-            cells = []
-            for rater in trial.raters:
-                keys = {"rater": rater, "contrast": contrast, "visit": week}
-                cells.append(f"{mmrm.with_limits('geometric_mean_ratio', 3, 1.0, **keys)}; {mmrm.p(**keys)}")
+            cells = [_ratio_cell(mmrm, rater, contrast, week) for rater in trial.raters]
             place = {"endpoint": t2_volume.ENDPOINT, "analysis": t2_volume_models.MMRM, "visit": week, "term": "arm"}
             truth = truth_cell(trial, {**place, "stat_name": "geometric_mean_ratio", "contrast": contrast}, 3)
             lines.append(Line(f"week {week}", cells, truth, printed.get(week, "")))
         parts[f"MMRM, ratio of geometric means, {over(contrast)}"] = lines
+        parts[f"MMRM with Kenward-Roger errors, {over(contrast)}"] = [
+            Line(f"week {week}", [_ratio_cell(kenward, r, contrast, week) for r in trial.raters])
+            for week in (week_text(w) for w in trial.settings.weeks)
+        ]
         p = [ranked.p(rater=r, contrast=contrast) for r in trial.raters]
         parts[f"Ranked ANCOVA, last observation carried forward, {over(contrast)}"] = [Line("p", p)]
     return parts
+
+
+def _ratio_cell(numbers: Numbers, rater: str, contrast: str, week: str) -> str:
+    keys = {"rater": rater, "contrast": contrast, "visit": week}
+    return f"{numbers.with_limits('geometric_mean_ratio', 3, 1.0, **keys)}; {numbers.p(**keys)}"
 
 
 def _robust_line(trial: TrialData, robust: Numbers, contrast: str) -> Line:

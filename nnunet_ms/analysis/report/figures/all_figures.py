@@ -8,7 +8,13 @@ from nnunet_ms.analysis.endpoints import effect_agreement
 from nnunet_ms.analysis.endpoints.lesion_counts import available
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import is_shown
 from nnunet_ms.analysis.endpoints.recipe import Results
-from nnunet_ms.analysis.report.figures import patient_figures, rater_figures, t2_volume_figures, treatment_figures
+from nnunet_ms.analysis.report.figures import (
+    patient_figures,
+    rater_figures,
+    survival_figures,
+    t2_volume_figures,
+    treatment_figures,
+)
 from nnunet_ms.analysis.report.figures.drawing import Drawing
 from nnunet_ms.analysis.trial.data import TrialData
 
@@ -44,7 +50,7 @@ def _outcome_drawings(trial: TrialData, results: Results, outcome: str) -> Itera
     if len(halves) and is_shown(rows, outcome):
         yield t2_volume_figures.km_figure(rows, halves, settings, raters, outcome)
     if len(by_arm):
-        yield treatment_figures.km_by_arm_figure(rows, by_arm, settings, outcome)
+        yield survival_figures.km_by_arm_figure(rows, by_arm, settings, outcome)
         yield from (treatment_figures.forest_figure(rows, settings, outcome, arm) for arm in settings.compared_arms)
     if len(along):
         yield treatment_figures.along_figure(rows, along, settings, raters, outcome)

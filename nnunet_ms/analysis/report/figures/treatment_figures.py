@@ -1,4 +1,4 @@
-"""Figures of treatment effects, drawn from tidy numbers: curves by arm, forest plot, counts, effect along TLV."""
+"""Figures of treatment effects, drawn from tidy numbers: forest plot, counts, effect along TLV."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from nnunet_ms.analysis.endpoints import (
     effect_agreement,
     lesion_counts,
-    progression_by_arm,
     progression_multivariable,
     progression_subgroups,
 )
@@ -21,54 +20,14 @@ from nnunet_ms.analysis.report.figures.drawing import (
     GREY,
     SMALL,
     Drawing,
-    TableRow,
     by_week,
-    km_line,
     new_figure,
-    under_axis,
 )
 from nnunet_ms.analysis.report.wording import interval, over, p_text, term_text
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, style
-
-
-def km_by_arm_figure(rows: pd.DataFrame, curves: pd.DataFrame, settings: TrialSettings, outcome: str) -> Drawing:
-    """Draw Kaplan-Meier curves of the arms with numbers at risk and the log-rank p."""
-    of_outcome = select(rows, endpoint=outcome, analysis=progression_by_arm.KM)
-    weeks = [0.0, *(w for w in settings.weeks if w > 0)]
-    with style():
-        figure = new_figure(7.6, 4.6, settings)
-        axes = figure.subplots()
-        table = [TableRow("patients at risk", [""] * len(weeks))]
-        for i, arm in enumerate(settings.arms):
-            of_arm = select(of_outcome, arm=arm)
-            n, events = value_of(of_arm, stat_name="n"), value_of(of_arm, stat_name="events")
-            label = f"{arm} (n = {n:.0f}, {events:.0f} events)"
-            km_line(axes, select(curves, arm=arm), COLOURS[i % len(COLOURS)], LINES[i % len(LINES)], label)
-            at_risk = by_week(of_arm, "n_risk", weeks)
-            table.append(TableRow(arm, [f"{v:.0f}" for v in at_risk], COLOURS[i % len(COLOURS)]))
-        axes.set(ylim=(0, 103), xlabel="week", ylabel=f"free of {outcome.upper()} (%)")
-        axes.set_xlim(left=0)
-        title = "\n".join(_logrank_texts(of_outcome, settings))
-        axes.legend(loc="lower left", fontsize=SMALL, title=title, title_fontsize=SMALL, alignment="left")
-        under_axis(axes, weeks, table, show_labels=True)
-    total = sum(value_of(select(of_outcome, arm=arm), stat_name="n") for arm in settings.arms)
-    caption = f"Patients free of {outcome.upper()} by arm, Kaplan-Meier; vertical ticks: censored. n = {total:.0f}."
-    alt = f"Kaplan-Meier curves of {outcome.upper()}, one per arm, with numbers at risk below."
-    return Drawing(f"km_by_arm_{outcome}", figure, caption, alt)
-
-
-def _logrank_texts(rows: pd.DataFrame, settings: TrialSettings) -> list[str]:
-    """Return the test of each compared arm with the reference; of several arms that of all, too, by its name."""
-    tests = select(rows, term=progression_by_arm.LOGRANK, stat_name="p")
-    texts = []
-    for contrast, p in zip(tests["contrast"], tests["stat"], strict=True):
-        which = f", {over(contrast)}" if contrast else f", all {len(settings.arms)} arms"
-        which *= len(settings.compared_arms) > 1
-        texts.append(f"log-rank{which}: not estimable" if np.isnan(p) else f"log-rank{which} {p_text(p)}")
-    return texts
 
 
 def forest_figure(rows: pd.DataFrame, settings: TrialSettings, outcome: str, arm: str) -> Drawing:

@@ -7,7 +7,7 @@ import pytest
 
 from nnunet_ms.analysis.endpoints.lesion_counts import ENDPOINTS
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, spread, to_frame
-from nnunet_ms.analysis.report.figures import treatment_figures
+from nnunet_ms.analysis.report.figures import survival_figures, treatment_figures
 from nnunet_ms.analysis.trial.settings import read_settings
 from tests.analysis.report.figures.test_t2_volume_figures import bars, lines_below
 from tests.analysis.synthetic_trial import write_trial
@@ -47,7 +47,7 @@ def test_kaplan_meier_by_arm(settings):
     entries += [({"arm": arm, "visit": week}, {"n_risk": value}) for arm, n in at_risk.items()
                 for week, value in zip(("0", "24", "48", "96"), n, strict=True)]  # fmt: skip
     entries += [({"term": "logrank"}, {"p": 0.0304})]
-    drawing = treatment_figures.km_by_arm_figure(rows_of("cdp24", "km_by_arm", *entries), curves, settings, "cdp24")
+    drawing = survival_figures.km_by_arm_figure(rows_of("cdp24", "km_by_arm", *entries), curves, settings, "cdp24")
     (axes,) = drawing.figure.axes
     for step, ticks, arm in zip(axes.lines[::2], axes.lines[1::2], at_risk, strict=True):
         curve = curves[curves["arm"] == arm]
