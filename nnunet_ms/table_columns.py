@@ -181,6 +181,10 @@ def _check_values(raw: pd.Series, typed: pd.Series, column: Column, path: Path, 
         bad |= ~blank & ~_possible(typed.to_numpy(), column)
     if not column.blank:
         bad |= blank
+    if column.kind == "text" and column.name.endswith("_id"):
+        # 1E+05 was an id such as 1E5 or 100000, before a spreadsheet took it for a number
+        bad |= np.asarray(raw.map(lambda value: isinstance(value, str) and bool(_SCIENTIFIC.fullmatch(value))), bool)
+        expected = "an id as it was given" if bad.any() and not blank[bad].any() else expected
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         found = "a blank" if pd.isna(raw.iloc[row]) else _shown(raw.iloc[row])
@@ -189,6 +193,9 @@ def _check_values(raw: pd.Series, typed: pd.Series, column: Column, path: Path, 
             f"{path}: row {row + 1}, column {column.name}: expected {expected}, found {found} "
             f"({int(bad.sum())} such rows). {step}"
         )
+
+
+_SCIENTIFIC = re.compile(r"\d(?:[.,]\d+)?E\+\d+")
 
 
 def _step(value: object, column: Column, dates: DayOrder) -> str:

@@ -108,7 +108,8 @@ def _without_edges(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
             row = int(np.flatnonzero(frame[name].notna())[0])
             raise TableError(
                 f"{path}: row {row + 1}, column {list(frame).index(name) + 1}: expected nothing, as the column has no "
-                f"name, found {frame[name].iloc[row]!r}. Name the column, or remove it."
+                f"name, found {frame[name].iloc[row]!r}. "
+                f"{TITLE if 2 * len(nameless) > frame.shape[1] else 'Name the column, or remove it.'}"
             )
     frame = frame.drop(columns=nameless)
     filled = np.flatnonzero(frame.notna().any(axis=1)) if frame.shape[1] > 1 else np.arange(len(frame))
@@ -179,7 +180,7 @@ def _check_csv(path: Path, delimiter: str, clean: Clean, encoding: str, told: bo
                 if len(row) != width:
                     raise TableError(
                         f"{path}: line {reader.line_num}: expected {width} cells as in the header, found {len(row)}. "
-                        f"{'Remove or quote the further ones.' if len(row) > width else 'Is the line cut off?'}"
+                        f"{_ragged(width, len(row))}"
                     )
                 count += 1
         except UnicodeDecodeError as error:
@@ -187,6 +188,16 @@ def _check_csv(path: Path, delimiter: str, clean: Clean, encoding: str, told: bo
         except csv.Error as error:
             raise _UnreadableError(f"line {reader.line_num}: {error}") from error
     return count
+
+
+def _ragged(width: int, cells: int) -> str:
+    """Return what to do about a row that is longer or shorter than the header."""
+    if width == 1 and cells > 1:
+        return TITLE
+    return "Remove or quote the further ones." if cells > width else "Is the line cut off?"
+
+
+TITLE = "Is line 1 a title? Remove the lines above the names of the columns."
 
 
 def _lines(file: TextIO) -> Iterator[str]:

@@ -4,6 +4,7 @@ CSV (UTF-8) by default, Parquet when the suffix says so. Strings that a spreadsh
 leading apostrophe on writing and lose it on reading.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -311,6 +312,8 @@ def check_columns(frame: pd.DataFrame, table: Table, path: str | Path) -> None:
 
 def _renamed(missing: Sequence[str], frame: pd.DataFrame) -> str:
     """Return which columns to rename: those that differ from the names in capitals, blanks and dashes only."""
+    if frame.shape[1] == 1 and all(name in str(frame.columns[0]) for name in missing):
+        return "Save the table with commas, semicolons or tabs between its cells."
     meant = {spelling(str(name)): str(name) for name in frame}
     pairs = [f"{meant[spelling(name)]!r} to {name}" for name in missing if spelling(name) in meant]
     return f"Rename {', '.join(pairs)}." if pairs else ""
@@ -393,6 +396,12 @@ def _guard(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
+# how spreadsheets keep the zeros of an id: '001 and ="001"
+_KEPT_AS_TEXT = re.compile(r"'(\d+)|=\"([^\"]*)\"", re.ASCII)
+
+
 def _unguard(value: str) -> str:
     text = tidy(value)
+    if kept := _KEPT_AS_TEXT.fullmatch(text):
+        return kept[1] or kept[2]
     return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA_STARTS) else text

@@ -56,6 +56,8 @@ READ = {
     "R's NA": PLAIN.replace("2021-12-31,\n", "2021-12-31,NA\n").replace("2022-02-28,\n", "2022-02-28,NA\n"),
     "SAS's dot": PLAIN.replace("2021-12-31,\n", "2021-12-31,.\n"),
     "n/a, null and a dash": PLAIN.replace("31,\n", "31,n/a\n").replace("28,\n", "28,NULL\n"),
+    "apostrophes that keep zeros": PLAIN.replace("002", "'002"),
+    "formulas that keep zeros": PLAIN.replace("002", '"=""002"""').replace("003", '="003"'),
     "no line end at the end": PLAIN.rstrip("\n"),
 }
 
@@ -89,6 +91,10 @@ REFUSED = {
     "an id of zeros lost twice": (PLAIN.replace("002", "001"), r"row 2: patient_id 001 stands twice"),
     "Latin-1": (PLAIN.replace("Placebo", "Plac\u00e9bo").encode("latin-1"), "Save it as CSV UTF-8"),
     "Excel's Unicode text": (PLAIN.replace(",", "\t").encode("utf-16"), "Save it as CSV UTF-8"),
+    "bars": (PLAIN.replace(",", "|"), r"needs columns .*Save the table with commas, semicolons or tabs between"),
+    "a title": ("Trial X\n" + PLAIN, r"line 2: expected 1 cells as in the header, found 8\. Is line 1 a title\?"),
+    "a title in a row": ("Trial X,,,,,,,\n" + PLAIN, r"row 1, column 2: expected nothing, .*Is line 1 a title\?"),
+    "an id in scientific notation": (PLAIN.replace("002", "1E+05"), r"row 2, column patient_id: expected an id"),
     "semicolons in rows only": (PLAIN.replace(",", ";").replace(";", ",", 7), "line 2: expected 8"),
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ from nnunet_ms.dataset_conversion.cases import Case, Mask
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
 from nnunet_ms.dataset_conversion.steps import Steps
+from nnunet_ms.errors import ImageError
 from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
 from nnunet_ms.images.grids import orientation_of, reoriented, respaced
@@ -66,8 +67,9 @@ def write_preprocessed(
         brain = _brain(case, next(iter(volumes.values())), steps, log)
         if steps.n4:
             images = _without_bias(images, volumes, grid, brain, log)
-        to_reference = _aligned(images, steps, log)
-        to_visit = _onto_baseline(next(iter(images.values())), baseline, steps, log)
+        to_reference = _aligned(images, case.images, steps, log)
+        with _naming(_reference(case), None if baseline is None else _reference(baseline)):
+            to_visit = _onto_baseline(next(iter(images.values())), baseline, steps, log)
         target = _target_grid(grid if baseline is None else read_volume(_reference(baseline)).grid, steps, log)
         inside = (
             None if brain is None or not steps.strips else voxels(_moved(brain, grid, target, to_visit, is_label=True))
@@ -152,17 +154,32 @@ def _without_bias(
     return corrected
 
 
-def _aligned(images: Mapping[str, SimpleITK.Image], steps: Steps, log: list[dict[str, Any]]) -> dict[str, Matrix]:
+def _aligned(
+    images: Mapping[str, SimpleITK.Image], paths: Mapping[str, Path], steps: Steps, log: list[dict[str, Any]]
+) -> dict[str, Matrix]:
     """Per channel the matrix from points of the first channel to points of this one."""
     names = list(images)
     matrices = {name: np.eye(4) for name in names}
     if steps.align:
         for name in names[1:]:
-            found = register(images[names[0]], images[name], steps.align)
+            with _naming(paths[name], paths[names[0]]):
+                found = register(images[names[0]], images[name], steps.align)
             matrices[name] = found.matrix
             entry = {"step": f"align_{steps.align}", "channel": name, "onto": names[0]}
             log.append(entry | {"matrix": found.matrix.tolist(), "information": [found.before, found.after]})
     return matrices
+
+
+@contextmanager
+def _naming(moving: Path, fixed: Path | None) -> Iterator[None]:
+    """Let the error of a registration name its files, and what to do where a header lost its place."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(
+            f"{moving} onto {fixed}: {error} Where one of the two was saved without scanner coordinates (an origin of "
+            "0, 0, 0 at a corner), give it the origin of the other; a channel can also be left out (--channels)."
+        ) from error
 
 
 def _onto_baseline(image: SimpleITK.Image, baseline: Case | None, steps: Steps, log: list[dict[str, Any]]) -> Matrix:

@@ -75,7 +75,7 @@ def find_cases(request: Request) -> list[Case]:
     rules = parse_preferences(request.prefer, request.path)
     check_words(ARCHIVE, request)
     files, left_out = walk_files(request.path)
-    cases = cases_among(ARCHIVE, request, files, partial(_chosen, rules=rules))
+    cases = _with_masks_of_no_session(cases_among(ARCHIVE, request, files, partial(_chosen, rules=rules)))
     clinical = read_clinical(request.path)
     unmasked = _without_mask(request, files, cases)
     return [
@@ -84,12 +84,33 @@ def find_cases(request: Request) -> list[Case]:
                 _checked(case, request.path),
                 week=clinical.week_of.get((case.patient_id, case.visit)),
                 site=clinical.site_of.get(case.patient_id, case.site),
-                remark=unmasked if case.label is None else "",
+                remark=case.remark or ("" if case.label else unmasked),
             )
             for case in cases
         ),
         *left_out,
     ]
+
+
+def _with_masks_of_no_session(cases: Sequence[Case]) -> list[Case]:
+    """Give a mask whose name says no session to the only session of its patient; name it where there are several."""
+    alone = {case.patient_id: case for case in cases if case.label and not case.images and not case.visit}
+    sessions = {name: [case for case in cases if case.patient_id == name and case.images] for name in alone}
+    result = []
+    for case in cases:
+        of, mask = sessions.get(case.patient_id, []), alone.get(case.patient_id)
+        if mask is not None and case is not mask and len(of) == 1 and case.label is None:
+            result.append(replace(case, label=mask.label, remark="with a mask that names no session, the only one"))
+        elif mask is None or case is not mask:
+            result.append(case)
+        elif len(of) != 1 or of[0].label is not None:
+            visits = ", ".join(f"ses-{one.visit}" for one in of) or "no session"
+            files = ", ".join(path.name for path in mask.files().values())
+            problem = (
+                f"{files}: expected a mask of one session, found none in its name beside {visits}. Add ses- to it."
+            )
+            result.append(replace(case, problem=problem))
+    return result
 
 
 def _chosen(channel: str, paths: list[str], rules: Sequence["Preference"]) -> list[str]:

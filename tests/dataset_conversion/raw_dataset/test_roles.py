@@ -173,7 +173,10 @@ def test_registrations_that_fail_are_told_before_that_nothing_is_left(elsewhere,
     assert main(["trial", *words]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[1] for line in lines] == [*(f"case P{n}_1" for n in (1, 2, 3)), "Dataset005_Trial"]
-    assert all("expected the head to move less than 100 mm" in line for line in lines[:3])
+    for number, line in enumerate(lines[:3], start=1):
+        assert f"P{number}/t1.nii.gz onto" in line
+        assert "expected the head to move less than 100 mm" in line
+        assert "give it the origin of the other" in line
     assert "none of 3 cases could be prepared" in lines[3]
     assert not raw.exists()
 

@@ -131,3 +131,31 @@ def test_a_data_set_without_masks_says_so_in_one_line(tmp_path, capsys):
     main(["bids", str(tmp_path / "bids"), "--channels", "flair", "--dataset-id", "7", "--raw", str(tmp_path / "raw")])
     said = capsys.readouterr()
     assert "2 cases without a mask of t2_lesions, looked for label-lesion" in said.out + said.err
+
+
+def test_a_mask_without_a_session_is_of_the_only_one_and_named_where_there_are_several(tmp_path):
+    mask = "derivatives/m/sub-01/anat/sub-01_label-lesion_mask.nii.gz"
+    one_session(tmp_path, mask)
+    (case,) = found(tmp_path)
+    assert (case.visit, case.problem) == ("1", "")
+    assert case.label.files["consensus"].name == "sub-01_label-lesion_mask.nii.gz"
+    assert case.remark == "with a mask that names no session, the only one"
+    second = tmp_path / "sub-01/ses-2/anat/sub-01_ses-2_FLAIR.nii.gz"
+    second.parent.mkdir(parents=True)
+    second.touch()
+    problems = [case.problem for case in found(tmp_path) if case.problem]
+    assert problems == [
+        "sub-01_label-lesion_mask.nii.gz: expected a mask of one session, found none in its name beside ses-1, ses-2. "
+        "Add ses- to it."
+    ]
+    assert [case.label for case in found(tmp_path) if not case.problem] == [None, None]
+
+
+def test_data_without_sessions_keep_their_masks(tmp_path):
+    (tmp_path / "sub-01/anat").mkdir(parents=True)
+    (tmp_path / "sub-01/anat/sub-01_FLAIR.nii.gz").touch()
+    (tmp_path / "derivatives/m/sub-01/anat").mkdir(parents=True)
+    (tmp_path / "derivatives/m/sub-01/anat/sub-01_label-lesion_mask.nii.gz").touch()
+    (case,) = found(tmp_path)
+    assert (case.visit, case.problem, case.remark) == ("", "", "")
+    assert case.label is not None
