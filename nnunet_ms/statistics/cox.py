@@ -300,7 +300,6 @@ def event_terms(
     OptionError
         If there are no such ties.
     """
-    chosen(ties, TIES, "ties")
     k = sets.X.shape[1]
     eta = sets.X @ beta
     w = count * np.exp(np.clip(eta, -700, 700))
@@ -321,7 +320,13 @@ def risk_set_sums(sets: RiskSets, weighted: Floats, ties: Ties, died: Floats) ->
     """Sum (n, m) columns over the risk set of each event: sums (e, m), events each stands for (e,), its group (e,).
 
     With Efron's ties those who have the event at the same time leave the risk set in equal shares, one event at a time.
+
+    Raises
+    ------
+    OptionError
+        If there are no such ties.
     """
+    chosen(ties, TIES, "ties")
     at_risk = np.cumsum(np.add.reduceat(weighted, sets.starts, axis=0), axis=0)
     before = np.where((sets.first > 0)[:, None], at_risk[sets.first - 1], 0.0)
     at_risk = at_risk - before

@@ -305,11 +305,17 @@ def median_time(curve: pd.DataFrame, flat_step: FlatStep = "midpoint") -> float:
 def falls_to(week: Floats, values: Floats, share: float, flat_step: FlatStep) -> float:
     """Return when a falling step function (n,) reaches `share`; NaN if it never does. NaN values are passed over.
 
+    Raises
+    ------
+    OptionError
+        If there is no such `flat_step`.
+
     Examples
     --------
     >>> falls_to(np.array([10.0, 20.0, 30.0]), np.array([0.8, 0.5, 0.2]), 0.5, "midpoint")
     25.0
     """
+    chosen(flat_step, get_args(FlatStep), "flat_step")
     known = np.isfinite(values)
     at, height = week[known], values[known]
     if flat_step == "midpoint":  # limits may rise again at the end; R then takes the time of the largest one below

@@ -11,6 +11,7 @@ from nnunet_ms.analysis.endpoints.progression_by_arm import treatment_statistics
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import outcome_audit, progression_data
 from nnunet_ms.analysis.endpoints.progression_multivariable import joint_model, multivariable_statistics
 from nnunet_ms.analysis.endpoints.progression_subgroups import subgroup_statistics
+from nnunet_ms.analysis.endpoints.recipe import multiplicity_statistics
 from nnunet_ms.analysis.endpoints.statistic_rows import reason_of, select, to_frame, value_of
 from nnunet_ms.analysis.report.blocks.progression_by_arm import arm_block
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings
@@ -19,7 +20,7 @@ from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.settings import read_settings
 from nnunet_ms.statistics.cox import derivatives, risk_sets
 from nnunet_ms.statistics.cox_firth import penalised_log_likelihood
-from nnunet_ms.statistics.survival import kaplan_meier, survival_at
+from nnunet_ms.statistics.survival import kaplan_meier, logrank, survival_at
 
 
 @pytest.fixture
@@ -145,3 +146,19 @@ def test_a_baseline_that_the_assessments_contradict_is_said_and_listed(edge):
     notes = arm_block(trial, rows, "cdp24", []).notes
     assert any(note.startswith("EDSS at week 0 differs from edss_baseline") for note in notes)
     assert "baseline_conflicts" not in edge("flat_half").listings
+
+
+def test_the_sequence_of_three_arms_names_its_contrasts(edge):
+    # README of the folder: the pairwise test of each arm, and not the test of both at once or of the first alone.
+    trial = edge("seq_3arms")
+    rows = [row for name in ("cdp24",) for row in treatment_statistics(trial, name, outcome_audit(trial, name))]
+    table = to_frame(rows)
+    several = to_frame(multiplicity_statistics(trial, table))
+    p = select(several, stat_name="p", term="cdp24").set_index("contrast")["stat"]
+    assert list(p.index) == ["B - A", "C - A"]
+    audit, strata = outcome_audit(trial, "cdp24"), trial.groups("region")
+    for arm in ("B", "C"):
+        two = audit[audit["arm"].isin(["A", arm])]
+        peer = logrank(two["time_weeks"], two["event"], two["arm"], two["patient_id"].map(strata))
+        assert p[f"{arm} - A"] == pytest.approx(peer.p)
+        assert value_of(table, analysis="km_by_arm", term="logrank_stratified", contrast="", stat_name="df") == 2

@@ -35,7 +35,9 @@ from nnunet_ms.statistics import (
     percent_reduction,
     proportional_hazards,
     roc,
+    separation,
     survival,
+    survival_quantiles,
 )
 
 WEEKS, EVENT = np.array([4.0, 8.0, 8.0, 12.0, 20.0, 24.0]), np.array([1, 0, 1, 1, 0, 1])
@@ -68,6 +70,15 @@ WORDS = {
     "cox.fit_cox ties": lambda word: cox.fit_cox(WEEKS, EVENT, X, NAMES, word),
     "cox.maximise ties": lambda word: cox.maximise(SETS, word),
     "cox_firth.firth_cox ties": lambda word: cox_firth.firth_cox(WEEKS, EVENT, X, NAMES, "arm", word),
+    "cox.risk_set_sums ties": lambda word: cox.risk_set_sums(SETS, X, word, np.ones(6)),
+    "cox_firth.firth_model ties": lambda word: cox_firth.firth_model(WEEKS, EVENT, X, NAMES, word),
+    "cox_firth.penalised_test ties": lambda word: cox_firth.penalised_test(WEEKS, EVENT, X, [0], word),
+    "multiplicity.serial_gatekeeping within": lambda word: multiplicity.serial_gatekeeping([], 0.05, word),
+    "separation.estimable_covariates weights": lambda word: separation.estimable_covariates(
+        FRAME, "lesions", ARMS, weights=word
+    ),
+    "survival.falls_to flat_step": lambda word: survival.falls_to(WEEKS, np.ones(6), 0.5, word),
+    "survival_quantiles.quantile_time flat_step": lambda word: survival_quantiles.quantile_time(CURVE, 0.5, word),
     "cox_firth.penalised_log_likelihood ties": lambda word: cox_firth.penalised_log_likelihood(SETS, np.zeros(2), word),
     "design_matrix.arm_design weights": lambda word: design_matrix.arm_design(FRAME, ARMS, weights=word),
     "design_matrix.factor weights": lambda word: design_matrix.factor("region", FRAME["region"], word),
@@ -184,6 +195,9 @@ LEVELS = {
     "exact_rate_bound": lambda c: count_model.exact_rate_bound(0, 10, c),
     "exact_rate_ratio": lambda c: count_model.exact_rate_ratio(1, 10, 2, 10, c),
     "firth_cox": lambda c: cox_firth.firth_cox(WEEKS, EVENT, X, NAMES, "arm", confidence=c),
+    "firth_model": lambda c: cox_firth.firth_model(WEEKS, EVENT, X, NAMES, "efron", confidence=c),
+    "serial_gatekeeping": lambda c: multiplicity.serial_gatekeeping([], c),
+    "survival_difference": lambda c: survival_quantiles.survival_difference(CURVE, CURVE, 9, c),
     "fixed_sequence": lambda c: multiplicity.fixed_sequence(["a"], [0.01], c),
     "intraclass_correlation": lambda c: concordance.intraclass_correlation(X, c),
     "kaplan_meier": lambda c: survival.kaplan_meier(WEEKS, EVENT, "log", c),

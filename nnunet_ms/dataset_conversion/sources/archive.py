@@ -6,6 +6,7 @@ The tree is walked once without following links to folders, so a loop of links c
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -106,9 +107,11 @@ def cases_among(
     masks = {name: _preferred(name, group_files(files, one, above), prefer) for name, one in raters.items()}
     brains = group_files(files, archive.brain_mask, above) if archive.brain_mask else {}
     keys = sorted({key for table in (*found.values(), *masks.values()) for key in table})
-    if not any(found.values()) and not above and files:
+    if not any(found.values()) and not above:
         # the source may be one patient's folder, or lie between the patients and the names that tell their layout
-        return cases_among(archive, request, files, prefer, names_above(source))
+        for levels in range(FOLDERS_ABOVE, 0, -1):
+            with suppress(LayoutError):
+                return cases_among(archive, request, files, prefer, names_above(source, levels))
     if not any(found.values()):
         raise LayoutError(
             f"{source}: expected {archive.expected}, found {_some(files)}. Is this the right folder?", source, files
@@ -116,15 +119,15 @@ def cases_among(
     return [case for key in keys for case in _cases_of(key, source, found, masks, brains, archive, rater)]
 
 
-def names_above(source: Path) -> str:
-    """The names of a folder and of those above it, as the beginning of a path: `a/b/source/`.
+def names_above(source: Path, levels: int = FOLDERS_ABOVE) -> str:
+    """The names of a folder and of those above it, so many in all, as the beginning of a path: `a/b/source/`.
 
     Examples
     --------
     >>> names_above(Path("/data/release/train/P1"))
     'release/train/P1/'
     """
-    return "".join(f"{name}/" for name in source.resolve().parts[1:][-FOLDERS_ABOVE:])
+    return "".join(f"{name}/" for name in source.resolve().parts[1:][-levels:])
 
 
 class LayoutError(ConversionError):

@@ -110,7 +110,7 @@ def test_mean_time_up_to_the_last_week_that_every_arm_reaches(trial, rows, table
 def test_an_arm_without_an_event_is_estimated_by_firth(lacking, ratio_is, table):
     quiet = table.assign(event=table["event"] & (table["arm"] != lacking))
     found, method = hazard_ratio(quiet, "active", "placebo", "efron")
-    assert method == f"Firth's penalised likelihood, profile interval (no event in arm {lacking})"
+    assert method == f"Firth's penalised likelihood, Efron ties, profile interval (no event in arm {lacking})"
     assert (found.hazard_ratio < 1) == (ratio_is == "< 1")
     assert np.isfinite([found.low, found.high, found.p]).all()
 

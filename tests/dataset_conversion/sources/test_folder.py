@@ -144,6 +144,14 @@ def test_without_a_pattern_of_masks_all_is_there_to_be_predicted(scans, raw):
     assert done.notes[0].endswith("found no mask of t2_lesions; its cases are there to be predicted")
 
 
+@pytest.mark.parametrize(("place", "cases"), [("Rome/B1", 2), ("Rome", 2), ("Oslo/A1/w24", 1), (".", 6)])
+def test_a_part_of_the_tree_is_read_by_the_same_patterns(scans, raw, place, cases):
+    everything = convert(scans, "folder", dataset_id=5, raw=raw, patterns=WORDS[:3])
+    part = convert(scans / place, "folder", dataset_id=6, raw=raw, patterns=WORDS[:3])
+    assert len(part.cases) == cases
+    assert set(part.cases) <= set(everything.cases)
+
+
 def test_two_masks_are_two_labels(scans, raw):
     words = [*WORDS[:3], "t1_unenhancing={site}/{patient}/w{week}/*_lesions.nii.gz"]
     words.append("t1_enhancing={site}/{patient}/w{week}/*_gd.nii.gz")

@@ -19,7 +19,7 @@ def multiplicity_block(trial: TrialData, endpoints: pd.DataFrame) -> Block:
         decision = "rejected" if rejected else "not rejected" if tested else "not tested"
         contrast = minus(keys["contrast"])
         rejected_terms += [f"{keys['term']} ({contrast})"] * (decision == "rejected")
-        adjusted = [number(numbers.get("p_holm", **keys), 4)] * holm
+        adjusted = [_adjusted(numbers.get("p_holm", **keys))] * holm
         lines.append([keys["term"], contrast, numbers.p(**keys), *adjusted, decision])
     head = ["endpoint", "contrast", "p", *["Holm's p"] * holm, "null hypothesis"]
     alpha = trial.settings.analysis.alpha
@@ -33,3 +33,8 @@ def multiplicity_block(trial: TrialData, endpoints: pd.DataFrame) -> Block:
         main=[f"rejected in order: {joined(rejected_terms)}" if rejected_terms else "no null hypothesis is rejected"],
         notes=[note],
     )  # fmt: skip
+
+
+def _adjusted(p: float) -> str:
+    """Four digits of an adjusted p; never 0.0000, which no p is."""
+    return "<0.0001" if p < 0.00005 else number(p, 4)
