@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 
 from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.images.grids import reoriented
@@ -191,6 +192,25 @@ def show(axes: Axes, picture: npt.NDArray[Any], view: View, **how: Any) -> None:
     settings = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest", **how}
     axes.imshow(picture, extent=(0, columns * width, rows * height, 0), **settings)
     axes.set_axis_off()
+
+
+def mark_sides(axes: Axes, view: View) -> None:
+    """Write on a picture whose side is where: R and L of the patient, or in sagittal pictures P and A.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> axes = Figure().subplots()
+    >>> mark_sides(axes, view_of(Grid((10, 20, 5), np.diag([-1.0, 1.0, 3.0, 1.0]))))
+    >>> [text.get_text() for text in axes.texts]
+    ['R', 'L']
+    """
+    letters = ("P", "A") if view.across == 0 else ("R", "L")
+    for letter, place, side in zip(letters, (0.02, 0.98), ("left", "right"), strict=True):
+        axes.text(
+            place, 0.5, letter, transform=axes.transAxes, ha=side, va="center", fontsize=7, color="white",
+            path_effects=[withStroke(linewidth=1.5, foreground="black")],
+        )  # fmt: skip
 
 
 def outline(axes: Axes, mask: Bools, view: View, colour: str, linewidth: float = 0.9) -> None:

@@ -24,7 +24,7 @@ from nnunet_ms.images.volumes import Volume, read_mask
 from nnunet_ms.lesions.visits import MaskFile
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Workers, map_cases
-from nnunet_ms.plotting.slices import cropped, grey, most, show, view_of
+from nnunet_ms.plotting.slices import cropped, grey, mark_sides, most, show, view_of
 from nnunet_ms.plotting.style import headline, save_picture, style
 
 QC_PAGE, QC_FOLDER = "qc.html", "qc"
@@ -185,6 +185,7 @@ def mosaic(mask: Volume, now: Bools, then: Bools, image: Volume | None, title: s
     panels = list(np.atleast_1d(figure.subplots(rows, columns)).flat)
     for axes, number in zip(panels, chosen, strict=False):
         show(axes, overlay(*(view.picture(data, number) for data in (base, first, second))), view)
+        mark_sides(axes, view)
         axes.set_title(view.name(number), fontsize=8, pad=2)
     for axes in panels[len(chosen) :]:
         axes.set_axis_off()

@@ -1,7 +1,7 @@
 """Slices of a case with both masks in colour, lesions that one mask lacks marked, and mosaics of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,13 +13,13 @@ from nnunet_ms.analysis.evaluation.matching import Match
 from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.lesions.labelling import Lesions
-from nnunet_ms.plotting.slices import View, cropped, grey, most, show, tinted, view_of
+from nnunet_ms.plotting.slices import View, cropped, grey, mark_sides, most, show, tinted, view_of
 from nnunet_ms.plotting.style import headline
 
 RED, BLUE, PURPLE = (0.90, 0.10, 0.10), (0.15, 0.35, 1.00), (0.62, 0.15, 0.75)
 MISSED, FALSE = "#FFD700", "#00E5FF"
 MOST_SLICES = 8
-COLUMNS = 4
+COLUMNS = 2  # each with the clean slice beside it
 MARGIN = 6  # voxels around the head or the lesions
 STRENGTH = 0.75  # of a colour over the image
 
@@ -36,12 +36,16 @@ class Mark:
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice: `rgb` (rows, columns, 3) in 0..1, how it was looked at, its marks and its caption."""
+    """One slice: `rgb` (rows, columns, 3) in 0..1, how it was looked at, its marks and its caption.
+
+    `clean` (rows, columns): the image alone; None where masks were compared without one.
+    """
 
     rgb: Floats
     view: View
     marks: list[Mark]
     caption: str
+    clean: Floats | None = None
 
 
 def slices_of_case(match: Match, reference: Volume, prediction: Volume, image: Volume | None) -> list[Slice]:
@@ -73,23 +77,31 @@ def slices_of_case(match: Match, reference: Volume, prediction: Volume, image: V
     score = _wrong_by_slice(first, second, errors, view)
     view = cropped(view, first | second if image is None else (base > 0.08) | first | second, MARGIN)
     chosen = [number for number in most(score, MOST_SLICES) if score[number] > 0] or [score.size // 2]
-    return [_cut(number, view, base, first, second, errors) for number in chosen]
+    cuts = [_cut(number, view, base, first, second, errors) for number in chosen]
+    return (
+        cuts
+        if image is None
+        else [replace(cut, clean=view.picture(base, n)) for cut, n in zip(cuts, chosen, strict=True)]
+    )
 
 
 def mosaic(slices: Sequence[Slice], title: str) -> Figure:
-    """Draw slices side by side in the order of their position, with a legend."""
+    """Draw slices in the order of their position, each beside the image alone where there is one, with a legend."""
     in_order = sorted(slices, key=lambda one: int(one.caption.split()[-1]))
-    rows = -(-len(in_order) // COLUMNS)
-    columns = min(COLUMNS, len(in_order))
+    panels = [
+        (one, with_masks) for one in in_order for with_masks in ((False, True) if one.clean is not None else (True,))
+    ]
+    columns = min(2 * COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
     height, width = (
         size * mm for size, mm in zip(in_order[0].rgb.shape, in_order[0].view.pixel_mm[::-1], strict=False)
     )
     panel = 2.9
     figure = Figure(figsize=(max(panel * columns, 7.5), rows * panel * min(height / width, 1.6) + 1.1))
-    for axes, one in zip(np.atleast_1d(figure.subplots(rows, columns)).flat, in_order, strict=False):
-        _show(axes, one)
-        axes.set_title(one.caption, fontsize=8, pad=2)
-    for axes in figure.axes[len(in_order) :]:
+    for axes, (one, with_masks) in zip(np.atleast_1d(figure.subplots(rows, columns)).flat, panels, strict=False):
+        _show(axes, one, with_masks=with_masks)
+        axes.set_title(one.caption if with_masks else "image alone", fontsize=8, pad=2)
+    for axes in figure.axes[len(panels) :]:
         axes.set_axis_off()
     headline(figure, title, size=9)
     figure.legend(handles=_legend(), loc="outside lower left", ncols=5, fontsize=8)
@@ -172,8 +184,11 @@ def _cut(number: int, view: View, base: Floats, first: Bools, second: Bools, err
     return Slice(rgb, view, marks, view.name(number))
 
 
-def _show(axes: Axes, one: Slice) -> None:
-    show(axes, one.rgb, one.view)
+def _show(axes: Axes, one: Slice, *, with_masks: bool = True) -> None:
+    show(axes, one.clean if one.clean is not None and not with_masks else one.rgb, one.view)
+    mark_sides(axes, one.view)
+    if not with_masks:
+        return
     for mark in one.marks:
         axes.add_patch(
             Circle(

@@ -9,6 +9,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
+from nnunet_ms.analysis.report.figures import main_estimates
 from nnunet_ms.analysis.report.parts import Block
 from nnunet_ms.analysis.report.shells import aligned, number_tables
 from nnunet_ms.analysis.trial.data import TrialData
@@ -74,6 +75,8 @@ def render_page(
         title=settings.report.title or settings.name,
         numbers=number_tables(blocks),
         aligned=aligned,
+        headlines={block.key: headlines(block, trial.raters) for block in blocks},
+        main_figure=figures.get(main_estimates.STEM),
         blocks=blocks,
         figures=figures,
         reasons=_reasons(exclusions),
@@ -81,6 +84,19 @@ def render_page(
         exclusion_count=len(exclusions),
         provenance=provenance,
     )
+
+
+def headlines(block: Block, raters: Sequence[str]) -> list[str]:
+    """The lines at the head of the page: of the first rater where there are several; the block itself has all.
+
+    Examples
+    --------
+    >>> block = Block("t2", "T2", "?", "all", [], main=["reference: 1.0", "model: 1.1"])
+    >>> headlines(block, ["reference", "model"])
+    ['1.0']
+    """
+    own = [line for line in block.main if raters and line.startswith(f"{raters[0]}: ")]
+    return [line.removeprefix(f"{raters[0]}: ") for line in own] or block.main
 
 
 def _reasons(exclusions: pd.DataFrame) -> list[dict[str, object]]:

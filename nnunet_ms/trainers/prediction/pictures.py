@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from nnunet_ms.images.volumes import Grid
-from nnunet_ms.plotting.slices import View, grey, most, outline, show, view_of
+from nnunet_ms.plotting.slices import View, grey, mark_sides, most, outline, show, view_of
 from nnunet_ms.plotting.style import footnote, headline, save_picture, style
 
 SLICES = 5
@@ -69,6 +69,7 @@ def mosaic(
         for column, z in enumerate(chosen):
             for ax in axes[:, column]:
                 show(ax, view.picture(base, z), view)
+                mark_sides(ax, view)
             height = (view.grid.affine @ [0, 0, z, 1])[2]
             axes[0, column].set_title(f"z = {height:.0f} mm", fontsize=9, loc="center")
             outline(axes[0, column], view.picture(mask, z), view, OUTLINE)

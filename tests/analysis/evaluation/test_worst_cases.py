@@ -7,7 +7,7 @@ from PIL import Image
 from nnunet_ms.analysis.evaluation.evaluate import evaluate
 from nnunet_ms.analysis.evaluation.matching import match_masks
 from nnunet_ms.analysis.evaluation.rules import RULES
-from nnunet_ms.analysis.evaluation.worst_case_pictures import BLUE, PURPLE, RED, overlay, slices_of_case
+from nnunet_ms.analysis.evaluation.worst_case_pictures import BLUE, PURPLE, RED, mosaic, overlay, slices_of_case
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Volume, write_volume
 from tests.lesions.naive_matching import volume
@@ -125,3 +125,19 @@ def test_missing_image_is_named(folders):
     with pytest.raises(ImageError, match=r"case bad: .*expected bad_0000.nii.gz or bad.nii.gz, found neither"):
         evaluate(folders / "p", folders / "r", folders / "out", qc=3, images=folders / "images")
     assert not (folders / "out").exists()
+
+
+def test_each_slice_stands_beside_the_image_alone_and_says_whose_side_is_where():
+    reference, prediction = (volume(mask, AFFINE) for mask in masks())
+    match = match_masks(reference, prediction, RULE)
+    image = Volume(np.random.default_rng(0).random((20, 24, 10)), reference.grid, reference.path)
+    for shown, per_slice in ((image, 2), (None, 1)):
+        slices = slices_of_case(match, reference, prediction, shown)
+        drawn = [axes for axes in mosaic(slices, "case").axes if axes.images]
+        assert len(drawn) == per_slice * len(slices)
+        assert all([text.get_text() for text in axes.texts] == ["R", "L"] for axes in drawn)
+    alone, with_masks = mosaic(slices_of_case(match, reference, prediction, image), "case").axes[:2]
+    assert alone.get_title() == "image alone"
+    assert alone.images[0].get_array().ndim == 2
+    assert list(alone.patches) == []
+    assert with_masks.images[0].get_array().ndim == 3

@@ -64,7 +64,7 @@ def found(folder):
 def test_page_is_self_contained_and_described(folder, found):
     images = found.named("img")
     # flow and completeness, two of T2 volume, three of CDP24 (no halves: p is not below .1), four of the raters
-    assert len(images) == 11
+    assert len(images) == 12
     for image in images:
         assert image["src"].startswith("data:image/svg+xml;base64,")
         assert image["alt"].strip()

@@ -16,6 +16,7 @@ from nnunet_ms.analysis.report.figures import (
     treatment_figures,
 )
 from nnunet_ms.analysis.report.figures.drawing import Drawing
+from nnunet_ms.analysis.report.figures.main_estimates import main_estimates_figure
 from nnunet_ms.analysis.trial.data import TrialData
 
 
@@ -23,6 +24,8 @@ def trial_drawings(trial: TrialData, results: Results) -> Iterator[Drawing]:
     """Yield every drawing of the report; what was not computed, or is not reported, is not drawn."""
     settings, raters, rows = trial.settings, trial.raters, results.endpoints
     outcomes = [outcome for outcome in settings.outcomes if (rows["endpoint"] == outcome).any()]
+    if drawing := main_estimates_figure(rows, settings, raters):
+        yield drawing
     yield patient_figures.flow_figure(rows, settings, outcomes)
     if trial.has_lesions:
         yield patient_figures.completeness_figure(rows, settings)
