@@ -80,7 +80,7 @@ def _demo(args: argparse.Namespace) -> int:
 def demo(out: Path, size: Size, seed: int) -> int:
     """Run all stages that are not done yet."""
     require_nnunet()  # now, not after the minutes of the first stages
-    with sole_run(out) as lock:
+    with sole_run(out, wait_s=GRACE_S) as lock:
         return _demo_in(out, size, seed, lock)
 
 

@@ -1,6 +1,7 @@
 """One run at a time writes an output; the system gives the lock back, however a process ends."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,12 @@ try:
 except ImportError:  # Windows: two runs with one target are then not told apart
     HAS_LOCKS = False
 
+_LOOK_AGAIN_S = 0.05
 LOCK = ".lock"  # in a folder that one run fills in place
 
 
 @contextmanager
-def locked(lock: Path, target: Path) -> Iterator[tuple[int, ...]]:
+def locked(lock: Path, target: Path, wait_s: float = 0.0) -> Iterator[tuple[int, ...]]:
     """Hold a lock file during the block; the file is gone afterwards. Some file systems, and Windows, have no locks.
 
     Yields the open file's number, if there is one: a program that is started with it (`subprocess.Popen(pass_fds=...)`)
@@ -30,6 +32,8 @@ def locked(lock: Path, target: Path) -> Iterator[tuple[int, ...]]:
         The file; its folder exists.
     target : Path
         What is written, for the message.
+    wait_s : float, optional
+        How long a lock may be held before that is an error: processes that were killed are not gone at once.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def locked(lock: Path, target: Path) -> Iterator[tuple[int, ...]]:
     if not HAS_LOCKS:
         yield ()
         return
-    number = _hold(lock, target)
+    number = _hold(lock, target, time.monotonic() + wait_s)
     try:
         yield (number,)
     finally:
@@ -58,8 +62,8 @@ def locked(lock: Path, target: Path) -> Iterator[tuple[int, ...]]:
 
 
 @contextmanager
-def sole_run(folder: Path) -> Iterator[tuple[int, ...]]:
-    """Keep other runs out of a folder that is filled in place; it is made if it is not there. Yields as `locked`.
+def sole_run(folder: Path, wait_s: float = 0.0) -> Iterator[tuple[int, ...]]:
+    """Keep other runs out of a folder that is filled in place; it is made if it is not there. See `locked`.
 
     Raises
     ------
@@ -77,7 +81,7 @@ def sole_run(folder: Path) -> Iterator[tuple[int, ...]]:
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(folder / LOCK, folder) as numbers:
+        with locked(folder / LOCK, folder, wait_s) as numbers:
             yield numbers
     finally:
         remove_empty(made)
@@ -90,12 +94,12 @@ def remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def _hold(lock: Path, target: Path) -> int:
+def _hold(lock: Path, target: Path, deadline: float) -> int:
     """Open a lock file and take it."""
     while True:
         number = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _take(number, target)
+            _take(number, target, deadline)
             if _is_still(number, lock):
                 return number
         except BaseException:
@@ -104,13 +108,19 @@ def _hold(lock: Path, target: Path) -> int:
         os.close(number)  # the run that held it ended, and removed it, between our opening and our taking it
 
 
-def _take(number: int, target: Path) -> None:
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise SettingsError(f"{target}: another run is writing it at this moment. Wait for it, or end it.") from error
-    except OSError:  # a file system without locks
-        return
+def _take(number: int, target: Path, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                raise SettingsError(
+                    f"{target}: another run is writing it at this moment. Wait for it, or end it."
+                ) from error
+            time.sleep(_LOOK_AGAIN_S)
+        except OSError:  # a file system without locks
+            return
 
 
 def _is_still(number: int, lock: Path) -> bool:

@@ -172,6 +172,7 @@ PATIENTS = Table(
         Column("edss_baseline", "number", minimum=0),
         Column("randomisation_date", "date", required=False, blank=True),
         Column("discontinued_week", "number", required=False, blank=True, maximum=WEEK_LIMIT),
+        Column("discontinuation_reason", required=False, blank=True),
     ),
     key=("patient_id",),
     extra=True,

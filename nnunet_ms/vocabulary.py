@@ -62,6 +62,7 @@ _KEYS = {
         case_id="One scan of one patient, as the files of the nnU-Net dataset are called",
         patient_id="The patient; folds and resampling keep a patient's rows together",
         visit="The visit's name in the source",
+        discontinuation_reason="Why the patient stopped treatment, in the trial's own words",
         arm="Arm of the trial to which the patient was randomised",
         site="Where the scan was made; folds may keep a site together",
         role="`train` or `test`: whether the case may be seen in training",

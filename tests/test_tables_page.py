@@ -61,7 +61,7 @@ def test_the_vocabulary_has_no_name_that_no_table_has():
 NOT_HERE = {
     "cases.csv": {"rewritten", "site", "source", "steps", "psu_plus"},
     "lesions.csv": {"lsu_plus", "uncertainty"},
-    "patients.csv": {"randomisation_date"},
+    "patients.csv": {"discontinuation_reason", "randomisation_date"},
     "assessments.csv": {
         *("date", "t25fw_unable", "nhpt_unable", "t25fw_1_s", "t25fw_2_s"),
         *("nhpt_dominant_1_s", "nhpt_dominant_2_s", "nhpt_other_1_s", "nhpt_other_2_s"),

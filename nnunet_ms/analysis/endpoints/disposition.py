@@ -20,6 +20,9 @@ IN_TABLE, WITH_BASELINE, AT_VISIT, EXCLUDED = (
     "excluded",
 )
 EVERY_VISIT, DISCONTINUED, ASSESSED = "at every visit", "discontinued treatment", "with assessments"
+REASON = f"{DISCONTINUED}: "  # and the reason
+REASON_COLUMNS = ("discontinuation_reason", "DCSREAS", "DCREASCD", "DCTREAS")  # ours; ADSL's
+NO_REASON = "no reason given"
 NO_MASK, NO_BASELINE = "excluded: no mask at all", "excluded: no baseline mask of every rater"
 OBSERVED = "a visit counts when every rater has a mask"
 
@@ -72,6 +75,18 @@ def _treatment(trial: TrialData, patients: pd.DataFrame) -> Mapping[str, int]:
     counts = {}
     if "discontinued_week" in patients:
         counts[DISCONTINUED] = int(patients["discontinued_week"].notna().sum())
+        counts |= _stopped_why(trial.patients, patients)
     if trial.assessments is not None:
         counts[ASSESSED] = int(patients["patient_id"].isin(trial.assessments["patient_id"]).sum())
     return counts
+
+
+def _stopped_why(all_patients: pd.DataFrame, patients: pd.DataFrame) -> dict[str, int]:
+    """Count the reasons of those who stopped, the same ones in every arm; nothing where no table has reasons."""
+    column = next((name for name in REASON_COLUMNS if name in all_patients), None)
+    if column is None:
+        return {}
+    known = all_patients.loc[all_patients["discontinued_week"].notna(), column]
+    reasons = known.astype("string").str.strip().replace("", pd.NA).fillna(NO_REASON)
+    own = reasons[reasons.index.isin(patients.index)]
+    return {f"{REASON}{reason}": int((own == reason).sum()) for reason in sorted(set(reasons))}

@@ -37,6 +37,7 @@ from nnunet_ms.analysis.endpoints.progression_subgroups import subgroup_statisti
 from nnunet_ms.analysis.endpoints.rater_concordance import concordance_statistics, rater_pairs
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, select, spread, to_frame
 from nnunet_ms.analysis.endpoints.t2_volume import changes, t2_volume_statistics
+from nnunet_ms.analysis.endpoints.t2_volume_ml import volume_ml_statistics
 from nnunet_ms.analysis.endpoints.t2_volume_models import volume_model_exclusions, volume_model_statistics
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.exclusions import exclusion_table
@@ -119,7 +120,11 @@ def _t2_volume(trial: TrialData) -> Part:
     if not trial.has_lesions:
         return Part([])
     table, exclusions = changes(trial)
-    rows = [*t2_volume_statistics(trial, table), *volume_model_statistics(trial, table)]
+    rows = [
+        *t2_volume_statistics(trial, table),
+        *volume_ml_statistics(trial, table),
+        *volume_model_statistics(trial, table),
+    ]
     zeros = zero_listing(trial)
     audit = {"t2_volume_percent_change": table, **({"zero_volumes": zeros} if len(zeros) else {})}
     return Part(rows, audit, {}, (exclusions, volume_model_exclusions(trial, table)))

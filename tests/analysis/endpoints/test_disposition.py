@@ -1,3 +1,5 @@
+import pytest
+
 from nnunet_ms.analysis.endpoints import disposition
 from nnunet_ms.analysis.endpoints.disposition import disposition_statistics
 from nnunet_ms.analysis.endpoints.statistic_rows import to_frame, value_of
@@ -50,3 +52,21 @@ def test_flow_and_completeness_show_these_numbers(tmp_path):
     assert "SIMULATED DATA" in texts
     axes = completeness_figure(rows, trial.settings).figure.axes[0]
     assert list(axes.lines[1].get_ydata()) == [100, 100, 100 * 29 / 30, 100]
+
+
+@pytest.mark.parametrize("column", ["discontinuation_reason", "DCSREAS", "DCREASCD", "DCTREAS"])
+def test_reasons_of_stopping_are_counted_where_a_table_has_them(tmp_path, column):
+    # Oracle: counting by hand; a reason of who did not stop counts nowhere.
+    table = patients()
+    table["discontinued_week"] = table["discontinued_week"].astype(object)
+    table.loc[[0, 1, 3, 4], "discontinued_week"] = 40
+    table[column] = ""
+    table.loc[[0, 1, 3, 5], column] = ["adverse event", "adverse event", "lack of efficacy", "moved away"]
+    rows = to_frame(disposition_statistics(read_trial(read_settings(write_trial(tmp_path, patients=table)))))
+    reasons = {term for term in rows["term"] if term.startswith(disposition.REASON)}
+    assert reasons == {
+        f"discontinued treatment: {why}" for why in ("adverse event", "lack of efficacy", "no reason given")
+    }
+    for why, placebo, active in (("adverse event", 1, 1), ("lack of efficacy", 0, 1), ("no reason given", 1, 0)):
+        term = f"discontinued treatment: {why}"
+        assert [value_of(rows, arm=arm, term=term) for arm in ("placebo", "active")] == [placebo, active]

@@ -31,8 +31,11 @@ def disposition_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequen
         disposition.ASSESSED, disposition.DISCONTINUED,
     ]  # fmt: skip
     known = set(counts.frame["term"])
-    lines = [[t, *(number(counts.get("n", arm=a, term=t), 0) for a in settings.arms)] for t in terms if t in known]
-    tables = [TextTable("disposition", "Patients by arm", ["patients", *settings.arms], lines)]
+    reasons = [term for term in counts.frame["term"].drop_duplicates() if term.startswith(disposition.REASON)]
+    shown = {term: term for term in terms if term in known}
+    shown |= {term: INDENT + term.removeprefix(disposition.REASON) for term in reasons}
+    lines = [[text, *(number(counts.get("n", arm=a, term=t), 0) for a in settings.arms)] for t, text in shown.items()]
+    tables = [TextTable("disposition", "Patients by arm", ["patients", *heads(trial, counts)], lines)]
     note = "A visit counts when every rater has a mask, so that raters are compared on the same patients."
     if trial.has_lesions:
         tables.append(_visit_table(trial, counts))
@@ -49,13 +52,19 @@ def disposition_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequen
     )
 
 
+def heads(trial: TrialData, counts: Numbers) -> list[str]:
+    """Arms with their number of patients, as heads of columns."""
+    sizes = [counts.get("n", arm=arm, term=disposition.IN_TABLE) for arm in trial.settings.arms]
+    return [f"{arm} (N={number(n, 0)})" for arm, n in zip(trial.settings.arms, sizes, strict=True)]
+
+
 def _visit_table(trial: TrialData, counts: Numbers) -> TextTable:
     settings = trial.settings
     weeks = [week_text(w) for w in (settings.baseline_week, *settings.weeks)]
     visits = [[f"week {w}", *_there(counts, settings.arms, disposition.AT_VISIT, w)] for w in weeks]
     visits.append(["every visit", *_there(counts, settings.arms, disposition.EVERY_VISIT, "")])
     return TextTable(
-        "visit_completeness", "Visits with masks of every rater", ["n (%)", *settings.arms], visits,
+        "visit_completeness", "Visits with masks of every rater", ["n (%)", *heads(trial, counts)], visits,
         "Percent of patients with baseline masks.",
     )  # fmt: skip
 
@@ -80,7 +89,9 @@ def baseline_block(trial: TrialData, endpoints: pd.DataFrame) -> Block:
     parts[""] = [patients, *parts[""]]
     gaps = [f"std. difference, {over(contrast_text(a, settings.reference_arm))}" for a in settings.compared_arms]
     note = "Numbers: mean (SD), median (quartiles), range. Factors: n (%)."
-    table = column_table("baseline", "Baseline by arm", ["", *settings.arms, "all", *gaps], parts, note)
+    table = column_table(
+        "baseline", "Baseline by arm", ["", *heads(trial, flow), f"all (N={number(sum(sizes), 0)})", *gaps], parts, note
+    )
     return Block(
         baseline_table.ENDPOINT,
         "Baseline characteristics",

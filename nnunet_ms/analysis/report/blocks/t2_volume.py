@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints import t2_volume, t2_volume_models
+from nnunet_ms.analysis.endpoints import t2_volume, t2_volume_ml, t2_volume_models
 from nnunet_ms.analysis.endpoints.statistic_rows import select
 from nnunet_ms.analysis.report.notes import WEIGHTS, convention_note, level
 from nnunet_ms.analysis.report.numbers import Numbers
@@ -57,6 +58,7 @@ def volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
                 f"estimate ({level(trial)} CI); p", _sensitivity_parts(trial, robust, mmrm, kenward, ranked),
                 convention_note(trial),
             ),
+            _ml_table(trial, endpoints),
             _covariate_table(trial, model),
         ],
         figures=[stem for stem in figures if stem.startswith("t2_volume")],
@@ -91,6 +93,35 @@ def _visit_lines(trial: TrialData, numbers: Numbers, week: str) -> Iterator[Line
         truth = truth_cell(trial, {**keys, "stat_name": "separation", "contrast": contrast})
         beside = str(found.separation.get(week, "")) if found else ""
         yield Line(f"separation, {minus(contrast)} ({level(trial)} CI)", cells, truth, beside)
+
+
+def _ml_table(trial: TrialData, endpoints: pd.DataFrame) -> TextTable:
+    """Volumes and their change in ml: what the percent changes are made of."""
+    volume, change = (
+        Numbers(endpoints, endpoint=t2_volume.ENDPOINT, analysis=name)
+        for name in (t2_volume_ml.VOLUME, t2_volume_ml.CHANGE)
+    )
+    settings, parts = trial.settings, {}
+    for week in (week_text(w) for w in (settings.baseline_week, *settings.weeks)):
+        lines = [Line(arm, [_ml_cell(volume, change, r, arm, week) for r in trial.raters]) for arm in settings.arms]
+        for arm in settings.compared_arms if week != week_text(settings.baseline_week) else ():
+            contrast = contrast_text(arm, settings.reference_arm)
+            gaps = [change.with_limits("separation", 2, rater=r, contrast=contrast, visit=week) for r in trial.raters]
+            lines.append(Line(f"change, {minus(contrast)} ({level(trial)} CI)", gaps))
+        parts[f"Week {week}"] = lines
+    return rater_table(
+        trial, "t2_volume_ml_by_visit", "T2 lesion volume and its change in ml, by arm and visit",
+        "mean (SD), median; change ± SE (n)", parts, convention_note(trial),
+    )  # fmt: skip
+
+
+def _ml_cell(volume: Numbers, change: Numbers, rater: str, arm: str, week: str) -> str:
+    keys = {"rater": rater, "arm": arm, "visit": week}
+    mean, sd, median = (number(volume.get(name, **keys)) for name in ("mean", "sd", "median"))
+    text = f"{mean} ({sd}), {median}"
+    if np.isfinite(change.get("mean", **keys)):
+        text += f"; {number(change.get('mean', **keys), 2)} ± {number(change.get('se', **keys), 2)}"
+    return f"{text} ({volume.get('n', **keys):.0f})"
 
 
 def _mean_cell(numbers: Numbers, **keys: str) -> str:

@@ -18,6 +18,7 @@ from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, style
 
 STEM = "main_estimates"
 TEXT_PLACE = 8  # points right of the axis
+_NOTHING = 1e-9  # instead of a limit of 0, far left of every axis
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,12 @@ def _effects(rows: pd.DataFrame, settings: TrialSettings, rater: str) -> Iterato
 def _line(axes: Axes, effect: Effect, place: int) -> None:
     colour, marker = COLOURS[effect.arm % len(COLOURS)], MARKERS[effect.arm % len(MARKERS)]
     if np.isfinite([effect.low, effect.high]).all():
-        axes.plot([effect.low, effect.high], [place, place], color=colour, linestyle=LINES[effect.arm % len(LINES)])
-    axes.plot([effect.ratio], [place], marker, color=colour, markersize=5)
+        ends = [max(effect.low, _NOTHING), effect.high]
+        axes.plot(ends, [place, place], color=colour, linestyle=LINES[effect.arm % len(LINES)])
+    if effect.ratio > 0:
+        axes.plot([effect.ratio], [place], marker, color=colour, markersize=5)
+    else:  # nobody in the compared arm has any: at the edge of the axis, which has no 0
+        axes.plot([0.01], [place], "<", color=colour, markersize=5, transform=axes.get_yaxis_transform())
     text = interval(effect.ratio, effect.low, effect.high, 2)
     if np.isfinite(effect.p):
         text += f"   {p_text(effect.p)}"
@@ -111,7 +116,7 @@ def _line(axes: Axes, effect: Effect, place: int) -> None:
 
 def _limits(axes: Axes, effects: list[Effect]) -> None:
     """Room for every estimate, and for intervals up to a tenth and ten times the outermost estimate."""
-    ratios = np.array([effect.ratio for effect in effects] + [1.0])
+    ratios = np.array([effect.ratio for effect in effects if effect.ratio > 0] + [1.0])
     ends = np.array([[effect.low, effect.high] for effect in effects]).ravel()
     near = ends[np.isfinite(ends) & (ends > ratios.min() / 10) & (ends < ratios.max() * 10)]
     drawn = np.concatenate([ratios, near])

@@ -77,3 +77,14 @@ def test_limits_far_away_leave_the_estimates_legible(settings, high):
     rows.loc[(rows["endpoint"] == "enhancing_lesions") & (rows["stat_name"] == "high"), "stat"] = high
     axes = main_estimates_figure(rows, settings, RATERS).figure.axes[0]
     assert axes.get_xlim()[1] < 10
+
+
+def test_an_arm_without_lesions_stands_at_the_edge_with_its_numbers(settings):
+    rows = effects(settings)
+    lesions = rows["endpoint"] == "enhancing_lesions"
+    rows.loc[lesions & rows["stat_name"].isin(["rate_ratio", "low"]), "stat"] = 0.0
+    drawing = main_estimates_figure(rows, settings, RATERS)
+    _, points, texts = shown(drawing)
+    assert points == [0.9, 0.01, 0.7]  # of the axis: at its left edge
+    assert texts[1].startswith("0.00 (0.00 to 0.20)")
+    assert drawing.figure.axes[0].get_xlim()[0] > 0.01
