@@ -85,7 +85,7 @@ def place_of_an_example(request: pytest.FixtureRequest) -> None:
     request.getfixturevalue("doctest_namespace").update(np=np, pd=pd, Path=Path)
     draw_masks(folder)
     base = request.getfixturevalue("tmp_path_factory").getbasetemp()
-    if "study/" in request.node.dtest.docstring:
+    if re.search('study/|"study"', request.node.dtest.docstring):
         draw_study(folder)
     if '"trial' in request.node.dtest.docstring:  # Path("trial"), "trial/visits.csv"
         (folder / "trial").symlink_to(simulated_trial(base))

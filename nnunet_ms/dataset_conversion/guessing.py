@@ -168,7 +168,7 @@ def write_manifest(
     >>> write_manifest("study", "manifest.csv")
     ['3 visits of 3 patients have no week: nothing in their names tells it. Fill it in where you know it']
     >>> print(Path("manifest.csv").read_text().splitlines()[1])
-    P1,1,,study/P1/flair.nii.gz,study/P1/t1.nii.gz,study/P1/lesions.nii.gz
+    P1,1,,study/P1/flair.nii.gz,study/P1/t1.nii.gz,study/P1/mask.nii.gz
     """
     source, out = Path(source), Path(out)
     if out.exists() and not overwrite:

@@ -117,7 +117,7 @@ def extended_folds(folds: Sequence[Fold], patient_of: Mapping[str, str], seed: i
     patient_of : mapping
         Case id -> patient id of all training cases, old and new.
     seed : int
-        Of the order in which new patients are dealt out, each to the smallest fold.
+        Of the order in which new patients are dealt out, each to the fold with fewest patients.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def extended_folds(folds: Sequence[Fold], patient_of: Mapping[str, str], seed: i
     --------
     >>> folds = [{"train": ["b"], "val": ["a"]}, {"train": ["a"], "val": ["b"]}]
     >>> [fold["val"] for fold in extended_folds(folds, {"a": "A", "b": "B", "a2": "A", "c": "C"}, seed=0)]
-    [['a', 'a2'], ['b', 'c']]
+    [['a', 'a2', 'c'], ['b']]
     """
     fold_of: dict[str, int] = {}
     for number, fold in enumerate(folds):

@@ -91,7 +91,7 @@ def patterns_of(words: Words) -> dict[str, tuple[str, ...]]:
     --------
     >>> patterns_of(["flair={patient}/FLAIR.nii.gz", "t1={patient}/T1.nii.gz", "t1={patient}/MPRAGE.nii.gz"])
     {'flair': ('{patient}/FLAIR.nii.gz',), 't1': ('{patient}/T1.nii.gz', '{patient}/MPRAGE.nii.gz')}
-    >>> _ = Path("patterns.toml").write_text('[patterns]\\nflair = "{patient}/FLAIR.nii.gz"\n')
+    >>> _ = Path("patterns.toml").write_text('[patterns]\nflair = "{patient}/FLAIR.nii.gz"\n')
     >>> patterns_of("patterns.toml")
     {'flair': ('{patient}/FLAIR.nii.gz',)}
     """
