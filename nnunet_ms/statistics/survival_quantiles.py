@@ -115,7 +115,7 @@ def survival_difference(
     >>> gap = survival_difference(
     ...     kaplan_meier([1, 2, 9, 9], [1, 1, 0, 0], "log"), kaplan_meier([1, 8, 9, 9], [1, 0, 0, 0], "log"), 5
     ... )
-    >>> gap.estimate, round(gap.se**2 - 1 / 16 - 3 / 64, 12)
+    >>> round(gap.estimate, 12), round(gap.se**2 - 1 / 16 - 3 / 64, 12)
     (-0.25, 0.0)
     """
     z = float(scipy.stats.norm.ppf(0.5 + level(confidence) / 2))
