@@ -1,6 +1,7 @@
 """Cases on a Dask cluster; a cluster that is lost, or kills its workers, costs no case: the work ends with one line."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -120,12 +121,13 @@ def connected(address: str) -> "Iterator[Client]":
         number = int(address.partition(":")[2])
         # any free port for the scheduler's pages: the usual one may be taken by another cluster
         # and no log of workers that take a while to leave: what matters comes back as a result or an error
-        with interrupts_held_back():  # as for `Pool`: this process ends them
-            cluster = LocalCluster(
-                n_workers=number, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-            )
-        with cluster, Client(cluster) as client:
-            yield client
+        with _environment_kept():
+            with interrupts_held_back():  # as for `Pool`: this process ends them
+                cluster = LocalCluster(
+                    n_workers=number, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+                )
+            with cluster, Client(cluster) as client:
+                yield client
         return
     try:
         with warnings.catch_warnings():
@@ -139,6 +141,18 @@ def connected(address: str) -> "Iterator[Client]":
     with _quiet_client(), client:
         _check_versions(client, address)
         yield client
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Take back what Dask sets for its workers in this process too: one thread, and how memory is given back."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager

@@ -109,3 +109,11 @@ def test_other_versions_are_one_line(place, program, number, line):
 
 def test_the_same_versions_say_nothing():
     cluster._check_versions(FakeClient("worker", "Python", "3.11.9.final.0"), "tcp://a:0")
+
+
+def test_the_environment_of_this_process_stays_as_it_was(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    before = dict(os.environ)
+    with cluster.connected("local:1") as client:
+        assert client.submit(int, 1).result() == 1
+    assert dict(os.environ) == before

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,7 @@ def concordance_rows(word):
 def outcome_audit(word):
     from nnunet_ms.analysis.endpoints.progression_by_t2_volume import outcome_audit
 
-    return outcome_audit(None, word)
+    return outcome_audit(SimpleNamespace(times={}), word)
 
 
 def joint_unet(word):

@@ -64,7 +64,7 @@ def test_every_step_of_a_trial_is_announced_once(tmp_path):
     table = patients().assign(ITTFL="Y", PPROTFL=["N", "N", *["Y"] * 58])
     text = SETTINGS.replace("[lesions]", POPULATIONS)
     run_trial(write_trial(tmp_path, text, patients=table), tmp_path / "out", progress=progress)
-    assert list(seen) == ["endpoints", "populations", "figures", "tables"]
+    assert list(seen) == ["endpoints", "populations", "figures", "tables", "listings"]
     assert {"T2 volume", "progression", "effects by rater, bootstrap"} <= set(seen["endpoints"])
     assert seen["populations"] == ["per_protocol"]
     assert {f"{stem}.svg" for stem in seen["figures"]} == {p.name for p in (tmp_path / "out/figures").glob("*.svg")}

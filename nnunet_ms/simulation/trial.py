@@ -158,7 +158,7 @@ def describe_trial(settings: TrialSettings) -> dict[str, Any]:
         "scanner": asdict(SCANNER),
         "contrasts": {name: asdict(contrast) for name, contrast in CONTRASTS.items()},
     }
-    truth = one_thread(truth_rows)(settings.preset)  # sums over threads differ in their last digit from run to run
+    truth = one_thread(truth_rows)(settings.preset)
     return {
         "simulated": True,
         "seed": settings.seed,

@@ -14,7 +14,10 @@ from nnunet_ms.simulation.truth.progression import Row, progression_rows
 
 
 def truth_rows(preset: TrialPreset) -> list[Row]:
-    """Rows of the true statistics of a preset, in a fixed order.
+    """Rows of the true statistics of a preset, in a fixed order, to ten digits.
+
+    Numerical libraries sum in another order from process to process (threads, where memory lies), so that further
+    digits would make two files of one trial differ.
 
     Examples
     --------
@@ -23,7 +26,11 @@ def truth_rows(preset: TrialPreset) -> list[Row]:
     >>> row["endpoint"], row["arm"], row["visit"], round(row["stat"], 2)
     ('t2_volume_percent_change', 'placebo', '24', 3.82)
     """
-    return [dict(row) for row in _rows(preset)]
+    return [{name: _to_ten_digits(value) for name, value in row.items()} for row in _rows(preset)]
+
+
+def _to_ten_digits(value: Any) -> Any:
+    return float(f"{value:.10g}") if isinstance(value, float) else value
 
 
 @cache  # seconds of integration, and the same for every trial of a preset
