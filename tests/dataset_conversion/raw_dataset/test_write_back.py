@@ -1,9 +1,12 @@
 """Masks return to the folders, names and grids of their source."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -159,7 +162,8 @@ def test_a_source_that_is_none_and_maps_that_are_not_there_are_refused(returned,
 
 @pytest.mark.parametrize("several", [False, True])
 def test_the_official_validator_finds_no_error(returned, tmp_path, several):
-    validator = shutil.which("bids-validator-deno") or shutil.which("bids-validator")
+    here = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the environment may not be activated
+    validator = shutil.which("bids-validator-deno", path=here) or shutil.which("bids-validator", path=here)
     if validator is None:
         pytest.skip("bids-validator is not installed (pip install bids-validator-deno)")
     dataset, out = returned
