@@ -127,8 +127,8 @@ def _text(value: object) -> str:
 
 def _source(block: Block, listings: Mapping[str, str]) -> str:
     """Where the numbers come from: the listings that the block's key names, and the long table."""
-    words = block.key.replace("_", " ")
-    named = [f"Listing {number}" for name, number in listings.items() if name.replace("_", " ") in words]
+    key = f"_{block.key}_"  # whole words: cdp12 is no part of ccdp12
+    named = [f"Listing {number}" for name, number in listings.items() if f"_{name}_" in key]
     if block.key in PATIENTS and "patients" in listings:
         named.append(f"Listing {listings['patients']}")
     return f"Source: {', '.join([*named, 'endpoints.csv'])}"

@@ -57,6 +57,22 @@ def test_what_stands_around_a_table():
 
 
 @pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        ("ccdp12_by_arm", "Listing 16.2.2, "),
+        ("cdp12_by_arm", "Listing 16.2.1, "),
+        ("cdp12", "Listing 16.2.1, "),
+        ("t2_volume_percent_change", "Listing 16.2.3, "),
+        ("enhancing_lesions", ""),
+    ],
+)
+def test_the_source_is_the_listing_of_the_same_outcome_and_no_other(key, named):
+    listings = number_listings(["cdp12", "ccdp12", "t2_volume_percent_change"])
+    shell = table_shells([block(key, "t")], listings, AROUND)[0]
+    assert f"Source: {named}endpoints.csv" in shell.footnotes
+
+
+@pytest.mark.parametrize(
     ("lines", "groups"),
     [
         ([["a", "1"], ["b", "2"]], []),
