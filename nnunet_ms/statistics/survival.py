@@ -239,8 +239,8 @@ def restricted_mean(weeks: npt.ArrayLike, event: npt.ArrayLike, horizon: float, 
 
 
 @dataclass(frozen=True)
-class MeanTimeDifference:
-    """Difference of two restricted mean survival times, in weeks."""
+class WaldDifference:
+    """Difference of two independent estimates with Wald's interval and p; `problem` says why it is NaN."""
 
     estimate: float = NAN
     se: float = NAN
@@ -250,7 +250,7 @@ class MeanTimeDifference:
     problem: str = ""
 
 
-def mean_time_difference(a: MeanTime, b: MeanTime, confidence: float = 0.95) -> MeanTimeDifference:
+def mean_time_difference(a: MeanTime, b: MeanTime, confidence: float = 0.95) -> WaldDifference:
     """Return a - b of two independent samples, with Wald's interval and p.
 
     Raises
@@ -268,9 +268,19 @@ def mean_time_difference(a: MeanTime, b: MeanTime, confidence: float = 0.95) -> 
     z = float(scipy.stats.norm.ppf(0.5 + level(confidence) / 2))
     problem = a.problem or b.problem or ("no events" if a.se == b.se == 0 else "")
     if problem:
-        return MeanTimeDifference(problem=problem)
-    gap, se = a.estimate - b.estimate, float(np.hypot(a.se, b.se))
-    return MeanTimeDifference(gap, se, gap - z * se, gap + z * se, 2 * float(scipy.stats.norm.sf(abs(gap / se))))
+        return WaldDifference(problem=problem)
+    return wald_difference(a.estimate - b.estimate, float(np.hypot(a.se, b.se)), z)
+
+
+def wald_difference(gap: float, se: float, z: float) -> WaldDifference:
+    """Return a difference with its interval and p from its standard error, > 0; `z` is the limits' distance in SE.
+
+    Examples
+    --------
+    >>> wald_difference(2.0, 1.0, 2.0).low, wald_difference(0.0, 1.0, 2.0).p
+    (0.0, 1.0)
+    """
+    return WaldDifference(gap, se, gap - z * se, gap + z * se, 2 * float(scipy.stats.norm.sf(abs(gap / se))))
 
 
 def median_time(curve: pd.DataFrame, flat_step: FlatStep = "midpoint") -> float:

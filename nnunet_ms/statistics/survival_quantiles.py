@@ -14,9 +14,7 @@ import scipy.stats
 from nnunet_ms.errors import StatisticsError
 from nnunet_ms.options import chosen
 from nnunet_ms.statistics.input_checks import level
-from nnunet_ms.statistics.survival import FlatStep, falls_to
-
-NAN = float("nan")
+from nnunet_ms.statistics.survival import FlatStep, WaldDifference, falls_to, wald_difference
 
 
 @dataclass(frozen=True)
@@ -66,21 +64,9 @@ def quantile_time(curve: pd.DataFrame, share: float, flat_step: FlatStep = "midp
     return Quantile(*times)
 
 
-@dataclass(frozen=True)
-class SurvivalDifference:
-    """Difference of two Kaplan-Meier estimates at one time; `problem` says why it is NaN."""
-
-    estimate: float = NAN
-    se: float = NAN
-    low: float = NAN
-    high: float = NAN
-    p: float = NAN
-    problem: str = ""
-
-
 def survival_difference(
     curve: pd.DataFrame, reference: pd.DataFrame, week: float, confidence: float = 0.95
-) -> SurvivalDifference:
+) -> WaldDifference:
     """Compare the shares free of the event at a time fixed in advance, by Greenwood's variances [1]_.
 
     Parameters
@@ -94,7 +80,7 @@ def survival_difference(
 
     Returns
     -------
-    SurvivalDifference
+    WaldDifference
         `curve` minus `reference`. Where nobody of a group was followed that long: nothing. Without a variance in
         either group (no event until then): the difference alone.
 
@@ -121,12 +107,12 @@ def survival_difference(
     z = float(scipy.stats.norm.ppf(0.5 + level(confidence) / 2))
     found = [_at(frame, week) for frame in (curve, reference)]
     if any(at is None for at in found):
-        return SurvivalDifference(problem=f"nobody of an arm was followed to week {week:g}")
+        return WaldDifference(problem=f"nobody of an arm was followed to week {week:g}")
     (a, va), (b, vb) = (at for at in found if at is not None)
     gap, se = a - b, float(np.sqrt(va + vb))
     if se == 0:
-        return SurvivalDifference(gap, problem="no event, or nobody left, in either arm: no variance")
-    return SurvivalDifference(gap, se, gap - z * se, gap + z * se, 2 * float(scipy.stats.norm.sf(abs(gap / se))))
+        return WaldDifference(gap, problem="no event, or nobody left, in either arm: no variance")
+    return wald_difference(gap, se, z)
 
 
 def _at(curve: pd.DataFrame, week: float) -> tuple[float, float] | None:
