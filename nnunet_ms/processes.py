@@ -150,6 +150,7 @@ class Pool(ProcessPoolExecutor):
     def end(self) -> None:
         """End the processes now: they leave their job, remove what it had begun to write, and are gone."""
         processes = list((self._processes or {}).values())  # terminate_workers() of Python 3.14 is the public way
+        manager = self._executor_manager_thread
         with interrupts_held_back():
             self.shutdown(wait=False, cancel_futures=True)
             for process in processes:
@@ -158,6 +159,8 @@ class Pool(ProcessPoolExecutor):
             for process in processes:
                 process.join(max(0.0, deadline - time.monotonic()))
                 process.kill()  # nothing happens to one that has ended
+            if manager is not None:  # it takes leave of them too: until then, one that is gone may look alive to us
+                manager.join(GRACE_S)
 
 
 class _Ended(SystemExit):
