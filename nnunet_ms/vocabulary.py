@@ -285,7 +285,20 @@ _UNCERTAINTY = {
         volume_ml_high="97.5th percentile of the lesion volume over samples",
     ),
     **_words(
+        "seconds",
+        prepare_s="To read and preprocess the case, beside the prediction of the one before",
+        predict_s="To predict the case on `device`: all folds and samples",
+        write_s="To make and write mask, maps, picture and tables of the case",
+        case_s="Sum of the three",
+    ),
+    **_words(
+        "MB of 1e6 bytes",
+        peak_memory_mb="Most main memory of the process until then; blank where the system does not say",
+        peak_gpu_memory_mb="Most memory that torch reserved on the GPU during the case; blank without one",
+    ),
+    **_words(
         TEXT,
+        device="Where the case was predicted: the GPU's model, or the CPU with its number of threads",
         kind="Which prediction: `probability`, the mean of samples, or `deterministic`, without dropout",
         uncertainty__region="Voxels that are counted: all, or candidates above a low probability",
         calibration__region="Voxels that are counted: all, or candidates above a low probability",
