@@ -133,7 +133,8 @@ def register_to_template(template: SimpleITK.Image, inside: SimpleITK.Image, mov
         )
         headers, *others = _positions(*search)
         best = sorted(others, key=lambda one: _information(*search, one, inside))[-BEST_STARTS:]
-        refined = [_refine(*coarse, start, RIGID_STEP, inside) for start in (headers, *best)]
+        starts = [start for start in (headers, *best) if np.isfinite(_information(*search, start, inside))]
+        refined = [_refine(*coarse, start, RIGID_STEP, inside) for start in starts]
         refined = [_refine(*middle, start, RIGID_STEP, inside) for start in refined]
         transform = max((headers, *refined), key=lambda one: _information(*middle, one, inside))
         before, after = (_information(*middle, one, inside) for one in (headers, transform))

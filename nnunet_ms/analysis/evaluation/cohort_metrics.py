@@ -127,11 +127,38 @@ def summarise_cohort(metrics: pd.DataFrame, totals: pd.DataFrame, rule: Rule) ->
     return pd.DataFrame([{"metric": name, **vars(summary)} for name, summary in summaries.items()])
 
 
+def isbi2015_score(dice: float, ppv: float, lfpr: float, ltpr: float, r_vol: float) -> float:
+    """Weighted score of the ISBI 2015 challenge, DSC/8 + PPV/8 + (1 - LFPR)/4 + LTPR/4 + Corr/4 [1]_.
+
+    The site's number between 0 and 100 comes of it by a normalisation that was not published, so it is not given.
+
+    Parameters
+    ----------
+    dice, ppv, lfpr, ltpr : float
+        Means over cases, in [0, 1]; NaN where undefined.
+    r_vol : float
+        Pearson r of the volumes, over cases.
+
+    Returns
+    -------
+    float
+        Up to 1; NaN if one of them is.
+
+    References
+    ----------
+    .. [1] Carass A et al. NeuroImage 148:77-102, 2017. doi:10.1016/j.neuroimage.2016.12.064
+
+    Examples
+    --------
+    >>> isbi2015_score(dice=0.5, ppv=0.5, lfpr=0.5, ltpr=0.5, r_vol=0.5)
+    0.5
+    """
+    return (dice + ppv) / 8 + (1 - lfpr + ltpr + r_vol) / 4
+
+
 def _isbi_score(parts: dict[str, Summary]) -> Summary:
-    """DSC/8 + PPV/8 + (1 - LFPR)/4 + LTPR/4 + Corr/4 of the cohort's values; undefined if one of them is."""
-    value = (parts["dice"].mean + parts["ppv"].mean) / 8 + (
-        1 - parts["lfpr"].mean + parts["ltpr"].mean + parts["r_vol"].mean
-    ) / 4
+    """Score of the cohort's values; undefined if one of them is."""
+    value = isbi2015_score(**{name: parts[name].mean for name in ("dice", "ppv", "lfpr", "ltpr", "r_vol")})
     cases = parts["r_vol"].n
     return Summary(value, np.nan, 0 if np.isnan(value) else cases, 0)
 
