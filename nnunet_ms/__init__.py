@@ -61,6 +61,7 @@ What a user can mend is a `ms.NnunetMsError`, which says what was expected, what
 TYPE_CHECKING = False  # type checkers take it for true; importing `typing` for it would take longer than all else here
 if TYPE_CHECKING:
     from nnunet_ms import statistics as statistics
+    from nnunet_ms.analysis.evaluation.cohorts import compare_cohorts as compare_cohorts
     from nnunet_ms.analysis.evaluation.evaluate import evaluate as evaluate
     from nnunet_ms.analysis.evaluation.measure import measure as measure
     from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
 # public name -> module that it is taken from at its first use
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
+    "compare_cohorts": "nnunet_ms.analysis.evaluation.cohorts",
     "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
@@ -94,6 +96,7 @@ _PLACES = {
 __all__ = [
     "NnunetMsError",
     "__version__",
+    "compare_cohorts",
     "convert",
     "evaluate",
     "evaluate_masks",

@@ -27,11 +27,24 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--predictions",
         action="append",
-        required=True,
+        default=[],
         metavar="[NAME=]DIR",
         help="folder of <case_id>.nii.gz; repeat as NAME=DIR to compare several models on the same cases",
     )
-    command.add_argument("--references", type=Path, required=True, help="folder of <case_id>.nii.gz on the same grids")
+    command.add_argument("--references", type=Path, help="folder of <case_id>.nii.gz on the same grids")
+    command.add_argument(
+        "--cohorts",
+        nargs="+",
+        default=[],
+        metavar="NAME=EVALUATION",
+        help="instead of masks: folders that this command has written, of two cohorts or more; side by side by size",
+    )
+    command.add_argument(
+        "--averaging",
+        choices=("patients", "pooled"),
+        default="patients",
+        help="with --cohorts, what the figure shows: means over patients, or all lesions together (%(default)s)",
+    )
     command.add_argument("--cases", type=Path, help="cases.csv of the dataset: patient, visit and week of each case")
     command.add_argument(
         "--rules",
@@ -42,6 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--rater", help="the model's name in all tables, for one folder (model)")
     command.add_argument("--lesion-type", default="t2_lesions", help="the lesion type in all tables (%(default)s)")
     command.add_argument("--labels", help="several types in one mask: t1_unenhancing=1,t1_enhancing=2")
+    command.add_argument("--site-column", metavar="NAME", help="column of the cases table with the scanner site (site)")
+    command.add_argument(
+        "--baseline-visit", metavar="NAME", help="visit that the others are compared with (the earliest week)"
+    )
     command.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
     command.add_argument(
         "--uncertainty",
@@ -89,6 +106,10 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
         metavar="NAME=DIR",
         help="region masks that give each lesion a location: ventricles, cortex, infratentorial; repeat",
     )
+    command.add_argument(
+        "--region-labels", type=Path, metavar="DIR", help="maps of labelled regions, such as a parcellation"
+    )
+    command.add_argument("--region-names", type=Path, metavar="CSV", help="what their labels are called: label, name")
     command.add_argument("--brain-masks", type=Path, help="brain masks: the voxels that nDSC (shifts2022) counts")
 
 
@@ -99,6 +120,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.cohorts:
+        return _compare_cohorts(arguments)
+    if not arguments.predictions or arguments.references is None:
+        raise SettingsError(
+            "expected --predictions DIR and --references DIR, or --cohorts NAME=DIR ..., found neither. Add what "
+            "is missing."
+        )
     from nnunet_ms.analysis.evaluation.evaluate import evaluate  # pandas and matplotlib take a second, --help must not
 
     evaluation = evaluate(
@@ -114,6 +142,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         label_numbers(arguments.labels) if arguments.labels else None,
         maps=named_folders(arguments.map, "--map"),
         regions=named_folders(arguments.region, "--region"),
+        region_labels=arguments.region_labels,
+        region_names=arguments.region_names,
+        site_column=arguments.site_column,
+        baseline_visit=arguments.baseline_visit,
         brain_masks=arguments.brain_masks,
         uncertainty=arguments.uncertainty,
         lesion_auc=by_reader(arguments.lesion_auc, "--lesion-auc") if arguments.lesion_auc else None,
@@ -131,6 +163,24 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         failures += evaluation.lesion_auc.failures
     report_failures(failures, PROGRAM)
     return SOME_CASES_FAILED if failures else OK
+
+
+def _compare_cohorts(arguments: argparse.Namespace) -> int:
+    """Put earlier evaluations side by side; masks beside them are refused."""
+    if arguments.predictions or arguments.references is not None:
+        raise SettingsError("--cohorts: expected no --predictions or --references beside it. Leave out one of them.")
+    from nnunet_ms.analysis.evaluation.cohorts import compare_cohorts
+
+    table = compare_cohorts(named_folders(arguments.cohorts, "--cohorts"), arguments.out, arguments.averaging)
+    shown = table[(table["averaging"] == arguments.averaging) & (table["metric"] != "lesion_dice")]
+    for (rule, lesion_type), rows in shown.groupby(["rule", "lesion_type"], sort=False):
+        print(f"{rule}, {lesion_type}, {arguments.averaging}: lesion Dice of found lesions, LTPR, LFPR by voxels")
+        for (cohort, rater, size), cells in rows.groupby(["cohort", "rater", "size_bin"], sort=False):
+            values = cells.set_index("metric")["value"]
+            text = "".join(f"{_number(values[name]):>8}" for name in ("lesion_dice_found", "ltpr", "lfpr"))
+            print(f"  {cohort:<16}{rater:<16}{size:<10}{text}")
+    print(f"{arguments.out}: cohorts.csv and figures")
+    return OK
 
 
 def _print_lesion_auc(found: "LesionAuc") -> None:
@@ -205,6 +255,7 @@ def _summary(evaluation: "Evaluation") -> str:
     lines += [
         f"place {row.place:g} ({row.rule}): {row.rater}, mean rank {row.mean_rank:.2f}" for row in best.itertuples()
     ]
+    lines += _group_lines(evaluation)
     not_compared = int((evaluation.visits["change_note"] != "").sum())
     if not_compared:
         lines.append(f"{not_compared} rows of visits.csv could not be compared with the visit before: see change_note")
@@ -212,6 +263,38 @@ def _summary(evaluation: "Evaluation") -> str:
         lines.append(f"{len(evaluation.left_out)} cases in the folders are not in the table of cases: left out")
     lines.append(f"{evaluation.visits['case_id'].nunique()} cases, {len(evaluation.failures)} failed: {evaluation.out}")
     return "\n".join(lines)
+
+
+def _group_lines(evaluation: "Evaluation") -> list[str]:
+    """What is known by visit and site, in a line each, or why nothing is."""
+    lines = []
+    visits = evaluation.agreement_by_visit
+    later = visits[(visits["baseline_visit"] != "") & (visits["visit"] != visits["baseline_visit"])]
+    if len(later):
+        row = next((r for r in later.itertuples() if r.metric == "dice"), next(later.itertuples()))
+        shown = later[(later["rater"] == row.rater) & (later["lesion_type"] == row.lesion_type)]
+        shown = shown[(shown["rule"] == row.rule) & (shown["metric"] == row.metric)]
+        lines.append(
+            f"{row.metric} since {row.baseline_visit} ({row.rule}, {row.rater}), same patients; agreement_by_visit.csv:"
+        )
+        lines += [
+            f"  {r.visit:<16}{r.difference:+.3f} ({r.low:.3f} to {r.high:.3f}), {r.percent:+.1f} %, n = {r.n_paired}"
+            for r in shown.itertuples()
+        ]
+    elif len(visits):
+        reason = visits["note"].iloc[0] or "there is one visit"
+        lines.append(f"agreement_by_visit.csv has no change since a baseline: {reason}")
+    unknown = [name for name in ("visit", "site") if getattr(evaluation, f"agreement_by_{name}").empty]
+    if unknown:
+        lines.append(
+            f"no {' or '.join(unknown)} of a case is known: {_tables(unknown)} no rows. The cases table names it"
+        )
+    return lines
+
+
+def _tables(names: Sequence[str]) -> str:
+    files = [f"agreement_by_{name}.csv" for name in names]
+    return f"{' and '.join(files)} {'has' if len(files) == 1 else 'have'}"
 
 
 def _number(value: float) -> str:
