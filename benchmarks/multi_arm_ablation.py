@@ -44,10 +44,10 @@ ARMS = {"placebo": (11.0, 3.0), "active": (-3.0, 0.3)}
 CHANGE_SD = 4.0
 VARIANTS = {
     "plain U-Net": "nnUNetTrainerMSPlain",
-    "one arm": "nnUNetTrainerMSSingleArmNoShortcuts",
-    "+ encoder": "nnUNetTrainerMSSingleArmEncoder",
-    "+ skip": "nnUNetTrainerMSSingleArmEncoderSkip",
-    "+ decoder": "nnUNetTrainerMSSingleArm",
+    "one arm, no shortcuts": "nnUNetTrainerMSSingleArmNoShortcuts",
+    "one arm, encoder": "nnUNetTrainerMSSingleArmEncoder",
+    "one arm, encoder + skip": "nnUNetTrainerMSSingleArmEncoderSkip",
+    "one arm, all shortcuts": "nnUNetTrainerMSSingleArm",
     "multi-arm": "nnUNetTrainerMSMultiArm",
     "multi-arm, no shortcuts": "nnUNetTrainerMSMultiArmNoShortcuts",
     "multi-arm, skip attention": "nnUNetTrainerMSMultiArmSkipAttention",
@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", choices=range(FOLDS), default=list(range(FOLDS)))
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--full", action="store_true", help="full networks and patches, 25,000 steps: GPU")
+    parser.add_argument("--epochs", type=int, help="of 20 iterations, 6 by default; of 250 and 100 with --full")
+    parser.add_argument("--suffix", default="", help="of the names of the tables, such as _long")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--score-only", action="store_true", help="tables of what is finished; train nothing")
     args = parser.parse_args(argv)
@@ -93,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.score_only:
         prepare(args)
         for seed in args.seeds:
-            settings = {name: getattr(args, name) for name in ("variants", "full", "device")} | {"work": str(args.work)}
+            settings = {name: getattr(args, name) for name in ("variants", "full", "device", "epochs")}
+            settings["work"] = str(args.work)
             # a process of its own, because nnU-Net reads its folders when it is imported
             call(args, [sys.executable, __file__, "seed", str(seed), json.dumps(settings)], seed)
     write_tables(args)
@@ -175,7 +178,7 @@ def run_seed(seed: int, settings: dict[str, Any]) -> None:
             if (masks(args, data, seed, variant) / "cases.csv").exists():
                 continue
             started = time.monotonic()
-            size_trainer(variant, full=args.full)
+            size_trainer(args, variant)
             if not (model_folder(args, data, seed, variant) / fold_name(data, seed) / "checkpoint_final.pth").exists():
                 train(args, data, seed, variant)
             trained = time.monotonic()
@@ -184,13 +187,13 @@ def run_seed(seed: int, settings: dict[str, Any]) -> None:
             print(f"{data}, {variant}, seed {seed}: {seconds}", flush=True)
 
 
-def size_trainer(variant: str, full: bool) -> type:
+def size_trainer(args: argparse.Namespace, variant: str) -> type:
     """Give a variant's class the sizes of this run; training and prediction are in one process, so both see them."""
     import nnunet_ms.doors.trainers as door
 
-    cls, budget = getattr(door, VARIANTS[variant]), FULL if full else SMALL
-    sizes = {} if full else {name: getattr(door.nnUNetTrainerMSMultiArmSmall, name) for name in SMALL_SIZES}
-    sizes |= {"epochs": budget.epochs, "iterations_per_epoch": budget.iterations, "checkpoint_every": 2}
+    cls, budget = getattr(door, VARIANTS[variant]), FULL if args.full else SMALL
+    sizes = {} if args.full else {name: getattr(door.nnUNetTrainerMSMultiArmSmall, name) for name in SMALL_SIZES}
+    sizes |= {"epochs": args.epochs or budget.epochs, "iterations_per_epoch": budget.iterations, "checkpoint_every": 2}
     sizes |= {"max_patch_voxels": budget.patch_voxels, "max_batch_size": budget.batch}
     for name, value in sizes.items():
         setattr(cls, name, value)
@@ -202,7 +205,7 @@ def train(args: argparse.Namespace, data: str, seed: int, variant: str) -> None:
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
-    size_trainer(variant, full=args.full).seed = seed  # type: ignore[attr-defined]
+    size_trainer(args, variant).seed = seed  # type: ignore[attr-defined]
     fold = "all" if data == "trial" else seed
     device = torch.device(args.device)
     run = get_trainer_from_args(DATASETS[data], "3d_fullres", fold, VARIANTS[variant], PLANS, device=device)
