@@ -15,6 +15,8 @@ from nnunet_ms.analysis.evaluation import lesion_roc, model_comparison, uncertai
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.trial import exclusions, outcomes, populations, timed_tests, visit_windows, zero_volumes
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
+from nnunet_ms.comparison.common_ground import DIFFERENCES
+from nnunet_ms.comparison.effects import EFFECTS, POOLED
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
@@ -221,6 +223,11 @@ SIMULATE = [
         (*ADAM, *("PARAMCD", "PARAM", "AVAL", "AVALU", "CNSR", "EVNTDESC", "STARTDT", "ADT", "ADY")),
     ),
 ]
+COMPARE = [
+    Output("effects.csv", "trial, endpoint, rater, contrast and statistic", EFFECTS),
+    Output("differences.csv", "difference and trial", DIFFERENCES),
+    Output("pooled.csv", "endpoint, rater, statistic and model", POOLED, note="With `--pool`."),
+]
 CHAPTERS = {
     "Input: the trial": INPUTS,
     "nnunet-ms-convert": CONVERT,
@@ -228,6 +235,7 @@ CHAPTERS = {
     "nnunet-ms-evaluate": EVALUATE,
     "nnunet-ms-measure": MEASURE,
     "nnunet-ms-endpoints run": ENDPOINTS,
+    "nnunet-ms-endpoints compare": COMPARE,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

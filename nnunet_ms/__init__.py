@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.measure import measure as measure
     from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
+    from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
     from nnunet_ms.dataset_conversion.convert import convert as convert
     from nnunet_ms.dataset_conversion.guessing import guess_source as guess_source
     from nnunet_ms.dataset_conversion.guessing import write_manifest as write_manifest
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
 # public name -> module that it is taken from at its first use
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
+    "compare_trials": "nnunet_ms.comparison.compare_trials",
     "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
@@ -94,6 +96,7 @@ _PLACES = {
 __all__ = [
     "NnunetMsError",
     "__version__",
+    "compare_trials",
     "convert",
     "evaluate",
     "evaluate_masks",

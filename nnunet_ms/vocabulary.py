@@ -349,6 +349,27 @@ _ENDPOINTS = {
     ),
 }
 
+# Several trials side by side
+_COMPARISON = {
+    **_words(
+        TEXT,
+        trial="Name of the trial, or of the test set",
+        what="Setting, endpoint, rater or rule that not all trials have alike",
+        has="What this trial has; yes and no where it is there or not; blank where it does not apply",
+        consequence="What the comparison makes of the difference",
+        model="Common effect, or random effects",
+    ),
+    "effects of several trials.visit": Meaning(TEXT, "Visit of the effect, as a week; blank where it is of all visits"),
+    **_words(
+        ONE,
+        log_se="Standard error of the logarithm of the ratio; blank where the number is no ratio",
+        n_trials="Trials that are pooled",
+        q="Cochran's Q, the test of equal effects",
+        q_p="Its p value",
+        i_squared="Share of the spread between trials that is not chance",
+    ),
+}
+
 # The simulator's truth, and its ADaM copies (CDISC names)
 _SIMULATION = {
     **_words(ONE, first_visit="Visit at which the lesion appeared, from 0"),
@@ -397,4 +418,4 @@ _SIMULATION = {
     **_words("%", PCHG="100 (value / value at baseline - 1)"),
 }
 
-COLUMNS = {**_KEYS, **_SOURCES, **_LESIONS, **_AGREEMENT, **_UNCERTAINTY, **_ENDPOINTS, **_SIMULATION}
+COLUMNS = {**_KEYS, **_SOURCES, **_LESIONS, **_AGREEMENT, **_UNCERTAINTY, **_ENDPOINTS, **_COMPARISON, **_SIMULATION}

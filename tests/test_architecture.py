@@ -83,9 +83,14 @@ ROOMS = {
 }
 OUTSIDE = {
     "doors": {"commands", "errors", "nnunet", "trainers"},
+    "comparison": {*GROUND, "analysis"},  # stands above the room whose results it lays side by side
     "demo": set(GROUND),  # knows the rooms by their commands only
     "__main__": set(GROUND),  # so does this
-    "__init__": {*GROUND, *ROOMS},  # the front door: names for type checkers, looked up at their first use
+    "__init__": {
+        *GROUND,
+        *ROOMS,
+        "comparison",
+    },  # the front door: names for type checkers, looked up at their first use
 }
 OF_ALL = {"doors.classes"}  # a table of names that imports nothing: a room may read it too
 STATISTICS_LIBRARIES = {"numpy", "scipy", "pandas", "statsmodels", "lifelines"}
@@ -101,6 +106,7 @@ COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that 
 TESTED_IN = {
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
+    "comparison.forest": "comparison/test_effects.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
     "analysis.measure_cli": "analysis/evaluation/test_measure.py",
