@@ -218,6 +218,10 @@ class LesionNetwork(nn.Module):
         """
         return self.logits(channels_last(x))
 
+    def input_blocks(self) -> dict[str, tuple[int, ...]]:
+        """Names of the residual blocks that read the image, and the indices of the channels that each reads."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which blocks read the image")
+
     def logits(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Compute the logits of a batch, see `forward`."""
         raise NotImplementedError(f"{type(self).__name__} defines no logits")

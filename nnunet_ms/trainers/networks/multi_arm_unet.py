@@ -307,6 +307,10 @@ class MultiArmUNet(LesionNetwork):
         )
         initialise(self)
 
+    def input_blocks(self) -> dict[str, tuple[int, ...]]:
+        """Return the first block of each arm; see `LesionNetwork.input_blocks`."""
+        return {f"encoders.{number}.first": arm.channels for number, arm in enumerate(self.arms)}
+
     def logits(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Compute the logits of a batch, see `LesionNetwork.forward`."""
         per_arm = [
