@@ -4,18 +4,11 @@
 the table's name. A name that holds one of several words ends in `*`.
 """
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-TEXT, FLAG, ONE = "text", "true or false", "1"
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """Unit (`text` and `true or false` for what has none, `1` for pure numbers and counts) and one line of words."""
-
-    unit: str
-    words: str
+from nnunet_ms.meaning import FLAG, ONE, TEXT, Meaning
+from nnunet_ms.meaning import meanings as _words
+from nnunet_ms.vocabulary_of_groups import GROUPS
 
 
 def meaning_of(column: str, table: str = "") -> Meaning:
@@ -51,9 +44,9 @@ def meaning_of(column: str, table: str = "") -> Meaning:
     raise KeyError(f"{column}: expected a column of the vocabulary, found none (table {table!r}). Add its meaning.")
 
 
-def _words(unit: str, /, **columns: str) -> dict[str, Meaning]:
-    return {name.replace("__", "."): Meaning(unit, words) for name, words in columns.items()}
-
+_VERSUS = (
+    "In the reference's place: a rater, a model, `reference`, or a consensus (majority, staple, majority_of_others)"
+)
 
 # Who, when, by whom
 _KEYS = {
@@ -145,8 +138,6 @@ _LESIONS = {
         z_last="Upper corner of the bounding box along the third axis",
         overlap_voxels="Voxels shared with the other rater's mask",
         lesion_dice="Dice of the lesion with what touches it in the other mask",
-        brain_region_share="Share of the lesion's voxels in `brain_region`",
-        label="Number of the region in the map of labels",
         infratentorial_share="Share of the lesion's voxels in the infratentorial region",
         voxels_old="Voxels that are lesion at both visits",
         voxels_only_here="Voxels that are lesion at this visit only",
@@ -180,8 +171,6 @@ _LESIONS = {
     "found_by_*": Meaning(FLAG, "Whether that model finds the reference lesion; with several models"),
     **_words(
         TEXT,
-        brain_region="Named region that holds most of the lesion; blank for none",
-        name="What the region is called",
         location="Location class: infratentorial, periventricular, juxtacortical or deep_white_matter",
         mask="Mask that the lesion is in: `followup` or `baseline`",
         change="What became of the lesion: existing, new, enlarging, small; kept, resolved, shrinking, small",
@@ -202,32 +191,8 @@ _AGREEMENT = {
         patient_low="Lower limit when patients, not cases, are resampled",
         patient_high="Upper limit when patients, not cases, are resampled",
         difference="Mean over cases of `rater` minus `other_rater`",
-        baseline_mean="Mean at the baseline visit of the patients with both visits",
-        paired_mean="Mean at this visit of the patients with both visits",
         reference="Value of the reference",
         prediction="Value of the model",
-    ),
-    "agreement by visit.mean": Meaning("as the metric", "Mean over patients, or the cohort's own value"),
-    "agreement by visit.sd": Meaning("as the metric", "Standard deviation over patients (n - 1)"),
-    "agreement by visit.difference": Meaning("as the metric", "`paired_mean` minus `baseline_mean`"),
-    "agreement by visit.low": Meaning("as the metric", "Lower limit of `difference`"),
-    "agreement by visit.high": Meaning("as the metric", "Upper limit of `difference`"),
-    "agreement by visit.week": Meaning("weeks", "Median week of the visit's cases; blank where unknown"),
-    "agreement by visit.n_patients": Meaning(ONE, "Patients with a value at the visit"),
-    "agreement by site.p": Meaning(ONE, "Kruskal-Wallis p over sites, in the row of all sites"),
-    "agreement by size group.sd": Meaning("as the metric", "Standard deviation of patients' rates (n - 1)"),
-    "size groups of cohorts.sd": Meaning("as the metric", "Standard deviation of patients' rates (n - 1)"),
-    "agreement by size group.n_patients": Meaning(ONE, "Patients with such a lesion"),
-    "size groups of cohorts.n_patients": Meaning(ONE, "Patients with such a lesion"),
-    "agreement by size group.n_lesions": Meaning(ONE, "Lesions that the rate is of"),
-    "size groups of cohorts.n_lesions": Meaning(ONE, "Lesions that the rate is of"),
-    "agreement by location.location": Meaning(TEXT, "Location class or region; `all` is all of them"),
-    "agreement by location.lesion_dice": Meaning(ONE, "Mean Dice of the class's reference lesions, 0 where missed"),
-    **_words(
-        "%",
-        percent="`difference` in percent of `baseline_mean`",
-        percent_low="Lower limit of `percent` (Fieller)",
-        percent_high="Upper limit of `percent` (Fieller)",
     ),
     **_words(
         ONE,
@@ -238,7 +203,6 @@ _AGREEMENT = {
         n_left_out="Cases left out, because a ratio with 0 does not exist",
         n_cases="Cases",
         n_patients="Patients",
-        n_paired="Patients with a value at both visits",
         level="Share that the interval covers, such as 0.95",
         p="Two-sided p value",
         p_holm="Two-sided p value after Holm's correction",
@@ -262,6 +226,14 @@ _AGREEMENT = {
         n_lesions="Reference lesions",
         n_false="False candidates",
         score="Mean probability of the candidate, 0 where the model has none",
+        sensitivity="STAPLE's estimate of the share of true lesion voxels that the rater has marked",
+        specificity="STAPLE's estimate of the share of other voxels that the rater has left",
+        williams_index="Mean agreement with the raters over their mean agreement with each other",
+        n_raters="Raters of whom the group or the consensus is made",
+        n_complete="Cases that all of them have read",
+        rater_matrix__n_cases="Cases that both have",
+        rater_sizes__n_cases="Cases that both have",
+        williams__n_cases="Cases that two of them at least have read",
     ),
     **_words(
         TEXT,
@@ -269,13 +241,14 @@ _AGREEMENT = {
         statistic="Which statistic: pearson_r, lin_ccc, icc_2_1, bias and limits of Bland and Altman",
         unit="Unit of the numbers in the row",
         size_bin="Group of lesion sizes in voxels",
-        cohort="Name that the command was given for the evaluation",
-        averaging="`patients`: mean of patients' rates; `pooled`: rate of all lesions together",
-        baseline_visit="Visit that the others are compared with; blank where none is known",
-        note="Why a cell is blank, or what a test is of",
-        scheme="What the classes are: `location` by distance to masks, `brain_region` by a map of labels",
         size="Group of lesion volumes: small, large, all",
         versus="The model that `rater` is compared with; blank for a model's own numbers",
+        rater_cases__versus=_VERSUS,
+        rater_matrix__versus=_VERSUS,
+        rater_sizes__versus=_VERSUS,
+        staple_rates__metric="Which rate: `sensitivity` or `specificity`",
+        williams__metric="Agreement that the index is of; of what is not symmetric the mean of both directions",
+        missing_raters__rater="Who has no mask of the case",
         candidate="Number of the candidate in its case",
         truth="What the candidate is: lesion, false or confirmed",
         counted="In which set of candidates it counts: own, common, both, none",
@@ -319,7 +292,20 @@ _UNCERTAINTY = {
         volume_ml_high="97.5th percentile of the lesion volume over samples",
     ),
     **_words(
+        "seconds",
+        prepare_s="To read and preprocess the case, beside the prediction of the one before",
+        predict_s="To predict the case on `device`: all folds and samples",
+        write_s="To make and write mask, maps, picture and tables of the case",
+        case_s="Sum of the three",
+    ),
+    **_words(
+        "MB of 1e6 bytes",
+        peak_memory_mb="Most main memory of the process until then; blank where the system does not say",
+        peak_gpu_memory_mb="Most memory that torch reserved on the GPU during the case; blank without one",
+    ),
+    **_words(
         TEXT,
+        device="Where the case was predicted: the GPU's model, or the CPU with its number of threads",
         kind="Which prediction: `probability`, the mean of samples, or `deterministic`, without dropout",
         uncertainty__region="Voxels that are counted: all, or candidates above a low probability",
         calibration__region="Voxels that are counted: all, or candidates above a low probability",
@@ -383,6 +369,27 @@ _ENDPOINTS = {
     ),
 }
 
+# Several trials side by side
+_COMPARISON = {
+    **_words(
+        TEXT,
+        trial="Name of the trial, or of the test set",
+        what="Setting, endpoint, rater or rule that not all trials have alike",
+        has="What this trial has; yes and no where it is there or not; blank where it does not apply",
+        consequence="What the comparison makes of the difference",
+        model="Common effect, or random effects",
+    ),
+    "effects of several trials.visit": Meaning(TEXT, "Visit of the effect, as a week; blank where it is of all visits"),
+    **_words(
+        ONE,
+        log_se="Standard error of the logarithm of the ratio; blank where the number is no ratio",
+        n_trials="Trials that are pooled",
+        q="Cochran's Q, the test of equal effects",
+        q_p="Its p value",
+        i_squared="Share of the spread between trials that is not chance",
+    ),
+}
+
 # The simulator's truth, and its ADaM copies (CDISC names)
 _SIMULATION = {
     **_words(ONE, first_visit="Visit at which the lesion appeared, from 0"),
@@ -431,4 +438,14 @@ _SIMULATION = {
     **_words("%", PCHG="100 (value / value at baseline - 1)"),
 }
 
-COLUMNS = {**_KEYS, **_SOURCES, **_LESIONS, **_AGREEMENT, **_UNCERTAINTY, **_ENDPOINTS, **_SIMULATION}
+COLUMNS = {
+    **_KEYS,
+    **_SOURCES,
+    **_LESIONS,
+    **_AGREEMENT,
+    **_UNCERTAINTY,
+    **_ENDPOINTS,
+    **_COMPARISON,
+    **_SIMULATION,
+    **GROUPS,
+}

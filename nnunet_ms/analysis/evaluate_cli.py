@@ -12,6 +12,7 @@ from nnunet_ms.errors import SettingsError
 if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.evaluate import Evaluation
     from nnunet_ms.analysis.evaluation.lesion_roc import LesionAuc
+    from nnunet_ms.analysis.evaluation.rater_tables import RaterMatrix
     from nnunet_ms.analysis.evaluation.uncertainty_tables import UncertaintyEvaluation
 
 PROGRAM = "nnunet-ms-evaluate"
@@ -24,27 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
         "Compare predicted lesion masks with reference masks: lesions, volumes, agreement, detection by lesion size.",
         f"{PROGRAM} --predictions predictions --references labelsTs --cases cases.csv --workers 4 -o evaluation",
     )
-    command.add_argument(
-        "--predictions",
-        action="append",
-        default=[],
-        metavar="[NAME=]DIR",
-        help="folder of <case_id>.nii.gz; repeat as NAME=DIR to compare several models on the same cases",
-    )
-    command.add_argument("--references", type=Path, help="folder of <case_id>.nii.gz on the same grids")
-    command.add_argument(
-        "--cohorts",
-        nargs="+",
-        default=[],
-        metavar="NAME=EVALUATION",
-        help="instead of masks: folders that this command has written, of two cohorts or more; side by side by size",
-    )
-    command.add_argument(
-        "--averaging",
-        choices=("patients", "pooled"),
-        default="patients",
-        help="with --cohorts, what the figure shows: means over patients, or all lesions together (%(default)s)",
-    )
+    _add_masks(command)
+    _add_cohorts(command)
     command.add_argument("--cases", type=Path, help="cases.csv of the dataset: patient, visit and week of each case")
     command.add_argument(
         "--rules",
@@ -55,10 +37,6 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--rater", help="the model's name in all tables, for one folder (model)")
     command.add_argument("--lesion-type", default="t2_lesions", help="the lesion type in all tables (%(default)s)")
     command.add_argument("--labels", help="several types in one mask: t1_unenhancing=1,t1_enhancing=2")
-    command.add_argument("--site-column", metavar="NAME", help="column of the cases table with the scanner site (site)")
-    command.add_argument(
-        "--baseline-visit", metavar="NAME", help="visit that the others are compared with (the earliest week)"
-    )
     command.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
     command.add_argument(
         "--uncertainty",
@@ -88,6 +66,46 @@ def build_parser() -> argparse.ArgumentParser:
     add_parallel_options(command)
     command.add_argument("-o", "--out", type=Path, required=True, help="folder to write; an earlier one is replaced")
     return command
+
+
+def _add_masks(command: argparse.ArgumentParser) -> None:
+    """Add options for the masks that are compared."""
+    command.add_argument(
+        "--predictions",
+        action="append",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="folder of <case_id>.nii.gz; repeat as NAME=DIR to compare several models on the same cases",
+    )
+    command.add_argument("--references", type=Path, help="folder of <case_id>.nii.gz on the same grids")
+    command.add_argument(
+        "--raters",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="instead of one reference: folders of two raters or more, compared with each other, with their consensus "
+        "(majority, STAPLE), and with --predictions as further raters; a rater may lack cases",
+    )
+
+
+def _add_cohorts(command: argparse.ArgumentParser) -> None:
+    """Add options for what is compared beside models: cohorts, sites and visits."""
+    command.add_argument(
+        "--cohorts",
+        nargs="+",
+        default=[],
+        metavar="NAME=EVALUATION",
+        help="instead of masks: folders that this command has written, of two cohorts or more; side by side by size",
+    )
+    command.add_argument(
+        "--averaging",
+        choices=("patients", "pooled"),
+        help="with --cohorts, what the figure shows: means over patients, or all lesions together (patients)",
+    )
+    command.add_argument("--site-column", metavar="NAME", help="column of the cases table with the scanner site (site)")
+    command.add_argument(
+        "--baseline-visit", metavar="NAME", help="visit that the others are compared with (the earliest week)"
+    )
 
 
 def _add_folders(command: argparse.ArgumentParser) -> None:
@@ -122,10 +140,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.cohorts:
         return _compare_cohorts(arguments)
+    if arguments.raters:
+        return _compare_raters(arguments)
+    if arguments.averaging:
+        raise SettingsError("--averaging: expected --cohorts with it, found none. Leave it out: the table has both.")
     if not arguments.predictions or arguments.references is None:
         raise SettingsError(
-            "expected --predictions DIR and --references DIR, or --cohorts NAME=DIR ..., found neither. Add what "
-            "is missing."
+            "expected --predictions DIR and --references DIR, --raters DIR DIR ..., or --cohorts NAME=DIR ..., found "
+            "none of them. Add what is missing."
         )
     from nnunet_ms.analysis.evaluation.evaluate import evaluate  # pandas and matplotlib take a second, --help must not
 
@@ -166,21 +188,95 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _compare_cohorts(arguments: argparse.Namespace) -> int:
-    """Put earlier evaluations side by side; masks beside them are refused."""
-    if arguments.predictions or arguments.references is not None:
-        raise SettingsError("--cohorts: expected no --predictions or --references beside it. Leave out one of them.")
-    from nnunet_ms.analysis.evaluation.cohorts import compare_cohorts
+    """Put earlier evaluations side by side; options that are about masks are refused."""
+    known = ("cohorts", "averaging", "out", "workers", "dask")
+    given = [name for name, value in vars(arguments).items() if value != build_parser().get_default(name)]
+    beside = [f"--{name.replace('_', '-')}" for name in given if name not in known]
+    if beside:
+        raise SettingsError(f"--cohorts: expected no {', '.join(beside)} beside it, of masks. Leave it out.")
+    from nnunet_ms import compare_cohorts  # by the front door: it stands above this room, which knows nothing of it
 
-    table = compare_cohorts(named_folders(arguments.cohorts, "--cohorts"), arguments.out, arguments.averaging)
-    shown = table[(table["averaging"] == arguments.averaging) & (table["metric"] != "lesion_dice")]
+    averaging = arguments.averaging or "patients"
+    table = compare_cohorts(named_folders(arguments.cohorts, "--cohorts"), arguments.out, averaging)
+    shown = table[(table["averaging"] == averaging) & (table["metric"] != "lesion_dice")]
     for (rule, lesion_type), rows in shown.groupby(["rule", "lesion_type"], sort=False):
-        print(f"{rule}, {lesion_type}, {arguments.averaging}: lesion Dice of found lesions, LTPR, LFPR by voxels")
+        print(f"{rule}, {lesion_type}, {averaging}: lesion Dice of found lesions, LTPR, LFPR by voxels")
         for (cohort, rater, size), cells in rows.groupby(["cohort", "rater", "size_bin"], sort=False):
             values = cells.set_index("metric")["value"]
             text = "".join(f"{_number(values[name]):>8}" for name in ("lesion_dice_found", "ltpr", "lfpr"))
             print(f"  {cohort:<16}{rater:<16}{size:<10}{text}")
     print(f"{arguments.out}: cohorts.csv and figures")
     return OK
+
+
+def _compare_raters(arguments: argparse.Namespace) -> int:
+    """Compare several raters; options that are about one reference are refused."""
+    beside = [
+        *("rater", "uncertainty", "lesion_auc", "candidate_threshold", "map", "region", "qc", "images"),
+        *("region_labels", "region_names", "site_column", "baseline_visit", "averaging"),
+    ]
+    given = [f"--{name.replace('_', '-')}" for name in beside if getattr(arguments, name) not in (None, [], 0)]
+    given = [name for name in given if name != "--rater" or not arguments.predictions]
+    if given:
+        raise SettingsError(f"--raters: expected no {', '.join(given)} beside it, which is of one model. Leave it out.")
+    from nnunet_ms.analysis.evaluation.rater_matrix import rater_matrix
+
+    found = rater_matrix(
+        named_folders(arguments.raters, "--raters") if "=" in "".join(arguments.raters) else arguments.raters,
+        arguments.out,
+        models=_models(arguments),
+        references=arguments.references,
+        cases=arguments.cases,
+        rules=[name.strip() for name in arguments.rules.split(",")],
+        lesion_type=arguments.lesion_type,
+        labels=label_numbers(arguments.labels) if arguments.labels else None,
+        brain_masks=arguments.brain_masks,
+        workers=arguments.workers,
+        note=arguments.data_note,
+    )
+    print(_of_raters(found))
+    report_failures(found.failures, PROGRAM)
+    return SOME_CASES_FAILED if found.failures else OK
+
+
+def _models(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Models beside the raters, by name; one folder is of `--rater`, or of "model"."""
+    if not arguments.predictions:
+        return {}
+    given = by_reader(arguments.predictions, "--predictions")
+    if isinstance(given, Path):
+        return {arguments.rater or "model": given}
+    if arguments.rater:
+        raise SettingsError(f"--rater: expected no name beside models that have names, found {arguments.rater!r}.")
+    return given
+
+
+def _of_raters(found: "RaterMatrix") -> str:
+    """Dice of every pair as a matrix, Williams' index, and who lacks which cases."""
+    lines = []
+    for (rule, lesion_type), rows in found.matrix.groupby(["rule", "lesion_type"], sort=False):
+        for metric in [name for name in ("dice", "ltpr") if name in set(rows["metric"])]:
+            shown = rows[rows["metric"] == metric]
+            readers, others = (dict.fromkeys(shown[name]) for name in ("rater", "versus"))
+            columns = [*(name for name in readers if name in others), *(name for name in others if name not in readers)]
+            numbers = f"n = {shown['n_cases'].min()} to {shown['n_cases'].max()} cases"
+            lines.append(f"{rule}, {lesion_type}: mean {metric} of rows against columns, {numbers}")
+            lines.append(" " * 14 + "".join(f"{name[:10]:>12}" for name in columns))
+            for rater, cells in shown.groupby("rater", sort=False):
+                values = cells.set_index("versus")["mean"].reindex(columns)
+                lines.append(f"  {rater:<12}" + "".join(f"{_number(value):>12}" for value in values))
+    for row in found.williams.itertuples():
+        limits = "" if math.isnan(row.low) else f"  ({row.low:.3f} to {row.high:.3f})"
+        cases = f"{row.n_cases} cases, {row.n_complete} read by all"
+        index = f"{_number(row.williams_index):>7}{limits}"
+        lines.append(f"  Williams' index {row.rater:<12}{row.metric:<10}{index}  {row.rule}, {cases}")
+    for rater, rows in found.missing.groupby("rater", sort=False):
+        names = rows["case_id"].to_list()
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        lines.append(f"  {rater} is missing in {len(names)} cases: {', '.join(names[:5])}{more}")
+    if found.left_out:
+        lines.append(f"{len(found.left_out)} cases of the folders are not in the cases table")
+    return "\n".join([*lines, f"{found.n_cases} cases; tables, heat maps and raters.html in {found.out}"])
 
 
 def _print_lesion_auc(found: "LesionAuc") -> None:

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.analysis.evaluate_cli import main
-from nnunet_ms.analysis.evaluation.cohorts import COHORTS, compare_cohorts
 from nnunet_ms.analysis.evaluation.size_groups import SIZE_GROUPS
+from nnunet_ms.comparison.cohorts import COHORTS, compare_cohorts
 from nnunet_ms.errors import NnunetMsError, OptionError, SettingsError, TableError
 from nnunet_ms.tables import read_table, write_table
 from tests.analysis.evaluation.test_group_figures import groups
@@ -56,8 +56,8 @@ def test_several_models_in_a_cohort_are_series_of_their_own(evaluations, tmp_pat
     table = read_table(path, SIZE_GROUPS)
     write_table(pd.concat([table, table.assign(rater="other")]), path)
     seen = []
-    monkeypatch.setattr("nnunet_ms.analysis.evaluation.cohorts.size_group_figure", lambda rows, *_: seen.append(rows))
-    monkeypatch.setattr("nnunet_ms.analysis.evaluation.cohorts.save_figure", lambda *_: None)
+    monkeypatch.setattr("nnunet_ms.comparison.cohorts.size_group_figure", lambda rows, *_: seen.append(rows))
+    monkeypatch.setattr("nnunet_ms.comparison.cohorts.save_figure", lambda *_: None)
     compare_cohorts(evaluations, tmp_path / "out")
     assert list(dict.fromkeys(seen[0]["cohort"])) == ["OPERA II, net", "OPERA II, other", "MICCAI 2016, net"]
 
@@ -97,6 +97,8 @@ def test_another_averaging_and_another_folder_are_refused(evaluations, tmp_path)
 def test_masks_beside_cohorts_and_nothing_at_all_are_one_line(evaluations, tmp_path, capsys):
     named = [f"{name}={folder}" for name, folder in evaluations.items()]
     assert main(["--cohorts", *named, "--references", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
-    assert "expected no --predictions or --references beside it" in capsys.readouterr().err
+    assert "--cohorts: expected no --references beside it" in capsys.readouterr().err
     assert main(["-o", str(tmp_path / "out")]) == 2
     assert "expected --predictions DIR and --references DIR" in capsys.readouterr().err
+    assert main(["--averaging", "pooled", "--predictions", "a", "--references", "b", "-o", str(tmp_path / "out")]) == 2
+    assert "--averaging: expected --cohorts with it" in capsys.readouterr().err
