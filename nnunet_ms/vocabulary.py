@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from nnunet_ms.meaning import FLAG, ONE, TEXT, Meaning
 from nnunet_ms.meaning import meanings as _words
+from nnunet_ms.vocabulary_of_curves import CURVES
 from nnunet_ms.vocabulary_of_groups import GROUPS
 
 
@@ -448,4 +449,5 @@ COLUMNS = {
     **_COMPARISON,
     **_SIMULATION,
     **GROUPS,
+    **CURVES,
 }

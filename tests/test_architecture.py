@@ -23,7 +23,8 @@ GROUND = {
     "threads": set(),
     "meaning": set(),
     "vocabulary_of_groups": {"meaning"},
-    "vocabulary": {"meaning", "vocabulary_of_groups"},
+    "vocabulary_of_curves": {"meaning"},
+    "vocabulary": {"meaning", "vocabulary_of_curves", "vocabulary_of_groups"},
     "options": {"errors"},
     "nnunet": {"errors"},
     "exchange": set(),
@@ -50,6 +51,7 @@ GROUND = {
     "cases_table": {"errors", "tables"},
     "checkpoints": {"errors", "outputs"},
     "progress": set(),
+    "programs": set(),
     "streams": set(),
     "commands": {"errors", "memory", "options", "parallel", "streams", "versions"},
     "images": {"arrays", "errors", "options", "outputs"},
@@ -96,12 +98,14 @@ ROOMS = {
 OUTSIDE = {
     "doors": {"commands", "errors", "nnunet", "trainers"},
     "comparison": {*GROUND, "analysis"},  # stands above the room whose results it lays side by side
-    "demo": set(GROUND),  # knows the rooms by their commands only
-    "__main__": set(GROUND),  # so does this
+    "learning": set(GROUND),  # knows the rooms by their commands only
+    "demo": set(GROUND),  # so does this
+    "__main__": set(GROUND),  # and this
     "__init__": {
         *GROUND,
         *ROOMS,
         "comparison",
+        "learning",
     },  # the front door: names for type checkers, looked up at their first use
 }
 OF_ALL = {"doors.classes"}  # a table of names that imports nothing: a room may read it too
@@ -121,6 +125,7 @@ TESTED_IN = {
     "comparison.forest": "comparison/test_effects.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
+    "learning.cli": "learning/test_curve.py",
     "analysis.measure_cli": "analysis/evaluation/test_measure.py",
     "analysis.evaluation.case_metrics": "analysis/evaluation/test_cohort_metrics.py",
     "analysis.evaluation.cohort_tables": "analysis/evaluation/test_evaluate.py",
@@ -159,6 +164,8 @@ TESTED_IN = {
     "arrays": "statistics/test_linear_systems.py",
     "meaning": "test_vocabulary.py",
     "vocabulary_of_groups": "test_vocabulary.py",
+    "vocabulary_of_curves": "test_vocabulary.py",
+    "learning.scoring": "learning/test_curve.py",
     "dataset_conversion.raw_dataset.bids_derivative": "dataset_conversion/raw_dataset/test_write_back.py",
     "dataset_conversion.sources.annex": "dataset_conversion/sources/test_bids.py",
     "dataset_conversion.guess_cli": "dataset_conversion/test_guessing.py",
