@@ -219,12 +219,11 @@ def _page(
     tables = found.tables
     printed = [_source_note(found)] if any(trial.published for trial in found.trials) else []
     apart = "Outcomes, raters, rules and settings that not all have; what is not listed is alike."
+    together = [] if pool else [NO_POOLING]
     sections = [
-        _Section(
-            "effects", "Effects of treatment", [] if pool else [NO_POOLING], _there(tables, "effects", "pooled"), figure
-        ),
         _Section("cohorts", "Cohorts", printed, _there(tables, "cohorts")),
         _Section("test_sets", "Agreement of masks", _no_masks(found), _there(tables, "test_sets", "lesion_sizes")),
+        _Section("effects", "Effects of treatment", together, _there(tables, "effects", "pooled"), figure),
         _Section(
             "differences", "What they do not have in common", [apart if len(found.differences) else "Nothing differs."],
             _there(tables, "differences"),
