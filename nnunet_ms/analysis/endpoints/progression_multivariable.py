@@ -32,7 +32,7 @@ class JointModel:
 
 
 def joint_model(trial: TrialData, data: ProgressionData, rater: str) -> JointModel:
-    """Fit arm, sex, region, EDSS below 4, age, log TLV and arm x log TLV (Krishnan 2023, Table 5)."""
+    """Fit arm, sex, region, EDSS below 4, age, log TLV and arm x log TLV (Krishnan 2023, Table 4)."""
     table = data.table
     patients = trial.patients.set_index("patient_id").loc[table["patient_id"]]
     log_tlv = number("log_tlv", np.log(data.volumes[rater].to_numpy(float)))

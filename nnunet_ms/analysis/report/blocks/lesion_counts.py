@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import lesion_counts
+from nnunet_ms.analysis.endpoints.estimands import count_estimand
 from nnunet_ms.analysis.endpoints.statistic_rows import NOT_ESTIMABLE
 from nnunet_ms.analysis.report.notes import COUNTS, WEIGHTS, convention_note, level
 from nnunet_ms.analysis.report.numbers import Numbers
@@ -56,6 +57,7 @@ def count_block(
         ],
         figures=[stem for stem in figures if stem == f"{name}_by_visit"],
         notes=[text for numbers in (by_visit, model, poisson, wilcoxon) for text in numbers.methods()],
+        estimand=count_estimand(trial, endpoint),
     )  # fmt: skip
 
 
