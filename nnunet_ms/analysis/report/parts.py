@@ -43,8 +43,8 @@ class TextTable:
 class Block:
     """One section of the report.
 
-    `question`: in a sentence; `estimand`: of an effect of arm, what exactly is estimated. `main`: the main estimate, one
-    line per contrast and rater. `tables`: of the main analysis. `beside`: sensitivity and supporting analyses.
+    `question`: in a sentence; `estimand`: of an effect of arm, what exactly is estimated. `main`: the main estimate,
+    one line per contrast and rater. `tables`: of the main analysis. `beside`: sensitivity and supporting analyses.
     `figures`: file stems of drawings. `notes`: methods and conventions.
     """
 

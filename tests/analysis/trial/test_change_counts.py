@@ -45,16 +45,8 @@ def test_the_week_that_the_table_tells_comes_first():
 
 
 def counts(*cells):
-    names = [
-        "patient_id",
-        "rater",
-        "lesion_type",
-        "week",
-        "interval_weeks",
-        "new_lesion_count",
-        "enlarging_lesion_count",
-    ]
-    return pd.DataFrame(cells, columns=names)
+    names = ["patient_id", "rater", "lesion_type", "week", "interval_weeks"]
+    return pd.DataFrame(cells, columns=[*names, "new_lesion_count", "enlarging_lesion_count"])
 
 
 def changes(frame, raters=("a", "b")):
