@@ -150,7 +150,7 @@ class Pool(ProcessPoolExecutor):
     def end(self) -> None:
         """End the processes now: they leave their job, remove what it had begun to write, and are gone."""
         processes = list((self._processes or {}).values())  # terminate_workers() of Python 3.14 is the public way
-        manager = self._executor_manager_thread
+        manager: threading.Thread | None = self._executor_manager_thread  # type: ignore[assignment]  # typeshed's error
         with interrupts_held_back():
             self.shutdown(wait=False, cancel_futures=True)
             for process in processes:

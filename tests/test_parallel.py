@@ -1,4 +1,5 @@
 import multiprocessing
+import threading
 import time
 
 import pytest
@@ -71,6 +72,20 @@ def test_jobs_under_way_are_ended_with_the_block_and_tidy_up(tmp_path):
     assert (tmp_path / "tidied up").exists()
     assert time.monotonic() - started < 300
     assert multiprocessing.active_children() == []
+
+
+def test_a_process_that_another_thread_takes_leave_of_does_not_look_alive(tmp_path, monkeypatch):
+    """Whoever waits second for an ended child learns nothing: here always the caller, which must wait for the first."""
+    join = multiprocessing.process.BaseProcess.join
+
+    def learn_nothing_here(process, timeout=None):
+        if threading.current_thread() is not threading.main_thread():
+            join(process, timeout)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "join", learn_nothing_here)
+    with pytest.raises(ZeroDivisionError, match="meanwhile"):
+        begin_and_fail(tmp_path)
+    assert not [thread for thread in threading.enumerate() if type(thread).__name__ == "_ExecutorManagerThread"]
 
 
 def test_dask_keeps_only_a_window_of_cases_in_flight_and_loses_none():

@@ -6,3 +6,4 @@ EDGES_MM = (0.05, 25.0)  # of voxels: from ex-vivo scans to the thickest slices
 # 0.2 to 0.9 in FLAIR and T1; beyond the outer two it is another sequence, between them it is to be looked at
 BRIGHT_FLUID, DARK_FLUID = ("t2",), ("flair", "t1", "t1post")
 DARKEST_FLUID, FLUID, BRIGHTEST_FLUID = 1.2, 1.5, 2.0
+INFORMATION, LITTLE_INFORMATION = 0.15, 0.2  # nats with the first channel: right pairs 0.23 and more, wrong below 0.15

@@ -11,7 +11,7 @@ from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
 from nnunet_ms.threads import one_thread
 
-Preset = Literal["demo", "opera2", "oratorio", "olympus"]
+Preset = Literal["demo", "opera1", "opera2", "oratorio", "olympus"]
 GridName = Literal["trial", "isotropic", "demo"]
 
 
@@ -55,7 +55,7 @@ def simulate(
     ----------
     out : str or Path
         Folder: new, empty, or holding a trial of the same arguments.
-    preset : {"demo", "opera2", "oratorio", "olympus"}, optional
+    preset : {"demo", "opera1", "opera2", "oratorio", "olympus"}, optional
         Which trial's arms, schedule and effects.
     patients : int, optional
         Number of patients, >= 1; without it the preset's.

@@ -4,7 +4,7 @@ import json
 
 from nnunet_ms.simulation.model.presets import TrialPreset
 
-PUBLISHED = ("opera2", "oratorio", "olympus")  # presets that have published numbers to show
+PUBLISHED = ("opera1", "opera2", "oratorio", "olympus")  # presets that have published numbers to show
 OUTCOMES = ("cdp12", "cdp24", "t25fw24", "9hpt24", "ccdp24")
 
 

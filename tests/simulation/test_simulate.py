@@ -33,7 +33,7 @@ def test_the_words_of_the_types_are_those_that_there_are():
     [
         (
             {"preset": "opera"},
-            "preset: expected one of 'demo', 'opera2', 'oratorio', 'olympus', found 'opera'",
+            "preset: expected one of 'demo', 'opera1', 'opera2', 'oratorio', 'olympus', found 'opera'",
         ),
         ({"grid": "coarse"}, "grid: expected one of .*'demo'.*found 'coarse'"),
         ({"patients": 0}, "patients: expected a whole number >= 1, found 0"),

@@ -2,7 +2,7 @@
 
 Krishnan et al., Radiology 2022, print a hazard ratio of the baseline unenhancing lesion volume for both readings; the
 logarithm, as in the sister paper on T2 lesions, is ours. Its table of enhancing lesions by visit and its new
-unenhancing lesions are `lesion_counts`.
+unenhancing lesions are `lesion_counts`; its other baseline metrics are `progression_by_t1_lesions`.
 """
 
 from dataclasses import replace
@@ -29,7 +29,7 @@ def unenhancing_statistics(trial: TrialData, data: ProgressionData) -> list[Stat
     volumes = baseline_volumes(trial)
     if volumes.empty or trial.settings.lesion_type == LESION_TYPE:  # then `progression` has it already
         return []
-    volumes, note, problem = _positive(trial, volumes)
+    volumes, note, problem = positive_volumes(trial, volumes)
     timed = data.audit[data.audit["time_weeks"].notna()].set_index("patient_id")
     together = timed.join(volumes, how="inner")
     rows: list[Statistic] = []
@@ -54,8 +54,8 @@ def baseline_volumes(trial: TrialData) -> pd.DataFrame:
     return wide.reindex(columns=list(trial.raters)).dropna()
 
 
-def _positive(trial: TrialData, volumes: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
-    """Volumes without zeros, what was done (for `method`), and why nothing can be estimated."""
+def positive_volumes(trial: TrialData, volumes: pd.DataFrame) -> tuple[pd.DataFrame, str, str]:
+    """Return volumes without zeros, what was done (for `method`), and why nothing can be estimated."""
     patients = int((volumes <= 0).any(axis=1).sum())
     how = trial.settings.zero_volume
     if not patients:

@@ -1,4 +1,9 @@
-"""Baseline lesion metrics and outcome: the paper's multivariable Cox model, and the effect of arm along TLV."""
+"""Baseline lesion metrics and outcome: the paper's multivariable Cox model, and the effect of arm along TLV.
+
+The model of one lesion metric holds arm, sex, region, EDSS below 4, age, the metric and arm x metric. Krishnan et al.,
+2023, print it for log TLV (Table 4) and say of the total lesion count only that it is not significant there: that its
+model is the same, with the count in the place of log TLV, is our reading.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,30 +17,46 @@ from nnunet_ms.analysis.trial.data import EDSS_STRATUM, TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.statistics.cox import NO_MAXIMUM, CoxModel, cox_univariable, fit_cox
 from nnunet_ms.statistics.cox_firth import firth_model
-from nnunet_ms.statistics.design_matrix import arm_term, design, factor, number, product
+from nnunet_ms.statistics.design_matrix import Term, arm_term, design, factor, number, product
 from nnunet_ms.statistics.proportional_hazards import Transform, proportional_hazards_test
 
 COUNT, MULTIVARIABLE, ZPH, ALONG = "cox_univariable_count", "cox_multivariable", "cox_zph", "arm_along_tlv"
+COUNT_MULTIVARIABLE = "cox_multivariable_count"
 FIRTH = "cox_multivariable_firth"
+LOG_TLV, LESION_COUNT = "log_tlv", "lesion_count"
 PERCENTILES = (10, 25, 50, 75, 90)
 TRANSFORM: Transform = "km"
 
 
 @dataclass(frozen=True)
 class JointModel:
-    """The fitted model with its design; `dropped`: terms that are constant in the data."""
+    """The fitted model of the lesion metric `metric` with its design; `dropped`: terms constant in the data."""
 
     model: CoxModel
     X: np.ndarray
     terms: dict[str, list[int]]
     dropped: tuple[str, ...]
+    metric: str = LOG_TLV
 
 
 def joint_model(trial: TrialData, data: ProgressionData, rater: str) -> JointModel:
     """Fit arm, sex, region, EDSS below 4, age, log TLV and arm x log TLV (Krishnan 2023, Table 4)."""
-    table = data.table
+    return adjusted_model(trial, data.table, number(LOG_TLV, np.log(data.volumes[rater].to_numpy(float))))
+
+
+def adjusted_model(trial: TrialData, table: pd.DataFrame, metric: Term) -> JointModel:
+    """Fit arm, sex, region, EDSS below 4, age, one lesion metric and arm x metric.
+
+    Parameters
+    ----------
+    trial : TrialData
+        Gives the covariates, the arms and the ties.
+    table : pandas.DataFrame
+        The n patients analysed: `patient_id`, `arm`, `time_weeks`, `event`.
+    metric : Term
+        The metric's (n, 1) column, without missing values.
+    """
     patients = trial.patients.set_index("patient_id").loc[table["patient_id"]]
-    log_tlv = number("log_tlv", np.log(data.volumes[rater].to_numpy(float)))
     arm = arm_term(table["arm"], trial.settings.arms)
     low_edss = patients["edss_baseline"] < EDSS_STRATUM
     columns = design(
@@ -45,8 +66,8 @@ def joint_model(trial: TrialData, data: ProgressionData, rater: str) -> JointMod
             number(f"edss < {EDSS_STRATUM:g}", low_edss, "edss"),
             # blank of all where ADSL has none, else of nobody; a constant is left out
             number("age_years", patients["age_years"].fillna(0.0), "age"),
-            log_tlv,
-            product(arm, log_tlv),
+            metric,
+            product(arm, metric),
         ],
         len(table),
         intercept=False,
@@ -54,19 +75,36 @@ def joint_model(trial: TrialData, data: ProgressionData, rater: str) -> JointMod
     ties = trial.settings.conventions.ties
     model = fit_cox(table["time_weeks"], table["event"], columns.X, columns.names, ties)
     one_level = tuple(name for name in ("sex", "region") if patients[name].nunique(dropna=False) < 2)
-    return JointModel(model, columns.X, columns.columns_of(), (*one_level, *columns.dropped))
+    return JointModel(model, columns.X, columns.columns_of(), (*one_level, *columns.dropped), metric.name)
 
 
 def multivariable_statistics(trial: TrialData, data: ProgressionData) -> Iterator[Statistic]:
     """Yield the rows of one outcome for every rater."""
     for rater in trial.raters:
         base = Statistic(data.outcome, MULTIVARIABLE, population=POPULATION, rater=rater)
-        yield from _count_rows(trial, data, replace(base, analysis=COUNT))
+        yield from _count_rows(trial, data, base)
         joint = joint_model(trial, data, rater)
-        yield from _term_rows(trial, joint, base)
-        yield from _firth_rows(trial, data, joint, replace(base, analysis=FIRTH))
+        yield from model_statistics(trial, data.table, joint, base)
         yield from _zph_rows(trial, data, joint, replace(base, analysis=ZPH))
         yield from _along_rows(trial, data, joint, replace(base, analysis=ALONG))
+
+
+def model_statistics(
+    trial: TrialData, table: pd.DataFrame, joint: JointModel, base: Statistic, note: str = ""
+) -> Iterator[Statistic]:
+    """Yield every term of a model, and, as `<analysis>_firth`, Firth's where the likelihood has no maximum.
+
+    Parameters
+    ----------
+    trial, table, joint
+        See `adjusted_model`.
+    base : Statistic
+        Outcome, analysis, population and rater.
+    note : str, optional
+        What was done with the metric, for `method`.
+    """
+    yield from _term_rows(trial, joint, base, note)
+    yield from _firth_rows(trial, table, joint, replace(base, analysis=f"{base.analysis}_firth"), note)
 
 
 def along_curve(trial: TrialData, data: ProgressionData, rater: str, points: int = 60) -> pd.DataFrame:
@@ -92,7 +130,8 @@ def _point(model: CoxModel, arm: str, tlv_ml: float) -> np.ndarray:
     return np.array([weight.get(name, 0.0) for name in model.names])
 
 
-def _count_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> list[Statistic]:
+def _count_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> Iterator[Statistic]:
+    """Yield the lesion count at baseline as the only covariate, and in the place of log TLV in the joint model."""
     counts, settings = trial.counts, trial.settings
     chosen = (counts["lesion_type"] == settings.lesion_type) & (counts["week"] == settings.baseline_week)
     of_rater = counts[chosen & (counts["rater"] == base.rater)].set_index("patient_id")["lesion_count"]
@@ -102,44 +141,55 @@ def _count_rows(trial: TrialData, data: ProgressionData, base: Statistic) -> lis
     ties, level = settings.conventions.ties, settings.analysis.confidence
     fit = cox_univariable(table["time_weeks"], table["event"], x[known], ties, level)
     method = f"Cox regression, {settings.conventions.ties.capitalize()} ties, per lesion"
-    return spread(replace(base, term="lesion_count", method=method), hazard_values(fit), not_estimable(fit.problem))
+    keys = replace(base, analysis=COUNT, term=LESION_COUNT, method=method)
+    yield from spread(keys, hazard_values(fit), not_estimable(fit.problem))
+    joint = adjusted_model(trial, table, number(LESION_COUNT, x[known]))
+    yield from model_statistics(trial, table, joint, replace(base, analysis=COUNT_MULTIVARIABLE), "per lesion")
 
 
-def _term_rows(trial: TrialData, joint: JointModel, base: Statistic) -> Iterator[Statistic]:
+def _term_rows(trial: TrialData, joint: JointModel, base: Statistic, note: str) -> Iterator[Statistic]:
     model, settings = joint.model, trial.settings
     method = f"multivariable Cox regression, {settings.conventions.ties.capitalize()} ties, Wald interval"
-    method += "".join(f"; {name} left out (constant in the data)" for name in joint.dropped)
+    method = _noted(method, note, joint)
     for name in model.names:
-        keys = _keys_of(trial, name, replace(base, method=method))
+        keys = _keys_of(trial, joint, name, replace(base, method=method))
         ratio = model.term(name, settings.analysis.confidence)
         yield from spread(keys, hazard_values(ratio), not_estimable(model.problem))
     stats = {"log_likelihood": (model.log_likelihood, ""), "concordance": (model.concordance, "")}
     yield from spread(replace(base, term="model", method=method), stats, not_estimable(model.problem))
 
 
-def _keys_of(trial: TrialData, name: str, base: Statistic) -> Statistic:
+def _noted(method: str, note: str, joint: JointModel) -> str:
+    left_out = [f"{name} left out (constant in the data)" for name in joint.dropped]
+    return "; ".join([method, *([note] if note else []), *left_out])
+
+
+def _keys_of(trial: TrialData, joint: JointModel, name: str, base: Statistic) -> Statistic:
     """Return the row of a column of the model: its term and, of an arm, its contrast."""
-    arm, settings = name.removesuffix(":log_tlv"), trial.settings
+    by_arm = f":{joint.metric}"
+    arm, settings = name.removesuffix(by_arm), trial.settings
     contrast = contrast_text(arm, settings.reference_arm) if arm in settings.compared_arms else ""
-    term = name if not contrast else "arm:log_tlv" if name.endswith(":log_tlv") else "arm"
+    term = name if not contrast else f"arm{by_arm}" if name.endswith(by_arm) else "arm"
     return replace(base, contrast=contrast, term=term)
 
 
-def _firth_rows(trial: TrialData, data: ProgressionData, joint: JointModel, base: Statistic) -> Iterator[Statistic]:
+def _firth_rows(
+    trial: TrialData, table: pd.DataFrame, joint: JointModel, base: Statistic, note: str
+) -> Iterator[Statistic]:
     """Yield the model by Firth's penalised likelihood where that of the plain one has no maximum, else nothing."""
     if not joint.model.problem.startswith(NO_MAXIMUM):
         return
-    settings, table = trial.settings, data.table
+    settings = trial.settings
     ties, level = settings.conventions.ties, settings.analysis
     found = firth_model(
         table["time_weeks"], table["event"], joint.X, joint.model.names, ties, None, level.confidence
     )  # fmt: skip
     method = f"multivariable Cox regression, Firth's penalised likelihood, {ties.capitalize()} ties, profile "
     method += f"{level.level} interval; beside: {joint.model.problem}"
-    method += "".join(f"; {name} left out (constant in the data)" for name in joint.dropped)
+    keys = replace(base, method=_noted(method, note, joint))
     for name, ratio in found.items():
         why = ratio.problem or "the profile has no end on this side"
-        yield from spread(_keys_of(trial, name, replace(base, method=method)), hazard_values(ratio), not_estimable(why))
+        yield from spread(_keys_of(trial, joint, name, keys), hazard_values(ratio), not_estimable(why))
 
 
 def _zph_rows(trial: TrialData, data: ProgressionData, joint: JointModel, base: Statistic) -> Iterator[Statistic]:

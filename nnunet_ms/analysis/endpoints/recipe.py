@@ -24,6 +24,7 @@ from nnunet_ms.analysis.endpoints.progression_by_arm import (
     logrank_contrast,
     treatment_statistics,
 )
+from nnunet_ms.analysis.endpoints.progression_by_t1_lesions import t1_lesion_statistics
 from nnunet_ms.analysis.endpoints.progression_by_t1_volume import unenhancing_statistics
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import (
     ProgressionData,
@@ -148,6 +149,7 @@ def _progression(trial: TrialData) -> Part:
                 progression_statistics(trial, data),
                 multivariable_statistics(trial, data),
                 unenhancing_statistics(trial, data),
+                t1_lesion_statistics(trial, data),
             )
             for row in rows
         ],

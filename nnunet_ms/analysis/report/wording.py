@@ -9,12 +9,15 @@ _TERMS = {
     "age_years": "age (years)",
     "edss_baseline": "EDSS",
     "log_tlv": "log TLV",
-    "arm:log_tlv": "arm × log TLV",
     "baseline_tlv": "baseline TLV, per ml",
     "lesion_count": "lesion count",
     "age": "age",
     "edss": "EDSS < 4",
     "edss < 4": "EDSS < 4",
+    "log_unenhancing_tlv": "log unenhancing TLV",
+    "unenhancing_lesion_count": "unenhancing lesions",
+    "enhancing_lesion_count": "enhancing lesions",
+    "enhancing_present": "any enhancing lesion",
 }
 
 
@@ -55,5 +58,7 @@ def joined(names: Sequence[str], word: str = "and") -> str:
 
 def term_text(term: str) -> str:
     """Return a term of a model or a level of a factor in words: "age_group: <= 45" -> "age group: ≤ 45"."""
+    if term.startswith("arm:"):
+        return f"arm × {term_text(term.removeprefix('arm:'))}"
     text = term.replace("edss_", "EDSS ", 1) if term.startswith("edss_") else term
     return _TERMS.get(term, text.replace("_", " ").replace("<=", "≤").replace(">=", "≥"))

@@ -59,7 +59,7 @@ class PublishedTrial:
     count_hazard_ratio: Mapping[str, str] = field(default_factory=dict)  # outcome -> per lesion
     arm_hazard_ratio: Mapping[str, str] = field(default_factory=dict)  # outcome -> active / reference
     counts: Mapping[str, Mapping[str, PublishedCounts]] = field(default_factory=dict)  # endpoint -> visit
-    lesions_per_scan: Mapping[str, str] = field(default_factory=dict)  # endpoint -> active vs reference
+    lesions_per_scan: Mapping[str, str] = field(default_factory=dict)  # endpoint -> active vs reference, as printed
 
 
 def _agreement(*values: str) -> dict[str, str]:
@@ -94,6 +94,10 @@ _OPERA2_CDP24 = {
     "log_tlv": "1.49 (1.153 to 1.926), p .002 (manual); 1.48 (1.139 to 1.924), p .003 (model)",
     "arm:log_tlv": "0.65 (0.459 to 0.927), p .017 (manual); 0.67 (0.466 to 0.966), p .032 (model); arms as coded there",
 }
+_OPERA_POOLED = {
+    "cdp12": "0.60 (0.45 to 0.81) (trial, OPERA I and II pooled)",
+    "cdp24": "0.60 (0.43 to 0.84) (trial, OPERA I and II pooled)",
+}
 _ORATORIO_9HPT24 = {
     "arm": "1.29 (0.627 to 2.678) (manual); 1.12 (0.485 to 2.58) (model); placebo / ocrelizumab",
     "sex: M": "1.54 (1.029 to 2.295), p .036",
@@ -105,6 +109,20 @@ _ORATORIO_9HPT24 = {
 }
 
 PUBLISHED = {
+    "opera1": PublishedTrial(  # no agreement on it is printed
+        "OPERA I",
+        OPERA,
+        {},
+        None,
+        {},
+        {},
+        {"patients": "796", "visits": "2941", "age_years": "37.2", "t2_volume": "9.84 ± 12.44"},
+        arm_hazard_ratio=_OPERA_POOLED,
+        lesions_per_scan={
+            "enhancing_lesions": "0.02 vs 0.29, active vs control (trial)",
+            "new_or_enlarging_t2_lesions": "0.323 vs 1.413 per scan, active vs control (trial)",
+        },
+    ),
     "opera2": PublishedTrial(
         "OPERA II",
         OPERA,
@@ -114,14 +132,14 @@ PUBLISHED = {
         _agreement(
             ".695 ± .148", ".785 ± .146", ".72 ± .12", ".969", ".884 ± .136", ".837 ± .134", ".178 ± .138", ".958"
         ),
-        {"patients": "798", "age_years": "37.4", "t2_volume": "9.96 ± 12.8"},
+        {"patients": "798", "visits": "2839", "age_years": "37.4", "t2_volume": "9.96 ± 12.8"},
         multivariable={"cdp24": _OPERA2_CDP24},
-        arm_hazard_ratio={
-            "cdp12": "0.60 (0.45 to 0.81) (trial, OPERA I and II pooled)",
-            "cdp24": "0.60 (0.43 to 0.84) (trial, OPERA I and II pooled)",
-        },
+        arm_hazard_ratio=_OPERA_POOLED,
         counts=_JOINT_T1_COUNTS,
-        lesions_per_scan={"enhancing_lesions": "0.02 vs 0.42, active vs control (trial)"},
+        lesions_per_scan={
+            "enhancing_lesions": "0.02 vs 0.42, active vs control (trial)",
+            "new_or_enlarging_t2_lesions": "0.325 vs 1.904 per scan, active vs control (trial)",
+        },
     ),
     "oratorio": PublishedTrial(
         "ORATORIO",
@@ -136,12 +154,15 @@ PUBLISHED = {
         _agreement(
             ".64 ± .161", ".818 ± .128", ".698 ± .124", ".962", ".859 ± .153", ".866 ± .117", ".152 ± .128", ".949"
         ),
-        {"patients": "714", "age_years": "44.5", "t2_volume": "11.79 ± 14.09"},
+        {"patients": "714", "visits": "2605", "age_years": "44.5", "t2_volume": "11.79 ± 14.09"},
         mean_active={"120": "a decrease below 3 (manual)"},
         mean_reference={"120": "about 11 (manual)"},
         change={"120": "−3.4 % vs +7.4 % (trial)"},
         multivariable={"9hpt24": _ORATORIO_9HPT24},
         count_hazard_ratio={"9hpt24": "1.006 (1.001 to 1.011), p .016"},
+        lesions_per_scan={
+            "new_or_enlarging_t2_lesions": "0.31 vs 3.88 by week 120, active vs placebo (trial)",
+        },
         arm_hazard_ratio={"cdp12": "0.76 (0.59 to 0.98) (trial)", "cdp24": "0.75 (0.58 to 0.98) (trial)"},
     ),
     "olympus": PublishedTrial(
@@ -158,7 +179,7 @@ PUBLISHED = {
         _agreement(
             ".676 ± .152", ".672 ± .133", ".66 ± .123", ".975", ".859 ± .143", ".717 ± .142", ".175 ± .128", ".898"
         ),
-        {"patients": "416", "age_years": "50.0", "t2_volume": "13.81 ± 15.42"},
+        {"patients": "416", "visits": "1787", "age_years": "50.0", "t2_volume": "13.81 ± 15.42"},
         arm_hazard_ratio={"cdp12": "progression in 30.2 % vs 38.5 %, p .14 (trial)"},
     ),
 }

@@ -37,6 +37,7 @@ IMAGING_ENDPOINTS = (
 RESERVED_ARMS = (
     *("intercept", "arm", "model", "log_tlv", "age_years", "edss < 4", "baseline_tlv", "log baseline", "lesion_count"),
     *("percent_reduction", "logrank", "logrank_stratified", "GLOBAL", "median", "shown", "all"),
+    *("log_unenhancing_tlv", "unenhancing_lesion_count", "enhancing_lesion_count", "enhancing_present"),
 )
 RESERVED = (*IMAGING_ENDPOINTS, "disposition", "baseline", "populations", "multiplicity", "agreement", "concordance")
 

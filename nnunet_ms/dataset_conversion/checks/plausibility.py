@@ -10,12 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.errors import ConversionError
-from nnunet_ms.images.appearance import Appearance, Coarse, sampled_at, shared_information
-from nnunet_ms.images.limits import BRIGHT_FLUID, BRIGHTEST_FLUID, DARK_FLUID, DARKEST_FLUID, FLUID
+from nnunet_ms.images.appearance import Appearance, Coarse, information_about
+from nnunet_ms.images.limits import (
+    BRIGHT_FLUID,
+    BRIGHTEST_FLUID,
+    DARK_FLUID,
+    DARKEST_FLUID,
+    FLUID,
+    INFORMATION,
+    LITTLE_INFORMATION,
+)
 from nnunet_ms.images.mask_fit import MaskFit
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.options import chosen
@@ -35,7 +41,6 @@ Name = Literal[
 ]
 
 AFTER_CONTRAST = 2.4  # tail: T1 images below (1.2 to 2.3), after contrast agent above
-INFORMATION, LITTLE_INFORMATION = 0.15, 0.2  # nats with the first channel: right pairs 0.23 and more, wrong below 0.15
 CONTRAST, LITTLE_CONTRAST = 0.7, 1.1  # right masks 1.6 to 2.6, wrong ones below 0.65
 LEAST_MASK_ML = 0.2  # below it a contrast is chance
 OUTSIDE, MUCH_OUTSIDE = 0.5, 0.15  # share; right masks below 0.06
@@ -127,12 +132,9 @@ def alignment_findings(case: Case, channel: str, moving: Volume, first: str, coa
     """Whether another sequence shows the same head at the same place as the first one, by mutual information."""
     if channel not in (*BRIGHT_FLUID, *DARK_FLUID) or first not in (*BRIGHT_FLUID, *DARK_FLUID):
         return []
-    values, there = sampled_at(moving, coarse.grid)
-    inside = coarse.inside & there
-    number = int(np.count_nonzero(inside))
-    if number < max(1000, int(np.count_nonzero(coarse.inside)) // 2):
+    shared = information_about(moving, coarse)
+    if shared is None:
         return [Finding(_elsewhere(case, channel, first, "less than half of its brain is in the image"), "alignment")]
-    shared = shared_information(coarse.data[inside], values[inside])
     if shared >= LITTLE_INFORMATION:
         return []
     told = f"they share {max(shared, 0):.2f} nats (right pairs 0.23 and more)"

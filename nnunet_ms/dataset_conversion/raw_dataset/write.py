@@ -22,7 +22,7 @@ from nnunet_ms.dataset_conversion.raw_dataset.folds import Fold
 from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, make_folds
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
 from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
-from nnunet_ms.errors import ConversionError, ImageError, MachineError
+from nnunet_ms.errors import ConversionError, MachineError
 from nnunet_ms.images.appearance import appearance_of, summary_of
 from nnunet_ms.images.forms import NOISE_MM, largest_distance
 from nnunet_ms.images.grids import onto_grid
@@ -67,14 +67,14 @@ def write_raw_dataset(
     Returns
     -------
     list of Failure
-        Cases whose preparation failed (a registration, say); they are left out. `tell` gets them before anything
-        that follows from them is found out, such as too few patients for the folds.
+        Cases whose preparation failed (a registration, say), or whose files changed since the check; they are left
+        out. `tell` gets them before anything that follows from them is found out, such as too few patients for the
+        folds.
 
     Raises
     ------
     ConversionError
-        If no case is left, there are too few patients for the folds that were asked for, unknown test patients, or a
-        file fails to write.
+        If no case is left, there are too few patients for the folds that were asked for, or unknown test patients.
     MachineError
         If there is too little space, or the machine gives out.
     """
@@ -88,14 +88,12 @@ def write_raw_dataset(
     jobs = [(c, roles[c.case.case_id], baselines.get(c.case.case_id)) for c in checked]
     write = partial(_write_or_recall, work=work, options=options)
     outcome = map_cases(write, jobs, lambda job: job[0].case.case_id, "write", options.workers)
-    _raise_first(outcome.failures, work.folder)
-    failures = [Failure(written["case"], written["reason"]) for written in outcome.results if "reason" in written]
-    tell(failures)
-    good = [written for written in outcome.results if "reason" not in written]
+    tell(outcome.failures)
+    good = outcome.results
     if not good:
         raise ConversionError(
-            f"{work.folder.name}: none of {len(checked)} cases could be prepared; nothing written. Mend what the cases "
-            "above say, or leave the step out that failed."
+            f"{work.folder.name}: none of {len(checked)} cases could be written; nothing is. Mend what the cases above "
+            "say, or leave the step out that failed."
         )
     patient_of = {written["row"]["case_id"]: written["row"]["patient_id"] for written in good}
     folds = folds_of(patient_of, roles, options)
@@ -110,7 +108,7 @@ def write_raw_dataset(
     _write_json(content, work.folder / "dataset.json")
     if folds:
         _write_json(folds, work.folder / SPLITS)
-    return failures
+    return outcome.failures
 
 
 def roles_of(cases: Sequence[Case], options: WriteOptions) -> dict[str, str]:
@@ -155,22 +153,10 @@ def check_space(checked: Sequence[CheckedCase], folder: Path) -> None:
         )
 
 
-def _raise_first(failures: Sequence[Failure], folder: Path) -> None:
-    if failures:
-        first = failures[0]
-        raise ConversionError(
-            f"{folder.name}: nothing written, because case {first.case} could not be: {first.reason}. "
-            f"({len(failures)} such cases) {first.traceback}"
-        )
-
-
 def _write_or_recall(
     job: tuple[CheckedCase, str, Case | None], work: Unfinished, options: WriteOptions
 ) -> dict[str, Any]:
-    """Write one case unless it is there; return its row of cases.csv and its files with their sizes.
-
-    A case that cannot be prepared gives its name and the reason instead.
-    """
+    """Write one case unless it is there; return its row of cases.csv and its files with their sizes."""
     checked, role, baseline = job
     case = checked.case
     how = {"role": role, "resampled": checked.resampled, "recoded": checked.recoded, "steps": asdict(options.steps)}
@@ -181,12 +167,7 @@ def _write_or_recall(
     found = recall(note, key)
     if found is not None and all(_has_size(work.folder / name, size) for name, size in found["files"].items()):
         return found
-    try:
-        row, paths = _write_case(checked, role, work.folder, options, baseline)
-    except ImageError as error:
-        if not options.steps.any():
-            raise  # a file that was good in the check: the source changes, or the disk fails
-        return {"case": case.case_id, "reason": str(error)}
+    row, paths = _write_case(checked, role, work.folder, options, baseline)
     written = {
         "row": row,
         "appearance": _appearance(checked, paths, options),

@@ -1,16 +1,17 @@
-"""Trials to simulate: a small one for the demo, and three of the size and shape of published ones. Data only.
+"""Trials to simulate: a small one for the demo, and four of the size and shape of published ones. Data only.
 
 "Given" numbers are those of Krishnan et al., Sci Rep 2023;13:4102 (doi:10.1038/s41598-023-31207-5) and of its
 sister paper on T1 lesions (Radiology 2022): cohort sizes, allocation, age, MRI weeks, baseline volume (mean and SD,
 turned into a log-normal distribution by their moments), separation of arms in lesion volume, hazard ratios of the
 multivariable Cox models, numbers of events, enhancing and new T1 lesions of OPERA II. Visits per patient fix the
 discontinuation rate. "Ours" is everything else, among it the spread between patients, which no paper prints. New or
-enlarging T2 lesions together: Hauser et al., N Engl J Med 2017;376:221-234 (OPERA II: 1.904 and 0.325 per scan),
-Montalban et al., N Engl J Med 2017;376:209-220 (ORATORIO: 3.88 and 0.31 by week 120); how many of them are enlarging
-is ours, a larger share under treatment, so that the rate ratios of the three endpoints differ. A simulated trial has
-the shape of its model, and is never that trial.
+enlarging T2 lesions together: Hauser et al., N Engl J Med 2017;376:221-234 (per scan, OPERA I 1.413 and 0.323, OPERA
+II 1.904 and 0.325), Montalban et al., N Engl J Med 2017;376:209-220 (ORATORIO: 3.88 and 0.31 by week 120); how many
+of them are enlarging is ours, a larger share under treatment, so that the rate ratios of the three endpoints differ.
+A simulated trial has the shape of its model, and is never that trial.
 """
 
+from dataclasses import replace
 from math import exp, log, log1p, sqrt
 
 from nnunet_ms.simulation.model.presets import Arm, Covariates, Hazard, TimedTest, TrialPreset
@@ -82,9 +83,18 @@ _SLOPE_SD, _VISIT_SD = 0.10, 0.05  # ours
 _CUT_SD = 4.0  # of baseline log volume: keeps the moments, and volumes below some 300 ml
 
 _OPERA2_MEDIAN, _OPERA2_LOG_SD = log_normal(9.96, 12.8)
-# Cox model of CDP24: arm 1.37 where log TLV is 0, log TLV 1.49, arm x log TLV .65 (the arm is ocrelizumab: .63 at
-# the median volume agrees with the trial's .60); male 1.00, US 1.63, EDSS < 4 1.29, age 1.01
-_OPERA2_RATIO = (0.0, log(1.37) + log(0.65) * log(_OPERA2_MEDIAN))
+
+
+def _opera_arm(volume_ml: float) -> float:
+    """Log hazard ratio of the arm at this volume, in the Cox model of OPERA II's CDP24.
+
+    Arm 1.37 where log TLV is 0, log TLV 1.49, arm x log TLV .65 (the arm is ocrelizumab: .63 at the median volume
+    agrees with the trial's .60); male 1.00, US 1.63, EDSS < 4 1.29, age 1.01.
+    """
+    return log(1.37) + log(0.65) * log(volume_ml)
+
+
+_OPERA2_RATIO = (0.0, _opera_arm(_OPERA2_MEDIAN))
 _OPERA2_SLOPES = (log(1.49), log(1.49 * 0.65))
 
 OPERA2 = TrialPreset(
@@ -136,6 +146,43 @@ OPERA2 = TrialPreset(
     t25fw=TimedTest(6.0, 0.35, 0.03, 1.4, Hazard(0.06, (0.0, log(0.75)), (0.2, 0.2))),  # ours, as the next
     nhpt=TimedTest(22.0, 0.2, 0.03, 1.4, Hazard(0.03, (0.0, log(0.75)), (0.2, 0.2))),
     covariates=Covariates(male=log(1.0), us=log(1.63), edss_below_4=log(1.29), age_per_year=log(1.01)),
+)
+
+# Given for OPERA I: patients, allocation, visits, age, volume, enhancing and new or enlarging T2 lesions, relapses. All
+# else is OPERA II's, a trial of the same protocol: no paper prints a Cox model, a separation or new T1 lesions of it.
+_OPERA1_MEDIAN, _OPERA1_LOG_SD = log_normal(9.84, 12.44)
+_INTERFERON, _OCRELIZUMAB = OPERA2.arms
+
+OPERA1 = replace(
+    OPERA2,
+    name="opera1",
+    patients=796,
+    arms=(
+        replace(
+            _INTERFERON,
+            new_lesions=_INTERFERON.new_lesions * 1.413 / 1.904,
+            enlarging=_INTERFERON.enlarging * 1.413 / 1.904,
+            enhancing=0.29,
+            relapses=0.292,
+        ),
+        replace(
+            _OCRELIZUMAB,
+            new_lesions=_OCRELIZUMAB.new_lesions * 0.323 / 0.325,
+            enlarging=_OCRELIZUMAB.enlarging * 0.323 / 0.325,
+            enhancing=0.02,
+            relapses=0.156,
+        ),
+    ),
+    tlv_median_ml=_OPERA1_MEDIAN,
+    tlv_log_sd=_OPERA1_LOG_SD,
+    age_mean=37.2,
+    discontinuations_per_year=0.1015,  # 2941 visits of 796 patients
+    # the same model, whose arm and level are told at this cohort's median
+    edss=replace(
+        OPERA2.edss,
+        per_year=OPERA2.edss.per_year * (_OPERA1_MEDIAN / _OPERA2_MEDIAN) ** _OPERA2_SLOPES[0],
+        log_ratio=(0.0, _opera_arm(_OPERA1_MEDIAN)),
+    ),
 )
 
 _ORATORIO_MEDIAN, _ORATORIO_LOG_SD = log_normal(11.79, 14.09)
@@ -246,4 +293,4 @@ OLYMPUS = TrialPreset(
     nhpt=TimedTest(30.0, 0.25, 0.03, 1.4, Hazard(0.1, (0.0, log(0.8)), (0.15, 0.15))),
 )
 
-PRESETS = {preset.name: preset for preset in (DEMO, OPERA2, ORATORIO, OLYMPUS)}
+PRESETS = {preset.name: preset for preset in (DEMO, OPERA1, OPERA2, ORATORIO, OLYMPUS)}

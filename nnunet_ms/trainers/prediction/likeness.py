@@ -1,4 +1,4 @@
-"""Whether an image is like those that a model was trained on: voxel size, skull, order of the tissues.
+"""Whether an image is like those that a model was trained on: voxel size, skull, order of the tissues, one head.
 
 The conversion writes what the training images show into dataset.json, which nnU-Net keeps beside the model. For other
 models the voxel sizes and the extent of what is not 0 come from nnU-Net's dataset_fingerprint.json; the order of the
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.images.appearance import Appearance, appearance_of
-from nnunet_ms.images.limits import BRIGHT_FLUID, BRIGHTEST_FLUID, DARK_FLUID, DARKEST_FLUID, FLUID
+from nnunet_ms.images.appearance import Appearance, appearance_of, coarse_of, information_about
+from nnunet_ms.images.limits import BRIGHT_FLUID, BRIGHTEST_FLUID, DARK_FLUID, DARKEST_FLUID, FLUID, INFORMATION
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.prediction.model import Model
@@ -41,14 +41,32 @@ def unlike(volumes: Sequence[Volume], model: Model) -> list[str]:
     """
     known: Mapping[str, Any] = model.dataset_json.get("appearance") or {}
     found: list[str] = []
+    heads: list[tuple[str, Volume]] = []
     for channel, volume in zip(model.channel_names, volumes, strict=True):
         seen = appearance_of(volume)
         if not seen.shows_a_head:
             continue
         told = [*_of_training(seen, known[channel])] if _is_known(known, channel) else [*_of_name(seen, channel)]
         found += [f"{channel}: {text}" for text in told]
+        heads.append((channel, volume))
     if not any(_is_known(known, channel) for channel in model.channel_names):
         found += _of_fingerprint(volumes, model)
+    return [*found, *_elsewhere(heads)]
+
+
+def _elsewhere(heads: Sequence[tuple[str, Volume]]) -> list[str]:
+    """Whether a sequence shows another head than the first one, or the same elsewhere, as the conversion asks it."""
+    known = [(channel, volume) for channel, volume in heads if sequence_of(channel) in (*BRIGHT_FLUID, *DARK_FLUID)]
+    if len(known) < 2:
+        return []
+    (first, fixed), *others = known
+    coarse, found = coarse_of(fixed), []
+    for channel, volume in others:
+        shared = information_about(volume, coarse)
+        if shared is None or shared < INFORMATION:
+            told = "it holds less than half" if shared is None else f"{max(shared, 0):.2f} nats shared, expected .23"
+            there = f"it shows another head than {first}, or the same elsewhere ({told})"
+            found.append(f"{channel}: {there}. Is it of this patient and visit?")
     return found
 
 

@@ -177,12 +177,12 @@ def test_registrations_that_fail_are_told_before_that_nothing_is_left(elsewhere,
         assert f"P{number}/t1.nii.gz onto" in line
         assert "expected the head to move less than 100 mm" in line
         assert "give it the origin of the other" in line
-    assert "none of 3 cases could be prepared" in lines[3]
+    assert "none of 3 cases could be written" in lines[3]
     assert not raw.exists()
 
 
 def test_the_error_carries_them_where_nobody_was_told(elsewhere, raw):
-    with pytest.raises(ConversionError, match="none of 3 cases could be prepared") as raised:
+    with pytest.raises(ConversionError, match="none of 3 cases could be written") as raised:
         convert(elsewhere, dataset_id=5, raw=raw, channels="flair,t1", steps={"align": "rigid"})
     assert [note.split(":")[0] for note in raised.value.__notes__] == ["case P1_1", "case P2_1", "case P3_1"]
 

@@ -114,6 +114,35 @@ def test_too_little_space_is_seen_before_writing(trial, raw, capsys, monkeypatch
     assert len(list(raw.rglob("*.checked.json"))) == 6  # not to be read again when there is room
 
 
+GONE_WRONG = {
+    "deleted": lambda path: path.unlink(),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:200]),
+    "a folder now": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("how", GONE_WRONG)
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]], ids=["here", "in workers"])
+def test_a_file_that_went_wrong_after_the_check_leaves_its_case_out(trial, raw, capsys, monkeypatch, how, more):
+    check_space, path = write.check_space, first_image(trial, "t1")
+    save(path, np.ones((20, 24, 6), np.float32) + np.arange(6), spacing=(1.0, 1.0, 4.0))  # so that it is read again
+
+    def meanwhile(*arguments):
+        check_space(*arguments)
+        GONE_WRONG[how](path)
+
+    monkeypatch.setattr(write, "check_space", meanwhile)
+    assert convert_trial(trial, raw, *more) == 1
+    told = capsys.readouterr().err
+    assert "case P1_base: " in told
+    assert str(path) in told
+    assert "Traceback" not in told
+    cases = read_table(raw / "Dataset005_Trial" / "cases.csv", CASES)["case_id"]
+    assert len(cases) == 5
+    assert "P1_base" not in set(cases)
+    assert not list((raw / "Dataset005_Trial").rglob("*P1_base*"))
+
+
 def published(raw):
     return [path.name for path in raw.iterdir() if not path.name.startswith(".")]
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from nnunet_ms.simulation.model import cohort
-from nnunet_ms.simulation.model.trial_presets import OLYMPUS, OPERA2, ORATORIO, PRESETS, log_normal
+from nnunet_ms.simulation.model.trial_presets import OLYMPUS, OPERA1, OPERA2, ORATORIO, PRESETS, log_normal
 from nnunet_ms.simulation.truth.rows import mean_percent_change, truth_rows
 
-PUBLISHED = (OPERA2, ORATORIO, OLYMPUS)
+PUBLISHED = (OPERA1, OPERA2, ORATORIO, OLYMPUS)
 N = 40_000
 # Krishnan et al., Sci Rep 2023;13:4102: patients, visits, baseline T2 volume mean and SD (ml), age, arm sizes
 COHORTS = {
+    "opera1": (796, 2941, 9.84, 12.44, 37.2, (399, 397)),
     "opera2": (798, 2839, 9.96, 12.8, 37.4, (400, 398)),
     "oratorio": (714, 2605, 11.79, 14.09, 44.5, (238, 476)),
     "olympus": (416, 1787, 13.81, 15.42, 50.0, (140, 276)),

@@ -66,6 +66,28 @@ def test_what_is_unlike_the_training_is_named(tmp_path, how, known):
     assert expected in " ".join(found)
 
 
+def moved(volume, mm):
+    """The same voxels further along x: `mm` must be whole voxels."""
+    return Volume(np.roll(volume.data, round(mm / 3), axis=0), volume.grid, volume.path)
+
+
+ELSEWHERE = {
+    "of another patient": lambda own: head(8)[1],
+    "turned left to right": lambda own: Volume(own.data[::-1].copy(), own.grid, own.path),
+    "turned upside down": lambda own: Volume(own.data[:, :, ::-1].copy(), own.grid, own.path),
+    "30 mm beside": lambda own: moved(own, 30),
+    "turned by 180 degrees": lambda own: Volume(np.rot90(own.data, 2, axes=(1, 2)).copy(), own.grid, own.path),
+}
+
+
+@pytest.mark.parametrize("how", ELSEWHERE)
+def test_a_sequence_of_another_head_or_place_is_named(tmp_path, how):
+    t1, flair, t2 = head(7)
+    found = unlike([t1, ELSEWHERE[how](flair), t2], model(tmp_path, noted(skull=False)))
+    (told,) = [note for note in found if "another head" in note]
+    assert told.startswith("flair: it shows another head than t1, or the same elsewhere"), found
+
+
 def test_a_brain_on_a_model_of_heads(tmp_path):
     assert "Is the skull removed" in " ".join(unlike(head(7), model(tmp_path, noted(skull=True))))
 

@@ -117,7 +117,7 @@ def mask_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]
         metrics = Numbers(found)
         rows.append([f"{rater}, {rule}", *(_metric(metrics, metric) for metric in METRICS)])
     preset = trial.settings.preset
-    if preset:
+    if preset and PUBLISHED[preset].agreement:
         rows.append([f"published, {PUBLISHED[preset].title}", *PUBLISHED[preset].agreement.values()])
     table = TextTable("agreement", "Mean ± SD over visits", ["rater, rule", *METRICS.values()], rows)
     cases = select(frame, term="dice", stat_name="n")["stat"]

@@ -1,6 +1,6 @@
 """The block of baseline lesions and one outcome: univariable and multivariable Cox, effect of arm along TLV, halves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from nnunet_ms.analysis.report.wording import number, over, term_text
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import week_text
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
-from nnunet_ms.analysis.trial.published import PUBLISHED
+from nnunet_ms.analysis.trial.published import PUBLISHED, SOURCE
 
 
 def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: Sequence[str]) -> Block:
@@ -24,6 +24,9 @@ def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str
     count, joint = (
         Numbers(rows, analysis=progression_multivariable.COUNT),
         Numbers(rows, analysis=progression_multivariable.MULTIVARIABLE),
+    )
+    by_count, count_firth = (
+        Numbers(rows, analysis=f"{progression_multivariable.COUNT_MULTIVARIABLE}{end}") for end in ("", "_firth")
     )
     zph, firth = (
         Numbers(rows, analysis=name) for name in (progression_multivariable.ZPH, progression_multivariable.FIRTH)
@@ -49,6 +52,8 @@ def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str
             *([_halves(trial, km, outcome)] if shown else []),
             _multivariable(trial, joint, outcome),
             _penalised(trial, firth, outcome),
+            _multivariable_count(trial, by_count, outcome),
+            _penalised(trial, count_firth, outcome, " with the lesion count"),
             _along(trial, Numbers(rows, analysis=progression_multivariable.ALONG), outcome),
             _proportional(trial, zph, outcome),
         ],
@@ -56,7 +61,7 @@ def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str
         notes=[
             _shown_note(trial, cox, shown),
             *([rule_note(rule, OUTCOMES[outcome])] if rule and trial.settings.outcome_source == "derive" else []),
-            *(text for numbers in (cox, joint, firth, zph) for text in numbers.methods()),
+            *(text for numbers in (cox, joint, firth, by_count, zph) for text in numbers.methods()),
             *([m for m in km.methods() if not m.startswith("Halves")] if shown else []),
         ],
     )  # fmt: skip
@@ -122,34 +127,50 @@ def _multivariable(trial: TrialData, joint: Numbers, outcome: str) -> TextTable:
     preset = trial.settings.preset
     single = len(trial.settings.compared_arms) == 1
     printed = PUBLISHED[preset].multivariable.get(outcome, {}) if preset and single else {}
+    note = f"The ratio of arm is at a TLV of 1 ml, where log TLV is 0. {convention_note(trial, TIES)}"
+    lines = _term_lines(
+        trial, joint, {"endpoint": outcome, "analysis": progression_multivariable.MULTIVARIABLE}, printed
+    )
+    title = "Multivariable Cox regression"
+    return rater_table(trial, f"{outcome}_multivariable", title, _ratio_head(trial), {"": lines}, note)
+
+
+def _multivariable_count(trial: TrialData, joint: Numbers, outcome: str) -> TextTable:
+    """The same model with the lesion count in the place of log TLV, of which the paper prints no number."""
+    note = (
+        f"The ratio of arm is at no lesion. {SOURCE} states that the count is not significant in the multivariable "
+        f"model and prints no number of it. {convention_note(trial, TIES)}"
+    )
+    place = {"endpoint": outcome, "analysis": progression_multivariable.COUNT_MULTIVARIABLE}
+    lines = _term_lines(trial, joint, place, {}, 3)
+    title = "Multivariable Cox regression with the lesion count"
+    return rater_table(trial, f"{outcome}_multivariable_count", title, _ratio_head(trial), {"": lines}, note)
+
+
+def _ratio_head(trial: TrialData) -> str:
+    return f"hazard ratio ({level(trial)} CI); p"
+
+
+def _term_lines(
+    trial: TrialData, joint: Numbers, place: Mapping[str, str], printed: Mapping[str, str], digits: int = 2
+) -> list[Line]:
+    """One line per term, its truth and what the paper prints beside it, then the concordance; none without a term."""
     lines = []
     for term, contrast in joint.frame[["term", "contrast"]].drop_duplicates().itertuples(index=False):
         if term == "model":
             continue
         keys = {"term": term, "contrast": contrast}
-        cells = [_with_p(joint, rater, keys) for rater in trial.raters]
+        cells = [_with_p(joint, rater, keys, digits if "count" in term else 2) for rater in trial.raters]
         label = f"{term_text(term)}, {over(contrast)}" if contrast else term_text(term)
-        place = {
-            "endpoint": outcome,
-            "analysis": progression_multivariable.MULTIVARIABLE,
-            "stat_name": "hazard_ratio",
-            **keys,
-        }
-        lines.append(Line(label, cells, truth_cell(trial, place, 2), printed.get(term, "")))
-    concordance = [number(joint.get("concordance", rater=r, term="model"), 3) for r in trial.raters]
-    lines.append(Line("concordance", concordance))
-    note = f"The ratio of arm is at a TLV of 1 ml, where log TLV is 0. {convention_note(trial, TIES)}"
-    return rater_table(
-        trial,
-        f"{outcome}_multivariable",
-        "Multivariable Cox regression",
-        f"hazard ratio ({level(trial)} CI); p",
-        {"": lines},
-        note,
-    )
+        truth = truth_cell(trial, {**place, "stat_name": "hazard_ratio", **keys}, 2)
+        lines.append(Line(label, cells, truth, printed.get(term, "")))
+    if lines:
+        concordance = [number(joint.get("concordance", rater=r, term="model"), 3) for r in trial.raters]
+        lines.append(Line("concordance", concordance))
+    return lines
 
 
-def _penalised(trial: TrialData, firth: Numbers, outcome: str) -> TextTable:
+def _penalised(trial: TrialData, firth: Numbers, outcome: str, of_what: str = "") -> TextTable:
     """The same model where the plain one has no maximum; no line, and so no table, where it has one."""
     lines = []
     for term, contrast in firth.frame[["term", "contrast"]].drop_duplicates().itertuples(index=False):
@@ -157,16 +178,16 @@ def _penalised(trial: TrialData, firth: Numbers, outcome: str) -> TextTable:
         lines.append(Line(f"{term_text(term)}, {over(contrast)}" if contrast else term_text(term), cells))
     return rater_table(
         trial,
-        f"{outcome}_multivariable_firth",
-        "Multivariable Cox regression, Firth's penalised likelihood",
+        f"{outcome}_multivariable{'_count' if of_what else ''}_firth",
+        f"Multivariable Cox regression{of_what}, Firth's penalised likelihood",
         f"hazard ratio ({level(trial)} profile CI); p",
         {"": lines},
         f"Where the plain likelihood has no maximum, such as an arm without an event. {convention_note(trial, TIES)}",
     )
 
 
-def _with_p(numbers: Numbers, rater: str, keys: dict[str, str]) -> str:
-    ratio, p = numbers.with_limits("hazard_ratio", 2, rater=rater, **keys), numbers.p(rater=rater, **keys)
+def _with_p(numbers: Numbers, rater: str, keys: dict[str, str], digits: int = 2) -> str:
+    ratio, p = numbers.with_limits("hazard_ratio", digits, rater=rater, **keys), numbers.p(rater=rater, **keys)
     return ratio if ratio == p else f"{ratio}; {p}"
 
 
