@@ -15,7 +15,7 @@ from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.simulation.adam import adam_tables, write_adam
 from nnunet_ms.simulation.images.files import claim_folder, manifest_row, patient_name, visit_name, write_patient
-from nnunet_ms.simulation.images.lesion_tables import write_lesion_tables
+from nnunet_ms.simulation.images.lesion_tables import CHANGES, write_lesion_tables
 from nnunet_ms.simulation.model import cohort
 from nnunet_ms.simulation.model.course import Course
 from nnunet_ms.simulation.model.preset_check import check_preset
@@ -26,7 +26,6 @@ from nnunet_ms.simulation.trial_file import trial_file
 from nnunet_ms.simulation.truth.rows import GROWTH_ENDPOINTS, truth_rows
 from nnunet_ms.threads import one_thread
 
-VISIT_COLUMNS = tables.VISITS.names[:-1]  # the scan before is the row before
 LESION_TYPES = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
 
 
@@ -271,8 +270,7 @@ def visit_table(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -
     (['reference', 'simulated_reader'], ['t1_enhancing', 't1_unenhancing', 't2_lesions'])
     """
     rows = [row for p in patients for row in _visit_rows(settings, p)]
-    frame = pd.DataFrame(rows, columns=VISIT_COLUMNS)
-    return frame.astype(dict.fromkeys(("new_lesion_count", "enlarging_lesion_count"), "Int64"))
+    return pd.DataFrame(rows, columns=tables.VISITS.names).astype(dict.fromkeys(CHANGES, "Int64"))
 
 
 def _visit_rows(settings: TrialSettings, p: SimulatedPatient) -> Iterator[tuple[object, ...]]:
@@ -306,7 +304,7 @@ def _visit_rows(settings: TrialSettings, p: SimulatedPatient) -> Iterator[tuple[
                 case = (f"{p.name}_{visit_name(week)}", p.name, visit_name(week), week)
                 volume = round(float((volume_ml * share)[k]), 6)
                 change = [None if values is None or not k else int(values[k]) for values in (fresh, larger)]
-                yield (*case, rater, kind, int(counts[k]), volume, *change)
+                yield (*case, rater, kind, int(counts[k]), volume, *change, preset.mri_weeks[k - 1] if k else None)
 
 
 def manifest(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from nnunet_ms.simulation.model.streams import Step, stream
 from nnunet_ms.simulation.model.table_reader import RATER
 
 Masks = dict[str, Bools]
-CHANGES = ("new_lesion_count", "enlarging_lesion_count")
+CHANGES = ("new_lesion_count", "enlarging_lesion_count", "previous_week")  # blank at a first visit
 
 PATIENT_TABLES = ("lesions", "visits", "lesion_truth")
 TRUTH_COLUMNS = (
@@ -67,12 +67,13 @@ def measure_patient(
                 new = None if k == 0 else _count_new(of_mask, before[rater][kind])
                 pair = () if k == 0 else (masks_before[rater][kind], masks[rater][kind])
                 larger = _count_enlarging(*pair, grid) if pair and kind == "t2_lesions" else None
-                rows.append((*case, rater, kind, of_mask.count, round(of_mask.volume_ml, 6), new, larger))
+                size = (of_mask.count, round(of_mask.volume_ml, 6))
+                rows.append((*case, rater, kind, *size, new, larger, visits[k - 1][1] if k else None))
         truth += [(*case, *row) for row in _true_lesions(patient, found, k)]
         before, masks_before = now, masks
     return {
         "lesions": pd.DataFrame(lesions, columns=tables.LESIONS.names[:-1]),
-        "visits": pd.DataFrame(rows, columns=tables.VISITS.names[:-1]).astype(dict.fromkeys(CHANGES, "Int64")),
+        "visits": pd.DataFrame(rows, columns=tables.VISITS.names).astype(dict.fromkeys(CHANGES, "Int64")),
         "lesion_truth": pd.DataFrame(truth, columns=TRUTH_COLUMNS),
     }
 
