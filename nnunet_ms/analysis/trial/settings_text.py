@@ -141,7 +141,7 @@ def _lesion_lines(data: Proposal) -> list[str]:
         "# the rater to all volumes, set only the zeros to it, or leave them out. One of:",
         f"# {', '.join(ZERO_VOLUME)}",
         f"zero_volume = {_quoted(ZERO_VOLUME[0])}",
-        "# Lesions that are new or have grown are counted since the scan before; their rates are per year of that time,",
+        "# Lesions that are new or have grown are counted since the scan before; rates are per year of that time,",
         f"# or per scan. One of: {', '.join(EXPOSURES)}",
         f"exposure = {_quoted(EXPOSURES[0])}",
         "",
