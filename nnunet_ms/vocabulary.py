@@ -6,9 +6,9 @@ the table's name. A name that holds one of several words ends in `*`.
 
 from fnmatch import fnmatchcase
 
-from nnunet_ms.meanings import FLAG, ONE, TEXT
-from nnunet_ms.meanings import Meaning as Meaning  # part of the vocabulary
-from nnunet_ms.meanings import meanings as _words
+from nnunet_ms.meaning import FLAG, ONE, TEXT, Meaning
+from nnunet_ms.meaning import meanings as _words
+from nnunet_ms.vocabulary_of_curves import CURVES
 
 
 def meaning_of(column: str, table: str = "") -> Meaning:
@@ -442,4 +442,14 @@ _SIMULATION = {
     **_words("%", PCHG="100 (value / value at baseline - 1)"),
 }
 
-COLUMNS = {**_KEYS, **_SOURCES, **_LESIONS, **_AGREEMENT, **_UNCERTAINTY, **_ENDPOINTS, **_COMPARISON, **_SIMULATION}
+COLUMNS = {
+    **_KEYS,
+    **_SOURCES,
+    **_LESIONS,
+    **_AGREEMENT,
+    **_UNCERTAINTY,
+    **_ENDPOINTS,
+    **_COMPARISON,
+    **_SIMULATION,
+    **CURVES,
+}

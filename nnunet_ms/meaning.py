@@ -1,4 +1,4 @@
-"""What one column means: its unit and a line of words."""
+"""What a column means: the form in which vocabularies say it."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ class Meaning:
 
 
 def meanings(unit: str, /, **columns: str) -> dict[str, Meaning]:
-    """Columns of one unit, `table__column` for a narrower sense in one table.
+    """Meanings of columns of one unit; `table__column` is the column in the sense of one table.
 
     Examples
     --------
-    >>> meanings("ml", volume_ml="Volume")
-    {'volume_ml': Meaning(unit='ml', words='Volume')}
+    >>> meanings(ONE, n="Cases with a value", concordance__n="Cases with both")["concordance.n"].words
+    'Cases with both'
     """
     return {name.replace("__", "."): Meaning(unit, words) for name, words in columns.items()}
