@@ -17,6 +17,8 @@ from nnunet_ms.analysis.trial import exclusions, outcomes, populations, timed_te
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
 from nnunet_ms.comparison.effects import EFFECTS, POOLED
+from nnunet_ms.learning import curve_tables, scoring
+from nnunet_ms.learning.curve import RUNS
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
@@ -238,6 +240,13 @@ COMPARE = [
     Output("differences.csv", "difference and trial", DIFFERENCES),
     Output("pooled.csv", "endpoint, rater, statistic and model", POOLED, note="With `--pool`."),
 ]
+LEARNING_CURVE = [
+    Output("scores.csv", "study, model and metric", scoring.SCORES),
+    Output("learning_curve.csv", "model and metric", curve_tables.CURVE),
+    Output("comparisons.csv", "test", curve_tables.COMPARISONS, note="Tests and families: new_lesions.md."),
+    Output("runs.csv", "training", RUNS),
+    Output("failures.csv", "training, model or study that is in none of the above", tables.FAILURES),
+]
 CHAPTERS = {
     "Input: the trial": INPUTS,
     "nnunet-ms-convert": CONVERT,
@@ -247,6 +256,7 @@ CHAPTERS = {
     "nnunet-ms-measure": MEASURE,
     "nnunet-ms-endpoints run": ENDPOINTS,
     "nnunet-ms-endpoints compare": COMPARE,
+    "nnunet-ms-learning-curve": LEARNING_CURVE,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

@@ -4,18 +4,11 @@
 the table's name. A name that holds one of several words ends in `*`.
 """
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-TEXT, FLAG, ONE = "text", "true or false", "1"
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """Unit (`text` and `true or false` for what has none, `1` for pure numbers and counts) and one line of words."""
-
-    unit: str
-    words: str
+from nnunet_ms.meaning import FLAG, ONE, TEXT, Meaning
+from nnunet_ms.meaning import meanings as _words
+from nnunet_ms.vocabulary_of_curves import CURVES
 
 
 def meaning_of(column: str, table: str = "") -> Meaning:
@@ -49,10 +42,6 @@ def meaning_of(column: str, table: str = "") -> Meaning:
         if "*" in pattern and fnmatchcase(column, pattern):
             return meaning
     raise KeyError(f"{column}: expected a column of the vocabulary, found none (table {table!r}). Add its meaning.")
-
-
-def _words(unit: str, /, **columns: str) -> dict[str, Meaning]:
-    return {name.replace("__", "."): Meaning(unit, words) for name, words in columns.items()}
 
 
 _VERSUS = (
@@ -449,4 +438,14 @@ _SIMULATION = {
     **_words("%", PCHG="100 (value / value at baseline - 1)"),
 }
 
-COLUMNS = {**_KEYS, **_SOURCES, **_LESIONS, **_AGREEMENT, **_UNCERTAINTY, **_ENDPOINTS, **_COMPARISON, **_SIMULATION}
+COLUMNS = {
+    **_KEYS,
+    **_SOURCES,
+    **_LESIONS,
+    **_AGREEMENT,
+    **_UNCERTAINTY,
+    **_ENDPOINTS,
+    **_COMPARISON,
+    **_SIMULATION,
+    **CURVES,
+}
