@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.concordance_table import CONCORDANCE
-from nnunet_ms.analysis.endpoints import rater_concordance
+from nnunet_ms.analysis.endpoints import estimands, rater_concordance
 from nnunet_ms.analysis.evaluation import lesion_roc, model_comparison, rater_tables, uncertainty_tables
 from nnunet_ms.analysis.evaluation.agreement_by_location import BY_LOCATION
 from nnunet_ms.analysis.evaluation.agreement_by_site import BY_SITE
@@ -205,6 +205,7 @@ RATERS = [
 ENDPOINTS = [
     Output("endpoints.csv", "statistic; every number of the report is here", tables.ENDPOINTS),
     Output("contents.csv", "table or listing", None, ("number", "title", "file")),
+    Output("estimands.csv", "attribute of the estimand of an endpoint", None, estimands.COLUMNS),
     Output("audit/patients.csv", "patient: the table as it was used", None, ("patient_id", "arm")),
     Output("audit/exclusions.csv", "patient or visit left out", None, exclusions.EXCLUSION_COLUMNS),
     Output("audit/populations.csv", "patient outside a population", None, populations.COLUMNS),

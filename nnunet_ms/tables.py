@@ -128,6 +128,8 @@ VISITS = Table(
         Column("lesion_count", "integer", minimum=0),
         Column("volume_ml", "number", minimum=0, maximum=VOLUME_LIMIT_ML),
         Column("new_lesion_count", "integer", required=False, blank=True, minimum=0),
+        Column("enlarging_lesion_count", "integer", required=False, blank=True, minimum=0),
+        Column("previous_week", "number", required=False, blank=True, maximum=WEEK_LIMIT),
     ),
     key=("case_id", "rater", "lesion_type"),
     extra=True,

@@ -144,7 +144,7 @@ _LESIONS = {
         voxels_only_here="Voxels that are lesion at this visit only",
         lesion_count="Lesions in the mask under the rule",
         new_lesion_count="Lesions that the visit before did not have; blank at the first visit",
-        enlarging_lesion_count="Lesions that have grown since the visit before",
+        enlarging_lesion_count="Lesions that have grown since the visit before; blank at the first visit",
         existing_lesion_count="Lesions that were there before and have not grown",
         shrinking_lesion_count="Lesions of the visit before of which a part is left",
         resolved_lesion_count="Lesions of the visit before of which nothing is left",
@@ -367,6 +367,10 @@ _ENDPOINTS = {
         contents__number="Number in a study report (ICH E3)",
         contents__title="Title of the table or listing",
         contents__file="Its CSV file; the same name with .rtf is the document",
+        estimands__attribute="One of the five of ICH E9(R1): population, treatment, variable and so on",
+        estimands__text="What it is here",
+        estimands__event="Intercurrent event; one row each",
+        estimands__strategy="Strategy for it: treatment policy, composite variable; as in ADTTE where times are told",
     ),
 }
 
