@@ -1,4 +1,4 @@
-"""What the columns of agreement by visit, site, place and size mean (nnunet-ms-evaluate): a part of the vocabulary."""
+"""What columns of agreement by visit, site, place and size, and of several trials mean: a part of the vocabulary."""
 
 from nnunet_ms.meaning import ONE, TEXT, Meaning, meanings
 
@@ -51,4 +51,25 @@ GROUPS = {
             "n_lesions": Meaning(ONE, "Lesions that the rate is of"),
         }.items()
     },
+}
+
+# Results of several trials side by side (`nnunet-ms-endpoints compare`)
+SEVERAL_TRIALS = {
+    **meanings(
+        TEXT,
+        trial="Name of the trial, or of the test set",
+        what="Setting, endpoint, rater or rule that not all trials have alike",
+        has="What this trial has; yes and no where it is there or not; blank where it does not apply",
+        consequence="What the comparison makes of the difference",
+        model="Common effect, or random effects",
+    ),
+    "effects of several trials.visit": Meaning(TEXT, "Visit of the effect, as a week; blank where it is of all visits"),
+    **meanings(
+        ONE,
+        log_se="Standard error of the logarithm of the ratio; blank where the number is no ratio",
+        n_trials="Trials that are pooled",
+        q="Cochran's Q, the test of equal effects",
+        q_p="Its p value",
+        i_squared="Share of the spread between trials that is not chance",
+    ),
 }
