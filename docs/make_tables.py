@@ -11,10 +11,12 @@ from pathlib import Path
 from nnunet_ms import tables
 from nnunet_ms.analysis.concordance_table import CONCORDANCE
 from nnunet_ms.analysis.endpoints import rater_concordance
-from nnunet_ms.analysis.evaluation import lesion_roc, model_comparison, uncertainty_tables
+from nnunet_ms.analysis.evaluation import lesion_roc, model_comparison, rater_tables, uncertainty_tables
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.trial import exclusions, outcomes, populations, timed_tests, visit_windows, zero_volumes
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
+from nnunet_ms.comparison.common_ground import DIFFERENCES
+from nnunet_ms.comparison.effects import EFFECTS, POOLED
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
@@ -165,6 +167,16 @@ EVALUATE = [
         note="With `--uncertainty`.",
     ),
 ]  # fmt: skip
+RATERS = [
+    Output("rater_matrix.csv", "pair of raters and metric", rater_tables.RATER_MATRIX),
+    Output("rater_cases.csv", "case, pair of raters and metric", rater_tables.RATER_CASES),
+    Output("rater_sizes.csv", "pair of raters and group of lesion sizes", rater_tables.RATER_SIZES),
+    Output("williams.csv", "rater or model and agreement", rater_tables.WILLIAMS),
+    Output("staple.csv", "rater and rate", rater_tables.STAPLE_RATES),
+    Output("staple_cases.csv", "case and rater", rater_tables.STAPLE_CASES),
+    Output("missing_raters.csv", "case that a rater has no mask of", rater_tables.MISSING_RATERS),
+    Output("failures.csv", "case that could not be compared", tables.FAILURES),
+]
 ENDPOINTS = [
     Output("endpoints.csv", "statistic; every number of the report is here", tables.ENDPOINTS),
     Output("contents.csv", "table or listing", None, ("number", "title", "file")),
@@ -226,13 +238,20 @@ SIMULATE = [
         (*ADAM, *("PARAMCD", "PARAM", "AVAL", "AVALU", "CNSR", "EVNTDESC", "STARTDT", "ADT", "ADY")),
     ),
 ]
+COMPARE = [
+    Output("effects.csv", "trial, endpoint, rater, contrast and statistic", EFFECTS),
+    Output("differences.csv", "difference and trial", DIFFERENCES),
+    Output("pooled.csv", "endpoint, rater, statistic and model", POOLED, note="With `--pool`."),
+]
 CHAPTERS = {
     "Input: the trial": INPUTS,
     "nnunet-ms-convert": CONVERT,
     "nnunet-ms-predict": PREDICT,
     "nnunet-ms-evaluate": EVALUATE,
+    "nnunet-ms-evaluate --raters": RATERS,
     "nnunet-ms-measure": MEASURE,
     "nnunet-ms-endpoints run": ENDPOINTS,
+    "nnunet-ms-endpoints compare": COMPARE,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

@@ -19,6 +19,12 @@ Folders of masks, as `nnunet-ms-evaluate` compares them:
 >>> evaluation.agreement.set_index("metric").loc["ltpr", "mean"].round(3).item()
 0.667
 
+Several raters against each other, their consensus, and a model as one more (`nnunet-ms-evaluate --raters`):
+
+>>> found = ms.rater_matrix({"R1": "references", "R2": "predictions"}, "raters")
+>>> found.matrix[["rater", "versus"]].drop_duplicates().values.tolist()[0]
+['R1', 'R2']
+
 The same without references: lesions, volumes and, with the weeks of visits, what is new (`nnunet-ms-measure`):
 
 >>> measured = ms.measure("predictions", "measured", rater="multi_arm_t2")
@@ -63,8 +69,10 @@ if TYPE_CHECKING:
     from nnunet_ms import statistics as statistics
     from nnunet_ms.analysis.evaluation.evaluate import evaluate as evaluate
     from nnunet_ms.analysis.evaluation.measure import measure as measure
+    from nnunet_ms.analysis.evaluation.rater_matrix import rater_matrix as rater_matrix
     from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
+    from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
     from nnunet_ms.dataset_conversion.convert import convert as convert
     from nnunet_ms.dataset_conversion.guessing import guess_source as guess_source
     from nnunet_ms.dataset_conversion.guessing import write_manifest as write_manifest
@@ -79,6 +87,7 @@ if TYPE_CHECKING:
 # public name -> module that it is taken from at its first use
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
+    "compare_trials": "nnunet_ms.comparison.compare_trials",
     "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
@@ -87,6 +96,7 @@ _PLACES = {
     "measure": "nnunet_ms.analysis.evaluation.measure",
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
+    "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
@@ -94,6 +104,7 @@ _PLACES = {
 __all__ = [
     "NnunetMsError",
     "__version__",
+    "compare_trials",
     "convert",
     "evaluate",
     "evaluate_masks",
@@ -102,6 +113,7 @@ __all__ = [
     "measure",
     "open_model",
     "predict",
+    "rater_matrix",
     "run_trial",
     "simulate",
     "statistics",

@@ -55,6 +55,10 @@ def _words(unit: str, /, **columns: str) -> dict[str, Meaning]:
     return {name.replace("__", "."): Meaning(unit, words) for name, words in columns.items()}
 
 
+_VERSUS = (
+    "In the reference's place: a rater, a model, `reference`, or a consensus (majority, staple, majority_of_others)"
+)
+
 # Who, when, by whom
 _KEYS = {
     **_words(
@@ -246,6 +250,14 @@ _AGREEMENT = {
         n_lesions="Reference lesions",
         n_false="False candidates",
         score="Mean probability of the candidate, 0 where the model has none",
+        sensitivity="STAPLE's estimate of the share of true lesion voxels that the rater has marked",
+        specificity="STAPLE's estimate of the share of other voxels that the rater has left",
+        williams_index="Mean agreement with the raters over their mean agreement with each other",
+        n_raters="Raters of whom the group or the consensus is made",
+        n_complete="Cases that all of them have read",
+        rater_matrix__n_cases="Cases that both have",
+        rater_sizes__n_cases="Cases that both have",
+        williams__n_cases="Cases that two of them at least have read",
     ),
     **_words(
         TEXT,
@@ -255,6 +267,12 @@ _AGREEMENT = {
         size_bin="Group of lesion sizes in voxels",
         size="Group of lesion volumes: small, large, all",
         versus="The model that `rater` is compared with; blank for a model's own numbers",
+        rater_cases__versus=_VERSUS,
+        rater_matrix__versus=_VERSUS,
+        rater_sizes__versus=_VERSUS,
+        staple_rates__metric="Which rate: `sensitivity` or `specificity`",
+        williams__metric="Agreement that the index is of; of what is not symmetric the mean of both directions",
+        missing_raters__rater="Who has no mask of the case",
         candidate="Number of the candidate in its case",
         truth="What the candidate is: lesion, false or confirmed",
         counted="In which set of candidates it counts: own, common, both, none",
@@ -298,7 +316,20 @@ _UNCERTAINTY = {
         volume_ml_high="97.5th percentile of the lesion volume over samples",
     ),
     **_words(
+        "seconds",
+        prepare_s="To read and preprocess the case, beside the prediction of the one before",
+        predict_s="To predict the case on `device`: all folds and samples",
+        write_s="To make and write mask, maps, picture and tables of the case",
+        case_s="Sum of the three",
+    ),
+    **_words(
+        "MB of 1e6 bytes",
+        peak_memory_mb="Most main memory of the process until then; blank where the system does not say",
+        peak_gpu_memory_mb="Most memory that torch reserved on the GPU during the case; blank without one",
+    ),
+    **_words(
         TEXT,
+        device="Where the case was predicted: the GPU's model, or the CPU with its number of threads",
         kind="Which prediction: `probability`, the mean of samples, or `deterministic`, without dropout",
         uncertainty__region="Voxels that are counted: all, or candidates above a low probability",
         calibration__region="Voxels that are counted: all, or candidates above a low probability",
@@ -362,6 +393,27 @@ _ENDPOINTS = {
     ),
 }
 
+# Several trials side by side
+_COMPARISON = {
+    **_words(
+        TEXT,
+        trial="Name of the trial, or of the test set",
+        what="Setting, endpoint, rater or rule that not all trials have alike",
+        has="What this trial has; yes and no where it is there or not; blank where it does not apply",
+        consequence="What the comparison makes of the difference",
+        model="Common effect, or random effects",
+    ),
+    "effects of several trials.visit": Meaning(TEXT, "Visit of the effect, as a week; blank where it is of all visits"),
+    **_words(
+        ONE,
+        log_se="Standard error of the logarithm of the ratio; blank where the number is no ratio",
+        n_trials="Trials that are pooled",
+        q="Cochran's Q, the test of equal effects",
+        q_p="Its p value",
+        i_squared="Share of the spread between trials that is not chance",
+    ),
+}
+
 # The simulator's truth, and its ADaM copies (CDISC names)
 _SIMULATION = {
     **_words(ONE, first_visit="Visit at which the lesion appeared, from 0"),
@@ -410,4 +462,4 @@ _SIMULATION = {
     **_words("%", PCHG="100 (value / value at baseline - 1)"),
 }
 
-COLUMNS = {**_KEYS, **_SOURCES, **_LESIONS, **_AGREEMENT, **_UNCERTAINTY, **_ENDPOINTS, **_SIMULATION}
+COLUMNS = {**_KEYS, **_SOURCES, **_LESIONS, **_AGREEMENT, **_UNCERTAINTY, **_ENDPOINTS, **_COMPARISON, **_SIMULATION}

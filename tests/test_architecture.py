@@ -89,9 +89,14 @@ ROOMS = {
 }
 OUTSIDE = {
     "doors": {"commands", "errors", "nnunet", "trainers"},
+    "comparison": {*GROUND, "analysis"},  # stands above the room whose results it lays side by side
     "demo": set(GROUND),  # knows the rooms by their commands only
     "__main__": set(GROUND),  # so does this
-    "__init__": {*GROUND, *ROOMS},  # the front door: names for type checkers, looked up at their first use
+    "__init__": {
+        *GROUND,
+        *ROOMS,
+        "comparison",
+    },  # the front door: names for type checkers, looked up at their first use
 }
 OF_ALL = {"doors.classes"}  # a table of names that imports nothing: a room may read it too
 STATISTICS_LIBRARIES = {"numpy", "scipy", "pandas", "statsmodels", "lifelines"}
@@ -107,6 +112,7 @@ COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that 
 TESTED_IN = {
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
+    "comparison.forest": "comparison/test_effects.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
     "analysis.measure_cli": "analysis/evaluation/test_measure.py",
@@ -115,6 +121,11 @@ TESTED_IN = {
     "analysis.evaluation.lesion_roc_figure": "analysis/evaluation/test_lesion_roc.py",
     "analysis.evaluation.measured_pictures": "analysis/evaluation/test_measure.py",
     "analysis.evaluation.patient_rows": "analysis/evaluation/test_evaluate.py",
+    "analysis.evaluation.rater_cases": "analysis/evaluation/test_rater_matrix.py",
+    "analysis.evaluation.rater_figures": "analysis/evaluation/test_rater_matrix.py",
+    "analysis.evaluation.rater_page": "analysis/evaluation/test_rater_matrix.py",
+    "analysis.evaluation.rater_pairing": "analysis/evaluation/test_rater_matrix.py",
+    "analysis.evaluation.rater_tables": "analysis/evaluation/test_rater_matrix.py",
     "analysis.evaluation.uncertainty_figures": "analysis/evaluation/test_uncertainty.py",
     "analysis.evaluation.uncertainty_tables": "analysis/evaluation/test_uncertainty.py",
     "analysis.evaluation.worst_case_pictures": "analysis/evaluation/test_worst_cases.py",

@@ -133,6 +133,10 @@ def test_conversion_and_evaluation_of_two_models(trial, tmp_path, monkeypatch):
     out = tmp_path / "evaluation"
     paths = ["--references", str(labels), "--cases", str(raw / "cases.csv"), "-o", str(out)]
     assert evaluate([*models, *paths, *beside]) == 0
+    raters = [f"same={labels}", f"shifted={tmp_path / 'shifted'}"]
+    assert evaluate(["--raters", *raters, *paths[2:4], "-o", str(tmp_path / "raters")]) == 0
+    for file in dictionary("nnunet-ms-evaluate --raters"):
+        check("nnunet-ms-evaluate --raters", file, tmp_path / "raters")
     for file in dictionary("nnunet-ms-evaluate"):
         if not file.startswith("uncertainty/"):
             check("nnunet-ms-evaluate", file, out, more={"drawn"})

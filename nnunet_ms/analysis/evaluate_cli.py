@@ -12,6 +12,7 @@ from nnunet_ms.errors import SettingsError
 if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.evaluate import Evaluation
     from nnunet_ms.analysis.evaluation.lesion_roc import LesionAuc
+    from nnunet_ms.analysis.evaluation.rater_tables import RaterMatrix
     from nnunet_ms.analysis.evaluation.uncertainty_tables import UncertaintyEvaluation
 
 PROGRAM = "nnunet-ms-evaluate"
@@ -24,14 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Compare predicted lesion masks with reference masks: lesions, volumes, agreement, detection by lesion size.",
         f"{PROGRAM} --predictions predictions --references labelsTs --cases cases.csv --workers 4 -o evaluation",
     )
-    command.add_argument(
-        "--predictions",
-        action="append",
-        required=True,
-        metavar="[NAME=]DIR",
-        help="folder of <case_id>.nii.gz; repeat as NAME=DIR to compare several models on the same cases",
-    )
-    command.add_argument("--references", type=Path, required=True, help="folder of <case_id>.nii.gz on the same grids")
+    _add_masks(command)
     command.add_argument("--cases", type=Path, help="cases.csv of the dataset: patient, visit and week of each case")
     command.add_argument(
         "--rules",
@@ -73,6 +67,26 @@ def build_parser() -> argparse.ArgumentParser:
     return command
 
 
+def _add_masks(command: argparse.ArgumentParser) -> None:
+    """Add options for the masks that are compared."""
+    command.add_argument(
+        "--predictions",
+        action="append",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="folder of <case_id>.nii.gz; repeat as NAME=DIR to compare several models on the same cases",
+    )
+    command.add_argument("--references", type=Path, help="folder of <case_id>.nii.gz on the same grids")
+    command.add_argument(
+        "--raters",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="instead of one reference: folders of two raters or more, compared with each other, with their consensus "
+        "(majority, STAPLE), and with --predictions as further raters; a rater may lack cases",
+    )
+
+
 def _add_folders(command: argparse.ArgumentParser) -> None:
     """Add options for folders of `<case_id>.nii.gz` beside the masks."""
     command.add_argument(
@@ -99,6 +113,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.raters:
+        return _compare_raters(arguments)
+    if not arguments.predictions or arguments.references is None:
+        raise SettingsError(
+            "expected --predictions DIR and --references DIR, or --raters DIR DIR ..., found neither pair. Add what is "
+            "missing."
+        )
     from nnunet_ms.analysis.evaluation.evaluate import evaluate  # pandas and matplotlib take a second, --help must not
 
     evaluation = evaluate(
@@ -131,6 +152,73 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         failures += evaluation.lesion_auc.failures
     report_failures(failures, PROGRAM)
     return SOME_CASES_FAILED if failures else OK
+
+
+def _compare_raters(arguments: argparse.Namespace) -> int:
+    """Compare several raters; options that are about one reference are refused."""
+    beside = ("rater", "uncertainty", "lesion_auc", "candidate_threshold", "map", "region", "qc", "images")
+    given = [f"--{name.replace('_', '-')}" for name in beside if getattr(arguments, name) not in (None, [], 0)]
+    given = [name for name in given if name != "--rater" or not arguments.predictions]
+    if given:
+        raise SettingsError(f"--raters: expected no {', '.join(given)} beside it, which is of one model. Leave it out.")
+    from nnunet_ms.analysis.evaluation.rater_matrix import rater_matrix
+
+    found = rater_matrix(
+        named_folders(arguments.raters, "--raters") if "=" in "".join(arguments.raters) else arguments.raters,
+        arguments.out,
+        models=_models(arguments),
+        references=arguments.references,
+        cases=arguments.cases,
+        rules=[name.strip() for name in arguments.rules.split(",")],
+        lesion_type=arguments.lesion_type,
+        labels=label_numbers(arguments.labels) if arguments.labels else None,
+        brain_masks=arguments.brain_masks,
+        workers=arguments.workers,
+        note=arguments.data_note,
+    )
+    print(_of_raters(found))
+    report_failures(found.failures, PROGRAM)
+    return SOME_CASES_FAILED if found.failures else OK
+
+
+def _models(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Models beside the raters, by name; one folder is of `--rater`, or of "model"."""
+    if not arguments.predictions:
+        return {}
+    given = by_reader(arguments.predictions, "--predictions")
+    if isinstance(given, Path):
+        return {arguments.rater or "model": given}
+    if arguments.rater:
+        raise SettingsError(f"--rater: expected no name beside models that have names, found {arguments.rater!r}.")
+    return given
+
+
+def _of_raters(found: "RaterMatrix") -> str:
+    """Dice of every pair as a matrix, Williams' index, and who lacks which cases."""
+    lines = []
+    for (rule, lesion_type), rows in found.matrix.groupby(["rule", "lesion_type"], sort=False):
+        for metric in [name for name in ("dice", "ltpr") if name in set(rows["metric"])]:
+            shown = rows[rows["metric"] == metric]
+            readers, others = (dict.fromkeys(shown[name]) for name in ("rater", "versus"))
+            columns = [*(name for name in readers if name in others), *(name for name in others if name not in readers)]
+            numbers = f"n = {shown['n_cases'].min()} to {shown['n_cases'].max()} cases"
+            lines.append(f"{rule}, {lesion_type}: mean {metric} of rows against columns, {numbers}")
+            lines.append(" " * 14 + "".join(f"{name[:10]:>12}" for name in columns))
+            for rater, cells in shown.groupby("rater", sort=False):
+                values = cells.set_index("versus")["mean"].reindex(columns)
+                lines.append(f"  {rater:<12}" + "".join(f"{_number(value):>12}" for value in values))
+    for row in found.williams.itertuples():
+        limits = "" if math.isnan(row.low) else f"  ({row.low:.3f} to {row.high:.3f})"
+        cases = f"{row.n_cases} cases, {row.n_complete} read by all"
+        index = f"{_number(row.williams_index):>7}{limits}"
+        lines.append(f"  Williams' index {row.rater:<12}{row.metric:<10}{index}  {row.rule}, {cases}")
+    for rater, rows in found.missing.groupby("rater", sort=False):
+        names = rows["case_id"].to_list()
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        lines.append(f"  {rater} is missing in {len(names)} cases: {', '.join(names[:5])}{more}")
+    if found.left_out:
+        lines.append(f"{len(found.left_out)} cases of the folders are not in the cases table")
+    return "\n".join([*lines, f"{found.n_cases} cases; tables, heat maps and raters.html in {found.out}"])
 
 
 def _print_lesion_auc(found: "LesionAuc") -> None:

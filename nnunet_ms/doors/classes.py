@@ -28,6 +28,20 @@ CLASSES = {
         ),
         **dict.fromkeys(
             (
+                "nnUNetTrainerMSMultiArmAsymmetric",
+                "nnUNetTrainerMSMultiArmDiceCE",
+                "nnUNetTrainerMSMultiArmNoShortcuts",
+                "nnUNetTrainerMSMultiArmSkipAttention",
+                "nnUNetTrainerMSMultiArmTversky",
+                "nnUNetTrainerMSSingleArm25D",
+                "nnUNetTrainerMSSingleArmEncoder",
+                "nnUNetTrainerMSSingleArmEncoderSkip",
+                "nnUNetTrainerMSSingleArmNoShortcuts",
+            ),
+            "nnunet_ms.trainers.multi_arm_ablation",
+        ),
+        **dict.fromkeys(
+            (
                 "nnUNetTrainerMSIndividualT1",
                 "nnUNetTrainerMSIndividualT1Small",
                 "nnUNetTrainerMSJointT1",

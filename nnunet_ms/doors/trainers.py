@@ -12,6 +12,17 @@ from nnunet_ms.trainers.joint_t1 import (
     nnUNetTrainerMSJointT1Small,
     nnUNetTrainerMSJointT1Tiny,
 )
+from nnunet_ms.trainers.multi_arm_ablation import (
+    nnUNetTrainerMSMultiArmAsymmetric,
+    nnUNetTrainerMSMultiArmDiceCE,
+    nnUNetTrainerMSMultiArmNoShortcuts,
+    nnUNetTrainerMSMultiArmSkipAttention,
+    nnUNetTrainerMSMultiArmTversky,
+    nnUNetTrainerMSSingleArm25D,
+    nnUNetTrainerMSSingleArmEncoder,
+    nnUNetTrainerMSSingleArmEncoderSkip,
+    nnUNetTrainerMSSingleArmNoShortcuts,
+)
 from nnunet_ms.trainers.multi_arm_t2 import (
     nnUNetTrainerMSFlairT1,
     nnUNetTrainerMSFlairT1Small,
@@ -41,11 +52,20 @@ __all__ = [
     "nnUNetTrainerMSJointT1Small",
     "nnUNetTrainerMSJointT1Tiny",
     "nnUNetTrainerMSMultiArm",
+    "nnUNetTrainerMSMultiArmAsymmetric",
+    "nnUNetTrainerMSMultiArmDiceCE",
+    "nnUNetTrainerMSMultiArmNoShortcuts",
+    "nnUNetTrainerMSMultiArmSkipAttention",
     "nnUNetTrainerMSMultiArmSmall",
     "nnUNetTrainerMSMultiArmSmallDropout",
     "nnUNetTrainerMSMultiArmTiny",
+    "nnUNetTrainerMSMultiArmTversky",
     "nnUNetTrainerMSPlain",
     "nnUNetTrainerMSPlainSmall",
     "nnUNetTrainerMSPlainTiny",
     "nnUNetTrainerMSSingleArm",
+    "nnUNetTrainerMSSingleArm25D",
+    "nnUNetTrainerMSSingleArmEncoder",
+    "nnUNetTrainerMSSingleArmEncoderSkip",
+    "nnUNetTrainerMSSingleArmNoShortcuts",
 ]

@@ -5,6 +5,7 @@ that thousands of resamples are one matrix product; `scipy.stats.bootstrap` know
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -70,14 +71,22 @@ def patient_interval(
     patients = sums.shape[0]
     if patients < MINIMUM_PATIENTS:
         return UNKNOWN
-    weights = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=replicates)
-    values = statistic(weights @ sums)
+    values = statistic(_resamples(patients, replicates, seed) @ sums)
     defined = values[~np.isnan(values)]
     if defined.size < 0.9 * replicates:
         return UNKNOWN
     tail = 50 * (1 - level)
     low, high = np.percentile(defined, [tail, 100 - tail])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=2)  # a table has hundreds of intervals over the same patients; 13 MB for 800 of them
+def _resamples(patients: int, replicates: int, seed: int) -> Floats:
+    """How often each patient is drawn, (replicates, patients)."""
+    counts = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=replicates)
+    drawn = counts.astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def mean_interval(values: Sequence[float] | Floats, patients: Sequence[str]) -> tuple[float, float]:

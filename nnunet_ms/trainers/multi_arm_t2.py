@@ -30,7 +30,14 @@ from nnunet_ms.trainers.augmentation import MAX_ROTATION, SCALING, training_tran
 from nnunet_ms.trainers.channels import channel_indices
 from nnunet_ms.trainers.lesion_volumes import LesionVolumeDataset, write_volume_maps
 from nnunet_ms.trainers.losses import SmoothTruncatedLoss
-from nnunet_ms.trainers.networks.multi_arm_unet import Arm, MultiArmUNet
+from nnunet_ms.trainers.networks.multi_arm_unet import (
+    SHORTCUTS,
+    Arm,
+    Dimensions,
+    MultiArmUNet,
+    Shortcut,
+    SkipAttention,
+)
 from nnunet_ms.trainers.networks.plain_unet import PlainUNet
 from nnunet_ms.trainers.patches import Stride, divisors, is_anisotropic, shrink_until
 from nnunet_ms.trainers.pretrained import check_pretrained_weights
@@ -56,6 +63,9 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
     main_sequences: ClassVar[tuple[str, ...]] = ("flair", "t2", "t1")
     extra_arms: ClassVar[tuple[str, ...]] = ("flair", "t2")
     extra_arm_divisor = 4
+    shortcuts: ClassVar[tuple[Shortcut, ...]] = SHORTCUTS  # see `MultiArmUNet`
+    skip_attention: ClassVar[SkipAttention] = "none"
+    dimensions: ClassVar[Dimensions] = "3d"
     max_patch_voxels: ClassVar[int | None] = None  # caps the patch of the plans
     max_batch_size: ClassVar[int | None] = None  # caps the batch of the plans
     mirror_axes: ClassVar[tuple[int, ...]] = ()  # in training and, as nnU-Net does, at inference
@@ -148,7 +158,8 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
         main = channel_indices(channel_names, cls.main_sequences, cls.__name__)
         extra = [channel_indices(channel_names, (sequence,), cls.__name__) for sequence in cls.extra_arms]
         arms = [Arm(main), *(Arm(channels, cls.extra_arm_divisor) for channels in extra)]
-        return MultiArmUNet(arms, first_kernel=first_kernel, **settings)
+        switches: dict[str, Any] = {name: getattr(cls, name) for name in ("shortcuts", "skip_attention", "dimensions")}
+        return MultiArmUNet(arms, first_kernel=first_kernel, **switches, **settings)
 
     # loss and optimiser ----------------------------------------------------------------------------------------
 

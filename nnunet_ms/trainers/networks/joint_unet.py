@@ -194,6 +194,10 @@ class JointUNet(LesionNetwork):
         self.in_encoder = _connections(filters) if cross_connections in ("encoder", "both") else None
         self.in_decoder = _connections(filters[:-1]) if cross_connections in ("decoder", "both") else None
 
+    def input_blocks(self) -> dict[str, tuple[int, ...]]:
+        """Return the first block of each branch; see `LesionNetwork.input_blocks`."""
+        return {f"encoders.{name}.blocks.0": self.channels[name] for name in BRANCHES}
+
     def logits(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Compute the logits of a batch, see `LesionNetwork.forward`."""
         here = {name: channels_last(x[:, list(self.channels[name])]) for name in BRANCHES}

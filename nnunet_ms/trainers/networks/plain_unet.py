@@ -56,6 +56,7 @@ class PlainUNet(LesionNetwork):
         deep_supervision: bool = True,
     ) -> None:
         super().__init__()
+        self.channels_in = channels_in
         self.blocks = nn.ModuleList(
             ResidualBlock(channels_in if level == 0 else filters[level], filters[level], (3, 3, 3), dropout)
             for level in range(len(filters))
@@ -65,6 +66,10 @@ class PlainUNet(LesionNetwork):
         )
         self.decoder = PlainDecoder(filters, foreground_classes, dropout, deep_supervision)
         initialise(self)
+
+    def input_blocks(self) -> dict[str, tuple[int, ...]]:
+        """Return the first block, which reads every channel; see `LesionNetwork.input_blocks`."""
+        return {"blocks.0": tuple(range(self.channels_in))}
 
     def logits(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Compute the logits of a batch, see `LesionNetwork.forward`."""

@@ -1,5 +1,6 @@
 """Files of one case on the image's own grid: mask, maps, picture, table rows; `case_measures` says what is in them."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from nnunet_ms.trainers.prediction.case_measures import (
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic
 from nnunet_ms.trainers.prediction.tiles import Prediction
+from nnunet_ms.trainers.prediction.time_taken import Cost
 from nnunet_ms.trainers.prediction.visit_tables import rule_name
 from nnunet_ms.trainers.prediction.voxel_uncertainty import outside
 from nnunet_ms.trainers.prediction.way_back import WayBack
@@ -54,6 +56,7 @@ class Spooled:
     grid: Grid
     properties: dict[str, Any]
     path: Path
+    cost: Cost | None = None
 
 
 def spool(prediction: Prediction, path: Path) -> None:
@@ -68,19 +71,27 @@ def export_spooled(job: Spooled, settings: ExportSettings) -> dict[str, float]:
     """Export a spooled case in this process; the file stays, should this process be killed."""
     with np.load(job.path) as parts:
         prediction = Prediction(parts["log_odds"], parts.get("spread"), parts.get("deterministic"))
-    return export_case(prediction, job.case, job.grid, job.properties, settings)
+    return export_case(prediction, job.case, job.grid, job.properties, settings, job.cost)
 
 
 def export_case(
-    prediction: Prediction, case: ImageCase, grid: Grid, properties: dict[str, Any], settings: ExportSettings
+    prediction: Prediction,
+    case: ImageCase,
+    grid: Grid,
+    properties: dict[str, Any],
+    settings: ExportSettings,
+    cost: Cost | None = None,
 ) -> dict[str, float]:
     """Write everything of one case; its rows below `.done` come last and say that it is complete.
+
+    With the cost of its prediction the rows of cases.csv say it, and the seconds that writing took up to there.
 
     Returns
     -------
     dict
         The first lesion type's numbers, see `lesion_uncertainty.patient_row`.
     """
+    started = time.monotonic()
     way, measuring = WayBack(settings.plans, settings.configuration, properties, grid), settings.measuring
     sampled = accumulate(prediction, way, measuring)
     labels = label_map(sampled, measuring)
@@ -97,7 +108,8 @@ def export_case(
     if settings.pictures:
         assert entropy is not None
         _draw(case.case_id, images[settings.background_channel][way.box], labels, entropy, lesions[0], way, settings)
-    _write_rows(case, lesions, rows, settings)
+    spent = {} if cost is None else cost.columns(time.monotonic() - started)
+    _write_rows(case, lesions, rows, settings, spent)
     return {name: value for name, value in rows[0].items() if isinstance(value, float)}
 
 
@@ -128,23 +140,31 @@ def _draw(
 
 
 def case_tables(
-    case: ImageCase, lesions: Sequence[pd.DataFrame], rows: Sequence[Mapping[str, Any]], settings: ExportSettings
+    case: ImageCase,
+    lesions: Sequence[pd.DataFrame],
+    rows: Sequence[Mapping[str, Any]],
+    settings: ExportSettings,
+    spent: Mapping[str, Any],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows of lesions.csv and of cases.csv, from those of each lesion type."""
+    """Rows of lesions.csv and of cases.csv, from those of each lesion type and what the case cost."""
     place = {"case_id": case.case_id, "patient_id": case.patient_id, "visit": case.visit, "week": case.week}
     rater, note = settings.rater, settings.note
     rule = rule_name(settings.measuring.minimum_voxels)
     labelled = pd.concat(lesions).assign(**place, rater=rater, rule=rule, data_note=note)
     first = [name for name in tables.LESIONS.names if name in labelled]
     labelled = labelled[[*first, *(name for name in labelled if name not in first)]]
-    of_case = pd.DataFrame([{**place, "role": "test", "rater": rater, **row} for row in rows])
+    of_case = pd.DataFrame([{**place, "role": "test", "rater": rater, **row, **spent} for row in rows])
     return labelled, of_case.assign(data_note=note)
 
 
 def _write_rows(
-    case: ImageCase, lesions: Sequence[pd.DataFrame], rows: Sequence[Mapping[str, Any]], settings: ExportSettings
+    case: ImageCase,
+    lesions: Sequence[pd.DataFrame],
+    rows: Sequence[Mapping[str, Any]],
+    settings: ExportSettings,
+    spent: Mapping[str, Any],
 ) -> None:
-    of_lesions, of_case = case_tables(case, lesions, rows, settings)
+    of_lesions, of_case = case_tables(case, lesions, rows, settings, spent)
     with whole_folder(settings.out / DONE / case.case_id, replace=True) as folder:
         tables.write_table(of_lesions, folder / "lesions.csv")
         tables.write_table(of_case, folder / "cases.csv")

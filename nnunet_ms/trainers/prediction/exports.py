@@ -61,7 +61,14 @@ class Exports:
         """
         if self._places is None:
             found = attempt(
-                job.case.case_id, export_case, prediction, job.case, job.grid, job.properties, self._settings
+                job.case.case_id,
+                export_case,
+                prediction,
+                job.case,
+                job.grid,
+                job.properties,
+                self._settings,
+                job.cost,
             )
             yield Exported(job.case, started, found)
             return

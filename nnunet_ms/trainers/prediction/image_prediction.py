@@ -1,5 +1,6 @@
 """One image's prediction in memory: arrays on the image's own grid, tables, a picture, and files on request."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,10 @@ from nnunet_ms.trainers.prediction.export import QC, ExportSettings, case_tables
 from nnunet_ms.trainers.prediction.given_channels import GivenChannels, prepare_channels
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.likeness import unlike
-from nnunet_ms.trainers.prediction.output_folder import record_of, write_record
+from nnunet_ms.trainers.prediction.output_folder import add_time, record_of, write_record
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic, mosaic
 from nnunet_ms.trainers.prediction.tiles import TileRunner
+from nnunet_ms.trainers.prediction.time_taken import Stopwatch
 from nnunet_ms.trainers.prediction.visit_tables import write_visits
 from nnunet_ms.trainers.prediction.voxel_uncertainty import outside
 from nnunet_ms.trainers.prediction.way_back import WayBack
@@ -52,6 +54,7 @@ class _Drawn:
     entropy: Float
     record: dict[str, Any]
     patients: Mapping[str, str]
+    spent: Mapping[str, Any]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -147,20 +150,21 @@ class ImagePrediction:
                 for name, path in map_files(partial, case_id, lesion_type, drawn.settings.measuring).items():
                     values = maps.probability if name == PROBABILITY else maps.uncertainty[name]
                     write_volume(path, values, self.affine)
+            write_record(drawn.record, partial)
             self._write_tables(partial, case_id)
             title = f"{case_id}: {drawn.settings.rater}" + (
                 f", {drawn.settings.note} data" if drawn.settings.note else ""
             )
             draw_mosaic(partial / QC / f"{case_id}.png", *self._picture(), title, drawn.settings.samples_note)
-            write_record(drawn.record, partial)
         return target / f"{case_id}.nii.gz"
 
     def _write_tables(self, folder: Path, case_id: str) -> None:
         settings, rows = self._drawn.settings, self.patient.to_dict(orient="records")
         case = ImageCase(case_id, (), self._drawn.patients.get(case_id, case_id))
-        of_lesions, of_case = case_tables(case, [self.lesions], rows, settings)
+        of_lesions, of_case = case_tables(case, [self.lesions], rows, settings, self._drawn.spent)
         tables.write_table(of_lesions, folder / "lesions.csv")
         tables.write_table(of_case, folder / "cases.csv")
+        add_time(folder, of_case)
         write_visits([case], folder, settings.measuring, settings.rater, settings.note)
 
 
@@ -176,8 +180,12 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
     given : GivenChannels
         The image.
     """
+    started = time.monotonic()
     data, properties = prepare_channels(given, runner.model)
+    watch = Stopwatch(runner.device)
+    prepare_s = time.monotonic() - started
     prediction, measuring = runner.predict(data), settings.measuring
+    cost, predicted_at = watch.cost(prepare_s, runner.device), time.monotonic()
     way = WayBack(settings.plans, settings.configuration, properties, given.volumes[0].grid)
     sampled = accumulate(prediction, way, measuring)
     labels = label_map(sampled, measuring)
@@ -193,6 +201,7 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
     background = given.volumes[settings.background_channel].data[way.box]
     record = record_of(runner, measuring, settings.rater, settings.note)
     patients = runner.model.dataset_json.get("patients", {})
+    spent = cost.columns(time.monotonic() - predicted_at)
     return ImagePrediction(
         mask=way.whole(labels, 0),
         affine=way.grid.affine,
@@ -200,7 +209,7 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
         lesions=pd.concat(lesions, ignore_index=True),
         patient=pd.DataFrame(rows),
         notes=(*runner.notes, *unlike(given.volumes, runner.model)),
-        _drawn=_Drawn(way, settings, background, entropy, record, patients),
+        _drawn=_Drawn(way, settings, background, entropy, record, patients, spent),
     )
 
 

@@ -18,6 +18,7 @@ from nnunet_ms.trainers.prediction.case_measures import Measuring
 from nnunet_ms.trainers.prediction.export import DONE
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.tiles import TileRunner
+from nnunet_ms.trainers.prediction.time_taken import summary
 from nnunet_ms.versions import version_of
 
 RECORD, SPOOL = "prediction.json", ".spool"
@@ -49,6 +50,12 @@ def write_record(record: dict[str, Any], folder: Path) -> None:
     """Write prediction.json into a folder."""
     with whole_file(folder / RECORD) as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def add_time(out: Path, cases: pd.DataFrame) -> None:
+    """Add what the cases of the folder cost to its prediction.json; settings are compared without it."""
+    record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    write_record({**record, "time": summary(cases)}, out)
 
 
 def claim(out: Path, record: dict[str, Any], *, resume: bool) -> None:
@@ -113,4 +120,4 @@ def collect(finished: Sequence[ImageCase], failures: Sequence[Failure], out: Pat
     return lesions, cases
 
 
-_TEXT = dict.fromkeys(("case_id", "patient_id", "visit", "rater", "lesion_type", "data_note"), str)
+_TEXT = dict.fromkeys(("case_id", "patient_id", "visit", "rater", "lesion_type", "device", "data_note"), str)

@@ -13,11 +13,12 @@ Written into the output folder:
                           `nnunet-ms-endpoints` takes it as it is
 `lesion_changes.csv`      one row per lesion of two compared visits
 `failures.csv`            cases that are in none of the above, and why
-`prediction.json`         model, folds, sampling, threshold: everything that the numbers depend on
+`prediction.json`         model, folds, sampling, threshold: everything that the numbers depend on; and `time`: seconds
+                          per case, device and memory, whose values of each case are in `cases.csv`
 ========================  =================================================================================
 
 Probabilities are averaged, as in the paper; nnU-Net averages logits. Memory: while a case is predicted, 4 bytes per
-voxel of the preprocessed image, sample and lesion type; while it is written, see `predict_export`.
+voxel of the preprocessed image, sample and lesion type; while it is written, see `export`.
 
 References
 ----------
@@ -51,9 +52,10 @@ from nnunet_ms.trainers.prediction.image_cases import ImageCase, find_image_case
 from nnunet_ms.trainers.prediction.likeness import unlike
 from nnunet_ms.trainers.prediction.model import Model, model_folder
 from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_model
-from nnunet_ms.trainers.prediction.output_folder import SPOOL, claim, collect, record_of, withdraw
+from nnunet_ms.trainers.prediction.output_folder import SPOOL, add_time, claim, collect, record_of, withdraw
 from nnunet_ms.trainers.prediction.settings import export_settings, make_runner, resolve_measuring
 from nnunet_ms.trainers.prediction.tiles import Prediction, TileRunner
+from nnunet_ms.trainers.prediction.time_taken import Cost, Stopwatch
 from nnunet_ms.trainers.prediction.visit_tables import write_visits
 
 
@@ -241,6 +243,7 @@ def _predict_cases(
     if not finished:
         _give_up(export.out, failed)
     collected = collect(finished, failed, export.out)
+    add_time(export.out, collected[1])
     visits = write_visits(finished, export.out, export.measuring, export.rater, export.note, workers)
     return Predicted(*collected, failed, runner.notes, visits)
 
@@ -258,13 +261,17 @@ def _give_up(out: Path, failures: Sequence[Failure]) -> NoReturn:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A preprocessed case; `data` (C, z, y, x). `notes` say how it is unlike the images of the training."""
+    """A preprocessed case; `data` (C, z, y, x). `notes` say how it is unlike the images of the training.
+
+    `seconds` is how long that took.
+    """
 
     case: ImageCase
     grid: Grid
     data: torch.Tensor
     properties: dict[str, Any]
     notes: list[str]
+    seconds: float
 
 
 def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
@@ -275,6 +282,7 @@ def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
     ImageError
         See `read_images`.
     """
+    started = time.monotonic()
     volumes = read_images(case)
     grid, notes = volumes[0].grid, [f"{case.case_id}: {note}" for note in unlike(volumes, model)]
     del volumes
@@ -284,7 +292,8 @@ def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
         data, _, properties = preprocessor.run_case(
             [str(path) for path in case.files], None, model.plans, model.configuration, model.dataset_json
         )
-    return _Prepared(case, grid, torch.from_numpy(np.ascontiguousarray(data)), properties, notes)
+    tensor = torch.from_numpy(np.ascontiguousarray(data))
+    return _Prepared(case, grid, tensor, properties, notes, time.monotonic() - started)
 
 
 def _run(
@@ -302,8 +311,9 @@ def _run(
                 if isinstance(predicted, Failure):
                     failures.append(predicted)
                     continue
-                ready, prediction = predicted
-                job = Spooled(ready.case, ready.grid, ready.properties, aside / f"{case.case_id}.npz")
+                ready, prediction, cost = predicted
+                path = aside / f"{case.case_id}.npz"
+                job = Spooled(ready.case, ready.grid, ready.properties, path, cost)
                 failures += _told(exports.add(job, started, prediction), say)
             failures += _told(exports.finished(), say)
     finally:
@@ -323,10 +333,12 @@ def _ahead(
             yield case, current.result
 
 
-def _predict_one(prepared: Callable[[], _Prepared], runner: TileRunner) -> tuple[_Prepared, Prediction]:
+def _predict_one(prepared: Callable[[], _Prepared], runner: TileRunner) -> tuple[_Prepared, Prediction, Cost]:
     ready = prepared()
     runner.notes.extend(ready.notes)
-    return ready, runner.predict(ready.data)
+    watch = Stopwatch(runner.device)
+    prediction = runner.predict(ready.data)
+    return ready, prediction, watch.cost(ready.seconds, runner.device)
 
 
 def _told(exported: Iterable[Exported], say: Say) -> list[Failure]:

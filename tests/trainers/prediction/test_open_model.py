@@ -1,5 +1,6 @@
 """Oracle: the files that `nnunet-ms-predict` writes for the same images, model and seed."""
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +13,7 @@ from nnunet_ms.errors import ModelError, SettingsError
 from nnunet_ms.images.volumes import read_volume
 from nnunet_ms.trainers.predict_cli import main
 from nnunet_ms.trainers.prediction.open_model import choose_device, fold_names, open_model
+from nnunet_ms.trainers.prediction.time_taken import MEMORY, SECONDS
 
 OPTIONS = {"mc_samples": 2, "dropout": 0.3, "seed": 2, "maps": ["entropy", "variance_masks", "deterministic"]}
 NAMES = ("t1", "flair", "t2")
@@ -76,10 +78,16 @@ def test_a_saved_result_is_what_the_command_writes(found, written, tmp_path):
     names = {path.relative_to(tmp_path / "saved") for path in (tmp_path / "saved").rglob("*") if path.is_file()}
     theirs = {path.relative_to(written) for path in written.rglob("*") if path.is_file() and ".done" not in path.parts}
     assert {str(name) for name in theirs - names} == {"failures.csv"}
-    for name in names - {Path("lesions.csv"), Path("cases.csv")}:
+    for name in names - {Path("lesions.csv"), Path("cases.csv"), Path("prediction.json")}:
         assert (tmp_path / "saved" / name).read_bytes() == (written / name).read_bytes(), name
     for name in ("lesions.csv", "cases.csv"):  # the command reads its rows back once more, which costs the last digit
-        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "saved" / name), pd.read_csv(written / name), rtol=1e-12)
+        one, other = (pd.read_csv(folder / name) for folder in (tmp_path / "saved", written))
+        assert list(one) == list(other)
+        spent = [column for column in (*SECONDS, *MEMORY) if column in one]  # differs from run to run
+        pd.testing.assert_frame_equal(one.drop(columns=spent), other.drop(columns=spent), rtol=1e-12)
+    one, other = (json.loads((folder / "prediction.json").read_text()) for folder in (tmp_path / "saved", written))
+    assert one.keys() == other.keys()
+    assert {**one, "time": None} == {**other, "time": None}
 
 
 def test_a_saved_result_replaces_nothing(found, tmp_path):

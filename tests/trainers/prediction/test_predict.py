@@ -18,6 +18,7 @@ from nnunet_ms.trainers.predict_cli import main
 from nnunet_ms.trainers.prediction.open_model import open_model
 from nnunet_ms.trainers.prediction.predict import predict
 from nnunet_ms.trainers.prediction.tiles import TileRunner
+from nnunet_ms.trainers.prediction.time_taken import MEMORY, SECONDS
 from tests.trainers.tiny_model import write_images
 
 CPU = torch.device("cpu")
@@ -39,6 +40,11 @@ def sampled(command, tmp_path_factory):
     maps = "entropy,mutual_information,variance,deterministic"
     assert command(out, "--mc-samples", "4", "--dropout", "0.3", "--maps", maps, "--rater", "net") == 0
     return out
+
+
+def without_cost(path):
+    """The digits of cases.csv but for what differs from run to run: seconds and memory."""
+    return pd.read_csv(path, dtype=str).drop(columns=[*SECONDS, *MEMORY]).to_csv()
 
 
 def test_tables_and_maps_belong_together(sampled):
@@ -96,8 +102,11 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(command, sampled, tmp_path
         (out / name).unlink()
     assert command(out, *options, *maps, "--continue") == 0
     assert "1 of 2 cases done before" in capsys.readouterr().out
-    for name in ("lesions.csv", "cases.csv", "a_2.nii.gz", "probability/a_2.nii.gz"):
+    for name in ("lesions.csv", "a_2.nii.gz", "probability/a_2.nii.gz"):
         assert (out / name).read_bytes() == (sampled / name).read_bytes(), name
+    assert without_cost(out / "cases.csv") == without_cost(sampled / "cases.csv")
+    times = [json.loads((folder / "prediction.json").read_text())["time"] for folder in (out, sampled)]
+    assert [row["cases"] for time in times for row in time] == [2, 2]  # also the case that was done before
     assert command(out, *options, *maps) == 2
     assert "go on with resume (--continue)" in capsys.readouterr().err
     assert command(out, *options, "--seed", "1", *maps, "--continue") == 2
@@ -110,8 +119,10 @@ def test_other_processes_write_the_same_files(command, sampled, tmp_path, where)
     maps = "entropy,mutual_information,variance,deterministic"
     options = ("--mc-samples", "4", "--dropout", "0.3", "--maps", maps, "--rater", "net", *where)
     assert command(tmp_path / "out", *options) == 0
-    for name in ("lesions.csv", "cases.csv", "a_1.nii.gz", "probability/a_1.nii.gz"):
+    for name in ("lesions.csv", "a_1.nii.gz", "probability/a_1.nii.gz"):
         assert (tmp_path / "out" / name).read_bytes() == (sampled / name).read_bytes(), name
+    assert without_cost(tmp_path / "out" / "cases.csv") == without_cost(sampled / "cases.csv")
+    assert pd.read_csv(tmp_path / "out" / "cases.csv")["case_s"].gt(0).all()
 
 
 def test_one_bad_case_is_listed_and_the_others_go_on(command, tmp_path, capsys):
@@ -213,7 +224,7 @@ def test_an_open_model_predicts_folders_too(command, model_folder, image_folder,
     opened, said = open_model(model_folder, ("0",), device="cpu"), []
     found = predict(str(image_folder), str(tmp_path / "a"), model=opened, mc_samples=0, pictures=False, say=said.append)
     assert command(tmp_path / "b", "--mc-samples", "0", folds=("0",)) == 0
-    assert (tmp_path / "a" / "cases.csv").read_bytes() == (tmp_path / "b" / "cases.csv").read_bytes()
+    assert without_cost(tmp_path / "a" / "cases.csv") == without_cost(tmp_path / "b" / "cases.csv")
     assert [line.partition(":")[0] for line in said] == found.cases["case_id"].tolist() == ["a_1", "a_2"]
 
 

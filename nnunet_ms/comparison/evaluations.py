@@ -1,0 +1,130 @@
+"""Agreement of masks of several trials and test sets: the rows of the paper's Table 2, and sizes of lesions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from nnunet_ms.analysis.endpoints.statistic_rows import select
+from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
+from nnunet_ms.comparison.compared_trial import PROGRAM, ComparedTrial, sha256
+from nnunet_ms.errors import SettingsError
+from nnunet_ms.tables import AGREEMENT, read_table
+
+AGREEMENT_FILE, SIZES_FILE = "agreement.csv", "size_bins.csv"
+COLUMNS = ("test_set", "rater", "lesion_type", "rule", "metric", "mean", "sd", "n", "n_undefined")
+
+
+@dataclass(frozen=True)
+class MaskAgreement:
+    """Masks of one cohort against their reference.
+
+    `agreement` has `COLUMNS`; `sizes` those of `SIZE_BINS`, and is empty where no evaluation folder is known.
+    `folder`: None where the trial's own output has the numbers.
+    """
+
+    name: str
+    agreement: pd.DataFrame
+    sizes: pd.DataFrame
+    folder: Path | None
+    trial: ComparedTrial | None = None
+
+
+def find_test_sets(
+    trials: Sequence[ComparedTrial], evaluations: Mapping[str, str | Path], test_sets: Mapping[str, str | Path]
+) -> list[MaskAgreement]:
+    """Return what is known of the agreement of masks: of each trial, then of further test sets.
+
+    Parameters
+    ----------
+    trials : sequence of ComparedTrial
+        A trial whose output has the agreement of masks has a row; its evaluation folder is taken without being named
+        where it lies as the output's provenance says, with the same SHA-256.
+    evaluations : mapping
+        Trial (its name, its folder or the folder's name) -> output of `nnunet-ms-evaluate`.
+    test_sets : mapping
+        Name of a cohort without a trial, such as a challenge -> output of `nnunet-ms-evaluate`.
+
+    Raises
+    ------
+    SettingsError
+        If a trial is not among those compared, or an evaluation is not the one that it was computed with.
+    TableError
+        If a folder lacks a table, or the table is damaged.
+    """
+    named = {_trial_called(name, trials).name: Path(folder) for name, folder in evaluations.items()}
+    found = [_of_trial(trial, named.get(trial.name)) for trial in trials]
+    types = {str(trial.settings["lesion_type"]) for trial in trials}
+    taken = {trial.name for trial in trials}
+    for name, folder in test_sets.items():
+        if name in taken:
+            raise SettingsError(f"test set {name!r}: expected another name than a trial's. Name it otherwise.")
+        found.append(_read(name, Path(folder), types))
+    return [one for one in found if len(one.agreement) or len(one.sizes)]
+
+
+def _trial_called(name: str, trials: Sequence[ComparedTrial]) -> ComparedTrial:
+    for trial in trials:
+        if name in (trial.name, trial.settings["name"], str(trial.folder), trial.folder.resolve().name):
+            return trial
+    known = [str(trial.folder) for trial in trials]
+    raise SettingsError(
+        f"evaluation of {name!r}: expected one of the trials compared, {known}, found another. A cohort without a "
+        "trial is a test set."
+    )
+
+
+def _of_trial(trial: ComparedTrial, named: Path | None) -> MaskAgreement:
+    known = trial.inputs.get("agreement")
+    if named is None:
+        folder = _folder_of_provenance(trial)
+    else:
+        folder, path = named, named / AGREEMENT_FILE
+        if known and path.is_file() and sha256(path) != known:
+            raise SettingsError(
+                f"{path}: expected the agreement that {trial.folder} was computed with, found another (SHA-256). Name "
+                f"its folder, or repeat {PROGRAM} run with this one."
+            )
+    lesion_type = str(trial.settings["lesion_type"])
+    if folder is not None:
+        found = _read(trial.name, folder, {lesion_type})
+        return MaskAgreement(trial.name, found.agreement, found.sizes, folder, trial)
+    rows = select(trial.rows, endpoint="agreement")
+    keys = ["rater", "analysis", "term"]
+    wide = rows.pivot_table(index=keys, columns="stat_name", values="stat", sort=False).reset_index()
+    wide = wide.rename(columns={"analysis": "rule", "term": "metric"})
+    wide = wide.assign(test_set=trial.name, lesion_type=lesion_type)
+    return MaskAgreement(
+        trial.name, wide.reindex(columns=list(COLUMNS)), pd.DataFrame(columns=SIZE_BINS.names), None, trial
+    )
+
+
+def _folder_of_provenance(trial: ComparedTrial) -> Path | None:
+    """The evaluation folder, if it is where the provenance says, from the output's own folder or the one above it."""
+    file = trial.files.get("agreement")
+    if file is None:
+        return None
+    for start in (trial.folder.resolve().parent, trial.folder.resolve()):
+        path = start / file
+        if path.is_file() and (path.parent / SIZES_FILE).is_file() and sha256(path) == trial.inputs["agreement"]:
+            return path.parent
+    return None
+
+
+def _read(name: str, folder: Path, lesion_types: set[str]) -> MaskAgreement:
+    agreement = read_table(folder / AGREEMENT_FILE, AGREEMENT)
+    sizes = read_table(folder / SIZES_FILE, SIZE_BINS)
+    there = sorted(set(agreement["lesion_type"]))
+    if not lesion_types & set(there):
+        raise SettingsError(
+            f"{folder / AGREEMENT_FILE}: expected lesion type {' or '.join(sorted(lesion_types))}, that of the trials, "
+            f"found {there}. Name another evaluation."
+        )
+    chosen = agreement[agreement["lesion_type"].isin(lesion_types)]
+    return MaskAgreement(
+        name,
+        chosen.assign(test_set=name).reindex(columns=list(COLUMNS)),
+        sizes[sizes["lesion_type"].isin(lesion_types)],
+        folder,
+    )
