@@ -10,13 +10,15 @@ from pathlib import Path
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.concordance_table import CONCORDANCE
-from nnunet_ms.analysis.endpoints import rater_concordance
+from nnunet_ms.analysis.endpoints import estimands, rater_concordance
 from nnunet_ms.analysis.evaluation import lesion_roc, model_comparison, rater_tables, uncertainty_tables
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.trial import exclusions, outcomes, populations, timed_tests, visit_windows, zero_volumes
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
 from nnunet_ms.comparison.effects import EFFECTS, POOLED
+from nnunet_ms.learning import curve_tables, scoring
+from nnunet_ms.learning.curve import RUNS
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
@@ -180,6 +182,7 @@ RATERS = [
 ENDPOINTS = [
     Output("endpoints.csv", "statistic; every number of the report is here", tables.ENDPOINTS),
     Output("contents.csv", "table or listing", None, ("number", "title", "file")),
+    Output("estimands.csv", "attribute of the estimand of an endpoint", None, estimands.COLUMNS),
     Output("audit/patients.csv", "patient: the table as it was used", None, ("patient_id", "arm")),
     Output("audit/exclusions.csv", "patient or visit left out", None, exclusions.EXCLUSION_COLUMNS),
     Output("audit/populations.csv", "patient outside a population", None, populations.COLUMNS),
@@ -243,6 +246,13 @@ COMPARE = [
     Output("differences.csv", "difference and trial", DIFFERENCES),
     Output("pooled.csv", "endpoint, rater, statistic and model", POOLED, note="With `--pool`."),
 ]
+LEARNING_CURVE = [
+    Output("scores.csv", "study, model and metric", scoring.SCORES),
+    Output("learning_curve.csv", "model and metric", curve_tables.CURVE),
+    Output("comparisons.csv", "test", curve_tables.COMPARISONS, note="Tests and families: new_lesions.md."),
+    Output("runs.csv", "training", RUNS),
+    Output("failures.csv", "training, model or study that is in none of the above", tables.FAILURES),
+]
 CHAPTERS = {
     "Input: the trial": INPUTS,
     "nnunet-ms-convert": CONVERT,
@@ -252,6 +262,7 @@ CHAPTERS = {
     "nnunet-ms-measure": MEASURE,
     "nnunet-ms-endpoints run": ENDPOINTS,
     "nnunet-ms-endpoints compare": COMPARE,
+    "nnunet-ms-learning-curve": LEARNING_CURVE,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from nnunet_ms.dataset_conversion.guessing import guess_source as guess_source
     from nnunet_ms.dataset_conversion.guessing import write_manifest as write_manifest
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
+    from nnunet_ms.learning.curve import learning_curve as learning_curve
     from nnunet_ms.lesions.rows import lesions_in as lesions_in
     from nnunet_ms.simulation.simulate import simulate as simulate
     from nnunet_ms.trainers.prediction.open_model import open_model as open_model
@@ -92,6 +93,7 @@ _PLACES = {
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
+    "learning_curve": "nnunet_ms.learning.curve",
     "lesions_in": "nnunet_ms.lesions.rows",
     "measure": "nnunet_ms.analysis.evaluation.measure",
     "open_model": "nnunet_ms.trainers.prediction.open_model",
@@ -109,6 +111,7 @@ __all__ = [
     "evaluate",
     "evaluate_masks",
     "guess_source",
+    "learning_curve",
     "lesions_in",
     "measure",
     "open_model",

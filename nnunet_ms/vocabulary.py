@@ -4,18 +4,12 @@
 the table's name. A name that holds one of several words ends in `*`.
 """
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-TEXT, FLAG, ONE = "text", "true or false", "1"
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """Unit (`text` and `true or false` for what has none, `1` for pure numbers and counts) and one line of words."""
-
-    unit: str
-    words: str
+from nnunet_ms.meaning import FLAG, ONE, TEXT, Meaning
+from nnunet_ms.meaning import meanings as _words
+from nnunet_ms.vocabulary_of_curves import CURVES
+from nnunet_ms.vocabulary_of_conversion import CONVERSION
 
 
 def meaning_of(column: str, table: str = "") -> Meaning:
@@ -49,10 +43,6 @@ def meaning_of(column: str, table: str = "") -> Meaning:
         if "*" in pattern and fnmatchcase(column, pattern):
             return meaning
     raise KeyError(f"{column}: expected a column of the vocabulary, found none (table {table!r}). Add its meaning.")
-
-
-def _words(unit: str, /, **columns: str) -> dict[str, Meaning]:
-    return {name.replace("__", "."): Meaning(unit, words) for name, words in columns.items()}
 
 
 _VERSUS = (
@@ -103,27 +93,10 @@ _SOURCES = {
         t2_lesions="File of the reference mask of T2 lesions",
         t1_unenhancing="File of the reference mask of T1 unenhancing lesions",
         t1_enhancing="File of the reference mask of T1 enhancing lesions",
-        resampled="Channels that were resampled to the grid of the first one; blank if none",
-        rewritten="Files that were written anew instead of copied, and why (`images.headers`); absent if none",
-        steps="Preparation that was asked for, in its order",
-        source="Name of the case's source, where a dataset has several",
-        baseline_visit="Of a pair: the visit that the follow-up is compared with",
-        registration="Of a pair: `rigid`, `greedy`, `published` or `none`, see `nnunet-ms-convert --registration`",
-        flag="Of a pair: `poor_registration` where the visits stay unlike (correlation below 0.6); blank if not",
         region="Region of recruitment; a stratum of the trials",
         sex="`F` or `M`",
         randomisation_date="Day 0, ISO 8601, where assessments have dates",
         date="Day of the assessment or relapse, ISO 8601, where it is not told in weeks",
-    ),
-    **_words("weeks", baseline_week="Of a pair: the week of `baseline_visit`"),
-    **_words(
-        ONE,
-        correlation_before="Of a pair: Pearson correlation of the first sequence in the common brain, by the headers",
-        correlation_after="Of a pair: the same after registration",
-    ),
-    **_words(
-        "lesions",
-        lesions_lost="Of a pair: lesions of the mask of change that its grid has no voxel of; blank if none",
     ),
     "source_*": Meaning(TEXT, "Source file of that channel, or of the label"),
     "sha256_*": Meaning(TEXT, "SHA-256 of that source file"),
@@ -167,7 +140,7 @@ _LESIONS = {
         voxels_only_here="Voxels that are lesion at this visit only",
         lesion_count="Lesions in the mask under the rule",
         new_lesion_count="Lesions that the visit before did not have; blank at the first visit",
-        enlarging_lesion_count="Lesions that have grown since the visit before",
+        enlarging_lesion_count="Lesions that have grown since the visit before; blank at the first visit",
         existing_lesion_count="Lesions that were there before and have not grown",
         shrinking_lesion_count="Lesions of the visit before of which a part is left",
         resolved_lesion_count="Lesions of the visit before of which nothing is left",
@@ -390,6 +363,10 @@ _ENDPOINTS = {
         contents__number="Number in a study report (ICH E3)",
         contents__title="Title of the table or listing",
         contents__file="Its CSV file; the same name with .rtf is the document",
+        estimands__attribute="One of the five of ICH E9(R1): population, treatment, variable and so on",
+        estimands__text="What it is here",
+        estimands__event="Intercurrent event; one row each",
+        estimands__strategy="Strategy for it: treatment policy, composite variable; as in ADTTE where times are told",
     ),
 }
 
@@ -462,4 +439,15 @@ _SIMULATION = {
     **_words("%", PCHG="100 (value / value at baseline - 1)"),
 }
 
-COLUMNS = {**_KEYS, **_SOURCES, **_LESIONS, **_AGREEMENT, **_UNCERTAINTY, **_ENDPOINTS, **_COMPARISON, **_SIMULATION}
+COLUMNS = {
+    **_KEYS,
+    **_SOURCES,
+    **_LESIONS,
+    **_AGREEMENT,
+    **_UNCERTAINTY,
+    **_ENDPOINTS,
+    **_COMPARISON,
+    **_SIMULATION,
+    **CURVES,
+    **CONVERSION,
+}

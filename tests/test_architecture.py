@@ -21,7 +21,10 @@ GROUND = {
     "arrays": set(),
     "memory": set(),
     "threads": set(),
-    "vocabulary": set(),
+    "meaning": set(),
+    "vocabulary_of_curves": {"meaning"},
+    "vocabulary_of_conversion": {"meaning"},
+    "vocabulary": {"meaning", "vocabulary_of_conversion", "vocabulary_of_curves"},
     "options": {"errors"},
     "nnunet": {"errors"},
     "exchange": set(),
@@ -34,10 +37,21 @@ GROUND = {
     "dates": set(),
     "table_files": {"errors"},
     "table_columns": {"arrays", "dates", "errors", "table_files"},
-    "tables": {"dates", "errors", "options", "outputs", "parallel", "table_columns", "table_files", "vocabulary"},
+    "tables": {
+        "dates",
+        "errors",
+        "options",
+        "outputs",
+        "parallel",
+        "table_columns",
+        "table_files",
+        "meaning",
+        "vocabulary",
+    },
     "cases_table": {"errors", "tables"},
     "checkpoints": {"errors", "outputs"},
     "progress": set(),
+    "programs": set(),
     "streams": set(),
     "commands": {"errors", "memory", "options", "parallel", "streams", "versions"},
     "images": {"arrays", "errors", "options", "outputs"},
@@ -90,12 +104,14 @@ ROOMS = {
 OUTSIDE = {
     "doors": {"commands", "errors", "nnunet", "trainers"},
     "comparison": {*GROUND, "analysis"},  # stands above the room whose results it lays side by side
-    "demo": set(GROUND),  # knows the rooms by their commands only
-    "__main__": set(GROUND),  # so does this
+    "learning": set(GROUND),  # knows the rooms by their commands only
+    "demo": set(GROUND),  # so does this
+    "__main__": set(GROUND),  # and this
     "__init__": {
         *GROUND,
         *ROOMS,
         "comparison",
+        "learning",
     },  # the front door: names for type checkers, looked up at their first use
 }
 OF_ALL = {"doors.classes"}  # a table of names that imports nothing: a room may read it too
@@ -115,6 +131,7 @@ TESTED_IN = {
     "comparison.forest": "comparison/test_effects.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
+    "learning.cli": "learning/test_curve.py",
     "analysis.measure_cli": "analysis/evaluation/test_measure.py",
     "analysis.evaluation.case_metrics": "analysis/evaluation/test_cohort_metrics.py",
     "analysis.evaluation.cohort_tables": "analysis/evaluation/test_evaluate.py",
@@ -151,6 +168,10 @@ TESTED_IN = {
     "analysis.trial.settings_text": "analysis/trial/test_settings_init.py",
     "analysis.trial.published": "analysis/report/blocks/test_all_blocks.py",
     "arrays": "statistics/test_linear_systems.py",
+    "meaning": "test_vocabulary.py",
+    "vocabulary_of_curves": "test_vocabulary.py",
+    "vocabulary_of_conversion": "test_vocabulary.py",
+    "learning.scoring": "learning/test_curve.py",
     "dataset_conversion.raw_dataset.bids_derivative": "dataset_conversion/raw_dataset/test_write_back.py",
     "dataset_conversion.sources.annex": "dataset_conversion/sources/test_bids.py",
     "dataset_conversion.guess_cli": "dataset_conversion/test_guessing.py",
@@ -190,6 +211,8 @@ TESTED_IN = {
     "statistics.frame_arms": "statistics/test_frames.py",
     "statistics.frame_rows": "statistics/test_frames.py",
     "statistics.frame_survival": "statistics/test_frames.py",
+    "trainers.matched_length": "trainers/test_new_lesions.py",
+    "trainers.safe_training": "trainers/test_multi_arm_t2.py",
     "trainers.prediction.case_measures": "trainers/prediction/test_export.py",
     "trainers.prediction.image_prediction": "trainers/prediction/test_open_model.py",
 }
