@@ -1,4 +1,4 @@
-"""What cases.csv says of how cases were made (`nnunet-ms-convert`), and of pairs of visits: a part of the vocabulary."""
+"""What cases.csv says of how cases (and pairs of visits) were made, `nnunet-ms-convert`: a part of the vocabulary."""
 
 from nnunet_ms.meaning import ONE, TEXT, meanings
 
