@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,6 +79,51 @@ def test_the_drawing_holds_every_part_and_every_direct_use():
     drawn = draw.house(table, {"room": {"x": set(), "y": {"x"}}}, {"door": {"room"}})
     assert re.findall(r'text-anchor="middle">([^<]+)<', drawn) == ["door: room", "x", "y", "a", "b", "c"]
     assert drawn.count('class="arrow"') == 3
+
+
+@pytest.mark.parametrize("name", ["multi_arm_t2", "joint_t1"])
+def test_the_drawing_of_a_network_is_the_network(name):
+    drawn = script("draw_networks").picture(name)
+    assert (DOCS / f"{name}.svg").read_text(encoding="utf-8") == drawn, "python docs/draw_networks.py"
+    # Oracle: counted by hand from the description of the network in docs/{name}.md, and its number of parameters there
+    boxes, arrows, parameters = {"multi_arm_t2": (25, 54, "5,932,243"), "joint_t1": (45, 66, "6,144,630")}[name]
+    assert (drawn.count("<rect") - 1, drawn.count('class="arrow"')) == (boxes, arrows)
+    assert f"{parameters} parameters" in drawn
+    assert parameters in (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert f"{name}.svg" in (DOCS / f"{name}.md").read_text(encoding="utf-8")
+
+
+class Wired(torch.nn.Module):
+    """A network of five boxes: b from a; c from a and b; d gives two maps, one of them c's as it is; e from all."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.e = (torch.nn.Conv3d(1, 1, 1) for _ in range(4))
+        self.d = Handing()
+
+    def forward(self, x):
+        a = self.a(x)
+        b = self.b(torch.relu(a)[..., 1:])
+        c = self.c(torch.cat((a, b), dim=-1).mul_(2))
+        return self.e(sum(part.mean() for part in self.d([c, b])).view(1, 1, 1, 1, 1) + 0 * a)
+
+
+class Handing(torch.nn.Module):
+    def forward(self, features):
+        return [features[0], features[1] + 1]
+
+
+def test_arrows_come_from_where_the_numbers_come_from():
+    # Oracle: the network above, wired by hand.
+    traced = script("draw_networks").trace(Wired(), lambda name, _: bool(name), torch.zeros(1, 1, 2, 3, 4))
+    assert {name: set(sources) for name, sources in traced.sources.items()} == {
+        "a": {"input"},
+        "b": {"a"},
+        "c": {"a", "b"},
+        "d.1": {"b"},
+        "e": {"a", "c", "d.1"},
+    }
+    assert traced.shapes["c"] == (1, 2, 3, 7)
 
 
 def functions_in(path):

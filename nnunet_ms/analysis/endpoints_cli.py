@@ -3,22 +3,25 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nnunet_ms import commands
+from nnunet_ms.errors import SettingsError
 
 PROGRAM = "nnunet-ms-endpoints"
 EXAMPLE = (
     f"{PROGRAM} init trial.toml --patients patients.csv --visits visits.csv --assessments assessments.csv\n"
-    f"  {PROGRAM} run trial.toml -o results   # then open results/index.html"
+    f"  {PROGRAM} run trial.toml -o results   # then open results/index.html\n"
+    f"  {PROGRAM} compare results other_results -o comparison"
 )
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of both commands."""
+    """Return the parser of all commands."""
     parser = commands.parser(
         PROGRAM, "Compute a trial's imaging endpoints for every rater and write a report.", EXAMPLE
     )
-    sub = parser.add_subparsers(dest="command", required=True, metavar="init|run")
+    sub = parser.add_subparsers(dest="command", required=True, metavar="init|run|compare")
     init = sub.add_parser("init", help="write a commented settings file from the tables", description=_INIT)
     init.add_argument("settings", type=Path, metavar="trial.toml", help="file to write; must not exist")
     init.add_argument("--patients", type=Path, help="patient table")
@@ -38,7 +41,30 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("settings", type=Path, metavar="trial.toml", help="settings, from init")
     run.add_argument("-o", "--out", type=Path, required=True, help="folder to write: complete, or as it was")
     _add_conventions(run, "instead of [conventions] preset of the file; its single choices still hold")
+    _add_compare(sub)
     return parser
+
+
+def _add_compare(sub: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    compare = sub.add_parser("compare", help="lay the results of several trials side by side", description=_COMPARE)
+    compare.add_argument("trials", type=Path, nargs="+", metavar="RESULTS", help="folders that run wrote, two or more")
+    compare.add_argument("-o", "--out", type=Path, required=True, help="folder to write: complete, or as it was")
+    named: dict[str, Any] = {"type": _named, "action": "append", "default": []}
+    of = "output of nnunet-ms-evaluate of one of the trials"
+    cohort = "the same of a cohort without a trial, such as a challenge"
+    compare.add_argument("--evaluation", metavar="TRIAL=DIR", help=f"{of}, for the sizes of lesions; repeat", **named)
+    compare.add_argument("--test-set", metavar="NAME=DIR", help=f"{cohort}; repeat", **named)
+    compare.add_argument(
+        "--pool", action="store_true", help="pool the ratios over the trials too (default: nothing is)"
+    )
+
+
+def _named(text: str) -> tuple[str, Path]:
+    """Parse NAME=DIR (for argparse)."""
+    name, sign, folder = text.rpartition("=")
+    if not sign or not name or not folder:
+        raise argparse.ArgumentTypeError(f"expected NAME=FOLDER, found {text!r}")
+    return name, Path(folder)
 
 
 def _add_conventions(parser: argparse.ArgumentParser, what: str) -> None:
@@ -49,6 +75,12 @@ def _add_conventions(parser: argparse.ArgumentParser, what: str) -> None:
 _INIT = "Tables that are not named are looked for beside trial.toml under their usual names, such as patients.csv."
 
 
+_COMPARE = (
+    "What all trials have is compared, each number from its trial's own result; what not all have is listed by name. "
+    "Intervals must have one level."
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     remains = "The output is as it was before. Repeat the command to start again."
@@ -56,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _act(args: argparse.Namespace) -> int:
-    return _init(args) if args.command == "init" else _run(args)
+    return {"init": _init, "run": _run, "compare": _compare}[args.command](args)
 
 
 def _init(args: argparse.Namespace) -> int:
@@ -83,3 +115,26 @@ def _run(args: argparse.Namespace) -> int:
         f"{args.out / 'index.html'}: {len(results.endpoints)} statistics; {left_out} patients with something left out"
     )
     return commands.OK
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from nnunet_ms import compare_trials  # by the front door: it stands above this room, which knows nothing of it
+
+    options = {
+        "evaluations": _by_name(args.evaluation, "--evaluation"),
+        "test_sets": _by_name(args.test_set, "--test-set"),
+    }
+    found = compare_trials(args.trials, args.out, **options, pool=args.pool)
+    apart = found.differences["what"].nunique()
+    print(
+        f"{args.out / 'index.html'}: {len(found.trials)} trials, {found.effects['endpoint'].nunique()} endpoints in "
+        f"common; differences listed: {apart}"
+    )
+    return commands.OK
+
+
+def _by_name(pairs: Sequence[tuple[str, Path]], option: str) -> dict[str, Path]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise SettingsError(f"{option}: expected each name once, found {[name for name, _ in pairs]}. Leave one out.")
+    return found

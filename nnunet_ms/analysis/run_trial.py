@@ -18,6 +18,7 @@ from nnunet_ms.analysis.report.figures.all_figures import trial_drawings
 from nnunet_ms.analysis.report.render import EmbeddedFigure, embed, render_page
 from nnunet_ms.analysis.trial.data import TrialData, read_trial
 from nnunet_ms.analysis.trial.settings import Preset, TrialSettings, read_settings
+from nnunet_ms.analysis.trial.settings_record import settings_record
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
@@ -95,7 +96,7 @@ def check_out(out: Path, settings: TrialSettings) -> None:
         raise SettingsError(f"{out}: expected a folder to write, found a file or link. Choose another -o.")
     if not out.exists() or not any(out.iterdir()):
         return
-    if not _is_ours(out / PROVENANCE):
+    if not is_result_of(PROGRAM, out):
         raise SettingsError(
             f"{out}: expected an empty folder or an earlier result of {PROGRAM}, found other files. Choose another -o."
         )
@@ -115,16 +116,22 @@ def write_results(trial: TrialData, results: Results, folder: Path, progress: Pr
     provenance = _provenance(trial, results)
     page = render_page(trial, blocks, embedded, results.exclusions, provenance)
     (folder / "index.html").write_text(page, encoding="utf-8", newline="\n")
-    stamped = {**provenance, "created_utc": datetime.now(UTC).isoformat(timespec="seconds")}
-    (folder / PROVENANCE).write_text(json.dumps(stamped, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_provenance(provenance, folder)
 
 
-def _is_ours(path: Path) -> bool:
+def is_result_of(program: str, folder: Path) -> bool:
+    """Whether a folder holds the provenance of this program, and so may be replaced by it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and content.get("program") == PROGRAM
+    return isinstance(content, dict) and content.get("program") == program
+
+
+def write_provenance(provenance: Mapping[str, Any], folder: Path) -> None:
+    """Write where a result comes from, with the time of the run."""
+    stamped = {**provenance, "created_utc": datetime.now(UTC).isoformat(timespec="seconds")}
+    (folder / PROVENANCE).write_text(json.dumps(stamped, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _draw(trial: TrialData, results: Results, folder: Path, progress: Progress) -> dict[str, EmbeddedFigure]:
@@ -155,6 +162,7 @@ def _provenance(trial: TrialData, results: Results) -> dict[str, Any]:
     return {
         "program": PROGRAM,
         "arguments": {"command": "run", "settings": settings.path.name, "conventions": settings.conventions.name},
+        "trial": settings_record(settings),
         "seed": settings.analysis.seed,
         "versions": _versions(),
         "inputs": inputs,

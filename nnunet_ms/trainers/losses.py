@@ -1,16 +1,17 @@
-"""Smooth-truncated cross-entropy with lesion-volume weights plus squared soft Dice, in pure torch.
+"""Smooth-truncated cross-entropy with lesion-volume weights plus squared soft Dice, in pure torch; and its rivals.
 
 Source: Krishnan et al., Sci Rep 13:4102, 2023, eq. 1-3. Equation 2 prints its second case as -log(gamma), which would
 have no gradient for any confident voxel; it must read -log(p), as in both public implementations of the loss.
 Where the paper gives a maximum or an end point only, the constants below are this project's choice and say so.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from nnunet_ms.options import chosen
 
@@ -215,6 +216,149 @@ class SmoothTruncatedLoss(nn.Module):
         return torch.where(lesion, alpha, beta)
 
 
+class OneLesionLoss(nn.Module):
+    """What the losses of the ablation share: one lesion type's logit and mask, and no schedule.
+
+    Parameters
+    ----------
+    label : int
+        Value of this lesion type in the target, and its channel in the output.
+    """
+
+    def __init__(self, label: int = 1) -> None:
+        super().__init__()
+        self.label = label
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        """Do nothing: this loss is the same in every epoch."""
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Scalar loss; arguments as `SmoothTruncatedLoss.forward`, lesion volumes are not read."""
+        with torch.autocast(output.device.type, enabled=False):
+            return self.of(output[:, self.label].float(), (target[:, 0] == self.label).float())
+
+    def of(self, logit: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor:
+        """Loss of the lesion logits (B, Z, Y, X) against 0 and 1."""
+        raise NotImplementedError(f"{type(self).__name__} defines no loss")
+
+
+class DiceCrossEntropyLoss(OneLesionLoss):
+    """Soft Dice loss plus cross-entropy, each with weight 1: nnU-Net's default [1]_.
+
+    Dice sums unsquared terms, of each sample by itself or, with `batch_dice`, of the mini-batch. The value is nnU-Net's
+    plus 1, because nnU-Net adds -Dice where this adds 1 - Dice.
+
+    References
+    ----------
+    .. [1] Isensee et al., nnU-Net. Nat Methods 18:203-211, 2021. doi:10.1038/s41592-020-01008-z
+
+    Examples
+    --------
+    >>> output, target = torch.zeros(1, 2, 4, 8, 8), torch.zeros(1, 2, 4, 8, 8)
+    >>> target[:, 0, :2] = 1
+    >>> round(float(DiceCrossEntropyLoss()(output, target)), 4)  # Dice 1/2, cross-entropy log 2
+    1.1931
+    """
+
+    def __init__(self, label: int = 1, batch_dice: bool = False, smooth: float = 1e-5) -> None:
+        super().__init__(label)
+        self.axes = (0, 1, 2, 3) if batch_dice else (1, 2, 3)
+        self.smooth = smooth
+
+    def of(self, logit: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor:
+        """See `OneLesionLoss.of`."""
+        probability = torch.sigmoid(logit)
+        overlap = (probability * lesion).sum(self.axes)
+        dice = (2 * overlap + self.smooth) / (probability.sum(self.axes) + lesion.sum(self.axes) + self.smooth)
+        cross_entropy = -logsigmoid(torch.where(lesion > 0, logit, -logit)).mean()
+        return cross_entropy + 1 - dice.mean()
+
+
+class TverskyLoss(OneLesionLoss):
+    """1 - TP / (TP + alpha FP + beta FN), soft counts over the mini-batch [1]_.
+
+    Parameters
+    ----------
+    false_positives, false_negatives : float
+        alpha and beta, >= 0, not both 0; 0.3 and 0.7 did best in the paper. 0.5 and 0.5 is Dice.
+    label : int
+        See `OneLesionLoss`.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or both are 0.
+
+    References
+    ----------
+    .. [1] Salehi, Erdogmus, Gholipour, Tversky loss function for image segmentation using 3D fully convolutional deep
+       networks. MLMI 2017. arXiv:1706.05721
+
+    Examples
+    --------
+    >>> output, target = torch.zeros(1, 2, 4, 8, 8), torch.zeros(1, 2, 4, 8, 8)
+    >>> target[:, 0, :2] = 1
+    >>> round(float(TverskyLoss()(output, target)), 4)
+    0.5
+    """
+
+    def __init__(
+        self, false_positives: float = 0.3, false_negatives: float = 0.7, label: int = 1, smooth: float = 1e-5
+    ) -> None:
+        super().__init__(label)
+        if not (false_positives >= 0 and false_negatives >= 0 and false_positives + false_negatives > 0):
+            raise ValueError(
+                "TverskyLoss: expected weights of false positives and false negatives >= 0, one of them above 0, found "
+                f"{false_positives} and {false_negatives}. The paper has 0.3 and 0.7."
+            )
+        self.false_positives, self.false_negatives, self.smooth = false_positives, false_negatives, smooth
+
+    def of(self, logit: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor:
+        """See `OneLesionLoss.of`."""
+        probability = torch.sigmoid(logit)
+        found = (probability * lesion).sum()
+        wrong = self.false_positives * (probability.sum() - found) + self.false_negatives * (lesion.sum() - found)
+        return 1 - (found + self.smooth) / (found + wrong + self.smooth)
+
+
+class AsymmetricSimilarityLoss(TverskyLoss):
+    """1 - F_beta, the asymmetric similarity loss [1]_, soft counts over the mini-batch.
+
+    F_beta = (1 + beta^2) TP / ((1 + beta^2) TP + beta^2 FN + FP) is Tversky's index with the weights 1 / (1 + beta^2)
+    and beta^2 / (1 + beta^2); at the paper's best beta, 1.5, they are 0.308 and 0.692, next to Tversky's 0.3 and 0.7.
+
+    Parameters
+    ----------
+    beta : float
+        Above 0; above 1, a missed voxel costs more than a false one.
+    label : int
+        See `OneLesionLoss`.
+
+    Raises
+    ------
+    ValueError
+        If `beta` is not above 0.
+
+    References
+    ----------
+    .. [1] Hashemi et al., Asymmetric loss functions and deep densely-connected networks for highly-imbalanced medical
+       image segmentation: application to multiple sclerosis lesion detection. IEEE Access 7:1721-1735, 2019 (2018).
+       arXiv:1803.11078
+
+    Examples
+    --------
+    >>> AsymmetricSimilarityLoss(beta=2.0).false_negatives
+    0.8
+    """
+
+    def __init__(self, beta: float = 1.5, label: int = 1) -> None:
+        if not beta > 0:
+            raise ValueError(
+                f"AsymmetricSimilarityLoss: expected beta above 0, found {beta}. The paper's best is 1.5; 1 is Dice."
+            )
+        super().__init__(1 / (1 + beta**2), beta**2 / (1 + beta**2), label)
+
+
 class JointT1Loss(nn.Module):
     """Loss of the joint T1 network at one resolution: one loss per lesion type plus their exclusivity.
 
@@ -255,3 +399,38 @@ class JointT1Loss(nn.Module):
         with torch.autocast(output.device.type, enabled=False):
             p = torch.sigmoid(output[:, 1:].float())
             return loss + self.exclusivity * (p[:, 0] * p[:, 1]).mean()
+
+
+class SigmoidCrossEntropy(nn.Module):
+    """Cross-entropy of each lesion type against all else, summed over the types; mean over voxels, no weights.
+
+    With one lesion type it is the cross-entropy over background and lesion, since the background logit is 0. With
+    several it reads each logit as a sigmoid, as prediction does.
+
+    Parameters
+    ----------
+    labels : sequence of int
+        Values of the lesion types in the target, in the order of the foreground channels.
+
+    Examples
+    --------
+    >>> output, target = torch.zeros(1, 2, 4, 8, 8), torch.zeros(1, 2, 4, 8, 8)
+    >>> round(float(SigmoidCrossEntropy([1])(output, target)), 4)
+    0.6931
+    """
+
+    def __init__(self, labels: Sequence[int]) -> None:
+        super().__init__()
+        self.labels = tuple(labels)
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        """Do nothing: it is the same in every epoch."""
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Scalar loss of (B, 1 + T, Z, Y, X) logits; `target` as `SmoothTruncatedLoss.forward`."""
+        with torch.autocast(output.device.type, enabled=False):
+            losses = [
+                binary_cross_entropy_with_logits(output[:, channel].float(), (target[:, 0] == label).float())
+                for channel, label in enumerate(self.labels, start=1)
+            ]
+            return torch.stack(losses).sum()

@@ -2,11 +2,16 @@ import math
 
 import pytest
 import torch
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from scipy.special import expit
 
 from nnunet_ms.trainers.losses import (
+    AsymmetricSimilarityLoss,
+    DiceCrossEntropyLoss,
     JointT1Loss,
     SmoothTruncatedLoss,
+    TverskyLoss,
     VolumeWeights,
     gamma_at,
     smooth_truncated_cross_entropy,
@@ -202,3 +207,115 @@ def test_joint_loss_is_finite_for_extreme_logits_and_absent_types():
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(output.grad).all()
+
+
+def rival_case(seed=0, lesion_share=0.1):
+    rng = torch.Generator().manual_seed(seed)
+    z = 2 * torch.randn(2, 1, 4, 6, 6, generator=rng)
+    lesion = (torch.rand(2, 1, 4, 6, 6, generator=rng) < lesion_share).float()
+    return torch.cat((torch.zeros_like(z), z), 1), torch.cat((lesion, 30 * lesion), 1)
+
+
+def soft_counts(output, target):
+    """Soft TP, FP, FN over the mini-batch, in numpy."""
+    p, q = expit(output[:, 1].double().numpy()), target[:, 0].numpy()
+    return (p * q).sum(), (p * (1 - q)).sum(), ((1 - p) * q).sum()
+
+
+@pytest.mark.parametrize("batch_dice", [False, True])
+@pytest.mark.parametrize(("seed", "share"), [(0, 0.1), (1, 0.01), (2, 0.0), (3, 1.0)])
+def test_dice_and_cross_entropy_is_nnunets_own(seed, share, batch_dice):
+    # Oracle: nnU-Net 2.8.1's default loss as nnUNetTrainer builds it; it adds -Dice where ours adds 1 - Dice.
+    output, target = rival_case(seed, share)
+    dice = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
+    theirs = DC_and_CE_loss(dice, {}, weight_ce=1, weight_dice=1, dice_class=MemoryEfficientSoftDiceLoss)
+    ours = DiceCrossEntropyLoss(batch_dice=batch_dice)
+    assert ours(output, target).item() == pytest.approx(theirs(output, target[:, :1]).item() + 1, rel=1e-5)
+    assert float(ours(output, target)) >= 0
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.3, 0.7), (0.5, 0.5), (1.0, 0.0), (0.0, 1.0), (2.0, 3.0)])
+def test_tversky_by_the_papers_formula(alpha, beta):
+    # Oracle: the index of Salehi et al. 2017, in numpy.
+    output, target = rival_case()
+    tp, fp, fn = soft_counts(output, target)
+    expected = 1 - tp / (tp + alpha * fp + beta * fn)
+    assert TverskyLoss(alpha, beta)(output, target).item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0, 1.5, 2.0])
+def test_asymmetric_similarity_by_the_papers_formula(beta):
+    # Oracle: F_beta as Hashemi et al. 2018 write it, in numpy; not as a Tversky index.
+    output, target = rival_case()
+    tp, fp, fn = soft_counts(output, target)
+    expected = 1 - (1 + beta**2) * tp / ((1 + beta**2) * tp + beta**2 * fn + fp)
+    assert AsymmetricSimilarityLoss(beta)(output, target).item() == pytest.approx(expected, rel=1e-4)
+
+
+RIVALS = {
+    "dice_ce": DiceCrossEntropyLoss(),
+    "dice_ce_batch": DiceCrossEntropyLoss(batch_dice=True),
+    "tversky": TverskyLoss(),
+    "asymmetric": AsymmetricSimilarityLoss(),
+}
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_a_rival_is_0_for_the_reference_itself_and_learns_it(name):
+    loss, (_, target) = RIVALS[name], rival_case()
+    perfect = torch.stack((torch.zeros_like(target[:, 0]), 80 * (2 * target[:, 0] - 1)), 1)
+    assert loss(perfect, target).item() == pytest.approx(0, abs=1e-4)
+    z = torch.zeros_like(perfect, requires_grad=True)
+    optimiser = torch.optim.Adam([z], lr=0.2)
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss(z, target).backward()
+        optimiser.step()
+    assert torch.equal(z[:, 1] > 0, target[:, 0] > 0)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("score", [-80.0, 80.0])
+def test_a_rival_is_finite_in_half_precision_at_extreme_logits_and_without_lesions(name, share, score):
+    _, target = rival_case(lesion_share=share)
+    z = torch.full((2, 2, 4, 6, 6), score, dtype=torch.float16, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = RIVALS[name](z, target)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(z.grad).all()
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_a_rival_neither_reads_lesion_volumes_nor_follows_the_epochs(name):
+    output, target = rival_case()
+    before = RIVALS[name](output, target)
+    target[:, 1] *= 7
+    RIVALS[name].set_epoch(29, 30)
+    assert RIVALS[name](output, target) == before
+
+
+@pytest.mark.parametrize("name", ["tversky", "asymmetric"])
+def test_a_missed_voxel_costs_more_than_a_false_one(name):
+    _, target = rival_case()
+    lesion = target[:, 0]
+    right = torch.stack((torch.zeros_like(lesion), 80 * (2 * lesion - 1)), 1)
+    values = []
+    for wrong in (lesion.nonzero()[0], (1 - lesion).nonzero()[0]):
+        flipped = right.clone()
+        flipped[wrong[0], 1, wrong[1], wrong[2], wrong[3]] *= -1
+        values.append(RIVALS[name](flipped, target).item())
+    assert values[0] > values[1] > 0
+
+
+@pytest.mark.parametrize("weights", [(-0.1, 1.0), (0.3, -0.7), (0.0, 0.0), (float("nan"), 1.0)])
+def test_impossible_weights_of_tversky_are_refused(weights):
+    with pytest.raises(ValueError, match=r"TverskyLoss: expected weights .* >= 0, .*The paper has 0.3 and 0.7"):
+        TverskyLoss(*weights)
+
+
+@pytest.mark.parametrize("beta", [0.0, -1.5, float("nan")])
+def test_impossible_beta_is_refused(beta):
+    with pytest.raises(ValueError, match=r"AsymmetricSimilarityLoss: expected beta above 0, found .*best is 1.5"):
+        AsymmetricSimilarityLoss(beta)

@@ -1,6 +1,6 @@
 """Agreement of a model's masks with the reference over the cohort and by lesion size; per case see `case_metrics`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,17 +127,22 @@ def summarise_cohort(metrics: pd.DataFrame, totals: pd.DataFrame, rule: Rule) ->
     return pd.DataFrame([{"metric": name, **vars(summary)} for name, summary in summaries.items()])
 
 
-def isbi2015_score(dice: float, ppv: float, lfpr: float, ltpr: float, r_vol: float) -> float:
-    """Weighted score of the ISBI 2015 challenge, DSC/8 + PPV/8 + (1 - LFPR)/4 + LTPR/4 + Corr/4 [1]_.
+def _isbi_score(parts: dict[str, Summary]) -> Summary:
+    """DSC/8 + PPV/8 + (1 - LFPR)/4 + LTPR/4 + Corr/4 of the cohort's values; undefined if one of them is."""
+    value = isbi_score({name: part.mean for name, part in parts.items()})
+    cases = parts["r_vol"].n
+    return Summary(value, np.nan, 0 if np.isnan(value) else cases, 0)
+
+
+def isbi_score(means: Mapping[str, float]) -> float:
+    """Weighted score of the ISBI 2015 challenge, `isbi15_raw`: DSC/8 + PPV/8 + (1 - LFPR)/4 + LTPR/4 + Corr/4 [1]_.
 
     The site's number between 0 and 100 comes of it by a normalisation that was not published, so it is not given.
 
     Parameters
     ----------
-    dice, ppv, lfpr, ltpr : float
-        Means over cases, in [0, 1]; NaN where undefined.
-    r_vol : float
-        Pearson r of the volumes, over cases.
+    means : mapping
+        The cohort's values of rule isbi2015: `dice`, `ppv`, `lfpr`, `ltpr`, and `r_vol`, the correlation of volumes.
 
     Returns
     -------
@@ -150,17 +155,10 @@ def isbi2015_score(dice: float, ppv: float, lfpr: float, ltpr: float, r_vol: flo
 
     Examples
     --------
-    >>> isbi2015_score(dice=0.5, ppv=0.5, lfpr=0.5, ltpr=0.5, r_vol=0.5)
+    >>> isbi_score({"dice": 0.5, "ppv": 0.5, "lfpr": 0.5, "ltpr": 0.5, "r_vol": 0.5})
     0.5
     """
-    return (dice + ppv) / 8 + (1 - lfpr + ltpr + r_vol) / 4
-
-
-def _isbi_score(parts: dict[str, Summary]) -> Summary:
-    """Score of the cohort's values; undefined if one of them is."""
-    value = isbi2015_score(**{name: parts[name].mean for name in ("dice", "ppv", "lfpr", "ltpr", "r_vol")})
-    cases = parts["r_vol"].n
-    return Summary(value, np.nan, 0 if np.isnan(value) else cases, 0)
+    return (means["dice"] + means["ppv"]) / 8 + (1 - means["lfpr"] + means["ltpr"] + means["r_vol"]) / 4
 
 
 def count_sizes(voxels: Ints, found: Bools, lesion_dice: Floats, rule: Rule) -> dict[str, npt.NDArray[np.generic]]:
@@ -217,12 +215,12 @@ def summarise_sizes(counts: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     totals = int(reference["lesions"].sum()), int(predicted["lesions"].sum())
     limits = [*zip(rule.size_bins, [*(first - 1 for first in rule.size_bins[1:]), None], strict=True)]
     rows = [
-        _size_row(reference[reference["size_bin"] == number], predicted[predicted["size_bin"] == number], *totals)
+        size_row(reference[reference["size_bin"] == number], predicted[predicted["size_bin"] == number], *totals)
         | {"size_bin": size_bin_name(low, high), "voxels_min": low, "voxels_max": high}
         for number, (low, high) in enumerate(limits)
     ]
     whole = {"size_bin": ALL_SIZES, "voxels_min": rule.size_bins[0], "voxels_max": None}
-    rows.append(_size_row(reference, predicted, *totals) | whole)
+    rows.append(size_row(reference, predicted, *totals) | whole)
     return pd.DataFrame(rows).astype({"voxels_max": "Int64"})
 
 
@@ -264,7 +262,8 @@ def clustered_interval(events: Ints, totals: Ints, replicates: int = 2000, seed:
     return patient_interval(sums, lambda resampled: resampled[:, 0] / resampled[:, 1], replicates, seed)
 
 
-def _size_row(reference: pd.DataFrame, predicted: pd.DataFrame, references: int, predictions: int) -> dict[str, object]:
+def size_row(reference: pd.DataFrame, predicted: pd.DataFrame, references: int, predictions: int) -> dict[str, object]:
+    """Detection of one group of lesions, of all `references` and `predictions`: columns of `SIZE_BINS` by name."""
     lesions, found = int(reference["lesions"].sum()), int(reference["found"].sum())
     others = int(predicted["lesions"].sum())
     wrong = predicted["lesions"] - predicted["found"]

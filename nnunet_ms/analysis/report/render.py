@@ -64,11 +64,7 @@ def render_page(
         Shown in the footer; must not hold the time, so that two runs give the same page.
     """
     settings = trial.settings
-    source = resources.files("nnunet_ms.analysis.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(source).render(
+    return page_template(TEMPLATE).render(
         settings=settings,
         raters=trial.raters,
         truth_known=trial.truth is not None,
@@ -84,6 +80,19 @@ def render_page(
         exclusion_count=len(exclusions),
         provenance=provenance,
     )
+
+
+def page_template(name: str) -> jinja2.Template:
+    """One of the templates beside this module, or what one of them includes; every value is escaped."""
+    beside = resources.files("nnunet_ms.analysis.report")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: beside.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def headlines(block: Block, raters: Sequence[str]) -> list[str]:

@@ -59,7 +59,8 @@ class PublishedTrial:
     count_hazard_ratio: Mapping[str, str] = field(default_factory=dict)  # outcome -> per lesion
     arm_hazard_ratio: Mapping[str, str] = field(default_factory=dict)  # outcome -> active / reference
     counts: Mapping[str, Mapping[str, PublishedCounts]] = field(default_factory=dict)  # endpoint -> visit
-    lesions_per_scan: Mapping[str, str] = field(default_factory=dict)  # endpoint -> active vs reference
+    lesions_per_scan: Mapping[str, str] = field(default_factory=dict)  # endpoint -> active vs reference, as printed
+    size_share: Mapping[str, str] = field(default_factory=dict)  # voxels -> percent of lesions with at most as many
 
 
 def _agreement(*values: str) -> dict[str, str]:
@@ -116,7 +117,13 @@ PUBLISHED = {
         None,
         {},
         {},
-        {"patients": "796", "visits": "2941", "age_years": "37.2", "t2_volume": "9.84 ± 12.44"},
+        {
+            "patients": "796",
+            "arms": "397 / 399 (active / control)",
+            "visits": "2941",
+            "age_years": "37.2",
+            "t2_volume": "9.84 ± 12.44",
+        },
         arm_hazard_ratio=_OPERA_POOLED,
         lesions_per_scan={"enhancing_lesions": "0.02 vs 0.29, active vs control (trial)"},
     ),
@@ -129,11 +136,18 @@ PUBLISHED = {
         _agreement(
             ".695 ± .148", ".785 ± .146", ".72 ± .12", ".969", ".884 ± .136", ".837 ± .134", ".178 ± .138", ".958"
         ),
-        {"patients": "798", "visits": "2839", "age_years": "37.4", "t2_volume": "9.96 ± 12.8"},
+        {
+            "patients": "798",
+            "arms": "398 / 400 (active / control)",
+            "visits": "2839",
+            "age_years": "37.4",
+            "t2_volume": "9.96 ± 12.8",
+        },
         multivariable={"cdp24": _OPERA2_CDP24},
         arm_hazard_ratio=_OPERA_POOLED,
         counts=_JOINT_T1_COUNTS,
         lesions_per_scan={"enhancing_lesions": "0.02 vs 0.42, active vs control (trial)"},
+        size_share={"10": "41", "50": "83"},
     ),
     "oratorio": PublishedTrial(
         "ORATORIO",
@@ -148,13 +162,20 @@ PUBLISHED = {
         _agreement(
             ".64 ± .161", ".818 ± .128", ".698 ± .124", ".962", ".859 ± .153", ".866 ± .117", ".152 ± .128", ".949"
         ),
-        {"patients": "714", "visits": "2605", "age_years": "44.5", "t2_volume": "11.79 ± 14.09"},
+        {
+            "patients": "714",
+            "arms": "476 / 238 (active / control)",
+            "visits": "2605",
+            "age_years": "44.5",
+            "t2_volume": "11.79 ± 14.09",
+        },
         mean_active={"120": "a decrease below 3 (manual)"},
         mean_reference={"120": "about 11 (manual)"},
         change={"120": "−3.4 % vs +7.4 % (trial)"},
         multivariable={"9hpt24": _ORATORIO_9HPT24},
         count_hazard_ratio={"9hpt24": "1.006 (1.001 to 1.011), p .016"},
         arm_hazard_ratio={"cdp12": "0.76 (0.59 to 0.98) (trial)", "cdp24": "0.75 (0.58 to 0.98) (trial)"},
+        size_share={"10": "43", "50": "84"},
     ),
     "olympus": PublishedTrial(
         "OLYMPUS",
@@ -170,7 +191,25 @@ PUBLISHED = {
         _agreement(
             ".676 ± .152", ".672 ± .133", ".66 ± .123", ".975", ".859 ± .143", ".717 ± .142", ".175 ± .128", ".898"
         ),
-        {"patients": "416", "visits": "1787", "age_years": "50.0", "t2_volume": "13.81 ± 15.42"},
+        {
+            "patients": "416",
+            "arms": "276 / 140 (active / control)",
+            "visits": "1787",
+            "age_years": "50.0",
+            "t2_volume": "13.81 ± 15.42",
+        },
         arm_hazard_ratio={"cdp12": "progression in 30.2 % vs 38.5 %, p .14 (trial)"},
+        size_share={"10": "46", "50": "84"},
     ),
 }
+# the fourth test set of the paper, which is no trial
+MICCAI_2016 = PublishedTrial(
+    "MICCAI 2016 (consensus)",
+    "",
+    {},
+    None,
+    {},
+    _agreement(".736 ± .18", ".562 ± .151", ".623 ± .15", ".975", ".683 ± .195", ".681 ± .177", ".252 ± .174", ".942"),
+    {},
+    size_share={"10": "23", "50": "78"},
+)

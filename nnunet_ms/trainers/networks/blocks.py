@@ -44,6 +44,8 @@ class ResidualBlock(nn.Module):
         Kernel of the first convolution (z, y, x): (1, 3, 3) for anisotropic voxels, (3, 3, 3) for isotropic ones.
     dropout : float
         Probability that a channel is dropped.
+    second_kernel : tuple of int
+        Kernel of the second convolution.
 
     References
     ----------
@@ -56,15 +58,21 @@ class ResidualBlock(nn.Module):
     torch.Size([1, 4, 4, 8, 8])
     """
 
-    def __init__(self, channels_in: int, channels_out: int, first_kernel: Stride, dropout: float) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        first_kernel: Stride,
+        dropout: float,
+        second_kernel: Stride = (3, 3, 3),
+    ) -> None:
         super().__init__()
-        padding = (first_kernel[0] // 2, first_kernel[1] // 2, first_kernel[2] // 2)
         self.body = nn.Sequential(
-            Convolution(channels_in, channels_out, first_kernel, padding=padding),
+            Convolution(channels_in, channels_out, first_kernel, padding=same_size(first_kernel)),
             nn.BatchNorm3d(channels_out),
             nn.ReLU(inplace=True),
             MaskedDropout3d(dropout),
-            Convolution(channels_out, channels_out, 3, padding=1),
+            Convolution(channels_out, channels_out, second_kernel, padding=same_size(second_kernel)),
             nn.BatchNorm3d(channels_out),
         )
         same = channels_in == channels_out
@@ -76,7 +84,9 @@ class ResidualBlock(nn.Module):
         return torch.relu_(self.body(x).add_(self.shortcut(x)))
 
 
-def projection(channels_in: int, channels_out: int, stride: Stride = (1, 1, 1), kernel: int = 1) -> nn.Sequential:
+def projection(
+    channels_in: int, channels_out: int, stride: Stride = (1, 1, 1), kernel: int | Stride = 1
+) -> nn.Sequential:
     """Convolution and BN that bring a feature map to another width and, with a stride, to a lower resolution.
 
     Examples
@@ -84,9 +94,22 @@ def projection(channels_in: int, channels_out: int, stride: Stride = (1, 1, 1), 
     >>> projection(8, 4, stride=(1, 2, 2)).eval()(torch.zeros(1, 8, 4, 8, 8)).shape
     torch.Size([1, 4, 4, 4, 4])
     """
+    size = (kernel, kernel, kernel) if isinstance(kernel, int) else kernel
     return nn.Sequential(
-        Convolution(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2), nn.BatchNorm3d(channels_out)
+        Convolution(channels_in, channels_out, size, stride=stride, padding=same_size(size)),
+        nn.BatchNorm3d(channels_out),
     )
+
+
+def same_size(kernel: Stride) -> Stride:
+    """Padding with which a convolution of odd `kernel` and stride 1 keeps the size.
+
+    Examples
+    --------
+    >>> same_size((1, 3, 3))
+    (0, 1, 1)
+    """
+    return kernel[0] // 2, kernel[1] // 2, kernel[2] // 2
 
 
 def resize_like(x: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from nnunet_ms.analysis.evaluation.cohort_metrics import (
     clustered_interval,
     correlate_cases,
     count_sizes,
-    isbi2015_score,
+    isbi_score,
     size_bin_name,
     summarise_cases,
     summarise_sizes,
@@ -217,4 +217,4 @@ def test_interval_covers_the_true_rate():
     ],
 )
 def test_the_score_of_isbi_2015_by_hand(values, expected):
-    assert isbi2015_score(**values) == pytest.approx(expected, nan_ok=True)
+    assert isbi_score(values) == pytest.approx(expected, nan_ok=True)

@@ -19,6 +19,8 @@ def make(kind):
     settings = {"filters": SMALL, "deep_supervision": False, "dropout": 0.3}
     if kind == "multi":
         made = MultiArmUNet((Arm((0, 1, 2)), Arm((0,), 4), Arm((1,), 4)), **settings)
+    elif kind == "gates":
+        made = MultiArmUNet((Arm((0, 1, 2)),), **settings, shortcuts=(), skip_attention="gates")
     elif kind == "joint":
         made = JointUNet({"unenhancing": (0, 2), "enhancing": (0, 1, 2)}, **settings)
         for name, parameter in made.named_parameters():
@@ -31,7 +33,7 @@ def make(kind):
     return made.eval()
 
 
-@pytest.fixture(scope="module", params=["multi", "plain", "joint"])
+@pytest.fixture(scope="module", params=["multi", "gates", "plain", "joint"])
 def network(request):
     return make(request.param)
 

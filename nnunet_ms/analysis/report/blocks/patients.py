@@ -15,7 +15,7 @@ from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.tables import REFERENCE
 
 INDENT = "\N{EN SPACE}"
-_TITLES = {
+TITLES = {
     baseline_table.VOLUME: "T2 lesion volume (ml)",
     baseline_table.COUNT: "T2 lesions",
     baseline_table.ENHANCING: "enhancing lesions",
@@ -124,7 +124,7 @@ def _rater_lines(trial: TrialData, numbers: Numbers) -> list[Line]:
 
 
 def _title(term: str) -> str:
-    return _TITLES.get(term, term_text(term))
+    return TITLES.get(term, term_text(term))
 
 
 def _number_lines(trial: TrialData, numbers: Numbers, term: str) -> Iterator[Line]:

@@ -52,10 +52,10 @@ def main_estimates_figure(rows: pd.DataFrame, settings: TrialSettings, raters: t
         figure = new_figure(8.6, 1.5 + 0.3 * len(effects), settings)
         axes = figure.subplots()
         for place, effect in enumerate(effects):
-            _line(axes, effect, place)
+            effect_line(axes, effect, place)
         axes.axvline(1, color=GREY, linewidth=0.8, zorder=0)
         axes.set_xscale("log")
-        _limits(axes, effects)
+        ratio_limits(axes, effects)
         axes.set_yticks(range(len(effects)), [effect.label for effect in effects])
         axes.set_ylim(len(effects) - 0.5, -0.6)
         axes.tick_params(axis="y", length=0)
@@ -96,7 +96,8 @@ def _effects(rows: pd.DataFrame, settings: TrialSettings, rater: str) -> Iterato
             yield Effect(f"{label}{several}", ratio, low, high, p, number)
 
 
-def _line(axes: Axes, effect: Effect, place: int) -> None:
+def effect_line(axes: Axes, effect: Effect, place: float) -> None:
+    """Draw one ratio with its interval on a log axis, and the numbers right of it."""
     colour, marker = COLOURS[effect.arm % len(COLOURS)], MARKERS[effect.arm % len(MARKERS)]
     if np.isfinite([effect.low, effect.high]).all():
         ends = [max(effect.low, _NOTHING), effect.high]
@@ -114,7 +115,7 @@ def _line(axes: Axes, effect: Effect, place: int) -> None:
     )  # fmt: skip
 
 
-def _limits(axes: Axes, effects: list[Effect]) -> None:
+def ratio_limits(axes: Axes, effects: list[Effect]) -> None:
     """Room for every estimate, and for intervals up to a tenth and ten times the outermost estimate."""
     ratios = np.array([effect.ratio for effect in effects if effect.ratio > 0] + [1.0])
     ends = np.array([[effect.low, effect.high] for effect in effects]).ravel()
