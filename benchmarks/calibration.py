@@ -374,9 +374,8 @@ def _with_others(table: pd.DataFrame, results: Path, only: str) -> pd.DataFrame:
     if not only or not results.is_file():
         return table
     old = pd.read_csv(results)
-    there = (old["kind"].str.startswith(only) | old["target"].str.startswith(only)) & old["preset"].isin(
-        table["preset"]
-    )
+    named = old["kind"].str.startswith(only) | old["target"].str.startswith(only)
+    there = named & old["preset"].isin(table["preset"])
     parts = []
     for keys, part in old.groupby(["preset", "scenario"], sort=False):
         new = table[(table["preset"] == keys[0]) & (table["scenario"] == keys[1])]

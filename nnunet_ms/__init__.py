@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.rater_matrix import rater_matrix as rater_matrix
     from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
+    from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
     from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
     from nnunet_ms.dataset_conversion.convert import convert as convert
     from nnunet_ms.dataset_conversion.guessing import guess_source as guess_source
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
 # public name -> module that it is taken from at its first use
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
+    "compare_cohorts": "nnunet_ms.comparison.cohorts",
     "compare_trials": "nnunet_ms.comparison.compare_trials",
     "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
@@ -106,6 +108,7 @@ _PLACES = {
 __all__ = [
     "NnunetMsError",
     "__version__",
+    "compare_cohorts",
     "compare_trials",
     "convert",
     "evaluate",

@@ -238,6 +238,11 @@ ENDPOINTS = Table(
     key=("endpoint", "analysis", "population", "rater", "arm", "contrast", "visit", "term", "stat_name"),
 )
 
+# what the numbers of a map of labelled regions are called; several numbers may share a name
+REGION_NAMES = Table(
+    "names of regions", (Column("label", "integer", minimum=1), Column("name", "category")), key=("label",), extra=True
+)
+
 FAILURES = Table("failures", (Column("case_id"), Column("reason")), key=("case_id",))
 
 _FURTHER = Column("", required=False, blank=True)

@@ -9,7 +9,9 @@ from fnmatch import fnmatchcase
 from nnunet_ms.meaning import FLAG, ONE, TEXT, Meaning
 from nnunet_ms.meaning import meanings as _words
 from nnunet_ms.vocabulary_of_adam import ADAM
+from nnunet_ms.vocabulary_of_conversion import CONVERSION
 from nnunet_ms.vocabulary_of_curves import CURVES
+from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
 
 
 def meaning_of(column: str, table: str = "") -> Meaning:
@@ -93,10 +95,6 @@ _SOURCES = {
         t2_lesions="File of the reference mask of T2 lesions",
         t1_unenhancing="File of the reference mask of T1 unenhancing lesions",
         t1_enhancing="File of the reference mask of T1 enhancing lesions",
-        resampled="Channels that were resampled to the grid of the first one; blank if none",
-        rewritten="Files that were written anew instead of copied, and why (`images.headers`); absent if none",
-        steps="Preparation that was asked for, in its order",
-        source="Name of the case's source, where a dataset has several",
         region="Region of recruitment; a stratum of the trials",
         sex="`F` or `M`",
         randomisation_date="Day 0, ISO 8601, where assessments have dates",
@@ -374,27 +372,6 @@ _ENDPOINTS = {
     ),
 }
 
-# Several trials side by side
-_COMPARISON = {
-    **_words(
-        TEXT,
-        trial="Name of the trial, or of the test set",
-        what="Setting, endpoint, rater or rule that not all trials have alike",
-        has="What this trial has; yes and no where it is there or not; blank where it does not apply",
-        consequence="What the comparison makes of the difference",
-        model="Common effect, or random effects",
-    ),
-    "effects of several trials.visit": Meaning(TEXT, "Visit of the effect, as a week; blank where it is of all visits"),
-    **_words(
-        ONE,
-        log_se="Standard error of the logarithm of the ratio; blank where the number is no ratio",
-        n_trials="Trials that are pooled",
-        q="Cochran's Q, the test of equal effects",
-        q_p="Its p value",
-        i_squared="Share of the spread between trials that is not chance",
-    ),
-}
-
 # The simulator's truth
 _SIMULATION = {
     **_words(ONE, first_visit="Visit at which the lesion appeared, from 0"),
@@ -414,8 +391,10 @@ COLUMNS = {
     **_AGREEMENT,
     **_UNCERTAINTY,
     **_ENDPOINTS,
-    **_COMPARISON,
+    **SEVERAL_TRIALS,
     **_SIMULATION,
     **ADAM,
+    **GROUPS,
     **CURVES,
+    **CONVERSION,
 }

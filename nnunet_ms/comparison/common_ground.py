@@ -21,6 +21,7 @@ _WORDS = {
     "weeks": ("weeks of the visits", "effects are at each trial's own last visit"),
     "zero_volume": ("volumes of 0", "mean percent changes leave out or add to different patients"),
     "windows": ("visit windows", "scans count as a planned visit under different limits"),
+    "exposure": ("exposure of lesion counts", "rates count from years in one trial, from scans in another"),
     "population": ("population", "effects are of different populations"),
     "rule": ("rule of progression", "outcomes of one name are compared although they mean different things"),
     "outcome_source": ("source of the outcomes", "derived in one trial, given in another"),

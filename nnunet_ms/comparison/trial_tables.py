@@ -206,10 +206,14 @@ def size_table(trials: Sequence[ComparedTrial], masks: Sequence[MaskAgreement]) 
         lines.append([f"rule {rule}"])
         for one in masks:
             here = one.sizes[(one.sizes["rule"] == rule) & (one.sizes["size_bin"] != "all")]
-            for place, (rater, found) in enumerate(here.groupby("rater", sort=False)):
-                columns = [("predicted_lesions", str(rater))]
-                for column, who in [*([("reference_lesions", REFERENCE)] if place == 0 else []), *columns]:
-                    lines.append([f"{_set_head(one)}, {who}", *size_cells(found, column)])
+            for kind, of_kind in here.groupby("lesion_type", sort=False):
+                more = [str(kind)] if len(set(here["lesion_type"])) > 1 else []
+                seen = set()  # every rater's rows have the reference's lesions beside its own
+                for rater, found in of_kind.groupby("rater", sort=False):
+                    for column, who in (("reference_lesions", REFERENCE), ("predicted_lesions", str(rater))):
+                        if who not in seen and found[column].notna().all():
+                            lines.append([", ".join([_set_head(one), who, *more]), *size_cells(found, column)])
+                            seen.add(who)
     printed = {t.published.title: t.published for t in trials if t.published} | {MICCAI_2016.title: MICCAI_2016}
     shown = [one for one in printed.values() if one.size_share]
     if lines and len(shown) > 1:

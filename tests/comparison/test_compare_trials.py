@@ -137,3 +137,20 @@ def test_trials_without_lesion_tables_and_with_three_arms(made, tmp_path):  # no
     with pytest.raises(SettingsError, match=r"expected one compared arm to pool.*\['low', 'high'\]"):
         compare_trials([made / "first", three], tmp_path / "pooled", pool=True)
     assert not (tmp_path / "pooled").exists()
+
+
+@pytest.mark.parametrize("name", ["=1+1 <b>bold</b>", "$x_1$ & {y}", "Ärzte\\par 'n' \"Co\""])
+def test_a_trials_name_is_text_everywhere(outputs, tmp_path, name):  # noqa: F811
+    path = outputs[1] / "provenance.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "trial": {**content["trial"], "name": name}}))
+    found = compare_trials(outputs, tmp_path / "out")
+    assert found.trials[1].name == name
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "<b>bold" not in page
+    table = pd.read_csv(tmp_path / "out" / "tables" / "cohorts.csv")
+    assert not any(str(column).startswith("=") for column in table)
+    assert set(read_table(tmp_path / "out" / "effects.csv", EFFECTS)["trial"]) == {"Synthetic trial", name}
+    if rtf.available():
+        text = (tmp_path / "out" / "tables" / "cohorts.rtf").read_text(encoding="ascii")
+        assert not re.search(r"(?<!\\)\\par 'n'", text)

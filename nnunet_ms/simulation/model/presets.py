@@ -75,7 +75,7 @@ class PhantomLesions:
 
 @dataclass(frozen=True)
 class Arm:
-    """One treatment arm. Slopes, new and enlarging lesions and `relapses` are per patient-year, `enhancing` per scan."""
+    """One treatment arm. Slopes, new and enlarging lesions, `relapses` are per patient-year, `enhancing` per scan."""
 
     name: str
     log_tlv_slope: float
