@@ -80,8 +80,13 @@ CONVERT = [
         "cases.csv",
         "case",
         tables.CASES,
-        ("resampled", "rewritten", "site", "source", "steps", "source_*", "sha256_*"),
-        note=MANY_CHANNELS,
+        (
+            *("resampled", "rewritten", "site", "source", "steps"),
+            *("baseline_visit", "baseline_week", "registration", "correlation_before", "correlation_after"),
+            *("flag", "lesions_lost"),
+            *("source_*", "sha256_*"),
+        ),
+        note=f"{MANY_CHANNELS} `baseline_visit` to `lesions_lost`: of pairs (`--pairs`).",
     ),
 ]
 PREDICT = [

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from nnunet_ms.meaning import FLAG, ONE, TEXT, Meaning
 from nnunet_ms.meaning import meanings as _words
+from nnunet_ms.vocabulary_of_conversion import CONVERSION
 from nnunet_ms.vocabulary_of_curves import CURVES
 from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
 
@@ -93,10 +94,6 @@ _SOURCES = {
         t2_lesions="File of the reference mask of T2 lesions",
         t1_unenhancing="File of the reference mask of T1 unenhancing lesions",
         t1_enhancing="File of the reference mask of T1 enhancing lesions",
-        resampled="Channels that were resampled to the grid of the first one; blank if none",
-        rewritten="Files that were written anew instead of copied, and why (`images.headers`); absent if none",
-        steps="Preparation that was asked for, in its order",
-        source="Name of the case's source, where a dataset has several",
         region="Region of recruitment; a stratum of the trials",
         sex="`F` or `M`",
         randomisation_date="Day 0, ISO 8601, where assessments have dates",
@@ -433,4 +430,5 @@ COLUMNS = {
     **_SIMULATION,
     **GROUPS,
     **CURVES,
+    **CONVERSION,
 }
