@@ -5,6 +5,7 @@ effects and once without any, and go through the estimators of `nnunet_ms.analys
 what `truth.json` says.
 
     python benchmarks/calibration.py --trials 1000 --workers 2
+    python benchmarks/calibration.py --trials 1000 --only "lesion counts"  # replaces the rows of these estimators alone
     python benchmarks/calibration.py --trials 1000 --dask tcp://scheduler:8786  # workers with this folder on PYTHONPATH
 
 Finished chunks lie in `--work` and are not repeated; the table goes to stdout and to `--results`. Bars: 95 % intervals
@@ -43,7 +44,10 @@ CHUNK = 25  # trials per file and process
 COVERAGE, TYPE_I, BIAS = (0.935, 0.965), (0.037, 0.064), 0.02
 PER_UNIT = {"lesion_count": 1e-5, "age_years": 1e-4}  # effects per lesion and per year are small numbers
 RESULTS = Path(__file__).parent / "results" / "calibration.csv"
-COUNTS = ("enhancing_lesions", "new_t1_lesions", "new_t2_lesions")
+COUNTS = (
+    *("enhancing_lesions", "new_t1_lesions"),
+    *("new_t2_lesions", "enlarging_t2_lesions", "new_or_enlarging_t2_lesions"),
+)
 IN_DEPTH = "cdp24"  # analyses of one kind whatever the outcome are checked on this one
 
 
@@ -64,10 +68,11 @@ class Target:
     nothing: float = 2e-3  # a true effect below this is none: p < .05 is an error then
 
 
-def targets(preset: TrialPreset) -> list[Target]:
-    """Everything that is calibrated."""
+def targets(preset: TrialPreset, only: str = "") -> list[Target]:
+    """Everything that is calibrated, or those whose estimator's name starts with `only`."""
     progression = (target for outcome in outcomes(preset) for target in _progression(preset, outcome.name))
-    return [*_volume(preset), *_counts(), *progression, *_in_depth(preset), *_agreement(preset)]
+    everything = [*_volume(preset), *_counts(), *progression, *_in_depth(preset), *_agreement(preset)]
+    return [target for target in everything if kind_of(target).startswith(only)]
 
 
 def _volume(preset: TrialPreset) -> Iterator[Target]:
@@ -163,11 +168,11 @@ def truth_rows_of(preset: TrialPreset) -> tuple[dict[str, str | float], ...]:
 SCENARIOS: dict[str, Callable[[TrialPreset], TrialPreset]] = {"effect": lambda p: p, "none": on.without_effect}
 
 
-def run_chunk(work: Path, chunk: tuple[str, str, int]) -> None:
+def run_chunk(work: Path, only: str, chunk: tuple[str, str, int]) -> None:
     """Simulate and analyse one chunk of trials; its file is complete or absent."""
     name, scenario, index = chunk
     preset = SCENARIOS[scenario](PRESETS[name])
-    wanted, rows = targets(preset), []
+    wanted, rows = targets(preset, only), []
     keys = (sorted(PRESETS).index(name), list(SCENARIOS).index(scenario), index)
     for number, seed in enumerate(np.random.SeedSequence(2023, spawn_key=keys).spawn(CHUNK)):
         trial = on.Trial(preset, np.random.default_rng(seed))
@@ -183,13 +188,13 @@ def _chunk_file(work: Path, chunk: tuple[str, str, int]) -> Path:
     return work / "{}_{}_{:04d}.csv".format(*chunk)
 
 
-def summary(estimates: pd.DataFrame) -> pd.DataFrame:
+def summary(estimates: pd.DataFrame, only: str = "") -> pd.DataFrame:
     """One row per preset, scenario and target: truth, bias, coverage and rejections with their Monte Carlo errors."""
     rows: list[dict[str, Any]] = []
     for (name, scenario), part in estimates.groupby(["preset", "scenario"], sort=False):
         preset = SCENARIOS[scenario](PRESETS[name])
         of_target = dict(list(part.groupby("target", sort=False)))
-        for target in targets(preset):
+        for target in targets(preset, only):
             truth = true_value(preset, target.truth, target.log)
             of, log = (
                 target.effect_of or target.truth,
@@ -364,11 +369,27 @@ def _with_error(r: dict[str, Any], name: str) -> str:
     return "" if np.isnan(r[name]) else f"{100 * r[name]:.1f} ({100 * r[name + '_mc_se']:.1f})"
 
 
+def _with_others(table: pd.DataFrame, results: Path, only: str) -> pd.DataFrame:
+    """Put new rows of the estimators `only` in the place of the old ones of the table on disk."""
+    if not only or not results.is_file():
+        return table
+    old = pd.read_csv(results)
+    there = old["kind"].str.startswith(only) & old["preset"].isin(table["preset"])
+    parts = []
+    for keys, part in old.groupby(["preset", "scenario"], sort=False):
+        new = table[(table["preset"] == keys[0]) & (table["scenario"] == keys[1])]
+        first = int((~there[part.index]).cumsum()[there[part.index]].min()) if there[part.index].any() else len(part)
+        kept = part[~there[part.index]]
+        parts += [kept.iloc[:first], new, kept.iloc[first:]]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing, print and store the table; 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000, help=f"per preset and scenario, in chunks of {CHUNK}")
     parser.add_argument("--presets", nargs="+", default=["opera2", "oratorio"], choices=sorted(PRESETS))
+    parser.add_argument("--only", default="", help="estimators whose name starts so; the other rows stay as they are")
     add_parallel_options(parser)
     parser.add_argument("--work", type=Path, default=Path("runs/calibration"), help="folder of finished chunks")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -382,13 +403,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [chunk for chunk in chunks if not _chunk_file(args.work, chunk).is_file()]
     print(f"{len(chunks)} chunks of {CHUNK} trials, {len(missing)} to do", flush=True)
     started = time.monotonic()
-    outcome = map_cases(partial(run_chunk, args.work), missing, str, "chunks of trials", args.workers)
+    outcome = map_cases(partial(run_chunk, args.work, args.only), missing, str, "chunks of trials", args.workers)
     print(f"{(time.monotonic() - started) / 60:.1f} min, workers: {args.workers}")
     report_failures(outcome.failures, "calibration")
     estimates = pd.concat([pd.read_csv(file) for c in chunks if (file := _chunk_file(args.work, c)).is_file()])
-    table = summary(estimates)
+    table = summary(estimates, args.only)
     args.results.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(args.results, index=False, float_format="%.6g")
+    _with_others(table, args.results, args.only).to_csv(args.results, index=False, float_format="%.6g")
     print(markdown(table))
     print(short_table(table))
     print(table["verdict"].str.partition(":")[0].value_counts().to_string())

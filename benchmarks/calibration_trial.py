@@ -13,6 +13,7 @@ import pandas as pd
 
 from nnunet_ms.simulation.model import cohort, table_reader
 from nnunet_ms.simulation.model.presets import Hazard, TrialPreset
+from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
 from nnunet_ms.simulation.truth.expected_cox import Expected, limits_of_cox, moments
 from nnunet_ms.simulation.truth.population import draw_population, expected_outcome, observed_progression, outcomes
 from nnunet_ms.simulation.truth.progression import (
@@ -73,9 +74,11 @@ class Trial:
             ratio = cohort.log_hazard_ratio(preset, hazard, self.arm, self.baseline)
             self.onset[hazard] = cohort.draw_onset(hazard.per_year, ratio, rng)
         counts = {"enhancing_lesions": activity.enhancing, "new_t1_lesions": activity.new_t1}
-        counts["new_t2_lesions"] = activity.new_t2
+        counts["new_t2_lesions"], counts["enlarging_t2_lesions"] = activity.new_t2, activity.enlarging_t2
         self.counts = {REFERENCE: counts}
         self.counts[READER] = {k: table_reader.read_counts(preset.reader, v, rng) for k, v in counts.items()}
+        for of_rater in self.counts.values():
+            of_rater["new_or_enlarging_t2_lesions"] = of_rater["new_t2_lesions"] + of_rater["enlarging_t2_lesions"]
         self.seed = int(rng.integers(2**31))
 
     @cached_property
@@ -180,16 +183,19 @@ def _mixed_model(trial: Trial) -> list[Estimate]:
 def _patient_counts(trial: Trial, endpoint: str, rater: str = REFERENCE) -> pd.DataFrame:
     counts, scanned = trial.counts[rater][endpoint], trial.attended[:, 1:]
     present = np.where(counts[:, 0] > 0, "present", "absent")
+    years = np.diff(trial.preset.mri_weeks) / WEEKS_PER_YEAR
     table = trial.covariates.assign(
-        lesions=(counts[:, 1:] * scanned).sum(axis=1), scans=scanned.sum(axis=1), baseline=present
+        lesions=(counts[:, 1:] * scanned).sum(axis=1),
+        exposure=(scanned * (1.0 if endpoint == "enhancing_lesions" else years)).sum(axis=1),
+        baseline=present,
     )
-    return table[table["scans"] > 0].reset_index(drop=True)
+    return table[table["exposure"] > 0].reset_index(drop=True)
 
 
 def negative_binomial(trial: Trial, endpoint: str) -> Estimate:
     """Log rate ratio."""
     factors = ["baseline"] * (endpoint == "enhancing_lesions") + ["edss_stratum", "region"]
-    fit = count_model(_patient_counts(trial, endpoint), "lesions", "scans", trial.arms, [], factors)
+    fit = count_model(_patient_counts(trial, endpoint), "lesions", "exposure", trial.arms, [], factors)
     if not fit.ratios or not fit.ratios[0].low > 0:
         return Estimate()
     ratio = fit.ratios[0]
@@ -201,9 +207,9 @@ def count_test(trial: Trial, endpoint: str, test: str) -> Estimate:
     table = _patient_counts(trial, endpoint)
     b, a = (table[table["arm"] == arm] for arm in trial.arms)
     if test == "wilcoxon":
-        return Estimate(p=rank_sum_p(a["lesions"] / a["scans"], b["lesions"] / b["scans"]))
-    sums = (int(a["lesions"].sum()), float(a["scans"].sum()), int(b["lesions"].sum()), float(b["scans"].sum()))
-    return Estimate(p=exact_rate_ratio(*sums).p)
+        return Estimate(p=rank_sum_p(a["lesions"] / a["exposure"], b["lesions"] / b["exposure"]))
+    (n_a, years_a), (n_b, years_b) = ((int(t["lesions"].sum()), float(t["exposure"].sum())) for t in (a, b))
+    return Estimate(p=exact_rate_ratio(n_a, years_a, n_b, years_b).p)
 
 
 def cox(trial: Trial, outcome: str, covariate: str) -> Estimate:
@@ -300,7 +306,7 @@ def agreement_of_counts(trial: Trial, endpoint: str) -> Estimate:
         table = _patient_counts(trial, endpoint, rater)
         active = (table["arm"] == trial.arms[1]).to_numpy()
         effects.append(
-            log_ratio_of_means(table["lesions"].to_numpy(float), table["scans"].to_numpy(float), active, ~active)
+            log_ratio_of_means(table["lesions"].to_numpy(float), table["exposure"].to_numpy(float), active, ~active)
         )
     return _paired(effects, active, trial.seed)
 

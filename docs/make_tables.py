@@ -10,13 +10,20 @@ from pathlib import Path
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.concordance_table import CONCORDANCE
-from nnunet_ms.analysis.endpoints import rater_concordance
+from nnunet_ms.analysis.endpoints import estimands, rater_concordance
 from nnunet_ms.analysis.evaluation import lesion_roc, model_comparison, rater_tables, uncertainty_tables
+from nnunet_ms.analysis.evaluation.agreement_by_location import BY_LOCATION
+from nnunet_ms.analysis.evaluation.agreement_by_site import BY_SITE
+from nnunet_ms.analysis.evaluation.agreement_by_visit import BY_VISIT
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
+from nnunet_ms.analysis.evaluation.size_groups import SIZE_GROUPS
 from nnunet_ms.analysis.trial import exclusions, outcomes, populations, timed_tests, visit_windows, zero_volumes
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
+from nnunet_ms.comparison.cohorts import COHORTS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
 from nnunet_ms.comparison.effects import EFFECTS, POOLED
+from nnunet_ms.learning import curve_tables, scoring
+from nnunet_ms.learning.curve import RUNS
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
@@ -63,14 +70,23 @@ INPUTS = [
     Output("patients.csv", "patient", tables.PATIENTS, note="Further columns can be strata, subgroups or populations."),
     Output("assessments.csv", "assessment", tables.ASSESSMENTS, note="Either `week` or `date`."),
     Output("relapses.csv", "relapse", tables.RELAPSES, note="Either `week` or `date`."),
-]
+    Output(
+        "region_names.csv", "label of a map of regions", tables.REGION_NAMES,
+        note="`--region-names` of `nnunet-ms-evaluate`; several labels may share a name.",
+    ),
+]  # fmt: skip
 CONVERT = [
     Output(
         "cases.csv",
         "case",
         tables.CASES,
-        ("resampled", "rewritten", "site", "source", "steps", "source_*", "sha256_*"),
-        note=MANY_CHANNELS,
+        (
+            *("resampled", "rewritten", "site", "source", "steps"),
+            *("baseline_visit", "baseline_week", "registration", "correlation_before", "correlation_after"),
+            *("flag", "lesions_lost"),
+            *("source_*", "sha256_*"),
+        ),
+        note=f"{MANY_CHANNELS} `baseline_visit` to `lesions_lost`: of pairs (`--pairs`).",
     ),
 ]
 PREDICT = [
@@ -118,10 +134,11 @@ EVALUATE = [
         (
             *BOX,
             *("found", "overlap_voxels", "lesion_dice", "distance_mm", "found_by_*"),
-            *("location", "ventricles_mm", "cortex_mm", "infratentorial_share", "rule", "data_note"),
+            *("location", "ventricles_mm", "cortex_mm", "infratentorial_share"),
+            *("brain_region", "brain_region_share", "rule", "data_note"),
         ),
         note="`--map NAME=DIR` adds a column NAME, the mean of that map over the lesion; `location` and the columns "
-        "after it with `--region`.",
+        "after it with `--region`, `brain_region` with `--region-labels`.",
     ),
     Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
     Output("lesion_changes.csv", "lesion of either of two visits", LESION_CHANGES),
@@ -134,7 +151,25 @@ EVALUATE = [
         note="Intervals take patients as clusters.",
     ),
     Output("concordance.csv", "statistic of volumes or counts", CONCORDANCE),
+    Output(
+        "agreement_by_visit.csv",
+        "metric and visit",
+        BY_VISIT,
+        note="Without rows where no visit is known; the baseline is the visit with the earliest week, or "
+        "`--baseline-visit`.",
+    ),
+    Output(
+        "agreement_by_site.csv",
+        "metric and site",
+        BY_SITE,
+        note="Without rows where no site is known; the site is the column `site` of cases.csv, or `--site-column`.",
+    ),
+    Output("agreement_by_location.csv", "location class or region", BY_LOCATION, note="With `--region` or "
+           "`--region-labels`; of the first rule."),
     Output("size_bins.csv", "group of lesion sizes", SIZE_BINS),
+    Output("size_groups.csv", "group of lesion sizes, metric and way of averaging", SIZE_GROUPS),
+    Output("cohorts.csv", "cohort, group of lesion sizes, metric and way of averaging", COHORTS,
+           note="Instead of all others with `--cohorts`."),
     Output("failures.csv", "case that could not be evaluated", tables.FAILURES),
     Output("comparison.csv", "pair of models and metric", model_comparison.COMPARISON, note="With several models."),
     Output("ranking.csv", "model and metric", model_comparison.RANKING, note="With several models."),
@@ -175,6 +210,7 @@ RATERS = [
 ENDPOINTS = [
     Output("endpoints.csv", "statistic; every number of the report is here", tables.ENDPOINTS),
     Output("contents.csv", "table or listing", None, ("number", "title", "file")),
+    Output("estimands.csv", "attribute of the estimand of an endpoint", None, estimands.COLUMNS),
     Output("audit/patients.csv", "patient: the table as it was used", None, ("patient_id", "arm")),
     Output("audit/exclusions.csv", "patient or visit left out", None, exclusions.EXCLUSION_COLUMNS),
     Output("audit/populations.csv", "patient outside a population", None, populations.COLUMNS),
@@ -238,6 +274,13 @@ COMPARE = [
     Output("differences.csv", "difference and trial", DIFFERENCES),
     Output("pooled.csv", "endpoint, rater, statistic and model", POOLED, note="With `--pool`."),
 ]
+LEARNING_CURVE = [
+    Output("scores.csv", "study, model and metric", scoring.SCORES),
+    Output("learning_curve.csv", "model and metric", curve_tables.CURVE),
+    Output("comparisons.csv", "test", curve_tables.COMPARISONS, note="Tests and families: new_lesions.md."),
+    Output("runs.csv", "training", RUNS),
+    Output("failures.csv", "training, model or study that is in none of the above", tables.FAILURES),
+]
 CHAPTERS = {
     "Input: the trial": INPUTS,
     "nnunet-ms-convert": CONVERT,
@@ -247,6 +290,7 @@ CHAPTERS = {
     "nnunet-ms-measure": MEASURE,
     "nnunet-ms-endpoints run": ENDPOINTS,
     "nnunet-ms-endpoints compare": COMPARE,
+    "nnunet-ms-learning-curve": LEARNING_CURVE,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

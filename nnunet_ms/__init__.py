@@ -72,11 +72,13 @@ if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.rater_matrix import rater_matrix as rater_matrix
     from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
+    from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
     from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
     from nnunet_ms.dataset_conversion.convert import convert as convert
     from nnunet_ms.dataset_conversion.guessing import guess_source as guess_source
     from nnunet_ms.dataset_conversion.guessing import write_manifest as write_manifest
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
+    from nnunet_ms.learning.curve import learning_curve as learning_curve
     from nnunet_ms.lesions.rows import lesions_in as lesions_in
     from nnunet_ms.simulation.simulate import simulate as simulate
     from nnunet_ms.trainers.prediction.open_model import open_model as open_model
@@ -87,11 +89,13 @@ if TYPE_CHECKING:
 # public name -> module that it is taken from at its first use
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
+    "compare_cohorts": "nnunet_ms.comparison.cohorts",
     "compare_trials": "nnunet_ms.comparison.compare_trials",
     "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
+    "learning_curve": "nnunet_ms.learning.curve",
     "lesions_in": "nnunet_ms.lesions.rows",
     "measure": "nnunet_ms.analysis.evaluation.measure",
     "open_model": "nnunet_ms.trainers.prediction.open_model",
@@ -104,11 +108,13 @@ _PLACES = {
 __all__ = [
     "NnunetMsError",
     "__version__",
+    "compare_cohorts",
     "compare_trials",
     "convert",
     "evaluate",
     "evaluate_masks",
     "guess_source",
+    "learning_curve",
     "lesions_in",
     "measure",
     "open_model",

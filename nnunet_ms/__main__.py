@@ -16,13 +16,14 @@ COMMANDS = {
     "measure": ("nnunet_ms.analysis.measure_cli", "masks are measured without a reference, visit by visit"),
     "endpoints": ("nnunet_ms.analysis.endpoints_cli", "lesion volumes and clinical tables become a trial's report"),
     "simulate": ("nnunet_ms.simulation.cli", "a trial or single scans whose truth is known"),
+    "learning-curve": ("nnunet_ms.learning.cli", "what few labelled studies give, fine-tuned or not"),
     "demo": ("nnunet_ms.demo", "all of it on a small simulated trial"),
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the first word alone; the rest is the command's own."""
-    lines = "\n".join(f"  {word:<11}{line}" for word, (_, line) in COMMANDS.items())
+    lines = "\n".join(f"  {word:<16}{line}" for word, (_, line) in COMMANDS.items())
     parser = commands.parser(PROGRAM, f"{_ABOUT}\n\ncommands:\n{lines}", f"{PROGRAM} convert --help")
     parser.usage = f"{PROGRAM} [-h] [--version] COMMAND ..."
     parser.add_argument("command", nargs="?", choices=COMMANDS, metavar="COMMAND", help="runs nnunet-ms-COMMAND")

@@ -100,7 +100,7 @@ def write_checksum(path: str | Path) -> None:
     """
     path = Path(path)
     with whole_file(checksum_file(path)) as partial:
-        partial.write_text(f"{_sha256(path)}  {path.name}\n", encoding="ascii")
+        partial.write_text(f"{sha256_of(path)}  {path.name}\n", encoding="ascii")
 
 
 def check_checksum(path: str | Path) -> None:
@@ -117,7 +117,7 @@ def check_checksum(path: str | Path) -> None:
     if not beside.is_file():
         return
     expected = beside.read_text(encoding="ascii", errors="replace").split()[:1]
-    found = _sha256(path)
+    found = sha256_of(path)
     if expected != [found]:
         raise ModelError(
             f"{path}: expected SHA-256 {''.join(expected)[:12] or 'none'} as {beside.name} says, found {found[:12]}: "
@@ -125,7 +125,16 @@ def check_checksum(path: str | Path) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal.
+
+    Examples
+    --------
+    >>> Path("abc.txt").write_bytes(b"abc")
+    3
+    >>> sha256_of(Path("abc.txt"))[:16]
+    'ba7816bf8f01cfea'
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

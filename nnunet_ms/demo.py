@@ -7,27 +7,23 @@ done again. Killed at any moment and started again, the demo goes on where it st
 import argparse
 import os
 import shlex
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from nnunet_ms.commands import OK, parser, run
 from nnunet_ms.errors import ImageError, NnunetMsError, SettingsError
 from nnunet_ms.locks import LOCK, sole_run
 from nnunet_ms.nnunet import require_nnunet
 from nnunet_ms.outputs import whole_file
+from nnunet_ms.programs import GRACE_S, end_of_log, run_logged
 
 PROGRAM = "nnunet-ms-demo"
 DATASET = "801"
 DONE = ".done"  # one file per finished stage
-GRACE_S = 10.0  # that an interrupted stage gets to end its own processes
 CONFIGURATION, PLANS, FOLD = "3d_fullres", "nnUNetPlansMS", "0"
 
 
@@ -216,43 +212,17 @@ def run_stage(stage: Stage, out: Path, title: str, lock: tuple[int, ...] = ()) -
     if stage.before is not None:
         stage.before(out)
     log = out / "logs" / f"{marker.name}.log"
-    log.parent.mkdir(exist_ok=True)
-    with log.open("w", encoding="utf-8") as stream:
-        stream.write(f"$ {shlex.join(stage.command)}\n")
-        stream.flush()
-        code = _call(stage.command, out, stream, lock)
+    try:
+        code = run_logged(stage.command, out, log, _environment(out), lock)
+    except KeyboardInterrupt:
+        print(flush=True)
+        raise
     if code != 0 or not (out / stage.output).exists():
-        tail = "\n".join(log.read_text(encoding="utf-8").splitlines()[-15:])
-        raise NnunetMsError(f"{title}: exit code {code}, expected {out / stage.output}. The end of {log}:\n{tail}")
+        expected = f"exit code {code}, expected {out / stage.output}"
+        raise NnunetMsError(f"{title}: {expected}. The end of {log}:\n{end_of_log(log)}")
     with whole_file(marker) as aside:
         aside.write_text(shlex.join(stage.command), encoding="utf-8")
     print(f"{time.monotonic() - started:.0f} s", flush=True)
-
-
-def _call(command: Sequence[str], out: Path, stream: IO[str], lock: tuple[int, ...]) -> int:
-    """Run a command to its end and return its exit code; an interrupt ends it first."""
-    process = subprocess.Popen(
-        _executable(command), cwd=out, env=_environment(out), stdout=stream, stderr=stream, pass_fds=lock
-    )
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        print(flush=True)
-        # Ctrl-C on a terminal has reached it too, and then it is about to end; `kill -INT` of the demo has not
-        for signal_ in (None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            if signal_ is not None:
-                process.send_signal(signal_)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_S if signal_ else 1.0)
-                break
-        raise
-
-
-def _executable(command: Sequence[str]) -> list[str]:
-    """The command with the scripts of this environment, also when it is not activated."""
-    program, *arguments = command
-    script = Path(sys.executable).parent / program
-    return [str(script) if script.exists() else program, *arguments]
 
 
 def _environment(out: Path) -> dict[str, str]:

@@ -14,12 +14,13 @@ import pandas as pd
 
 from nnunet_ms.dates import DayOrder
 from nnunet_ms.errors import TableError
+from nnunet_ms.meaning import Meaning
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Failure
 from nnunet_ms.table_columns import Column as Column  # part of the vocabulary
 from nnunet_ms.table_columns import spelling, typed, with_points
 from nnunet_ms.table_files import delimiter_of, read_csv_file, read_parquet_file, tidy
-from nnunet_ms.vocabulary import Meaning, meaning_of
+from nnunet_ms.vocabulary import meaning_of
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ VISITS = Table(
         Column("lesion_count", "integer", minimum=0),
         Column("volume_ml", "number", minimum=0, maximum=VOLUME_LIMIT_ML),
         Column("new_lesion_count", "integer", required=False, blank=True, minimum=0),
+        Column("enlarging_lesion_count", "integer", required=False, blank=True, minimum=0),
+        Column("previous_week", "number", required=False, blank=True, maximum=WEEK_LIMIT),
     ),
     key=("case_id", "rater", "lesion_type"),
     extra=True,
@@ -233,6 +236,11 @@ ENDPOINTS = Table(
         Column("method", blank=True),
     ),
     key=("endpoint", "analysis", "population", "rater", "arm", "contrast", "visit", "term", "stat_name"),
+)
+
+# what the numbers of a map of labelled regions are called; several numbers may share a name
+REGION_NAMES = Table(
+    "names of regions", (Column("label", "integer", minimum=1), Column("name", "category")), key=("label",), extra=True
 )
 
 FAILURES = Table("failures", (Column("case_id"), Column("reason")), key=("case_id",))

@@ -4,18 +4,13 @@
 the table's name. A name that holds one of several words ends in `*`.
 """
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-TEXT, FLAG, ONE = "text", "true or false", "1"
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """Unit (`text` and `true or false` for what has none, `1` for pure numbers and counts) and one line of words."""
-
-    unit: str
-    words: str
+from nnunet_ms.meaning import FLAG, ONE, TEXT, Meaning
+from nnunet_ms.meaning import meanings as _words
+from nnunet_ms.vocabulary_of_conversion import CONVERSION
+from nnunet_ms.vocabulary_of_curves import CURVES
+from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
 
 
 def meaning_of(column: str, table: str = "") -> Meaning:
@@ -49,10 +44,6 @@ def meaning_of(column: str, table: str = "") -> Meaning:
         if "*" in pattern and fnmatchcase(column, pattern):
             return meaning
     raise KeyError(f"{column}: expected a column of the vocabulary, found none (table {table!r}). Add its meaning.")
-
-
-def _words(unit: str, /, **columns: str) -> dict[str, Meaning]:
-    return {name.replace("__", "."): Meaning(unit, words) for name, words in columns.items()}
 
 
 _VERSUS = (
@@ -103,10 +94,6 @@ _SOURCES = {
         t2_lesions="File of the reference mask of T2 lesions",
         t1_unenhancing="File of the reference mask of T1 unenhancing lesions",
         t1_enhancing="File of the reference mask of T1 enhancing lesions",
-        resampled="Channels that were resampled to the grid of the first one; blank if none",
-        rewritten="Files that were written anew instead of copied, and why (`images.headers`); absent if none",
-        steps="Preparation that was asked for, in its order",
-        source="Name of the case's source, where a dataset has several",
         region="Region of recruitment; a stratum of the trials",
         sex="`F` or `M`",
         randomisation_date="Day 0, ISO 8601, where assessments have dates",
@@ -154,7 +141,7 @@ _LESIONS = {
         voxels_only_here="Voxels that are lesion at this visit only",
         lesion_count="Lesions in the mask under the rule",
         new_lesion_count="Lesions that the visit before did not have; blank at the first visit",
-        enlarging_lesion_count="Lesions that have grown since the visit before",
+        enlarging_lesion_count="Lesions that have grown since the visit before; blank at the first visit",
         existing_lesion_count="Lesions that were there before and have not grown",
         shrinking_lesion_count="Lesions of the visit before of which a part is left",
         resolved_lesion_count="Lesions of the visit before of which nothing is left",
@@ -377,27 +364,10 @@ _ENDPOINTS = {
         contents__number="Number in a study report (ICH E3)",
         contents__title="Title of the table or listing",
         contents__file="Its CSV file; the same name with .rtf is the document",
-    ),
-}
-
-# Several trials side by side
-_COMPARISON = {
-    **_words(
-        TEXT,
-        trial="Name of the trial, or of the test set",
-        what="Setting, endpoint, rater or rule that not all trials have alike",
-        has="What this trial has; yes and no where it is there or not; blank where it does not apply",
-        consequence="What the comparison makes of the difference",
-        model="Common effect, or random effects",
-    ),
-    "effects of several trials.visit": Meaning(TEXT, "Visit of the effect, as a week; blank where it is of all visits"),
-    **_words(
-        ONE,
-        log_se="Standard error of the logarithm of the ratio; blank where the number is no ratio",
-        n_trials="Trials that are pooled",
-        q="Cochran's Q, the test of equal effects",
-        q_p="Its p value",
-        i_squared="Share of the spread between trials that is not chance",
+        estimands__attribute="One of the five of ICH E9(R1): population, treatment, variable and so on",
+        estimands__text="What it is here",
+        estimands__event="Intercurrent event; one row each",
+        estimands__strategy="Strategy for it: treatment policy, composite variable; as in ADTTE where times are told",
     ),
 }
 
@@ -449,4 +419,16 @@ _SIMULATION = {
     **_words("%", PCHG="100 (value / value at baseline - 1)"),
 }
 
-COLUMNS = {**_KEYS, **_SOURCES, **_LESIONS, **_AGREEMENT, **_UNCERTAINTY, **_ENDPOINTS, **_COMPARISON, **_SIMULATION}
+COLUMNS = {
+    **_KEYS,
+    **_SOURCES,
+    **_LESIONS,
+    **_AGREEMENT,
+    **_UNCERTAINTY,
+    **_ENDPOINTS,
+    **SEVERAL_TRIALS,
+    **_SIMULATION,
+    **GROUPS,
+    **CURVES,
+    **CONVERSION,
+}

@@ -21,7 +21,11 @@ GROUND = {
     "arrays": set(),
     "memory": set(),
     "threads": set(),
-    "vocabulary": set(),
+    "meaning": set(),
+    "vocabulary_of_groups": {"meaning"},
+    "vocabulary_of_curves": {"meaning"},
+    "vocabulary_of_conversion": {"meaning"},
+    "vocabulary": {"meaning", "vocabulary_of_conversion", "vocabulary_of_curves", "vocabulary_of_groups"},
     "options": {"errors"},
     "nnunet": {"errors"},
     "exchange": set(),
@@ -34,10 +38,21 @@ GROUND = {
     "dates": set(),
     "table_files": {"errors"},
     "table_columns": {"arrays", "dates", "errors", "table_files"},
-    "tables": {"dates", "errors", "options", "outputs", "parallel", "table_columns", "table_files", "vocabulary"},
+    "tables": {
+        "dates",
+        "errors",
+        "options",
+        "outputs",
+        "parallel",
+        "table_columns",
+        "table_files",
+        "meaning",
+        "vocabulary",
+    },
     "cases_table": {"errors", "tables"},
     "checkpoints": {"errors", "outputs"},
     "progress": set(),
+    "programs": set(),
     "streams": set(),
     "commands": {"errors", "memory", "options", "parallel", "streams", "versions"},
     "images": {"arrays", "errors", "options", "outputs"},
@@ -65,7 +80,13 @@ ROOMS = {
         "resume_notes": {"cases"},
         "checks": {"cases", "labels", "resume_notes", "steps"},
         "preparation": {"cases", "checks", "labels", "steps"},
-        "raw_dataset": {"cases", "checks", "labels", "preparation", "resume_notes", "steps"},
+        "pairs": {"cases", "sources"},
+        "pair_ways": {"cases", "pairs", "preparation", "steps"},
+        "pair_labels": {"cases", "labels", "pair_ways", "preparation"},
+        "new_lesions": {"cases", "labels", "pair_labels", "pair_ways", "pairs", "preparation", "steps"},
+        "raw_dataset": {
+            *("cases", "checks", "labels", "new_lesions", "pairs", "preparation", "resume_notes", "steps"),
+        },
     },
     "simulation": {
         "model": set(),
@@ -84,12 +105,14 @@ ROOMS = {
 OUTSIDE = {
     "doors": {"commands", "errors", "nnunet", "trainers"},
     "comparison": {*GROUND, "analysis"},  # stands above the room whose results it lays side by side
-    "demo": set(GROUND),  # knows the rooms by their commands only
-    "__main__": set(GROUND),  # so does this
+    "learning": set(GROUND),  # knows the rooms by their commands only
+    "demo": set(GROUND),  # so does this
+    "__main__": set(GROUND),  # and this
     "__init__": {
         *GROUND,
         *ROOMS,
         "comparison",
+        "learning",
     },  # the front door: names for type checkers, looked up at their first use
 }
 OF_ALL = {"doors.classes"}  # a table of names that imports nothing: a room may read it too
@@ -109,6 +132,7 @@ TESTED_IN = {
     "comparison.forest": "comparison/test_effects.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
+    "learning.cli": "learning/test_curve.py",
     "analysis.measure_cli": "analysis/evaluation/test_measure.py",
     "analysis.evaluation.case_metrics": "analysis/evaluation/test_cohort_metrics.py",
     "analysis.evaluation.cohort_tables": "analysis/evaluation/test_evaluate.py",
@@ -145,10 +169,18 @@ TESTED_IN = {
     "analysis.trial.settings_text": "analysis/trial/test_settings_init.py",
     "analysis.trial.published": "analysis/report/blocks/test_all_blocks.py",
     "arrays": "statistics/test_linear_systems.py",
+    "meaning": "test_vocabulary.py",
+    "vocabulary_of_groups": "test_vocabulary.py",
+    "vocabulary_of_curves": "test_vocabulary.py",
+    "vocabulary_of_conversion": "test_vocabulary.py",
+    "learning.scoring": "learning/test_curve.py",
     "dataset_conversion.raw_dataset.bids_derivative": "dataset_conversion/raw_dataset/test_write_back.py",
     "dataset_conversion.sources.annex": "dataset_conversion/sources/test_bids.py",
     "dataset_conversion.guess_cli": "dataset_conversion/test_guessing.py",
     "dataset_conversion.raw_dataset.existing": "dataset_conversion/test_gather.py",
+    "dataset_conversion.pair_ways": "dataset_conversion/test_new_lesions.py",
+    "dataset_conversion.pair_labels": "dataset_conversion/test_new_lesions.py",
+    "dataset_conversion.pair_options": "dataset_conversion/test_new_lesions.py",
     "dataset_conversion.source_options": "dataset_conversion/test_gather.py",
     "dataset_conversion.sources.patterns": "dataset_conversion/sources/test_folder.py",
     "dataset_conversion.told": "dataset_conversion/test_convert.py",
@@ -168,6 +200,7 @@ TESTED_IN = {
     "images.appearance": "dataset_conversion/checks/test_plausibility.py",
     "images.mask_fit": "dataset_conversion/checks/test_plausibility.py",
     "dataset_conversion.checks.look": "dataset_conversion/checks/test_plausibility.py",
+    "images.greedy": "dataset_conversion/test_new_lesions.py",
     "images.limits": "dataset_conversion/test_steps.py",
     "images.brain_mask": "dataset_conversion/test_preparation.py",
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",
@@ -180,6 +213,8 @@ TESTED_IN = {
     "statistics.frame_arms": "statistics/test_frames.py",
     "statistics.frame_rows": "statistics/test_frames.py",
     "statistics.frame_survival": "statistics/test_frames.py",
+    "trainers.matched_length": "trainers/test_new_lesions.py",
+    "trainers.safe_training": "trainers/test_multi_arm_t2.py",
     "trainers.prediction.case_measures": "trainers/prediction/test_export.py",
     "trainers.prediction.image_prediction": "trainers/prediction/test_open_model.py",
 }

@@ -46,9 +46,8 @@ def test_nnunet_finds_every_class_by_name_without_torchvision(tmp_path):
     assert not answer["torchvision"]
     trainers = {name: answer["found"][name] for name in door.__all__}
     # the classes keep their one true module, so that pickles and checkpoints name it
-    assert set(trainers.values()) == {
-        f"nnunet_ms.trainers.{name}" for name in ("multi_arm_t2", "multi_arm_ablation", "joint_t1")
-    }
+    homes = ("multi_arm_t2", "multi_arm_ablation", "joint_t1", "new_lesions", "fine_tune")
+    assert set(trainers.values()) == {f"nnunet_ms.trainers.{home}" for home in homes}
     assert answer["found"]["nnUNetPlannerMS"] == "nnunet_ms.trainers.planner"
     assert answer["found"]["BrainPercentileNormalization"] == "nnunet_ms.trainers.normalization"
 
@@ -56,12 +55,13 @@ def test_nnunet_finds_every_class_by_name_without_torchvision(tmp_path):
 def test_door_exports_every_trainer():
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    from nnunet_ms.trainers import joint_t1, multi_arm_ablation, multi_arm_t2
+    from nnunet_ms.trainers import fine_tune, joint_t1, multi_arm_ablation, multi_arm_t2, new_lesions
 
     trainers = {
         name
-        for name, value in {**vars(multi_arm_t2), **vars(multi_arm_ablation), **vars(joint_t1)}.items()
-        if isinstance(value, type) and issubclass(value, nnUNetTrainer) and value is not nnUNetTrainer
+        for module in (multi_arm_t2, multi_arm_ablation, joint_t1, new_lesions, fine_tune)
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, nnUNetTrainer) and name.startswith("nnUNetTrainerMS")
     }
     assert trainers == set(door.__all__)
 

@@ -26,7 +26,7 @@ def test_every_command_is_listed_with_a_line(capsys, words):
         assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     for word, (_, line) in COMMANDS.items():
-        assert f"  {word:<11}{line}" in lines
+        assert f"  {word:<16}{line}" in lines
 
 
 @pytest.mark.parametrize("word", COMMANDS)

@@ -128,7 +128,7 @@ def _compare(args: argparse.Namespace) -> int:
     apart = found.differences["what"].nunique()
     print(
         f"{args.out / 'index.html'}: {len(found.trials)} trials, {found.effects['endpoint'].nunique()} endpoints in "
-        f"common; {apart} things that differ are listed"
+        f"common; differences listed: {apart}"
     )
     return commands.OK
 

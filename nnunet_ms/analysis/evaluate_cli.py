@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         f"{PROGRAM} --predictions predictions --references labelsTs --cases cases.csv --workers 4 -o evaluation",
     )
     _add_masks(command)
+    _add_cohorts(command)
     command.add_argument("--cases", type=Path, help="cases.csv of the dataset: patient, visit and week of each case")
     command.add_argument(
         "--rules",
@@ -87,6 +88,26 @@ def _add_masks(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_cohorts(command: argparse.ArgumentParser) -> None:
+    """Add options for what is compared beside models: cohorts, sites and visits."""
+    command.add_argument(
+        "--cohorts",
+        nargs="+",
+        default=[],
+        metavar="NAME=EVALUATION",
+        help="instead of masks: folders that this command has written, of two cohorts or more; side by side by size",
+    )
+    command.add_argument(
+        "--averaging",
+        choices=("patients", "pooled"),
+        help="with --cohorts, what the figure shows: means over patients, or all lesions together (patients)",
+    )
+    command.add_argument("--site-column", metavar="NAME", help="column of the cases table with the scanner site (site)")
+    command.add_argument(
+        "--baseline-visit", metavar="NAME", help="visit that the others are compared with (the earliest week)"
+    )
+
+
 def _add_folders(command: argparse.ArgumentParser) -> None:
     """Add options for folders of `<case_id>.nii.gz` beside the masks."""
     command.add_argument(
@@ -103,6 +124,10 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
         metavar="NAME=DIR",
         help="region masks that give each lesion a location: ventricles, cortex, infratentorial; repeat",
     )
+    command.add_argument(
+        "--region-labels", type=Path, metavar="DIR", help="maps of labelled regions, such as a parcellation"
+    )
+    command.add_argument("--region-names", type=Path, metavar="CSV", help="what their labels are called: label, name")
     command.add_argument("--brain-masks", type=Path, help="brain masks: the voxels that nDSC (shifts2022) counts")
 
 
@@ -113,12 +138,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.cohorts:
+        return _compare_cohorts(arguments)
     if arguments.raters:
         return _compare_raters(arguments)
+    if arguments.averaging:
+        raise SettingsError("--averaging: expected --cohorts with it, found none. Leave it out: the table has both.")
     if not arguments.predictions or arguments.references is None:
         raise SettingsError(
-            "expected --predictions DIR and --references DIR, or --raters DIR DIR ..., found neither pair. Add what is "
-            "missing."
+            "expected --predictions DIR and --references DIR, --raters DIR DIR ..., or --cohorts NAME=DIR ..., found "
+            "none of them. Add what is missing."
         )
     from nnunet_ms.analysis.evaluation.evaluate import evaluate  # pandas and matplotlib take a second, --help must not
 
@@ -135,6 +164,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         label_numbers(arguments.labels) if arguments.labels else None,
         maps=named_folders(arguments.map, "--map"),
         regions=named_folders(arguments.region, "--region"),
+        region_labels=arguments.region_labels,
+        region_names=arguments.region_names,
+        site_column=arguments.site_column,
+        baseline_visit=arguments.baseline_visit,
         brain_masks=arguments.brain_masks,
         uncertainty=arguments.uncertainty,
         lesion_auc=by_reader(arguments.lesion_auc, "--lesion-auc") if arguments.lesion_auc else None,
@@ -154,9 +187,34 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return SOME_CASES_FAILED if failures else OK
 
 
+def _compare_cohorts(arguments: argparse.Namespace) -> int:
+    """Put earlier evaluations side by side; options that are about masks are refused."""
+    known = ("cohorts", "averaging", "out", "workers", "dask")
+    given = [name for name, value in vars(arguments).items() if value != build_parser().get_default(name)]
+    beside = [f"--{name.replace('_', '-')}" for name in given if name not in known]
+    if beside:
+        raise SettingsError(f"--cohorts: expected no {', '.join(beside)} beside it, of masks. Leave it out.")
+    from nnunet_ms import compare_cohorts  # by the front door: it stands above this room, which knows nothing of it
+
+    averaging = arguments.averaging or "patients"
+    table = compare_cohorts(named_folders(arguments.cohorts, "--cohorts"), arguments.out, averaging)
+    shown = table[(table["averaging"] == averaging) & (table["metric"] != "lesion_dice")]
+    for (rule, lesion_type), rows in shown.groupby(["rule", "lesion_type"], sort=False):
+        print(f"{rule}, {lesion_type}, {averaging}: lesion Dice of found lesions, LTPR, LFPR by voxels")
+        for (cohort, rater, size), cells in rows.groupby(["cohort", "rater", "size_bin"], sort=False):
+            values = cells.set_index("metric")["value"]
+            text = "".join(f"{_number(values[name]):>8}" for name in ("lesion_dice_found", "ltpr", "lfpr"))
+            print(f"  {cohort:<16}{rater:<16}{size:<10}{text}")
+    print(f"{arguments.out}: cohorts.csv and figures")
+    return OK
+
+
 def _compare_raters(arguments: argparse.Namespace) -> int:
     """Compare several raters; options that are about one reference are refused."""
-    beside = ("rater", "uncertainty", "lesion_auc", "candidate_threshold", "map", "region", "qc", "images")
+    beside = [
+        *("rater", "uncertainty", "lesion_auc", "candidate_threshold", "map", "region", "qc", "images"),
+        *("region_labels", "region_names", "site_column", "baseline_visit", "averaging"),
+    ]
     given = [f"--{name.replace('_', '-')}" for name in beside if getattr(arguments, name) not in (None, [], 0)]
     given = [name for name in given if name != "--rater" or not arguments.predictions]
     if given:
@@ -293,6 +351,7 @@ def _summary(evaluation: "Evaluation") -> str:
     lines += [
         f"place {row.place:g} ({row.rule}): {row.rater}, mean rank {row.mean_rank:.2f}" for row in best.itertuples()
     ]
+    lines += _group_lines(evaluation)
     not_compared = int((evaluation.visits["change_note"] != "").sum())
     if not_compared:
         lines.append(f"{not_compared} rows of visits.csv could not be compared with the visit before: see change_note")
@@ -300,6 +359,38 @@ def _summary(evaluation: "Evaluation") -> str:
         lines.append(f"{len(evaluation.left_out)} cases in the folders are not in the table of cases: left out")
     lines.append(f"{evaluation.visits['case_id'].nunique()} cases, {len(evaluation.failures)} failed: {evaluation.out}")
     return "\n".join(lines)
+
+
+def _group_lines(evaluation: "Evaluation") -> list[str]:
+    """What is known by visit and site, in a line each, or why nothing is."""
+    lines = []
+    visits = evaluation.agreement_by_visit
+    later = visits[(visits["baseline_visit"] != "") & (visits["visit"] != visits["baseline_visit"])]
+    if len(later):
+        row = next((r for r in later.itertuples() if r.metric == "dice"), next(later.itertuples()))
+        shown = later[(later["rater"] == row.rater) & (later["lesion_type"] == row.lesion_type)]
+        shown = shown[(shown["rule"] == row.rule) & (shown["metric"] == row.metric)]
+        lines.append(
+            f"{row.metric} since {row.baseline_visit} ({row.rule}, {row.rater}), same patients; agreement_by_visit.csv:"
+        )
+        lines += [
+            f"  {r.visit:<16}{r.difference:+.3f} ({r.low:.3f} to {r.high:.3f}), {r.percent:+.1f} %, n = {r.n_paired}"
+            for r in shown.itertuples()
+        ]
+    elif len(visits):
+        reason = visits["note"].iloc[0] or "there is one visit"
+        lines.append(f"agreement_by_visit.csv has no change since a baseline: {reason}")
+    unknown = [name for name in ("visit", "site") if getattr(evaluation, f"agreement_by_{name}").empty]
+    if unknown:
+        lines.append(
+            f"no {' or '.join(unknown)} of a case is known: {_tables(unknown)} no rows. The cases table names it"
+        )
+    return lines
+
+
+def _tables(names: Sequence[str]) -> str:
+    files = [f"agreement_by_{name}.csv" for name in names]
+    return f"{' and '.join(files)} {'has' if len(files) == 1 else 'have'}"
 
 
 def _number(value: float) -> str:

@@ -21,6 +21,7 @@ _WORDS = {
     "weeks": ("weeks of the visits", "effects are at each trial's own last visit"),
     "zero_volume": ("volumes of 0", "mean percent changes leave out or add to different patients"),
     "windows": ("visit windows", "scans count as a planned visit under different limits"),
+    "exposure": ("exposure of lesion counts", "rates count from years in one trial, from scans in another"),
     "population": ("population", "effects are of different populations"),
     "rule": ("rule of progression", "outcomes of one name are compared although they mean different things"),
     "outcome_source": ("source of the outcomes", "derived in one trial, given in another"),
@@ -90,6 +91,7 @@ def differences(trials: Sequence[ComparedTrial], masks: Sequence[MaskAgreement])
         "baseline characteristic": [_characteristics(trial) for trial in trials],
     }.items():
         rows += _memberships(what, names, sets, NOT_COMPARED if what != "baseline characteristic" else "shown as –")
+    masks = [one for one in masks if len(one.agreement)]
     rows += _memberships(
         "rule of detection", [one.name for one in masks], [list(dict.fromkeys(one.agreement["rule"])) for one in masks],
         "numbers of different rules do not compare; each rule has rows of its own",

@@ -19,7 +19,7 @@ from nnunet_ms.analysis.trial.published import SOURCE
 from nnunet_ms.comparison.common_ground import common_endpoints, common_raters, differences
 from nnunet_ms.comparison.compared_trial import NUMBERS, ComparedTrial, read_trials, sha256
 from nnunet_ms.comparison.effects import POOLED, effect_rows, pooled_rows
-from nnunet_ms.comparison.evaluations import AGREEMENT_FILE, SIZES_FILE, MaskAgreement, find_test_sets
+from nnunet_ms.comparison.evaluations import MaskAgreement, find_test_sets
 from nnunet_ms.comparison.forest import NO_POOLING, forest
 from nnunet_ms.comparison.trial_tables import (
     cohort_table,
@@ -90,10 +90,11 @@ def compare_trials(
     out : str or Path
         Made, or replaced if an earlier comparison made it; it holds the whole result or is as it was.
     evaluations : mapping, optional
-        Trial (its name, its folder, or the folder's name) -> output of `evaluate`, for the sizes of lesions. Without
-        it the evaluation that the trial's settings named is taken where it is found with the same content.
+        Trial (its name, its folder, or the folder's name) -> output of `evaluate`; of `measure`, `predict` or
+        `simulate` for the sizes of lesions alone. Without it the evaluation that the trial's
+        settings named is taken where it is found with the same content.
     test_sets : mapping, optional
-        Name of a cohort without a trial, such as a challenge -> output of `evaluate`.
+        Name of a cohort without a trial, such as a challenge -> the same.
     pool : bool, optional
         Whether ratios are pooled over the trials, by a common effect and by random effects.
 
@@ -219,12 +220,11 @@ def _page(
     tables = found.tables
     printed = [_source_note(found)] if any(trial.published for trial in found.trials) else []
     apart = "Outcomes, raters, rules and settings that not all have; what is not listed is alike."
+    together = [] if pool else [NO_POOLING]
     sections = [
-        _Section(
-            "effects", "Effects of treatment", [] if pool else [NO_POOLING], _there(tables, "effects", "pooled"), figure
-        ),
         _Section("cohorts", "Cohorts", printed, _there(tables, "cohorts")),
         _Section("test_sets", "Agreement of masks", _no_masks(found), _there(tables, "test_sets", "lesion_sizes")),
+        _Section("effects", "Effects of treatment", together, _there(tables, "effects", "pooled"), figure),
         _Section(
             "differences", "What they do not have in common", [apart if len(found.differences) else "Nothing differs."],
             _there(tables, "differences"),
@@ -248,7 +248,8 @@ def _there(tables: Mapping[str, TextTable], *stems: str) -> list[TextTable]:
 def _no_masks(found: TrialComparison) -> list[str]:
     """What is missing of the agreement of masks, and how to add it."""
     with_sizes = {one.name for one in found.masks if len(one.sizes)}
-    without = [trial.name for trial in found.trials if trial.name not in {one.name for one in found.masks}]
+    with_agreement = {one.name for one in found.masks if len(one.agreement)}
+    without = [trial.name for trial in found.trials if trial.name not in with_agreement]
     unsized = [t.name for t in found.trials if t.name not in with_sizes and t.name not in without]
     texts = []
     if without:
@@ -262,7 +263,7 @@ def _provenance(found: TrialComparison, *, pool: bool) -> dict[str, Any]:
     inputs = [_input(trial.name, trial.folder / NUMBERS) for trial in found.trials]
     for one in found.masks:
         if one.folder:
-            inputs += [_input(one.name, one.folder / name) for name in (AGREEMENT_FILE, SIZES_FILE)]
+            inputs += [_input(one.name, one.folder / name) for name in one.files]
     return {
         "program": PROGRAM,
         "arguments": {"command": "compare", "pool": pool},

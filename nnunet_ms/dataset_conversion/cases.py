@@ -20,11 +20,12 @@ class Mask:
     `rule` is `single` (one file), `classes` (file k gives label k; the last one wins where two overlap), `majority`
     (marked by more than half of the raters; with two raters by both), `union` (by any of them), or `brighter`,
     `darker`, `signed` (parts of a mask of change, see `signed_change`). `values` says which number of a single file
-    becomes which label; any other number is an error.
+    becomes which label; any other number is an error. `visits`: the masks of two visits, each made by a rule of its
+    own, see `Case.pair`.
     """
 
     files: dict[str, Path]
-    rule: Literal["single", "classes", "majority", "union", "brighter", "darker", "signed"] = "single"
+    rule: Literal["single", "classes", "majority", "union", "brighter", "darker", "signed", "visits"] = "single"
     values: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})
 
 
@@ -48,6 +49,7 @@ class Case:
     transforms: dict[str, tuple[Path, ...]] = field(default_factory=dict)  # per channel, applied in this order
     remark: str = ""
     source: str = ""  # name of its source, where a dataset has several
+    pair: "Pair | None" = None  # of two visits, which become one case
 
     @property
     def case_id(self) -> str:
@@ -72,6 +74,20 @@ class Case:
         masks = {} if self.label is None else self.label.files
         single = len(masks) == 1
         return {**self.images, **{LABEL if single else f"{LABEL}_{name}": path for name, path in masks.items()}}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two visits of a patient that become one case, see `pairs`.
+
+    `target` is one of `pairs.PairTarget`. `is_shared` says that the source hands both visits over together: their
+    images by their transforms (or as they are) in one space, which is that of the one mask and of the brain mask.
+    """
+
+    baseline: Case
+    followup: Case
+    target: str
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)

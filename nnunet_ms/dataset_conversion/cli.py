@@ -20,6 +20,7 @@ from nnunet_ms.commands import (
 )
 from nnunet_ms.dataset_conversion import dataset_cli, guess_cli
 from nnunet_ms.dataset_conversion.cases import names_of
+from nnunet_ms.dataset_conversion.pair_options import add_pair_options, chosen_pairs
 from nnunet_ms.dataset_conversion.preparation_options import add_step_options, chosen_steps
 from nnunet_ms.dataset_conversion.source_options import add_patterns, more_sources, patterns_in
 from nnunet_ms.dataset_conversion.sources.all_sources import SOURCES
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     result.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
     result.add_argument("--overwrite", action="store_true", help="replace the dataset of this number")
     add_step_options(result)
+    add_pair_options(result)
     return result
 
 
@@ -144,13 +146,14 @@ def run_convert(args: argparse.Namespace) -> int:
         folds=args.folds,
         seed=args.seed,
         steps=chosen_steps(args),
+        **chosen_pairs(args),
         workers=args.workers,
         overwrite=args.overwrite,
         dry_run=args.dry_run,
         say=_say,
     )
     print(done.summary())
-    return SOME_CASES_FAILED if done.failures else OK
+    return SOME_CASES_FAILED if done.failures or done.flagged else OK
 
 
 def run_check(args: argparse.Namespace) -> int:

@@ -5,16 +5,17 @@ Messages name the command's options, whose words are those of the arguments: `--
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from nnunet_ms.dataset_conversion.cases import Case, label_names, names_of
+from nnunet_ms.dataset_conversion.cases import Case, names_of
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase, check_cases
 from nnunet_ms.dataset_conversion.checks.plausibility import accepted_names
 from nnunet_ms.dataset_conversion.checks.voxel_sizes import voxel_size_notes
-from nnunet_ms.dataset_conversion.gather import Gathered, More, apart_from, gather, write_tables
+from nnunet_ms.dataset_conversion.gather import Gathered, More, apart_from, gather, gather_pairs, write_tables
+from nnunet_ms.dataset_conversion.pairs import PairChannels, Pairing, Registration, Space, pair_options
 from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import new_folder
 from nnunet_ms.dataset_conversion.raw_dataset.existing import check_fits, read_existing
 from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, without_leaks
@@ -22,9 +23,8 @@ from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, check_w
 from nnunet_ms.dataset_conversion.sources.all_sources import Kind
 from nnunet_ms.dataset_conversion.sources.patterns import Words
 from nnunet_ms.dataset_conversion.steps import Steps, steps_of
-from nnunet_ms.dataset_conversion.told import notes_of_cases, notes_of_folds, remarks_of
+from nnunet_ms.dataset_conversion.told import check_steps, flagged_pairs, notes_of_cases, notes_of_folds, remarks_of
 from nnunet_ms.errors import ConversionError, NnunetMsError
-from nnunet_ms.images.brain_mask import check_hd_bet
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import Unfinished, resumable_folder
 from nnunet_ms.parallel import Failure, Outcome, Workers
@@ -51,6 +51,8 @@ class Conversion:
     resampled : dict
         Case id -> channels that were resampled onto the first one's grid. Empty with `steps`: provenance/ then says
         what was done to every case.
+    flagged : tuple of Failure
+        Pairs that were written although they are unlike after registration; empty where that is accepted.
     written : bool
         False with `dry_run`.
     """
@@ -62,6 +64,7 @@ class Conversion:
     notes: tuple[str, ...] = ()
     resampled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     written: bool = True
+    flagged: tuple[Failure, ...] = ()
 
     def summary(self) -> str:
         """One line, as the command prints it.
@@ -74,6 +77,7 @@ class Conversion:
         return (
             f"{'wrote' if self.written else 'would write'} {self.folder}: {len(self.cases)} cases of "
             f"{len(self.patients)} patients, {len(self.failures)} left out"
+            + (f", {len(self.flagged)} poorly registered" if self.flagged else "")
         )
 
 
@@ -120,6 +124,12 @@ def convert(
     folds: int | None = None,
     seed: int = 0,
     steps: Steps | Mapping[str, Any] | None = None,
+    pairs: Pairing | Literal[""] = "",
+    space: Space = "baseline",
+    registration: Registration = "",
+    pair_channels: PairChannels = "subtraction",
+    lesions: str = "",
+    accept_poor_registration: bool = False,
     headers_only: bool = False,
     accept: str | Iterable[str] = (),
     workers: Workers = 1,
@@ -170,6 +180,14 @@ def convert(
     steps : Steps or mapping, optional
         Preparation of the images by name, such as ``{"n4": True, "align": "rigid"}``. Without any, files whose grid is
         the first channel's are copied byte for byte.
+    pairs : {"", "consecutive", "baseline"}, optional
+        Two visits become one case: each visit with the one before, or with the patient's first one; they are
+        registered, normalised in their common brain and subtracted (`docs/new_lesions.md`). `target` is then `new`,
+        `new_or_enlarging` or `all`, and `channels` are the sequences of a visit.
+    space, registration, pair_channels, accept_poor_registration
+        Of pairs, see `pairs.PairOptions`.
+    lesions : str, optional
+        Of pairs: the mask of both visits that the change is made from; default: the kind's.
     headers_only : bool, optional
         Whether the voxels of copied files are believed unread: fast, but damage inside is not seen.
     accept : str with commas or iterable of str, optional
@@ -215,26 +233,26 @@ def convert(
     'would write raw/Dataset802_Trial: 3 cases of 3 patients, 0 left out'
     """
     existing = None if add_to is None else read_existing(add_to)
+    told = {"space": space, "registration": registration, "channels": pair_channels, "target": target}
+    paired = pair_options(pairs, **told, accept_poor_registration=accept_poor_registration)
     words: dict[str, Any] = {"rater": rater, "variant": variant, "prefer": prefer, "patterns": patterns}
-    words |= {"channels": channels or (existing and existing.channels), "target": target}
-    found = gather(source, kind, also, named=kind if existing else "", **words)
+    words |= {"channels": channels or (None if paired else existing and existing.channels), "target": target}
+    found = gather_pairs(source, kind, also, paired, lesions, named=kind if existing else "", **words)
+    rest: dict[str, Any] = {"folds": folds, "seed": seed, "workers": workers, "existing": existing, "pairs": paired}
     options = WriteOptions(
         info=found.info(name),
-        channels=found.first.channels,
-        labels=label_names(found.first.target),
+        channels=found.channels,
+        labels=found.labels,
         test_patients=names_of(test_patients),
-        folds=folds,
-        seed=seed,
-        workers=workers,
         steps=steps_of(steps),
         roots=found.roots,
-        existing=existing,
+        accept=accepted_names(names_of(accept)),
+        **rest,
     )
     folder = _place(raw, dataset_id, name, options, overwrite=overwrite)
     cases, notes = _ready(found, options)
     _tell(say, notes)
-    looks = {"headers_only": headers_only, "accept": accepted_names(names_of(accept))}
-    read = partial(_checked, cases, found.first.path, options, looks)
+    read = partial(_checked, cases, found.first.path, options, headers_only=headers_only)
     if dry_run:
         return _tried(read(None, say), notes, folder, options, say)
     check_writable(folder)
@@ -270,8 +288,14 @@ def _filled(
     later = notes_of_folds([one for one in outcome.results if one.case.case_id not in left], options)
     later += write_tables(found, work.folder)
     _tell(say, later)
+    flagged = flagged_pairs(outcome, work.folder, options)
+    if options.pairs is not None and options.pairs.accept_poor_registration:
+        later += [f"{one.case}: accepted: {one.reason}" for one in flagged]
+        _tell(say, later[-len(flagged) :] if flagged else [])
+        flagged = []
+    _tell(say, flagged)
     all_notes = [*notes, *notes_of_cases(outcome, options), *later]
-    return _conversion(folder, outcome, written, all_notes, options.steps)
+    return replace(_conversion(folder, outcome, written, all_notes, options.steps), flagged=tuple(flagged))
 
 
 def _place(
@@ -291,7 +315,7 @@ def _place(
 def _ready(found: Gathered, options: WriteOptions) -> tuple[list[Case], list[str]]:
     """The cases with what keeps some of them out, and what to tell before anything is read."""
     old = options.existing
-    _check_steps(found.cases, options.steps, found.first.path)
+    check_steps(found.cases, options.steps, found.first.path, paired=options.pairs is not None)
     cases, notes = list(found.cases), list(found.notes)
     if old is not None:
         cases, more = apart_from(old, cases, [source.kind for source, _ in found.parts])
@@ -350,28 +374,18 @@ def check(
     return SourceCheck(len(cases), tuple(ranked))
 
 
-def _check_steps(cases: Sequence[Case], steps: Steps, source: Path) -> None:
-    """Raise ConversionError for preparation of images that bring transforms, or by HD-BET if it is not installed."""
-    moved = next((case for case in cases if case.transforms), None)
-    if steps.any() and moved is not None:
-        raise ConversionError(
-            f"{source}: expected no preparation, because the images (of {moved.case_id}, say) are resampled by their "
-            "own transforms, once. Leave the steps out, or choose a --variant that is co-registered already."
-        )
-    if steps.hd_bet:
-        check_hd_bet()
-
-
 def _checked(
     cases: Sequence[Case],
     source: Path,
     options: WriteOptions,
-    looks: Mapping[str, Any],
     memory: Path | None,
     say: Say | None,
+    *,
+    headers_only: bool,
 ) -> Outcome[CheckedCase]:
     """Check the cases and tell what was found out; ConversionError if none is left."""
-    outcome = check_cases(cases, steps=options.steps, workers=options.workers, memory=memory, **looks)
+    how: dict[str, Any] = {"headers_only": headers_only, "accept": options.accept, "memory": memory}
+    outcome = check_cases(cases, steps=options.steps, workers=options.workers, **how)
     _tell(say, outcome.failures)
     with _reasons(outcome.failures, say):
         if not outcome.results:

@@ -6,7 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, check_case_ids
+from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo, check_case_ids, label_names
+from nnunet_ms.dataset_conversion.pairs import (
+    PairOptions,
+    labels_of_pairs,
+    pair_cases,
+    sequences_of,
+    words_of_visits,
+)
 from nnunet_ms.dataset_conversion.raw_dataset.existing import Existing
 from nnunet_ms.dataset_conversion.sources.all_sources import SOURCES, check_options, source_of
 from nnunet_ms.dataset_conversion.sources.archive import LayoutError
@@ -31,12 +38,27 @@ class Gathered:
         Name of a source (blank where there is one only) -> its folder.
     notes : tuple of str
         What was done to tell patients apart, and where no mask was found.
+    pairs : PairOptions, optional
+        Where visits are paired.
     """
 
     cases: tuple[Case, ...]
     parts: tuple[tuple[Source, Request], ...]
     roots: Mapping[str, Path]
     notes: tuple[str, ...]
+    pairs: PairOptions | None = None
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels of the dataset."""
+        source, request = self.parts[0]
+        return request.channels if self.pairs is None else self.pairs.names(sequences_of(source, request.channels))
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Labels of the dataset."""
+        source, request = self.parts[0]
+        return label_names(request.target) if self.pairs is None else labels_of_pairs(source, self.pairs)
 
     @property
     def first(self) -> Request:
@@ -100,6 +122,61 @@ def gather(source: str | Path, kind: str, also: Sequence[More] = (), *, named: s
     notes += [note for (_, request), some in zip(parts, found, strict=True) for note in _no_masks(request, some)]
     roots = {name: request.root for name, (_, request) in zip(names, parts, strict=True)}
     return Gathered(tuple(cases), tuple(parts), roots, tuple(notes))
+
+
+def gather_pairs(
+    source: str | Path,
+    kind: str,
+    also: Sequence[More],
+    pairs: PairOptions | None,
+    lesions: str = "",
+    *,
+    named: str = "",
+    **options: Any,
+) -> Gathered:
+    """As `gather`, with two visits as one case; without `pairs` it is `gather`.
+
+    Parameters
+    ----------
+    source, kind, also, named, **options
+        As `gather`; `channels` are the sequences of one visit.
+    pairs : PairOptions or None
+        Which visits are paired, and the target.
+    lesions : str, optional
+        The mask of both visits that the change is made from; default: the kind's.
+
+    Raises
+    ------
+    ConversionError
+        As `gather`; if a source cannot tell what is asked for; if sources of two sorts are mixed.
+    """
+    if pairs is None:
+        if lesions:
+            raise ConversionError(
+                f"--lesions {lesions}: expected --pairs beside it, found none. Add it, or say --target."
+            )
+        return gather(source, kind, also, named=named, **options)
+    first = source_of(kind)  # type: ignore[arg-type]
+    _check_pairs(first, options, pairs)
+    found = gather(source, kind, also, named=named, **words_of_visits(first, pairs, options, lesions))
+    other = next((part for part, _ in found.parts if bool(part.pair_targets) != bool(first.pair_targets)), None)
+    if other is not None:
+        raise ConversionError(
+            f"--also {other.kind}: expected sources of one sort with --pairs, found one whose cases are visits and one "
+            f"whose cases hold both ({first.kind}). Convert them into two datasets."
+        )
+    return replace(found, cases=tuple(pair_cases(found.cases, first, pairs)), pairs=pairs)
+
+
+def _check_pairs(first: Source, options: Mapping[str, Any], pairs: PairOptions) -> None:
+    """Raise ConversionError for words that mean nothing beside --pairs."""
+    if options.get("rater") == "all" and not first.pair_targets:
+        raise ConversionError("--rater all: expected one mask per visit with --pairs, found several. Choose one rater.")
+    if pairs.registration == "published" and not first.pair_targets:
+        raise ConversionError(
+            f"--registration published: expected a source that brings both visits in one space, found {first.kind}. "
+            "Take rigid, greedy or none."
+        )
 
 
 def find_cases(found: Source, request: Request) -> list[Case]:

@@ -59,35 +59,37 @@ def write_preprocessed(
     ImageError
         If a registration, the bias field or HD-BET fails.
     """
-    with _threads(steps.threads):
+    with simpleitk_threads(steps.threads):
         log: list[dict[str, Any]] = []
         volumes = {channel: read_volume(path) for channel, path in case.images.items()}
         grid = next(iter(volumes.values())).grid
         images = {name: to_itk(volume.data.astype(np.float32), volume.grid) for name, volume in volumes.items()}
-        brain = _brain(case, next(iter(volumes.values())), steps, log)
+        brain = brain_of(case, next(iter(volumes.values())), steps, log)
         if steps.n4:
-            images = _without_bias(images, volumes, grid, brain, log)
-        to_reference = _aligned(images, case.images, steps, log)
-        with _naming(_reference(case), None if baseline is None else _reference(baseline)):
+            images = without_bias(images, volumes, grid, brain, log)
+        to_reference = aligned(images, case.images, steps, log)
+        with naming(_reference(case), None if baseline is None else _reference(baseline)):
             to_visit = _onto_baseline(next(iter(images.values())), baseline, steps, log)
-        target = _target_grid(grid if baseline is None else read_volume(_reference(baseline)).grid, steps, log)
+        target = target_grid(grid if baseline is None else read_volume(_reference(baseline)).grid, steps, log)
         inside = (
-            None if brain is None or not steps.strips else voxels(_moved(brain, grid, target, to_visit, is_label=True))
+            None
+            if brain is None or not steps.strips
+            else voxels(moved_onto(brain, grid, target, to_visit, is_label=True))
         )
         for channel, image in images.items():
-            moved = _moved(image, volumes[channel].grid, target, to_reference[channel] @ to_visit, is_label=False)
+            moved = moved_onto(image, volumes[channel].grid, target, to_reference[channel] @ to_visit, is_label=False)
             data = voxels(moved) if inside is None else voxels(moved) * (inside != 0)
             write_volume(targets[channel], data.astype(np.float32), target.affine)
         if case.label is not None:
             mask = _label(case, case.label)
-            moved = _moved(to_itk(mask.data, mask.grid), mask.grid, target, to_visit, is_label=True)
+            moved = moved_onto(to_itk(mask.data, mask.grid), mask.grid, target, to_visit, is_label=True)
             write_volume(label, voxels(moved).astype(np.uint8), target.affine)
         _write_record(record, case, grid, target, to_visit, baseline, log)
         return [entry["step"] for entry in log]
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def simpleitk_threads(number: int) -> Iterator[None]:
     """Let SimpleITK use so many threads, and afterwards what it used before: the number is the whole process's."""
     before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
@@ -125,7 +127,7 @@ def _reference(case: Case) -> Path:
     return next(iter(case.images.values()))
 
 
-def _brain(case: Case, reference: Volume, steps: Steps, log: list[dict[str, Any]]) -> SimpleITK.Image | None:
+def brain_of(case: Case, reference: Volume, steps: Steps, log: list[dict[str, Any]]) -> SimpleITK.Image | None:
     """Brain mask on the first channel's grid, for N4 and for stripping."""
     if steps.hd_bet:
         mask = hd_bet_mask(reference.data.astype(np.float32), reference.grid, reference.path)
@@ -139,13 +141,14 @@ def _brain(case: Case, reference: Volume, steps: Steps, log: list[dict[str, Any]
     return to_itk(mask, reference.grid)
 
 
-def _without_bias(
+def without_bias(
     images: dict[str, SimpleITK.Image],
     volumes: Mapping[str, Volume],
     grid: Grid,
     brain: SimpleITK.Image | None,
     log: list[dict[str, Any]],
 ) -> dict[str, SimpleITK.Image]:
+    """The channels with their bias corrected, inside the brain mask where it lies on their grid."""
     corrected = {}
     for channel, image in images.items():
         fits = brain is not None and same_grid(grid, volumes[channel].grid)
@@ -154,7 +157,7 @@ def _without_bias(
     return corrected
 
 
-def _aligned(
+def aligned(
     images: Mapping[str, SimpleITK.Image], paths: Mapping[str, Path], steps: Steps, log: list[dict[str, Any]]
 ) -> dict[str, Matrix]:
     """Per channel the matrix from points of the first channel to points of this one."""
@@ -162,7 +165,7 @@ def _aligned(
     matrices = {name: np.eye(4) for name in names}
     if steps.align:
         for name in names[1:]:
-            with _naming(paths[name], paths[names[0]]):
+            with naming(paths[name], paths[names[0]]):
                 found = register(images[names[0]], images[name], steps.align)
             matrices[name] = found.matrix
             entry = {"step": f"align_{steps.align}", "channel": name, "onto": names[0]}
@@ -171,7 +174,7 @@ def _aligned(
 
 
 @contextmanager
-def _naming(moving: Path, fixed: Path | None) -> Iterator[None]:
+def naming(moving: Path, fixed: Path | None) -> Iterator[None]:
     """Let the error of a registration name its files, and what to do where a header lost its place."""
     try:
         yield
@@ -195,7 +198,8 @@ def _onto_baseline(image: SimpleITK.Image, baseline: Case | None, steps: Steps, 
     return found.matrix
 
 
-def _target_grid(grid: Grid, steps: Steps, log: list[dict[str, Any]]) -> Grid:
+def target_grid(grid: Grid, steps: Steps, log: list[dict[str, Any]]) -> Grid:
+    """The grid that reorientation and new voxel edges make of one."""
     target = grid
     if steps.reorients:
         target = reoriented(grid)
@@ -206,7 +210,7 @@ def _target_grid(grid: Grid, steps: Steps, log: list[dict[str, Any]]) -> Grid:
     return target
 
 
-def _moved(image: SimpleITK.Image, grid: Grid, target: Grid, matrix: Matrix, *, is_label: bool) -> SimpleITK.Image:
+def moved_onto(image: SimpleITK.Image, grid: Grid, target: Grid, matrix: Matrix, *, is_label: bool) -> SimpleITK.Image:
     """Resample once, after smoothing along axes that become coarser; on the same grid nothing is touched."""
     if same_grid(grid, target) and np.array_equal(matrix, np.eye(4)):
         return image

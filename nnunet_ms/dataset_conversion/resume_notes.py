@@ -34,6 +34,8 @@ def fingerprint(case: Case, options: Mapping[str, Any]) -> str:
     """
     files = [*case.files().values(), case.reference, case.brain_mask, *sum(case.transforms.values(), ())]
     stamps = [[str(path), *_stamp(path)] for path in files if path is not None]
+    pair = () if case.pair is None else (case.pair.baseline, case.pair.followup)
+    files += [visit.brain_mask for visit in pair]  # images and masks of both visits are the case's own
     told = [_our_version(), asdict(case), stamps, dict(options)]
     return hashlib.sha256(json.dumps(told, default=str, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -1,18 +1,26 @@
-"""What a conversion tells of cases that are good: how they were found, what is resampled, which folds there are."""
+"""What a conversion tells of cases that are good: how they were found, what is resampled, which folds there are.
+
+And before them, which steps their source excludes.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nnunet_ms.cases_table import read_cases
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.checks.voxel_sizes import voxel_size_notes
 from nnunet_ms.dataset_conversion.links import links_out
+from nnunet_ms.dataset_conversion.new_lesions import POOR_REGISTRATION, why_poor
 from nnunet_ms.dataset_conversion.raw_dataset.existing import notes_of_more
 from nnunet_ms.dataset_conversion.raw_dataset.roles import fold_notes
 from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, folds_of, roles_of
-from nnunet_ms.parallel import Outcome
+from nnunet_ms.dataset_conversion.steps import Steps
+from nnunet_ms.errors import ConversionError
+from nnunet_ms.images.brain_mask import check_hd_bet
+from nnunet_ms.parallel import Failure, Outcome
 
 
 def notes_of_folds(good: Sequence[CheckedCase], options: WriteOptions) -> list[str]:
@@ -33,7 +41,7 @@ def notes_of_cases(outcome: Outcome[CheckedCase], options: WriteOptions) -> list
     notes = _found_how([checked.case for checked in outcome.results])
     notes += [] if options.steps.spacing else voxel_size_notes(outcome.results)
     for checked in outcome.results:
-        if checked.resampled and not options.steps.any():
+        if checked.resampled and not options.steps.any() and options.pairs is None:
             channels = ", ".join(checked.resampled)
             notes.append(f"{checked.case.case_id}: {channels} resampled onto {_grid_name(checked.case)}")
         if checked.remark:
@@ -62,3 +70,30 @@ def remarks_of(checked: CheckedCase, roots: Mapping[str, Path]) -> list[str]:
 
 def _grid_name(case: Case) -> str:
     return next(iter(case.images)) if case.reference is None else case.reference.name
+
+
+def flagged_pairs(outcome: Outcome[CheckedCase], folder: Path, options: WriteOptions) -> list[Failure]:
+    """Pairs that are written although they are unlike after registration, each with what to look at."""
+    if options.pairs is None:
+        return []
+    case_of = {checked.case.case_id: checked.case for checked in outcome.results}
+    rows = read_cases(folder).to_dict("records")
+    poor = {row["case_id"]: float(row["correlation_after"]) for row in rows if row["flag"] == POOR_REGISTRATION}
+    return [Failure(case, why_poor(case_of[case], value)) for case, value in poor.items() if case in case_of]
+
+
+def check_steps(cases: Sequence[Case], steps: Steps, source: Path, *, paired: bool) -> None:
+    """Raise ConversionError for preparation of images that bring transforms, or by HD-BET if it is not installed."""
+    if paired and steps.to_baseline:
+        raise ConversionError(
+            "--to-baseline and --pairs: expected one of them, because a pair is registered anyhow. Leave "
+            "--to-baseline out."
+        )
+    moved = next((case for case in cases if case.transforms and case.pair is None), None)
+    if steps.any() and moved is not None:
+        raise ConversionError(
+            f"{source}: expected no preparation, because the images (of {moved.case_id}, say) are resampled by their "
+            "own transforms, once. Leave the steps out, or choose a --variant that is co-registered already."
+        )
+    if steps.hd_bet:
+        check_hd_bet()

@@ -59,6 +59,11 @@ def to_matrix(transform: SimpleITK.Transform) -> Matrix:
     return FLIP @ lps @ FLIP
 
 
+def inverse(matrix: Matrix) -> Matrix:
+    """The way back."""
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
 def resample(image: SimpleITK.Image, grid: Grid, matrix: Matrix, *, is_label: bool) -> SimpleITK.Image:
     """Image on another grid, once; voxels outside are 0.
 

@@ -11,11 +11,13 @@ import numpy as np
 import SimpleITK
 
 from nnunet_ms.errors import ImageError, one_line
-from nnunet_ms.images.itk import Matrix, to_matrix
+from nnunet_ms.images.greedy import greedy_rigid
+from nnunet_ms.images.itk import Matrix, to_matrix, to_transform
 from nnunet_ms.images.resample import shrink_factors
 from nnunet_ms.options import chosen
 
 Kind = Literal["rigid", "affine"]
+Engine = Literal["rigid", "greedy"]
 
 LEVELS_MM = (4.0, 2.0, 1.0)
 SAMPLES = 60_000  # per level: enough for 32 x 32 bins, little enough for seconds
@@ -72,6 +74,48 @@ def register(fixed: SimpleITK.Image, moving: SimpleITK.Image, kind: Kind) -> Reg
             f"registration: expected two images that overlap, SimpleITK says {one_line(error)[-120:]}. "
             "Check that both show the same head."
         ) from error
+    return _sane(fixed, transform, values[0], max(values))
+
+
+def register_visits(fixed: SimpleITK.Image, moving: SimpleITK.Image, engine: Engine = "rigid") -> Registration:
+    """Align the FLAIR images of two visits rigidly; deformation would take away what is sought, new lesions.
+
+    Parameters
+    ----------
+    fixed, moving : SimpleITK.Image
+        Baseline and follow-up, 3-D, float32.
+    engine : {"rigid", "greedy"}, optional
+        SimpleITK as in `register`, or picsl-greedy (extra `greedy`).
+
+    Raises
+    ------
+    ImageError
+        As `register`.
+    SettingsError
+        If the engine is not installed.
+    OptionError
+        If there is no such engine.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.itk import to_itk
+    >>> from nnunet_ms.images.volumes import read_volume
+    >>> flair = to_itk(read_volume("flair.nii.gz").data, read_volume("flair.nii.gz").grid)
+    >>> register_visits(flair, flair, "syn")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: registration: expected one of 'rigid', 'greedy', found 'syn'. Choose one of them.
+    """
+    chosen(engine, get_args(Engine), "registration")
+    if engine == "rigid":
+        return register(fixed, moving, "rigid")
+    small = _coarse(fixed, LEVELS_MM[1]), _coarse(moving, LEVELS_MM[1])
+    transform = to_transform(greedy_rigid(fixed, moving, to_matrix(_start(fixed, moving))))
+    before = _information(*small, SimpleITK.Transform(3, SimpleITK.sitkIdentity))
+    return _sane(fixed, transform, before, _information(*small, transform))
+
+
+def _sane(fixed: SimpleITK.Image, transform: SimpleITK.Transform, before: float, after: float) -> Registration:
     middle = np.array(_middle(fixed))
     moved = float(np.linalg.norm(np.array(transform.TransformPoint(middle.tolist())) - middle))
     if moved > FURTHEST_MM:
@@ -79,7 +123,7 @@ def register(fixed: SimpleITK.Image, moving: SimpleITK.Image, kind: Kind) -> Reg
             f"registration: expected the head to move less than {FURTHEST_MM:g} mm, found {moved:.0f} mm. "
             "Check that both images show the same head."
         )
-    return Registration(to_matrix(transform), values[0], max(values))
+    return Registration(to_matrix(transform), before, after)
 
 
 def _as_affine(rigid: Any) -> SimpleITK.AffineTransform:

@@ -128,6 +128,55 @@ def lesion_change(baseline: Volume, followup: Volume, rule: ChangeRule = DEFAULT
     )
 
 
+CHANGES = ("new", "enlarging", "resolved", "shrinking")  # in the order of their labels, from 1
+
+
+def changed_voxels(baseline: Volume, followup: Volume, rule: ChangeRule = DEFAULT_RULE) -> npt.NDArray[np.uint8]:
+    """Where lesions changed between two visits, by the rule of `lesion_change`.
+
+    Parameters
+    ----------
+    baseline, followup : Volume
+        Masks (X, Y, Z) on one grid; every non-zero voxel is lesion.
+    rule : ChangeRule, optional
+        Its defaults are the project's.
+
+    Returns
+    -------
+    (X, Y, Z) uint8 array
+        1 new, 2 enlarging, 3 resolved, 4 shrinking (`CHANGES`): the voxels that are lesion at one visit only, of
+        lesions with this change. Components below the smallest size, and rims that are no growth, stay 0.
+
+    Raises
+    ------
+    ImageError
+        If the masks lie on different grids.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, Volume
+    >>> before, after = np.zeros((2, 20, 20, 10), dtype=np.uint8)
+    >>> before[2:5, 2:5, 2:5] = before[12:15, 12:15, 2:5] = 1
+    >>> after[2:5, 2:6, 2:5] = after[2:5, 14:17, 6:9] = 1
+    >>> grid = Grid(before.shape, np.eye(4))
+    >>> found = changed_voxels(*(Volume(mask, grid, Path("mask")) for mask in (before, after)))
+    >>> np.bincount(found.ravel())[1:].tolist()  # one of 27 new, 9 of growth, one of 27 resolved
+    [27, 9, 27]
+    """
+    check_same_grid(baseline, followup, str(baseline.path), str(followup.path))
+    flat = np.zeros(baseline.data.size, dtype=np.uint8)
+    for here, other, mask in ((followup, baseline, "followup"), (baseline, followup, "baseline")):
+        index = foreground(here.data)
+        is_old = other.data.ravel(order="F")[index] != 0
+        old, outside, largest, lesion = _parts(index, is_old, here.grid.shape, rule.connectivity)
+        change = classify(old, outside, largest, here.grid.voxel_volume_ml, rule)
+        change = _mirrored(change, old) if mask == "baseline" else change
+        change[old + outside < rule.minimum_voxels(here.grid.voxel_volume_ml)] = "small"
+        for value, name in enumerate(CHANGES, start=1):
+            flat[index[~is_old & (change == name)[lesion]]] = value
+    return flat.reshape(baseline.data.shape, order="F")
+
+
 def classify(
     old: Ints, outside: Ints, largest_outside: Ints, voxel_volume_ml: float, rule: ChangeRule = DEFAULT_RULE
 ) -> npt.NDArray[np.str_]:
@@ -238,7 +287,7 @@ def _one_visit(here: Volume, other: Volume, rule: ChangeRule, mask: Mask) -> Cha
     volume_ml = here.grid.voxel_volume_ml
     index = foreground(here.data)
     is_old = other.data.ravel(order="F")[index] != 0
-    old, outside, largest = _parts(index, is_old, here.grid.shape, rule.connectivity)
+    old, outside, largest, _ = _parts(index, is_old, here.grid.shape, rule.connectivity)
     large = old + outside >= rule.minimum_voxels(volume_ml)
     old, outside, largest = old[large], outside[large], largest[large]
     change = classify(old, outside, largest, volume_ml, rule)
@@ -253,8 +302,10 @@ def _mirrored(change: npt.NDArray[np.str_], old: Ints) -> npt.NDArray[np.str_]:
     return np.select(conditions, ["small", "resolved", "shrinking"], default="kept")
 
 
-def _parts(index: Ints, is_old: Bools, shape: Sequence[int], connectivity: Connectivity) -> tuple[Ints, Ints, Ints]:
-    """Old voxels, other voxels, and the largest connected part of these, of each component, (L,) each."""
+def _parts(
+    index: Ints, is_old: Bools, shape: Sequence[int], connectivity: Connectivity
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """Old voxels, other voxels, the largest connected part of these, of each component, (L,); component of voxels."""
     lesion = label_voxels(index, shape, [connectivity])[0][connectivity]
     count = int(lesion.max()) + 1 if lesion.size else 0
     old = np.bincount(lesion[is_old], minlength=count)
@@ -265,4 +316,4 @@ def _parts(index: Ints, is_old: Bools, shape: Sequence[int], connectivity: Conne
     lesion_of_part[part] = lesion[~is_old]
     largest = np.zeros(count, dtype=np.int64)
     np.maximum.at(largest, lesion_of_part, np.bincount(part, minlength=lesion_of_part.size))
-    return old.astype(np.int64), outside.astype(np.int64), largest
+    return old.astype(np.int64), outside.astype(np.int64), largest, lesion

@@ -6,6 +6,9 @@ ventricles as `PERIVENTRICULAR_MM`; else juxtacortical when it comes as near to 
 deep white matter. A class whose region mask is not supplied is not given, and deep white matter then means "none of the
 supplied regions". The distances are ours: masks of ventricles leave a rim of one or two voxels to the lesions that
 touch them.
+
+A map of labelled regions with a table of their names (an atlas or a parcellation on the grid of the masks) gives each
+lesion the region that holds most of its voxels (`region_of`). No map is part of this package, and none is guessed.
 """
 
 from collections.abc import Mapping
@@ -110,6 +113,51 @@ def locate(lesions: Lesions, regions: Mapping[str, Volume]) -> dict[str, npt.NDA
     ]
     names = ["infratentorial", "periventricular", "juxtacortical"]
     return {"location": np.select(conditions, names, default="deep_white_matter").astype(object), **columns}
+
+
+def region_of(lesions: Lesions, labels: Volume, names: Mapping[int, str]) -> dict[str, npt.NDArray[np.generic]]:
+    """Named region that holds the most voxels of each lesion, and the share of the lesion that it holds.
+
+    Parameters
+    ----------
+    lesions : Lesions
+        L lesions.
+    labels : Volume
+        Map (X, Y, Z) of whole numbers on the lesions' grid; 0 is no region.
+    names : mapping
+        Label -> name; several labels may share one. Other labels are no region.
+
+    Returns
+    -------
+    dict
+        `brain_region` (L,) str, blank where no voxel of the lesion lies in a named region, and `brain_region_share`
+        (L,), of the lesion's voxels. Of two regions that hold the same number the one named first.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, Volume
+    >>> from nnunet_ms.lesions.labelling import find_lesions
+    >>> mask, labels = np.zeros((2, 9, 9, 9), dtype=np.uint8)
+    >>> mask[1:4, 2, 2], labels[:3], labels[3:] = 1, 7, 8
+    >>> grid = Grid(mask.shape, np.eye(4))
+    >>> lesions = find_lesions(Volume(mask, grid, Path("mask")))
+    >>> region_of(lesions, Volume(labels, grid, Path("labels")), {7: "frontal", 8: "parietal"})["brain_region"]
+    array(['frontal'], dtype=object)
+    """
+    called = list(dict.fromkeys(names.values()))
+    width = len(called) + 1  # the last column is no region
+    values, which = np.unique(labels.data[lesions.voxel_axes].astype(np.int64), return_inverse=True)
+    columns = np.array([called.index(names[v]) if v in names else width - 1 for v in values.tolist()], dtype=np.int64)
+    pairs = lesions.lesion_of_voxel * width + (columns[which] if values.size else which)
+    held = np.bincount(pairs, minlength=lesions.count * width).reshape(lesions.count, width)
+    most = held[:, :-1].max(axis=1, initial=0)
+    best = (
+        [called[column] if most[row] else "" for row, column in enumerate(held[:, :-1].argmax(axis=1))]
+        if called
+        else []
+    )
+    text = np.array(best or [""] * lesions.count, dtype=object)
+    return {"brain_region": text, "brain_region_share": most / lesions.voxels}
 
 
 def _positions(mask: Volume) -> Floats:

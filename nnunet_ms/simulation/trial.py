@@ -15,7 +15,7 @@ from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.simulation.adam import adam_tables, write_adam
 from nnunet_ms.simulation.images.files import claim_folder, manifest_row, patient_name, visit_name, write_patient
-from nnunet_ms.simulation.images.lesion_tables import write_lesion_tables
+from nnunet_ms.simulation.images.lesion_tables import CHANGES, write_lesion_tables
 from nnunet_ms.simulation.model import cohort
 from nnunet_ms.simulation.model.course import Course
 from nnunet_ms.simulation.model.preset_check import check_preset
@@ -23,7 +23,7 @@ from nnunet_ms.simulation.model.presets import CONTRASTS, GRIDS, SCANNER, SUSCEP
 from nnunet_ms.simulation.model.streams import Step, stream
 from nnunet_ms.simulation.model.table_reader import RATER, read_counts, read_volumes
 from nnunet_ms.simulation.trial_file import trial_file
-from nnunet_ms.simulation.truth.rows import truth_rows
+from nnunet_ms.simulation.truth.rows import GROWTH_ENDPOINTS, truth_rows
 from nnunet_ms.threads import one_thread
 
 LESION_TYPES = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
@@ -159,6 +159,8 @@ def describe_trial(settings: TrialSettings) -> dict[str, Any]:
         "contrasts": {name: asdict(contrast) for name, contrast in CONTRASTS.items()},
     }
     truth = one_thread(truth_rows)(settings.preset)
+    if settings.images:  # masks grow lesion by lesion as their volumes do, and are measured
+        truth = [row for row in truth if row["endpoint"] not in GROWTH_ENDPOINTS]
     return {
         "simulated": True,
         "seed": settings.seed,
@@ -268,12 +270,14 @@ def visit_table(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -
     (['reference', 'simulated_reader'], ['t1_enhancing', 't1_unenhancing', 't2_lesions'])
     """
     rows = [row for p in patients for row in _visit_rows(settings, p)]
-    return pd.DataFrame(rows, columns=tables.VISITS.names).astype({"new_lesion_count": "Int64"})
+    return pd.DataFrame(rows, columns=tables.VISITS.names).astype(dict.fromkeys(CHANGES, "Int64"))
 
 
 def _visit_rows(settings: TrialSettings, p: SimulatedPatient) -> Iterator[tuple[object, ...]]:
     """Yield the rows of one patient. A T1 lesion has the patient's mean T2 lesion volume of the visit."""
     preset, rng = settings.preset, stream(settings.seed, Step.READER, p.index)
+    growing = stream(settings.seed, Step.GROWTH_READER, p.index)
+    grown = p.activity.enlarging_t2[0]
     new = {
         "t2_lesions": p.activity.new_t2[0],
         "t1_enhancing": p.activity.enhancing[0],
@@ -284,19 +288,23 @@ def _visit_rows(settings: TrialSettings, p: SimulatedPatient) -> Iterator[tuple[
         "t1_enhancing": new["t1_enhancing"],
         "t1_unenhancing": p.black_holes + np.cumsum(new["t1_unenhancing"]),
     }
+    # a visit has the lesions that are new there or have grown, whatever its volume says
+    count["t2_lesions"] = np.maximum(count["t2_lesions"], new["t2_lesions"] + grown)
     read = read_volumes(preset.reader, np.array([p.volume_ml]), rng)[0]
     for rater, volume_ml in ((tables.REFERENCE, np.array(p.volume_ml)), (RATER, read)):
         for kind in LESION_TYPES:
-            counts, fresh = count[kind], new[kind]
+            counts, fresh, larger = count[kind], new[kind], grown if kind == "t2_lesions" else None
             if rater == RATER:
                 counts, fresh = read_counts(preset.reader, counts, rng), read_counts(preset.reader, fresh, rng)
-                counts = np.maximum(counts, fresh if kind != "t2_lesions" else np.maximum(fresh, 1))
+                larger = None if larger is None else read_counts(preset.reader, larger, growing)
+                counts = np.maximum(counts, fresh if larger is None else np.maximum(fresh + larger, 1))
             share = 1.0 if kind == "t2_lesions" else np.minimum(counts / count["t2_lesions"], 1.0)
             for k in observed_visits(preset, p):
                 week = preset.mri_weeks[k]
                 case = (f"{p.name}_{visit_name(week)}", p.name, visit_name(week), week)
                 volume = round(float((volume_ml * share)[k]), 6)
-                yield (*case, rater, kind, int(counts[k]), volume, int(fresh[k]) if k else None)
+                change = [None if values is None or not k else int(values[k]) for values in (fresh, larger)]
+                yield (*case, rater, kind, int(counts[k]), volume, *change, preset.mri_weeks[k - 1] if k else None)
 
 
 def manifest(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import json
 from nnunet_ms.simulation.model.presets import TrialPreset
 
 PUBLISHED = ("opera1", "opera2", "oratorio", "olympus")  # presets that have published numbers to show
-OUTCOMES = ("cdp12", "cdp24", "t25fw24", "9hpt24")
+OUTCOMES = ("cdp12", "cdp24", "t25fw24", "9hpt24", "ccdp24")
 
 
 def trial_file(preset: TrialPreset) -> str:
@@ -34,6 +34,7 @@ def trial_file(preset: TrialPreset) -> str:
         "[lesions]",
         'type = "t2_lesions"',
         'zero_volume = "exclude"',
+        'exposure = "years"  # new and enlarging lesions per year between scans; or per scan: "scans"',
         "",
         "[visits]  # weeks after randomisation",
         f"baseline_week = {preset.mri_weeks[0]}",

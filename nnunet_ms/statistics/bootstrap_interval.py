@@ -138,6 +138,34 @@ def concordance_interval(x: Floats, y: Floats, patients: Sequence[str]) -> tuple
     return patient_interval(sums_by_patient(_moments(x, y), np.asarray(patients, dtype=object)), _lin)
 
 
+def pearson_change_interval(
+    before: tuple[Floats, Floats], after: tuple[Floats, Floats], patients: Sequence[str]
+) -> tuple[float, float]:
+    """Interval of how much Pearson's r changes from one visit to another of the same patients; errors as above.
+
+    Parameters
+    ----------
+    before, after : pair of (n,) arrays
+        x and y at each of the two visits, in the order of `patients`.
+    patients : (n,) sequence of str
+        One name per row.
+
+    Examples
+    --------
+    >>> x, noise = np.arange(12.0), np.array([0, 3, -2, 1, 2, -3, 0, 1, -1, 2, -2, 1])
+    >>> low, high = pearson_change_interval((x, x + 0.1 * noise), (x, x + noise), list("abcdefghijkl"))
+    >>> bool(low < high < 0)
+    True
+    """
+    for x, y in (before, after):
+        _check_pair(x, y, patients)
+    equally_long(before=before[0], after=after[0])
+    columns = np.concatenate([_moments(*before), _moments(*after)], axis=1)
+    half = columns.shape[1] // 2
+    sums = sums_by_patient(columns, np.asarray(patients, dtype=object))
+    return patient_interval(sums, lambda drawn: _pearson(drawn[:, half:]) - _pearson(drawn[:, :half]))
+
+
 def checked_replicates(replicates: int) -> None:
     """Raise OptionError unless there is at least one replicate."""
     if replicates < 1:

@@ -9,6 +9,7 @@ References
 .. [1] Wahlig SG et al. Front Neurosci 17:1188336, 2023. doi:10.3389/fnins.2023.1188336
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -252,7 +253,9 @@ def unpaired_comparison(first: npt.ArrayLike, second: npt.ArrayLike, confidence:
     means = (_mean(a), _mean(b), _mean(a) - _mean(b))
     if problem:
         return Comparison(*counts, *means, *(NAN,) * 8, problem)
-    test, welch = scipy.stats.ttest_ind(a, b), scipy.stats.ttest_ind(a, b, equal_var=False)
+    with warnings.catch_warnings():  # one of the two may hold equal values: its variance is 0, and meant so
+        warnings.filterwarnings("ignore", message="Precision loss occurred", category=RuntimeWarning)
+        test, welch = scipy.stats.ttest_ind(a, b), scipy.stats.ttest_ind(a, b, equal_var=False)
     interval = test.confidence_interval(confidence)
     ranks = scipy.stats.mannwhitneyu(a, b, use_continuity=True, method="asymptotic")
     numbers = [test.statistic, test.df, test.pvalue, welch.df, welch.pvalue, ranks.pvalue]

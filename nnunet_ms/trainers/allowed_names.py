@@ -44,6 +44,7 @@ PARTS = {
 # keys whose text nobody looks up as code; a name of a dataset may have a dot
 _TEXTS = {"dataset_name", "plans_name", "data_identifier", "channel_names", "inherits_from", "previous_stage"}
 _TEXTS |= {"next_stage", "original_plans_name", "source_plans_identifier"}
+_TEXTS |= {"nnunet_ms"}  # our own entry: a path of weights, see `fine_tune`
 _DOTTED = re.compile(r"\.*[^\W\d]\w*(\.+[^\W\d]\w*)+\.*")
 
 Place = tuple[str | int, ...]

@@ -5,12 +5,13 @@ have no gradient for any confident voxel; it must read -log(p), as in both publi
 Where the paper gives a maximum or an end point only, the constants below are this project's choice and say so.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from nnunet_ms.options import chosen
 
@@ -398,3 +399,38 @@ class JointT1Loss(nn.Module):
         with torch.autocast(output.device.type, enabled=False):
             p = torch.sigmoid(output[:, 1:].float())
             return loss + self.exclusivity * (p[:, 0] * p[:, 1]).mean()
+
+
+class SigmoidCrossEntropy(nn.Module):
+    """Cross-entropy of each lesion type against all else, summed over the types; mean over voxels, no weights.
+
+    With one lesion type it is the cross-entropy over background and lesion, since the background logit is 0. With
+    several it reads each logit as a sigmoid, as prediction does.
+
+    Parameters
+    ----------
+    labels : sequence of int
+        Values of the lesion types in the target, in the order of the foreground channels.
+
+    Examples
+    --------
+    >>> output, target = torch.zeros(1, 2, 4, 8, 8), torch.zeros(1, 2, 4, 8, 8)
+    >>> round(float(SigmoidCrossEntropy([1])(output, target)), 4)
+    0.6931
+    """
+
+    def __init__(self, labels: Sequence[int]) -> None:
+        super().__init__()
+        self.labels = tuple(labels)
+
+    def set_epoch(self, epoch: int, epochs: int) -> None:
+        """Do nothing: it is the same in every epoch."""
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Scalar loss of (B, 1 + T, Z, Y, X) logits; `target` as `SmoothTruncatedLoss.forward`."""
+        with torch.autocast(output.device.type, enabled=False):
+            losses = [
+                binary_cross_entropy_with_logits(output[:, channel].float(), (target[:, 0] == label).float())
+                for channel, label in enumerate(self.labels, start=1)
+            ]
+            return torch.stack(losses).sum()

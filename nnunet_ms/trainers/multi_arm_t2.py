@@ -13,18 +13,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from batchgenerators.utilities.file_and_folder_operations import load_json, load_pickle
+from batchgenerators.utilities.file_and_folder_operations import load_pickle
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import get_tp_fp_fn_tn
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
-from nnunet_ms.checkpoints import checksum_file, load_checkpoint, write_checksum
 from nnunet_ms.errors import ModelError
-from nnunet_ms.outputs import whole_file
 from nnunet_ms.trainers.allowed_names import check_names
 from nnunet_ms.trainers.augmentation import MAX_ROTATION, SCALING, training_transforms
 from nnunet_ms.trainers.channels import channel_indices
@@ -41,9 +38,10 @@ from nnunet_ms.trainers.networks.multi_arm_unet import (
 from nnunet_ms.trainers.networks.plain_unet import PlainUNet
 from nnunet_ms.trainers.patches import Stride, divisors, is_anisotropic, shrink_until
 from nnunet_ms.trainers.pretrained import check_pretrained_weights
+from nnunet_ms.trainers.safe_training import SafeTraining
 
 
-class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; the name is stored in checkpoints
+class nnUNetTrainerMSMultiArm(SafeTraining):  # noqa: N801 - nnU-Net's naming; the name is stored in checkpoints
     """Three encoders (all channels, FLAIR, T2), one decoder, smooth-truncated loss with lesion-volume weights.
 
     From the paper: Adam at 1e-4, batch 10 (in the plans), patches that contain lesions only, affine and elastic
@@ -197,35 +195,6 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
             np.random.seed((self.seed + 7919 * (epoch + 1)) % 2**32)  # noqa: NPY002 - what nnU-Net draws from
             torch.manual_seed(self.seed + 7919 * (epoch + 1))
 
-    def save_checkpoint(self, filename: str) -> None:
-        """Write a checkpoint, complete or not at all, so that a kill never leaves one that cannot be read."""
-        if self.local_rank != 0 or self.disable_checkpointing:
-            super().save_checkpoint(filename)
-            return
-        with whole_file(Path(filename)) as aside:
-            super().save_checkpoint(str(aside))
-            checksum_file(filename).unlink(missing_ok=True)  # of the old one; a kill here leaves none, not a wrong one
-        write_checksum(filename)
-
-    def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
-        """Resume from a checkpoint that holds no code and has its checksum; nnU-Net would run what is in it.
-
-        Raises
-        ------
-        ModelError
-            If it is damaged, or could run code.
-        """
-        if isinstance(filename_or_checkpoint, str | Path):
-            load_checkpoint(filename_or_checkpoint, ("network_weights",), "a checkpoint to go on with")
-        super().load_checkpoint(filename_or_checkpoint)
-
-    def on_train_end(self) -> None:
-        """Also remove the checksum of the latest checkpoint, which nnU-Net removes."""
-        super().on_train_end()
-        latest = Path(self.output_folder) / "checkpoint_latest.pth"
-        if self.local_rank == 0 and not latest.is_file():
-            checksum_file(latest).unlink(missing_ok=True)
-
     def on_train_epoch_start(self) -> None:
         """Also moves the truncation point gamma; it follows the epoch number, so a resumed training continues it."""
         self._seed(self.current_epoch)
@@ -234,30 +203,6 @@ class nnUNetTrainerMSMultiArm(nnUNetTrainer):  # noqa: N801 - nnU-Net's naming; 
         loss.set_epoch(self.current_epoch, self.num_epochs)
 
     # data ------------------------------------------------------------------------------------------------------
-
-    def do_split(self) -> tuple[list[str], list[str]]:
-        """nnU-Net's split, refused when visits of one patient would stand on both sides.
-
-        Raises
-        ------
-        ModelError
-            If dataset.json knows the patients and the split leaks one, or if there is no split file for them.
-        """
-        patient_of = self.dataset_json.get("patients", {})
-        splits = Path(self.preprocessed_dataset_folder_base) / "splits_final.json"
-        if self.fold != "all" and patient_of and not splits.is_file():
-            raise ModelError(
-                f"{splits}: no such file; without it nnU-Net would split visits, not patients. "
-                "Run nnUNetv2_plan_and_preprocess -pl nnUNetPlannerMS, which copies it from the raw dataset."
-            )
-        train, validation = super().do_split()
-        shared = {patient_of.get(case) for case in train} & {patient_of.get(case) for case in validation} - {None}
-        if self.fold != "all" and shared:
-            raise ModelError(
-                f"{splits}: fold {self.fold} has visits of {sorted(shared)[:5]} in training and in validation. "
-                f"Use one of the {len(load_json(str(splits)))} folds of the converter, or split by patient."
-            )
-        return train, validation
 
     def get_tr_and_val_datasets(self) -> tuple[LesionVolumeDataset, LesionVolumeDataset]:
         """Datasets with lesion-volume maps; training leaves out cases that give no patches.

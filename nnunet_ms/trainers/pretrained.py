@@ -29,7 +29,21 @@ def check_pretrained_weights(arguments: Sequence[str]) -> None:
         ...
     nnunet_ms.errors.ModelError: none.pth: expected weights to begin with, found no such file. Check the path and the...
     """
+    for path in pretrained_weights(arguments):
+        load_checkpoint(path, ("network_weights",), "weights to begin with")
+
+
+def pretrained_weights(arguments: Sequence[str]) -> list[str]:
+    """Files that `-pretrained_weights` names among a command's arguments.
+
+    Examples
+    --------
+    >>> pretrained_weights(["nnUNetv2_train", "1", "3d_fullres", "0", "-pretrained=model.pth"])
+    ['model.pth']
+    """
+    found = []
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         option, sign, value = argument.partition("=")
         if len(option) > len("-p") and _OPTION.startswith(option):
-            load_checkpoint(value if sign else following, ("network_weights",), "weights to begin with")
+            found.append(value if sign else following)
+    return found

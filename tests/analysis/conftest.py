@@ -9,6 +9,7 @@ def no_figures(monkeypatch):
         for suffix in ("svg", "png"):
             (folder / f"{stem}.{suffix}").touch()
 
-    for name in ("size_bin_figure", "concordance_figure"):
+    groups = ("size_group_figure", "visit_figure", "site_figure", "location_figure")
+    for name in ("size_bin_figure", "concordance_figure", *groups):
         monkeypatch.setattr(f"nnunet_ms.analysis.evaluation.evaluate.{name}", lambda *_: None)
     monkeypatch.setattr("nnunet_ms.analysis.evaluation.evaluate.save_figure", save)

@@ -82,6 +82,10 @@ def all_lesion_types(table, seed=4):
         new = pd.array(np.where(later, drawn, 0), dtype="Int64")
         frame = t2.assign(lesion_type=kind, new_lesion_count=new)
         frame.loc[~later, "new_lesion_count"] = pd.NA
+        if kind == "t2_lesions":
+            grown = np.where(later, np.random.default_rng(seed + 1).poisson(0.6 * mean), 0)
+            frame["enlarging_lesion_count"] = pd.array(grown, dtype="Int64")
+            frame.loc[~later, "enlarging_lesion_count"] = pd.NA
         if kind == "t1_enhancing":
             frame = frame.assign(lesion_count=drawn, new_lesion_count=pd.array([pd.NA] * len(frame), dtype="Int64"))
         frames.append(frame)

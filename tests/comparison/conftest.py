@@ -20,7 +20,7 @@ RULES = {"krishnan2023": 0.7, "isbi2015": 0.6}
 
 def write_output(folder: Path, settings: str = SHORT, seed: int = 1, **changed) -> Path:
     """Compute a trial of 40 patients and write what a comparison reads; the folder of its tables is beside it."""
-    table = patients(40, seed)
+    table = changed.pop("patients", patients(40, seed))
     tables = {"visits": visits(table, seed + 1), "assessments": assessments(table, seed + 2), **changed}
     path = write_trial(folder.parent / f"{folder.name}_tables", settings, patients=table, **tables)
     trial = read_trial(read_settings(path))

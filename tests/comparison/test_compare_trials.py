@@ -14,8 +14,8 @@ from nnunet_ms.comparison.compare_trials import compare_trials
 from nnunet_ms.comparison.effects import EFFECTS, POOLED
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.tables import read_table
-from tests.analysis.synthetic_trial import SETTINGS
-from tests.comparison.conftest import made, outputs, write_evaluation  # noqa: F401 - fixtures
+from tests.analysis.synthetic_trial import SETTINGS, assessments, patients
+from tests.comparison.conftest import SHORT, made, outputs, write_evaluation, write_output  # noqa: F401 - fixtures
 
 
 def test_the_command_writes_one_page_tables_and_the_forest(outputs, tmp_path, capsys):  # noqa: F811
@@ -112,3 +112,45 @@ def test_a_run_does_not_replace_a_comparison(outputs, tmp_path):  # noqa: F811
     settings.write_text(SETTINGS)
     with pytest.raises(SettingsError, match="found other files"):
         run_trial(settings, tmp_path / "out")
+
+
+def test_trials_without_lesion_tables_and_with_three_arms(made, tmp_path):  # noqa: F811
+    # a trial without masks has clinical endpoints alone; two compared arms are two columns
+    table = patients(45, 3)
+    table["arm"] = ["placebo", "low", "high"] * 15
+    settings = SHORT.replace('visits = "visits.csv"\n', "").replace('agreement = "agreement.csv"\n', "")
+    settings = settings.replace('compared = ["active"]', 'compared = ["low", "high"]').replace(
+        "Synthetic", "Three arms"
+    )
+    settings = re.sub(r"\[(lesions|visits)\]\n(.*\n)+?(?=\[)", "", settings)
+    settings = settings.replace('preset = "opera2"\n', "") + "\n[visits]\nbaseline_week = 0\nweeks = [24, 48, 96]\n"
+    three = write_output(tmp_path / "three", settings, 3, patients=table, assessments=assessments(table, 4))
+    found = compare_trials([made / "first", three], tmp_path / "out")
+    assert list(found.effects["endpoint"].unique()) == ["cdp24"]
+    heads = found.tables["effects"].head
+    assert [name.split(": ")[-1] for name in heads[1:]] == ["active / placebo", "OPERA II, published", "low / placebo",
+                                                            "high / placebo"]  # fmt: skip
+    listed = set(found.differences["what"])
+    assert {"endpoint t2_volume_percent_change", "rater reference", "compared arms", "agreement of masks"} <= listed
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "No agreement of masks is known of Three arms" in page
+    with pytest.raises(SettingsError, match=r"expected one compared arm to pool.*\['low', 'high'\]"):
+        compare_trials([made / "first", three], tmp_path / "pooled", pool=True)
+    assert not (tmp_path / "pooled").exists()
+
+
+@pytest.mark.parametrize("name", ["=1+1 <b>bold</b>", "$x_1$ & {y}", "Ärzte\\par 'n' \"Co\""])
+def test_a_trials_name_is_text_everywhere(outputs, tmp_path, name):  # noqa: F811
+    path = outputs[1] / "provenance.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "trial": {**content["trial"], "name": name}}))
+    found = compare_trials(outputs, tmp_path / "out")
+    assert found.trials[1].name == name
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "<b>bold" not in page
+    table = pd.read_csv(tmp_path / "out" / "tables" / "cohorts.csv")
+    assert not any(str(column).startswith("=") for column in table)
+    assert set(read_table(tmp_path / "out" / "effects.csv", EFFECTS)["trial"]) == {"Synthetic trial", name}
+    if rtf.available():
+        text = (tmp_path / "out" / "tables" / "cohorts.rtf").read_text(encoding="ascii")
+        assert not re.search(r"(?<!\\)\\par 'n'", text)

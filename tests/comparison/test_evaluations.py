@@ -8,6 +8,7 @@ import pytest
 
 from nnunet_ms.comparison.compared_trial import read_trials
 from nnunet_ms.comparison.evaluations import find_test_sets
+from nnunet_ms.comparison.trial_tables import size_table
 from nnunet_ms.errors import SettingsError, TableError
 from tests.comparison.conftest import SHORT, write_evaluation, write_output
 
@@ -72,3 +73,34 @@ def test_mistakes_are_one_line(trials, tmp_path, monkeypatch, kind):
 
 def without_agreement(trial):
     return replace(trial, inputs={}, files={})
+
+
+@pytest.mark.parametrize("raters", [("reference",), ("model",), ("reference", "model")])
+def test_a_table_of_lesions_gives_sizes_without_agreement(trials, tmp_path, raters):
+    # Oracle: counting by hand. 2, 10, 11, 50 and 51 voxels: 2 of 5 have at most 10, 4 at most 50.
+    (tmp_path / "measured").mkdir()
+    row = {
+        "case_id": "c",
+        "patient_id": "p",
+        "visit": "v",
+        "week": 0,
+        "volume_ml": 0.1,
+        "x_mm": 0,
+        "y_mm": 0,
+        "z_mm": 0,
+    }
+    rows = [
+        {**row, "rater": rater, "lesion_type": "t2_lesions", "lesion_id": i, "voxels": n}
+        for rater in raters
+        for i, n in enumerate((2, 10, 11, 50, 51), start=1)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "measured" / "lesions.csv", index=False)
+    masks = find_test_sets(trials, {"first": tmp_path / "measured"}, {"cohort": tmp_path / "measured"})
+    assert [one.name for one in masks] == ["Synthetic trial", "Other trial", "cohort"]
+    assert len(masks[0].agreement) == 8  # its own output's
+    assert masks[-1].agreement.empty
+    table = size_table(trials, masks)
+    assert [line for line in table.lines if line[0].startswith("cohort")] == [
+        [f"cohort, {rater}", "5", "40.0", "80.0"] for rater in raters
+    ]
+    assert table.lines[0] == ["rule not named"]

@@ -3,7 +3,7 @@ import pytest
 
 from nnunet_ms.images.volumes import Volume, read_mask
 from nnunet_ms.lesions.distance import distance_to_lesions
-from nnunet_ms.lesions.features import distance_to_region, locate, mean_of_map
+from nnunet_ms.lesions.features import distance_to_region, locate, mean_of_map, region_of
 from nnunet_ms.lesions.labelling import find_lesions
 from nnunet_ms.lesions.overlap import count_overlap
 from tests.lesions.naive_matching import lesions_of, random_pair, volume
@@ -83,3 +83,30 @@ def test_lesions_of_real_patients_by_their_ventricles(shared_data):
     near = columns["location"] == "periventricular"
     assert near.tolist() == [value <= 3.0 for value in expected]
     assert 0 < near.sum() < lesions.count
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_regions_against_counting_voxel_by_voxel(seed):
+    # Oracle: one lesion, one voxel at a time; two labels share a name, one has none, ties go to the name that is first.
+    mask, _ = random_pair(seed)
+    rng = np.random.default_rng(seed)
+    blocks = rng.choice([0, 3, 7, 70000, 5], size=tuple(-(-n // 2) for n in mask.shape))
+    labels = blocks.repeat(2, 0).repeat(2, 1).repeat(2, 2)[tuple(slice(n) for n in mask.shape)].astype(np.int32)
+    names = {7: "parietal", 3: "frontal", 70000: "frontal"}
+    lesions = find_lesions(volume(mask), 18, 1)
+    found = region_of(lesions, Volume(labels, volume(mask).grid, None), names)
+    for i in range(lesions.count):
+        at = labels[tuple(axis[lesions.lesion_of_voxel == i] for axis in lesions.voxel_axes)]
+        counts = {name: sum(names.get(int(v)) == name for v in at) for name in ("parietal", "frontal")}
+        best = max(counts, key=counts.get)  # the first of equals
+        assert found["brain_region"][i] == (best if counts[best] else "")
+        assert found["brain_region_share"][i] == pytest.approx(counts[best] / len(at))
+
+
+def test_regions_of_no_lesion_and_of_no_name():
+    mask, _ = random_pair(0)
+    nothing = find_lesions(volume(np.zeros_like(mask)))
+    labels = Volume(np.ones_like(mask), volume(mask).grid, None)
+    assert [len(values) for values in region_of(nothing, labels, {1: "all"}).values()] == [0, 0]
+    lesions = find_lesions(volume(mask), 18, 1)
+    assert set(region_of(lesions, labels, {})["brain_region"]) == {""}

@@ -13,11 +13,17 @@ from nnunet_ms.errors import SettingsError
 from nnunet_ms.images.volumes import read_mask, read_volume
 from nnunet_ms.simulation.images.files import PhantomSettings, write_phantoms
 from nnunet_ms.simulation.model.trial_presets import DEMO
-from nnunet_ms.simulation.trial import TrialSettings, simulate_patients, write_trial
+from nnunet_ms.simulation.trial import TrialSettings, simulate_patients, visit_table, write_trial
 
 SMALL = replace(DEMO, mri_weeks=(0, 96))
 TABLES = TrialSettings(DEMO, patients=12, seed=1, grid="demo", images=False)
 IMAGES = TrialSettings(SMALL, patients=2, seed=1, grid="demo", images=True)
+
+OLD = [
+    ([0, 0, 0], [0, 0, 0], [0, 0, 0], 10),
+    ([0, 2, 4], [2, 2, 2], [0, 0, 1], 5),
+    ([0, 0, 1], [0, 0, 0], [0, 0, 0], 1),
+]
 
 
 def digests(folder):
@@ -47,6 +53,11 @@ def test_tables_keep_the_vocabulary(tmp_path):
     first = visits.visit == "week000"
     assert visits.new_lesion_count[first].isna().all()
     assert visits.new_lesion_count[~first].notna().all()
+    t2 = visits.lesion_type == "t2_lesions"
+    assert visits.enlarging_lesion_count[first | ~t2].isna().all()
+    later = visits[~first & t2]
+    assert later.enlarging_lesion_count.sum() > 10
+    assert (later.new_lesion_count + later.enlarging_lesion_count <= later.lesion_count).all()
 
 
 def test_nothing_is_recorded_after_discontinuation(tmp_path):
@@ -80,6 +91,27 @@ def test_truth_names_every_parameter(tmp_path):
     assert set(DEMO.__dataclass_fields__) <= {*content["parameters"], "name"}
     keys = {"endpoint", "analysis", "arm", "contrast", "visit", "term", "stat_name", "stat", "unit", "how"}
     assert all(set(row) == keys for row in content["truth"])
+
+
+def test_what_was_drawn_before_there_were_enlarging_lesions_is_as_it_was():
+    # Regression test: demo, seed 0, by version 0.1.0; enlarging lesions have streams of their own.
+    patients = simulate_patients(replace(TABLES, patients=6, seed=0))
+    found = [
+        (p.activity.new_t2[0].tolist(), p.activity.enhancing[0].tolist(), p.activity.new_t1[0].tolist(), p.black_holes)
+        for p in patients[:3]
+    ]
+    assert found == OLD
+    table = visit_table(replace(TABLES, patients=6, seed=0), patients)
+    read = table[(table.rater == "simulated_reader") & (table.patient_id == "P002")]
+    assert read.new_lesion_count.fillna(-1).tolist() == [-1, 1, 3, -1, 0, 1, -1, 2, 3]
+
+
+def test_images_have_no_truth_of_what_grows(imaged, tmp_path):
+    # Masks grow lesion by lesion, and are measured: no rate was drawn for them.
+    write_trial(replace(IMAGES, images=False), tmp_path)
+    rows = {f: json.loads((f / "truth.json").read_text())["truth"] for f in (imaged, tmp_path)}
+    without, of_tables = ({row["endpoint"] for row in rows[f]} for f in (imaged, tmp_path))
+    assert of_tables - without == {"enlarging_t2_lesions", "new_or_enlarging_t2_lesions"}
 
 
 def test_clinical_tables_do_not_depend_on_images(imaged, tmp_path):

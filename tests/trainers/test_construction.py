@@ -15,7 +15,9 @@ import nnunet_ms.doors.trainers as door
 from nnunet_ms.errors import ModelError
 from nnunet_ms.trainers.planner import nnUNetPlannerMS
 
-TRAINERS = [getattr(door, name) for name in door.__all__ if "JointT1" not in name and "IndividualT1" not in name]
+# those of joint_t1 ask for other labels, those that fine-tune for a source; the last have the network of another
+OTHERS = ("JointT1", "IndividualT1", "FineTune", "DeNovo", "VolumeLoss")
+TRAINERS = [getattr(door, name) for name in door.__all__ if not any(word in name for word in OTHERS)]
 DATASET_JSON = {
     "channel_names": {"0": "T1w", "1": "FLAIR", "2": "T2w"},
     "labels": {"background": 0, "lesion": 1},
@@ -74,13 +76,14 @@ def test_initialise_and_one_loss(trainer_class, kind):
     trainer = construct(trainer_class, make_plans(SPACINGS[kind]))
     trainer.initialize()
     strides = trainer.configuration_manager.pool_op_kernel_sizes
+    levels = len(trainer_class.filters)
     patch = [int(n) * 2 for n in np.prod(strides, axis=0)]  # smaller than the plan's, to be quick
     outputs = trainer.network(torch.randn(2, 3, *patch))
     scales = trainer._get_deep_supervision_scales()
     expected = [(2, 2, *(round(p * s) for p, s in zip(patch, scale, strict=True))) for scale in scales]
     assert [tuple(o.shape) for o in outputs] == expected
-    assert len(outputs) == 3
-    assert trainer.loss.weight_factors == (1.0, 1.0, 1.0)
+    assert len(outputs) == levels - 1
+    assert trainer.loss.weight_factors == (1.0,) * (levels - 1)
     targets = [torch.ones(2, 2, *shape[2:]) for shape in expected]
     assert torch.isfinite(trainer.loss(outputs, targets))
     trainer.set_deep_supervision_enabled(enabled=False)

@@ -28,12 +28,12 @@ def small_plans():
     return plans
 
 
-def write_model(folder, folds=(0, 1)):
+def write_model(folder, folds=(0, 1), trainer_name=TRAINER):
     """Write plans.json, dataset.json and a checkpoint per fold into TRAINER__nnUNetPlansMS__3d_fullres."""
-    model = folder / f"{TRAINER}__nnUNetPlansMS__3d_fullres"
+    model = folder / f"{trainer_name}__nnUNetPlansMS__3d_fullres"
     for fold in folds:
         torch.manual_seed(fold)
-        trainer = construct(getattr(door, TRAINER), small_plans(), DATASET_JSON, fold)
+        trainer = construct(getattr(door, trainer_name), small_plans(), DATASET_JSON, fold)
         trainer.initialize()
         with torch.no_grad():  # mild logits, so that masks have an inside and an outside
             trainer.network.decoder.seg_layers[0].weight *= 0.3

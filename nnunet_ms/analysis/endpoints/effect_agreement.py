@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints.lesion_counts import CountEndpoint, available, count_factors, patient_counts
+from nnunet_ms.analysis.endpoints.lesion_counts import (
+    CountEndpoint,
+    available,
+    count_factors,
+    exposure_unit,
+    missing_reason,
+    patient_counts,
+)
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import ProgressionData
 from nnunet_ms.analysis.endpoints.progression_multivariable import JointModel, joint_model
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, not_estimable, spread
@@ -84,18 +91,29 @@ def _count_rows(trial: TrialData, arm: str) -> Iterator[Statistic]:
     settings = trial.settings
     for endpoint in available(trial):
         effects, arms = {}, None
-        for rater in trial.raters:
+        for rater in _counting(trial, endpoint):
             rows = patient_counts(trial, endpoint, rater).sort_values("patient_id")
             rows = rows[rows["arm"].isin([arm, settings.reference_arm])]
             arms = rows["arm"].to_numpy(str)
             effects[rater] = log_ratio_of_means(
                 rows["lesions"].to_numpy(float),
-                rows["scans"].to_numpy(float),
+                rows["exposure"].to_numpy(float),
                 arms == arm,
                 arms == settings.reference_arm,
             )
         keys = Statistic(ENDPOINT, endpoint.name, contrast=contrast_text(arm, settings.reference_arm), visit="all")
-        yield from _rows(trial, keys, effects, arms, "log ratio of lesions per scan")
+        unit = f"log ratio of lesions per {exposure_unit(trial, endpoint)}"
+        yield from _rows(trial, keys, effects, arms, unit, _unread(trial, endpoint) or "an arm has no patient")
+
+
+def _counting(trial: TrialData, endpoint: CountEndpoint) -> list[str]:
+    """Return the raters that have this count; the visits are the same for all of them."""
+    return [rater for rater in trial.raters if not missing_reason(trial, endpoint, rater)]
+
+
+def _unread(trial: TrialData, endpoint: CountEndpoint) -> str:
+    """Return why some rater has no such count; blank text where all have it."""
+    return next(filter(None, (missing_reason(trial, endpoint, rater) for rater in trial.raters)), "")
 
 
 def _mixed_rows(trial: TrialData, frame: pd.DataFrame) -> Iterator[Statistic]:
@@ -131,16 +149,17 @@ def _rate_rows(trial: TrialData) -> Iterator[Statistic]:
     """Compare the negative binomial models' log rate ratios."""
     settings = trial.settings
     for endpoint in available(trial):
-        tables = {r: patient_counts(trial, endpoint, r).sort_values("patient_id") for r in trial.raters}
+        counting = _counting(trial, endpoint)
+        tables = {r: patient_counts(trial, endpoint, r).sort_values("patient_id") for r in counting}
         for arm in settings.compared_arms:
             found = {rater: _rate_of(trial, endpoint, table, arm) for rater, table in tables.items()}
             effects = {rater: effect for rater, (effect, _) in found.items() if effect is not None}
-            why = next((problem for _, problem in found.values() if problem), "")
+            why = _unread(trial, endpoint) or next((problem for _, problem in found.values() if problem), "")
             keys = Statistic(
                 ENDPOINT, f"{endpoint.name}_negative_binomial",
                 contrast=contrast_text(arm, settings.reference_arm), visit="all",
             )  # fmt: skip
-            arms = tables[trial.raters[0]]["arm"].to_numpy(str)
+            arms = tables[counting[0]]["arm"].to_numpy(str) if counting else None
             note = "dispersion held at the whole sample's"
             yield from _rows(trial, keys, effects, arms, "log rate ratio", why, note)
 
@@ -161,7 +180,7 @@ def _rate_of(
     problem = design.rank_problem() or ("too few patients" if inside.sum() <= design.X.shape[1] else "")
     if problem:
         return None, problem
-    y, offset = table["lesions"].to_numpy(float), np.log(table["scans"].to_numpy(float))
+    y, offset = table["lesions"].to_numpy(float), np.log(table["exposure"].to_numpy(float))
     fit = fit_negative_binomial(y[inside], design.X, offset[inside])
     if not fit.converged:
         return None, "the likelihood has no maximum"

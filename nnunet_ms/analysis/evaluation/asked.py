@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nnunet_ms.analysis.evaluation.agreement_by_location import ALL_PLACES, NO_REGION
 from nnunet_ms.analysis.evaluation.pairing import some
 from nnunet_ms.analysis.evaluation.patient_rows import Settings, check_map_names
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.lesions.features import REGIONS
 from nnunet_ms.plain_names import plain_name
-from nnunet_ms.tables import REFERENCE
+from nnunet_ms.tables import REFERENCE, REGION_NAMES, read_table
 
 Place = str | Path
 Places = Mapping[str, Place]  # name -> folder
@@ -78,6 +79,38 @@ def _as_named(given: Place | Places) -> Places:
     return {"one folder": given} if isinstance(given, str | Path) else given
 
 
+def region_names_of(labels: Place | None, names: Place | Mapping[int, str] | None) -> dict[int, str]:
+    """Names of the labels of a map of regions, from a table or a mapping; none without a map.
+
+    Raises
+    ------
+    SettingsError
+        If one of the two is given without the other, or a label is no whole number above 0.
+    TableError
+        If the table is not `tables.REGION_NAMES`.
+
+    Examples
+    --------
+    >>> region_names_of("labels", {7: "frontal"})
+    {7: 'frontal'}
+    """
+    if labels is None or names is None:
+        if labels is not None or names is not None:
+            there, lacking = ("region_labels", "region_names") if names is None else ("region_names", "region_labels")
+            raise SettingsError(f"{there}: expected {lacking} beside it, found none. Name both, or neither.")
+        return {}
+    if isinstance(names, str | Path):
+        table = read_table(names, REGION_NAMES)
+        names = dict(zip(table["label"].astype(int), table["name"], strict=True))
+    wrong = [label for label, name in names.items() if label < 1 or not name.strip() or name in (NO_REGION, ALL_PLACES)]
+    if wrong or not names:
+        raise SettingsError(
+            f"region_names: expected labels from 1 with names other than {NO_REGION!r} and {ALL_PLACES!r}, found "
+            f"{({label: names[label] for label in wrong}) or 'none'}. Correct them."
+        )
+    return {int(label): name.strip() for label, name in names.items()}
+
+
 def check_settings(settings: Settings, further: Further, images: Path | None, qc: int) -> None:
     """Raise SettingsError unless names, labels, rules and numbers are such as can be, and the folders are there."""
     rules_by_name(settings.rules)
@@ -94,7 +127,8 @@ def check_settings(settings: Settings, further: Further, images: Path | None, qc
             f"candidate_threshold: expected 0 < p < 1 beside lesion_auc, found {threshold:g}. Correct it, or leave out."
         )
     extras = settings.extras
-    single = [folder for folder in (extras.brain, images, further.uncertainty) if folder is not None]
+    lone = (extras.brain, extras.labels, images, further.uncertainty)
+    single = [folder for folder in lone if folder is not None]
     for folder in (*extras.maps.values(), *extras.regions.values(), *further.probabilities.values(), *single):
         if not folder.is_dir():
             raise SettingsError(f"{folder}: expected a folder of images, found none. Check the path.")

@@ -18,22 +18,32 @@ from nnunet_ms.tables import REFERENCE
 class Extras:
     """Folders of `<case_id>.nii.gz` beside the masks, all optional.
 
-    `maps`: column of lesions.csv -> folder; `regions`: one of `features.REGIONS` -> folder; `brain`: masks.
+    `maps`: column of lesions.csv -> folder; `regions`: one of `features.REGIONS` -> folder; `brain`: masks;
+    `labels`: maps of labelled regions, whose numbers `names` names.
     """
 
     maps: Mapping[str, Path] = field(default_factory=dict)
     regions: Mapping[str, Path] = field(default_factory=dict)
     brain: Path | None = None
+    labels: Path | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def places(self) -> bool:
+        """Whether lesions have a location class."""
+        return bool(self.regions) or self.labels is not None
 
 
 @dataclass(frozen=True)
 class CaseMasks:
-    """A case's masks by rater and lesion type (the reference first), and its maps, regions and size of the brain."""
+    """A case's masks by rater and lesion type (the reference first), and what else is known of its voxels."""
 
     masks: dict[str, dict[str, Volume]]
     maps: dict[str, Volume]
     regions: dict[str, Volume]
     brain_voxels: int | None
+    labels: Volume | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def grid(self) -> Grid:
@@ -74,7 +84,22 @@ def read_case(files: CaseFiles, labels: Mapping[str, int], extras: Extras) -> Ca
         if brain == 0:
             raise ImageError(f"{mask.path}: expected a brain mask, found no voxel in it. Make it again.")
     masks = {rater: _by_type(volume, labels) for rater, volume in stored.items()}
-    return CaseMasks(masks, maps, regions, brain)
+    return CaseMasks(masks, maps, regions, brain, _region_labels(files.case_id, extras, reference), extras.names)
+
+
+def _region_labels(case_id: str, extras: Extras, reference: Volume) -> Volume | None:
+    """The case's map of labelled regions, if there are such maps."""
+    if extras.labels is None:
+        return None
+    labels = onto_grid(read_volume(file_called(extras.labels, case_id)), reference)
+    values = np.unique(labels.data).astype(np.float64)
+    if np.any(values != np.round(values)) or values[0] < 0:
+        raise ImageError(f"{labels.path}: expected labels 0, 1, 2, ..., found other numbers. Is this a map of labels?")
+    if not np.isin(values, list(extras.names)).any():
+        raise ImageError(
+            f"{labels.path}: expected one of the labels that the table of names has, found none. Does it belong to it?"
+        )
+    return labels
 
 
 def _by_type(volume: Volume, labels: Mapping[str, int]) -> dict[str, Volume]:

@@ -1,6 +1,6 @@
 """Agreement of a model's masks with the reference over the cohort and by lesion size; per case see `case_metrics`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,11 +129,14 @@ def summarise_cohort(metrics: pd.DataFrame, totals: pd.DataFrame, rule: Rule) ->
 
 def _isbi_score(parts: dict[str, Summary]) -> Summary:
     """DSC/8 + PPV/8 + (1 - LFPR)/4 + LTPR/4 + Corr/4 of the cohort's values; undefined if one of them is."""
-    value = (parts["dice"].mean + parts["ppv"].mean) / 8 + (
-        1 - parts["lfpr"].mean + parts["ltpr"].mean + parts["r_vol"].mean
-    ) / 4
+    value = isbi_score({name: part.mean for name, part in parts.items()})
     cases = parts["r_vol"].n
     return Summary(value, np.nan, 0 if np.isnan(value) else cases, 0)
+
+
+def isbi_score(means: Mapping[str, float]) -> float:
+    """`isbi15_raw` from the cohort's values of the metrics that it weighs; NaN if one of them is."""
+    return (means["dice"] + means["ppv"]) / 8 + (1 - means["lfpr"] + means["ltpr"] + means["r_vol"]) / 4
 
 
 def count_sizes(voxels: Ints, found: Bools, lesion_dice: Floats, rule: Rule) -> dict[str, npt.NDArray[np.generic]]:
@@ -190,12 +193,12 @@ def summarise_sizes(counts: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     totals = int(reference["lesions"].sum()), int(predicted["lesions"].sum())
     limits = [*zip(rule.size_bins, [*(first - 1 for first in rule.size_bins[1:]), None], strict=True)]
     rows = [
-        _size_row(reference[reference["size_bin"] == number], predicted[predicted["size_bin"] == number], *totals)
+        size_row(reference[reference["size_bin"] == number], predicted[predicted["size_bin"] == number], *totals)
         | {"size_bin": size_bin_name(low, high), "voxels_min": low, "voxels_max": high}
         for number, (low, high) in enumerate(limits)
     ]
     whole = {"size_bin": ALL_SIZES, "voxels_min": rule.size_bins[0], "voxels_max": None}
-    rows.append(_size_row(reference, predicted, *totals) | whole)
+    rows.append(size_row(reference, predicted, *totals) | whole)
     return pd.DataFrame(rows).astype({"voxels_max": "Int64"})
 
 
@@ -237,7 +240,8 @@ def clustered_interval(events: Ints, totals: Ints, replicates: int = 2000, seed:
     return patient_interval(sums, lambda resampled: resampled[:, 0] / resampled[:, 1], replicates, seed)
 
 
-def _size_row(reference: pd.DataFrame, predicted: pd.DataFrame, references: int, predictions: int) -> dict[str, object]:
+def size_row(reference: pd.DataFrame, predicted: pd.DataFrame, references: int, predictions: int) -> dict[str, object]:
+    """Detection of one group of lesions, of all `references` and `predictions`: columns of `SIZE_BINS` by name."""
     lesions, found = int(reference["lesions"].sum()), int(reference["found"].sum())
     others = int(predicted["lesions"].sum())
     wrong = predicted["lesions"] - predicted["found"]

@@ -2,28 +2,32 @@
 
 Written, besides figures (SVG and PNG) of detection by size per rule and of the concordance of volumes and counts:
 
-========================  =================================================================================
-`lesions.csv`             `tables.LESIONS` for every rater, with the bounding box (`x_first` to `z_last`, voxel
-                          indices), `found` (by the other rater), `overlap_voxels` (shared with any lesion of the
-                          other rater), `lesion_dice`, `distance_mm` (to the other rater's nearest lesion, between
-                          voxel centres), means of maps, `location`, `rule`, `data_note`
-`visits.csv`              `tables.VISITS` for every rater, with `mask_volume_ml` (dropped components included),
-                          `rule`, `data_note`, and the change since the visit before: counts and volumes by
-                          `lesion_change`, `previous_visit`, `previous_week`; blank where there is no such visit,
-                          or where `change_note` says why they could not be compared
-`lesion_changes.csv`      one row per lesion of two compared visits and what became of it
-`agreement_cases.csv`     `tables.AGREEMENT_CASES`, every rule
-`agreement.csv`           `tables.AGREEMENT`, every rule, with `se` and the bootstrap interval over patients (`low`,
-                          `high`); for `r_vol`, `r_count` and `isbi15_raw` the mean is the cohort's value. `subset`
-                          says of which cases: under `msseg2016` and `msseg2_2021` those with and those without a
-                          reference lesion are never pooled
-`concordance.csv`         `concordance_table.CONCORDANCE`, every rule
-`size_bins.csv`           `cohort_metrics.SIZE_BINS`, every rule
-`comparison.csv`          `model_comparison.COMPARISON`, with several models only
-`ranking.csv`             `model_comparison.RANKING`, with several models only
-`qc.html`, `qc/`          pictures of the worst cases, on request
-`failures.csv`            `tables.FAILURES`: cases that are in none of the above, and why
-========================  =================================================================================
+===========================  ===================================================================================
+`lesions.csv`                `tables.LESIONS` for every rater, with the bounding box (`x_first` to `z_last`, voxel
+                             indices), `found` (by the other rater), `overlap_voxels` (shared with any lesion of the
+                             other rater), `lesion_dice`, `distance_mm` (to the other rater's nearest lesion, between
+                             voxel centres), means of maps, `location`, `rule`, `data_note`
+`visits.csv`                 `tables.VISITS` for every rater, with `mask_volume_ml` (dropped components included),
+                             `rule`, `data_note`, and the change since the visit before: counts and volumes by
+                             `lesion_change`, `previous_visit`, `previous_week`; blank where there is no such visit,
+                             or where `change_note` says why they could not be compared
+`lesion_changes.csv`         one row per lesion of two compared visits and what became of it
+`agreement_cases.csv`        `tables.AGREEMENT_CASES`, every rule
+`agreement.csv`              `tables.AGREEMENT`, every rule, with `se` and the bootstrap interval over patients (`low`,
+                             `high`); for `r_vol`, `r_count` and `isbi15_raw` the mean is the cohort's value. `subset`
+                             says of which cases: under `msseg2016` and `msseg2_2021` those with and those without a
+                             reference lesion are never pooled
+`concordance.csv`            `concordance_table.CONCORDANCE`, every rule
+`size_bins.csv`              `cohort_metrics.SIZE_BINS`, every rule
+`size_groups.csv`            `size_groups.SIZE_GROUPS`, every rule: lesion Dice, LTPR and LFPR, over patients and pooled
+`agreement_by_visit.csv`     `agreement_by_visit.BY_VISIT`, every rule; no rows where no visit is known
+`agreement_by_site.csv`      `agreement_by_site.BY_SITE`, every rule; no rows where no site is known
+`agreement_by_location.csv`  `agreement_by_location.BY_LOCATION`, the first rule; with regions only
+`comparison.csv`             `model_comparison.COMPARISON`, with several models only
+`ranking.csv`                `model_comparison.RANKING`, with several models only
+`qc.html`, `qc/`             pictures of the worst cases, on request
+`failures.csv`               `tables.FAILURES`: cases that are in none of the above, and why
+===========================  ===================================================================================
 
 `lesion_count` and `volume_ml` are of the lesions that pass the first rule's size filter, so the rows of `visits.csv`
 are sums of `lesions.csv`. The change between visits has its own rule and size filter (`change.ChangeRule`).
@@ -42,6 +46,9 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.concordance_table import CONCORDANCE
+from nnunet_ms.analysis.evaluation.agreement_by_location import BY_LOCATION
+from nnunet_ms.analysis.evaluation.agreement_by_site import BY_SITE, read_sites
+from nnunet_ms.analysis.evaluation.agreement_by_visit import BY_VISIT, has_change
 from nnunet_ms.analysis.evaluation.asked import (
     Further,
     Place,
@@ -52,16 +59,19 @@ from nnunet_ms.analysis.evaluation.asked import (
     path,
     paths,
     probabilities_by_model,
+    region_names_of,
 )
 from nnunet_ms.analysis.evaluation.case_masks import Extras
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
-from nnunet_ms.analysis.evaluation.cohort_tables import cohort_tables, groups, paired, select
+from nnunet_ms.analysis.evaluation.cohort_tables import Grouping, cohort_tables, groups, paired, select
+from nnunet_ms.analysis.evaluation.group_figures import location_figure, site_figure, size_group_figure, visit_figure
 from nnunet_ms.analysis.evaluation.lesion_roc import LesionAuc, write_lesion_auc
 from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING
 from nnunet_ms.analysis.evaluation.pairing import CaseFiles, Pairing, by_patient, pair_masks
 from nnunet_ms.analysis.evaluation.patient_rows import PatientSummary, Settings, summarise_patient
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.size_bin_figure import size_bin_figure
+from nnunet_ms.analysis.evaluation.size_groups import SIZE_GROUPS
 from nnunet_ms.analysis.evaluation.table_pieces import Piece, join_pieces
 from nnunet_ms.analysis.evaluation.uncertainty import write_uncertainty
 from nnunet_ms.analysis.evaluation.uncertainty_tables import UncertaintyEvaluation
@@ -83,11 +93,22 @@ _TABLES = {
     "agreement.csv": tables.AGREEMENT,
     "concordance.csv": CONCORDANCE,
     "size_bins.csv": SIZE_BINS,
+    "size_groups.csv": SIZE_GROUPS,
+    "agreement_by_visit.csv": BY_VISIT,
+    "agreement_by_site.csv": BY_SITE,
     "failures.csv": tables.FAILURES,
 }
 _COMPARISONS = {"comparison.csv": COMPARISON, "ranking.csv": RANKING}
+_PLACES = {"agreement_by_location.csv": BY_LOCATION}
 ADDED_FOLDERS = ("uncertainty", "lesion_auc")  # what these two arguments add to an evaluation
-_FIGURES = ("size_bins_", "concordance_")
+_FIGURES = (
+    "size_bins_",
+    "size_groups_",
+    "agreement_by_visit_",
+    "agreement_by_site_",
+    "agreement_by_location_",
+    "concordance_",
+)
 _LESION_COLUMNS = [name for name in tables.LESIONS.names if name != "uncertainty"]
 _LONG_COLUMNS = {"lesions": _LESION_COLUMNS, "changes": CHANGES.names}  # first columns of the tables kept on disk
 _SCRATCH = ".pieces"
@@ -97,7 +118,8 @@ _SCRATCH = ".pieces"
 class Evaluation:
     """The tables of an evaluation, as written to `out`, and the cases that are not in them; lesions stay on disk.
 
-    `comparison` and `ranking` are empty with one model; `uncertainty` and `lesion_auc` are None unless asked for.
+    `comparison` and `ranking` are empty with one model, `agreement_by_...` where nothing is known of visits, sites or
+    regions; `uncertainty` and `lesion_auc` are None unless asked for.
     """
 
     visits: pd.DataFrame
@@ -105,6 +127,10 @@ class Evaluation:
     agreement: pd.DataFrame
     concordance: pd.DataFrame
     size_bins: pd.DataFrame
+    size_groups: pd.DataFrame
+    agreement_by_visit: pd.DataFrame
+    agreement_by_site: pd.DataFrame
+    agreement_by_location: pd.DataFrame
     comparison: pd.DataFrame
     ranking: pd.DataFrame
     failures: list[Failure]
@@ -135,6 +161,10 @@ def evaluate(
     *,
     maps: Places | None = None,
     regions: Places | None = None,
+    region_labels: Place | None = None,
+    region_names: Place | Mapping[int, str] | None = None,
+    site_column: str | None = None,
+    baseline_visit: str | None = None,
     brain_masks: Place | None = None,
     uncertainty: Place | None = None,
     lesion_auc: Place | Places | None = None,
@@ -172,6 +202,13 @@ def evaluate(
         Column of `lesions.csv` -> folder of maps, whose mean in each lesion it holds.
     regions : mapping, optional
         One of `features.REGIONS` -> folder of masks, which give each lesion a location.
+    region_labels, region_names : path, optional
+        Folder of maps of labelled regions, and the table of what their labels are called (`tables.REGION_NAMES`, or a
+        mapping of labels to names): both give each lesion the region that holds most of it.
+    site_column : str, optional
+        Column of `cases` that holds the scanner site, instead of `site`.
+    baseline_visit : str, optional
+        The visit that the others are compared with, instead of the one with the earliest week.
     brain_masks : path, optional
         Folder of brain masks: the voxels that nDSC (rule shifts2022) counts.
     uncertainty : path, optional
@@ -221,21 +258,28 @@ def evaluate(
         raters=tuple(folders),
         labels={name.strip(): label for name, label in (labels or {lesion_type: 1}).items()},
         note=note.strip(),
-        extras=Extras(paths(maps), paths(regions), path(brain_masks)),
+        extras=Extras(
+            paths(maps),
+            paths(regions),
+            path(brain_masks),
+            path(region_labels),
+            region_names_of(region_labels, region_names),
+        ),
     )
     check_settings(settings, further, path(images), qc)
     target = Path(out).resolve()  # follows a link to a folder, so that the folder is replaced and not the link
     check_output(target, _is_ours)
     pairing = pair_masks(Path(references), folders, path(cases))
+    grouping = Grouping(read_sites(path(cases), site_column), baseline_visit)
     with whole_folder(target, replace=True) as folder:
-        evaluation, pieces = _evaluate_patients(pairing, settings, workers, folder)
+        evaluation, pieces = _evaluate_patients(pairing, settings, grouping, workers, folder)
         _write(evaluation, pieces, settings, _Pictures(pairing.pairs, qc, path(images), workers), folder)
         added = _evaluate_further(further, folders, Path(references), path(cases), settings, workers, folder)
     return replace(evaluation, out=target, **added)
 
 
 def _evaluate_patients(
-    pairing: Pairing, settings: Settings, workers: Workers, folder: Path
+    pairing: Pairing, settings: Settings, grouping: Grouping, workers: Workers, folder: Path
 ) -> tuple[Evaluation, "_Long"]:
     patients = by_patient(pairing.pairs)
     scratch = folder / _SCRATCH
@@ -247,7 +291,7 @@ def _evaluate_patients(
     if not any(rows.totals for rows in done.results):
         listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures[:3])
         raise ImageError(f"none of {len(failures)} cases could be evaluated. {listed}")
-    found = cohort_tables(done.results, settings)
+    found = cohort_tables(done.results, settings, grouping)
     return Evaluation(**found, failures=failures, left_out=pairing.left_out, out=folder), _long_tables(done.results)
 
 
@@ -314,7 +358,7 @@ def _evaluate_further(
 
 def _is_ours(name: str) -> bool:
     figure = name.startswith(_FIGURES) and name.endswith((".svg", ".png"))
-    return name in _TABLES or name in _COMPARISONS or name in (QC_PAGE, QC_FOLDER, *ADDED_FOLDERS) or figure
+    return name in {**_TABLES, **_COMPARISONS, **_PLACES} or name in (QC_PAGE, QC_FOLDER, *ADDED_FOLDERS) or figure
 
 
 def _write(evaluation: Evaluation, long: _Long, settings: Settings, pictures: _Pictures, folder: Path) -> None:
@@ -322,7 +366,11 @@ def _write(evaluation: Evaluation, long: _Long, settings: Settings, pictures: _P
     for table, name in {"lesions": "lesions.csv", "changes": "lesion_changes.csv"}.items():
         join_pieces(long.columns[table], long.pieces[table], folder / name)
     shutil.rmtree(folder / _SCRATCH)
-    names = [*_TABLES, *(_COMPARISONS if len(settings.raters) > 1 else [])]
+    names = [
+        *_TABLES,
+        *(_COMPARISONS if len(settings.raters) > 1 else []),
+        *(_PLACES if settings.extras.places else []),
+    ]
     elsewhere = ("lesions.csv", "lesion_changes.csv", "failures.csv")
     frames = {name: getattr(evaluation, name.removesuffix(".csv")) for name in names if name not in elsewhere}
     for name, frame in frames.items():
@@ -350,6 +398,7 @@ def _draw(evaluation: Evaluation, settings: Settings, folder: Path) -> None:
         save_figure(size_bin_figure(rows, rule), folder, f"size_bins_{rule.name}{place}")
         if rule.name != settings.rules[0]:
             continue
+        _draw_groups(evaluation, labels, place, folder)
         for quantity, unit in {"volume_ml": "ml", "lesion_count": ""}.items():
             pairs = paired(evaluation.visits, rater, labels, quantity)
             kind = "volume" if unit else "count"
@@ -359,3 +408,18 @@ def _draw(evaluation: Evaluation, settings: Settings, folder: Path) -> None:
             title = Labels(f"{labels['lesion_type']}, lesion {kind}", unit, rater, data=settings.note, footer=footer)
             figure = concordance_figure(pairs["reference"], pairs["prediction"], title)
             save_figure(figure, folder, f"concordance_{quantity}{place}")
+
+
+def _draw_groups(evaluation: Evaluation, labels: Mapping[str, str], place: str, folder: Path) -> None:
+    """Draw what is known of sizes, visits, sites and regions, under the first rule."""
+    rule = rules_by_name((labels["rule"],))[0]
+    sizes = select(evaluation.size_groups, labels).assign(cohort=labels["rater"])
+    save_figure(size_group_figure(sizes, rule), folder, f"size_groups_{rule.name}{place}")
+    visits = select(evaluation.agreement_by_visit, labels)
+    if has_change(visits):
+        save_figure(visit_figure(visits, rule), folder, f"agreement_by_visit_{rule.name}{place}")
+    sites = select(evaluation.agreement_by_site, labels)
+    if len(sites):
+        save_figure(site_figure(sites, rule), folder, f"agreement_by_site_{rule.name}{place}")
+    for scheme, rows in select(evaluation.agreement_by_location, labels).groupby("scheme", sort=False):
+        save_figure(location_figure(rows, rule), folder, f"agreement_by_location_{scheme}_{rule.name}{place}")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.analysis.evaluation.agreement_by_location import SCHEMES, count_places
 from nnunet_ms.analysis.evaluation.case_masks import CaseMasks, Extras, read_case
 from nnunet_ms.analysis.evaluation.case_metrics import case_metrics
 from nnunet_ms.analysis.evaluation.cohort_metrics import count_sizes
@@ -21,7 +22,7 @@ from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.analysis.evaluation.table_pieces import Piece, write_pieces
 from nnunet_ms.errors import NnunetMsError, SettingsError
 from nnunet_ms.lesions.distance import distance_to_lesions
-from nnunet_ms.lesions.features import locate, mean_of_map
+from nnunet_ms.lesions.features import locate, mean_of_map, region_of
 from nnunet_ms.lesions.labelling import Lesions, find_all_lesions
 from nnunet_ms.lesions.overlap import Overlap, lesion_dice
 from nnunet_ms.lesions.rows import AXES, LESION_NUMBERS, box_columns, lesion_columns
@@ -34,7 +35,11 @@ _LABELS = ("case_id", "patient_id", "visit", "week", "lesion_type", "data_note")
 _SIDE = ("found", "overlap_voxels", "lesion_dice", "distance_mm")  # what the other rater's lesions say of a lesion
 _BOX = tuple(f"{axis}_{end}" for axis in AXES for end in ("first", "last"))
 FOUND_BY = "found_by_"
-_PLACE = ("location", "ventricles_mm", "cortex_mm", "infratentorial_share")  # of `locate`
+# of `locate` and `region_of`
+_PLACE = (
+    *("location", "ventricles_mm", "cortex_mm", "infratentorial_share"),
+    *("brain_region", "brain_region_share"),
+)
 LESION_COLUMNS = (*_LABELS, "rater", "rule", *LESION_NUMBERS, *_BOX, *_SIDE, *_PLACE)
 
 
@@ -76,10 +81,14 @@ class Settings:
 
 @dataclass
 class PatientRows:
-    """Blocks of one patient; `sizes` counts the lesions under every rule and model, `lesions` are the first rule's."""
+    """Blocks of one patient; `sizes` counts the lesions under every rule and model, the first rule has `lesions`.
+
+    `places` counts the first rule's lesions by location class.
+    """
 
     lesions: list[Block] = field(default_factory=list)
     sizes: list[Block] = field(default_factory=list)
+    places: list[Block] = field(default_factory=list)
     totals: list[Block] = field(default_factory=list)
     metrics: list[Block] = field(default_factory=list)
     changes: list[Block] = field(default_factory=list)
@@ -108,10 +117,12 @@ def evaluate_patient(visits: Sequence[CaseFiles], settings: Settings) -> Patient
 class PatientSummary:
     """What is left of `PatientRows` in memory once the rows of `lesions` and `changes` are on disk.
 
-    `sizes`, `totals` and `metrics` are one block per kind of row; `columns` names the columns of the two tables.
+    `sizes`, `places`, `totals` and `metrics` are one block per kind of row; `columns` names the columns of the two
+    tables.
     """
 
     sizes: list[Block]
+    places: list[Block]
     totals: list[Block]
     metrics: list[Block]
     failures: list[Failure]
@@ -131,6 +142,7 @@ def summarise_patient(
         pieces[table] = write_pieces(frames, folder / f"{table}-{visits[0].case_id}.csv")
     return PatientSummary(
         sizes=_compact(rows.sizes, ("patient_id", "model", "lesion_type", "rule", "rater")),
+        places=_compact(rows.places, ("patient_id", "model", "lesion_type", "rule", "rater", "scheme")),
         totals=_compact(rows.totals, ()),
         metrics=_compact(rows.metrics, ()),
         failures=rows.failures,
@@ -262,11 +274,26 @@ def _add_lesions(
     found_by: Block = {}
     if len(matches) > 1:
         found_by = {f"{FOUND_BY}{rater}": match[0].reference_found.astype(object) for rater, match in matches.items()}
-    reference = reference_lesions(first) | _features(first.reference, case)
-    rows.lesions.append({**labels, "rater": REFERENCE, **reference, **found_by, "rule": rule.name})
+    features = _features(first.reference, case)
+    rows.lesions.append(
+        {**labels, "rater": REFERENCE, **reference_lesions(first), **features, **found_by, "rule": rule.name}
+    )
     for rater, (match, *_) in matches.items():
-        block = predicted_lesions(match) | _features(match.prediction, case)
-        rows.lesions.append({**labels, "rater": rater, **block, "rule": rule.name})
+        own = _features(match.prediction, case)
+        rows.lesions.append({**labels, "rater": rater, **predicted_lesions(match), **own, "rule": rule.name})
+        _add_places(rows, match, {"reference": features, "prediction": own}, rule, {**labels, "model": rater})
+
+
+def _add_places(rows: PatientRows, match: Match, features: Mapping[str, Block], rule: Rule, labels: Block) -> None:
+    kept = {name: labels[name] for name in ("patient_id", "model", "lesion_type")} | {"rule": rule.name}
+    sides = [
+        (REFERENCE, features["reference"], match.overlap, match.reference_found),
+        (labels["model"], features["prediction"], match.overlap.swapped, match.prediction_found),
+    ]
+    for rater, columns, overlap, found in sides:
+        for scheme in [name for name in SCHEMES if name in columns]:
+            counts = count_places(columns[scheme], found, lesion_dice(overlap))
+            rows.places.append({**kept, "rater": rater, "scheme": scheme, **counts})
 
 
 def reference_lesions(match: Match) -> Block:
@@ -295,7 +322,9 @@ def _lesion_block(
 
 def _features(lesions: Lesions, case: CaseMasks) -> Block:
     block: Block = {name: mean_of_map(lesions, values) for name, values in case.maps.items()}
-    return block | locate(lesions, case.regions) if case.regions else block
+    if case.regions:
+        block |= locate(lesions, case.regions)
+    return block if case.labels is None else block | region_of(lesions, case.labels, case.names)
 
 
 def _changes(

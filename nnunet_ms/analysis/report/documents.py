@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nnunet_ms.analysis.endpoints.estimands import estimand_table
 from nnunet_ms.analysis.report import pdf, rtf
 from nnunet_ms.analysis.report.parts import Block
 from nnunet_ms.analysis.report.shells import Around, Shell, listing_shell, number_listings, table_shells
@@ -73,6 +74,7 @@ def write_documents(
     if pdf.available() and shells:
         pdf.write_pdf(sorted(shells, key=_by_number), folder / "tables" / PDF)
     write_table(_contents(shells, listed), folder / "contents.csv")
+    write_table(estimand_table(b.estimand for b in blocks if b.estimand), folder / "estimands.csv")
 
 
 def _title(trial: TrialData, name: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.analysis.endpoints.estimands import Estimand
 from nnunet_ms.analysis.endpoints.statistic_rows import value_of
 from nnunet_ms.analysis.report.wording import number
 from nnunet_ms.analysis.trial.data import TrialData
@@ -42,19 +43,21 @@ class TextTable:
 class Block:
     """One section of the report.
 
-    `main`: the main estimate, one line per contrast and rater. `tables`: of the main analysis. `beside`: sensitivity
-    and supporting analyses. `figures`: file stems of drawings. `notes`: methods and conventions.
+    `question`: in a sentence; `estimand`: of an effect of arm, what exactly is estimated. `main`: the main estimate,
+    one line per contrast and rater. `tables`: of the main analysis. `beside`: sensitivity and supporting analyses.
+    `figures`: file stems of drawings. `notes`: methods and conventions.
     """
 
     key: str
     title: str
-    estimand: str
+    question: str
     population: str
     tables: list[TextTable]
     main: list[str] = field(default_factory=list)
     beside: list[TextTable] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    estimand: Estimand | None = None
 
     @property
     def all_tables(self) -> list[TextTable]:

@@ -59,7 +59,7 @@ class PublishedTrial:
     count_hazard_ratio: Mapping[str, str] = field(default_factory=dict)  # outcome -> per lesion
     arm_hazard_ratio: Mapping[str, str] = field(default_factory=dict)  # outcome -> active / reference
     counts: Mapping[str, Mapping[str, PublishedCounts]] = field(default_factory=dict)  # endpoint -> visit
-    lesions_per_scan: Mapping[str, str] = field(default_factory=dict)  # endpoint -> active vs reference
+    lesions_per_scan: Mapping[str, str] = field(default_factory=dict)  # endpoint -> active vs reference, as printed
     size_share: Mapping[str, str] = field(default_factory=dict)  # voxels -> percent of lesions with at most as many
 
 

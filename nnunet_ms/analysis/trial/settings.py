@@ -24,9 +24,14 @@ Preset = Literal["r", "sas"]
 # what is done before a logarithm where a volume is 0 ml: add to all volumes, set the zeros only, or leave them out
 ZeroVolume = Literal["add_half_smallest_positive", "half_smallest_positive", "exclude"]
 OutcomeSource = Literal["derive", "adtte"]
-ZERO_VOLUME, SOURCES = get_args(ZeroVolume), get_args(OutcomeSource)
+# what rates of new and enlarging lesions are per: the years that their counts cover, or the scans with a count
+Exposure = Literal["years", "scans"]
+ZERO_VOLUME, SOURCES, EXPOSURES = get_args(ZeroVolume), get_args(OutcomeSource), get_args(Exposure)
 # endpoints with a main p value beside the outcomes of [disability]
-IMAGING_ENDPOINTS = ("t2_volume_percent_change", "enhancing_lesions", "new_t1_lesions", "new_t2_lesions")
+IMAGING_ENDPOINTS = (
+    *("t2_volume_percent_change", "enhancing_lesions", "new_t1_lesions"),
+    *("new_t2_lesions", "enlarging_t2_lesions", "new_or_enlarging_t2_lesions"),
+)
 
 # names in the column `endpoint` that no outcome of ADTTE may take
 RESERVED_ARMS = (
@@ -188,6 +193,7 @@ class TrialSettings:
     adam: AdamSettings | None = None  # None: tables of our own
     outcome_source: str = "derive"
     report: ReportSettings = field(default_factory=ReportSettings)
+    exposure: Exposure = "years"
 
     def __post_init__(self) -> None:
         """Refuse a word that no setting has."""
@@ -196,6 +202,7 @@ class TrialSettings:
         if self.preset is not None:
             chosen(self.preset, PUBLISHED, "preset")
         chosen(self.outcome_source, SOURCES, "outcome_source")
+        chosen(self.exposure, EXPOSURES, "exposure")
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -259,6 +266,7 @@ def read_settings(path: Path, conventions: Preset | None = None) -> TrialSetting
         adam=adam,
         outcome_source=source,
         report=report_settings(sections["report"]),
+        exposure=cast("Exposure", lesions.choice("exposure", EXPOSURES) or "years"),
     )
     for section in sections.values():
         section.refuse_unknown()

@@ -1,12 +1,13 @@
 """What a result must say of its trial's settings, so that it can be laid beside another trial's: plain JSON."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from nnunet_ms.analysis.trial.settings import TrialSettings
 
-# of `Analysis`: what no estimate depends on, or what stands under another name
-_LEFT_OUT = ("seed", "bootstrap_draws", "alpha", "sequence", "sequence_arms", "holm", "subgroups")
+# what no number depends on, what stands under another name, and where files are
+LEFT_OUT = ("path", "tables", "name", "raters", "populations", "adam", "report", "analysis")
+LEFT_OUT_OF_ANALYSIS = ("seed", "bootstrap_draws", "alpha", "sequence", "sequence_arms", "holm", "subgroups")
 
 
 def settings_record(settings: TrialSettings) -> dict[str, Any]:
@@ -20,26 +21,23 @@ def settings_record(settings: TrialSettings) -> dict[str, Any]:
     Returns
     -------
     dict
-        For `provenance.json`: `level` is the share that every interval covers; `rule` is what progression is, null
-        where no outcome is derived.
+        For `provenance.json`: the fields of `TrialSettings` but for `LEFT_OUT`; beside them `name` (the report's title
+        where it has one), `population` (the main one), `level` (the share that every interval covers), and `analysis`.
     """
-    analysis = {name: value for name, value in asdict(settings.analysis).items() if name not in _LEFT_OUT}
+    own = {
+        field.name: _plain(getattr(settings, field.name)) for field in fields(settings) if field.name not in LEFT_OUT
+    }
+    analysis = {key: value for key, value in asdict(settings.analysis).items() if key not in LEFT_OUT_OF_ANALYSIS}
     return {
         "name": settings.report.title or settings.name,
-        "simulated": settings.simulated,
-        "preset": settings.preset,
-        "reference_arm": settings.reference_arm,
-        "compared_arms": list(settings.compared_arms),
-        "outcomes": list(settings.outcomes),
-        "lesion_type": settings.lesion_type,
-        "baseline_week": settings.baseline_week,
-        "weeks": list(settings.weeks),
-        "zero_volume": settings.zero_volume,
-        "windows": [asdict(window) for window in settings.windows],
+        **own,
         "population": settings.populations.main,
-        "rule": asdict(settings.rule) if settings.rule else None,
-        "outcome_source": settings.outcome_source,
-        "conventions": asdict(settings.conventions),
         "level": settings.analysis.confidence,
         "analysis": analysis,
     }
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -8,7 +8,7 @@ from nnunet_ms.analysis.trial.adam_guess import AdamGuess, Line
 from nnunet_ms.analysis.trial.adam_settings import CODES, AdamSettings
 from nnunet_ms.analysis.trial.outcomes import PRESETS
 from nnunet_ms.analysis.trial.published import PUBLISHED
-from nnunet_ms.analysis.trial.settings import CONVENTIONS, ZERO_VOLUME, TablePaths
+from nnunet_ms.analysis.trial.settings import CONVENTIONS, EXPOSURES, ZERO_VOLUME, TablePaths
 from nnunet_ms.analysis.trial.visit_windows import Window
 
 OPTIONAL_TABLES = ("assessments", "relapses", "agreement", "size_bin_figure", "truth")
@@ -141,6 +141,9 @@ def _lesion_lines(data: Proposal) -> list[str]:
         "# the rater to all volumes, set only the zeros to it, or leave them out. One of:",
         f"# {', '.join(ZERO_VOLUME)}",
         f"zero_volume = {_quoted(ZERO_VOLUME[0])}",
+        "# Lesions that are new or have grown are counted since the scan before; rates are per year of that time,",
+        f"# or per scan. One of: {', '.join(EXPOSURES)}",
+        f"exposure = {_quoted(EXPOSURES[0])}",
         "",
     ]
 

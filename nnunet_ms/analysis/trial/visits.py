@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.analysis.trial.change_counts import CHANGE_COLUMNS, INTERVAL, common_changes, with_intervals
 from nnunet_ms.analysis.trial.exclusions import (
     check_rows,
     exclusion,
@@ -18,8 +19,11 @@ from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.table_columns import check_spellings
 from nnunet_ms.tables import REFERENCE, VISITS, read_table
 
+NO_WEEK = "Fill it in: volumes and counts belong to a time, and lesions per year need the weeks between scans."
 VOLUME_COLUMNS = ["patient_id", "arm", "rater", "week", "volume_ml"]
-COUNT_COLUMNS = ["patient_id", "arm", "rater", "lesion_type", "week", "lesion_count", "new_lesion_count", "volume_ml"]
+COUNT_COLUMNS = [
+    *("patient_id", "arm", "rater", "lesion_type", "week", "lesion_count", *CHANGE_COLUMNS, "volume_ml", INTERVAL),
+]
 
 
 def read_visits(
@@ -36,7 +40,7 @@ def read_visits(
         check_spellings(read[name], settings.tables.visits[-1])
     for path, frame in zip(settings.tables.visits, frames, strict=True):
         check_patients(frame["patient_id"], patients, path, settings.tables.patients)
-    rows = _chosen_raters(read, settings)
+    rows = with_intervals(_chosen_raters(read, settings))
     rows = rows[~rows["patient_id"].isin(without)]
     planned, listing = to_planned_weeks(rows, settings.windows, (settings.baseline_week, *settings.weeks))
     if planned.empty:
@@ -78,10 +82,14 @@ def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
             f"{path}: no row with lesion_type {settings.lesion_type!r} ([lesions] type of {settings.path.name}); "
             f"found {found}. Correct one of them."
         )
-    check_rows(frame, frame["week"].isna(), path, "week", "a week after randomisation", "Fill it in.")
+    check_rows(frame, frame["week"].isna(), path, "week", "a week after randomisation", NO_WEEK)
     earliest = min([0.0, settings.baseline_week, *(window.low for window in settings.windows)])
     expected = f"a week >= {earliest:g} (0: randomisation; baseline_week or its window is the earliest)"
     check_rows(frame, frame["week"] < earliest, path, "week", expected, "Correct the week, or [visits] baseline_week.")
+    if "previous_week" in frame:
+        expected = "a week before that of the scan, which the counts are since"
+        step = "Correct it, or leave it blank: the scan before it in the table is taken then."
+        check_rows(frame, frame["previous_week"] >= frame["week"], path, "previous_week", expected, step)
     again = frame.duplicated(["patient_id", "week", "rater", "lesion_type"])
     if again.any():
         row = frame[again].iloc[0]
@@ -127,9 +135,14 @@ def common_volumes(
 def common_counts(
     planned: pd.DataFrame, settings: TrialSettings, patients: pd.DataFrame, raters: tuple[str, ...]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return lesion counts of every type at (patient, week) that every rater read, and the visits left out."""
+    """Return lesion counts of every type at (patient, week) that every rater read, and the visits left out.
+
+    Counts of change are blank where not every rater has them, or where there is no earlier scan.
+    """
     visits = planned.reindex(columns=["patient_id", *COUNT_COLUMNS[2:]])
-    visits = visits.drop_duplicates(["patient_id", "rater", "lesion_type", "week"])
+    # two evaluations of one trial repeat the reference: of equal rows that one which counts most kinds of change
+    fullest = visits.iloc[visits[list(CHANGE_COLUMNS)].isna().sum(axis=1).argsort(kind="stable")]
+    visits = fullest.drop_duplicates(["patient_id", "rater", "lesion_type", "week"]).sort_index()
     arm_of = patients.set_index("patient_id")["arm"].to_dict()
     weeks = (settings.baseline_week, *settings.weeks)
     visits = visits[visits["patient_id"].isin(arm_of) & visits["week"].isin(weeks) & visits["rater"].isin(raters)]
@@ -142,7 +155,8 @@ def common_counts(
     kept = visits[there == len(raters)].assign(arm=lambda frame: frame["patient_id"].map(arm_of))
     for name in COUNT_COLUMNS[5:]:
         kept[name] = kept[name].astype(float)
-    return kept[COUNT_COLUMNS].reset_index(drop=True), exclusion_table(excluded)
+    kept, unknown = common_changes(kept[COUNT_COLUMNS].reset_index(drop=True), settings.baseline_week, raters, arm_of)
+    return kept, exclusion_table([*excluded, *unknown])
 
 
 def _nothing_left(settings: TrialSettings, excluded: pd.DataFrame) -> str:

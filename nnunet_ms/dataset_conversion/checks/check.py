@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nnunet_ms.dataset_conversion.cases import LABEL, Case
+from nnunet_ms.dataset_conversion.cases import LABEL, Case, Pair
 from nnunet_ms.dataset_conversion.checks.look import Look, look_at_brain, look_at_images, look_at_mask
 from nnunet_ms.dataset_conversion.checks.misplaced_files import (
     Content,
@@ -128,6 +128,8 @@ def check_case(
     """
     if case.problem:
         raise ConversionError(case.problem)
+    if case.pair is not None and not case.pair.is_shared:
+        return _check_visits(case, case.pair, headers_only=headers_only, steps=steps, accept=accept)
     _check_names(case)
     headers = {channel: check_header(path) for channel, path in case.images.items()}
     look = Look({name: header.content for name, header in headers.items()})
@@ -149,6 +151,31 @@ def check_case(
     remarks = [*remarks, *filter(None, [remark]), *notes_of(look.findings, accept)]
     return CheckedCase(
         case, resampled, recoded, size, "; ".join(remarks), look.contents, rewritten, look.as_json(), *_sizes(grid)
+    )
+
+
+def _check_visits(case: Case, pair: Pair, *, headers_only: bool, steps: Steps, accept: Sequence[str]) -> CheckedCase:
+    """Check both visits of a pair, each on its own grid, and that they are two."""
+    looked = {"headers_only": headers_only, "steps": steps, "accept": accept}
+    visits = [check_case(visit, **looked) for visit in (pair.baseline, pair.followup)]  # type: ignore[arg-type]
+    contents = {
+        f"{name}_{when}": content
+        for when, visit in zip(("baseline", "followup"), visits, strict=True)
+        for name, content in visit.contents.items()
+    }
+    check_different(contents, case.images)
+    remarks = [f"visit {visit.case.visit}: {visit.remark}" for visit in visits if visit.remark]
+    size = sum(visit.bytes for visit in visits)
+    known = {name: content for name, content in contents.items() if name in case.images}
+    return CheckedCase(
+        case,
+        resampled=(),
+        recoded=True,
+        bytes=size,
+        remark="; ".join(remarks),
+        contents=known,
+        shape=visits[0].shape,
+        spacing=visits[0].spacing,
     )
 
 

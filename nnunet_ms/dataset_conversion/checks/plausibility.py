@@ -35,9 +35,19 @@ ACCEPTABLE: Mapping[str, str] = {
     "sequence": "FLAIR, T1 or T2 whose tissues have another sequence's order",
     "alignment": "a sequence that shows another head than the first one, or the same elsewhere",
     "brain_mask": "a brain mask larger than a brain",
+    "visits_same": "a pair whose two visits are one scan",
+    "visits_order": "a pair whose new lesions are darker at the follow-up",
 }
 Name = Literal[
-    "mask_outside", "mask_mirrored", "mask_contrast", "mask_threshold", "sequence", "alignment", "brain_mask"
+    "mask_outside",
+    "mask_mirrored",
+    "mask_contrast",
+    "mask_threshold",
+    "sequence",
+    "alignment",
+    "brain_mask",
+    "visits_same",
+    "visits_order",
 ]
 
 AFTER_CONTRAST = 2.4  # tail: T1 images below (1.2 to 2.3), after contrast agent above

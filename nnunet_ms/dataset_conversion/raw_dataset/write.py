@@ -12,9 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from nnunet_ms.dataset_conversion.cases import LABEL, Case, DatasetInfo
+from nnunet_ms.dataset_conversion.cases import LABEL, Case, DatasetInfo, Pair
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
+from nnunet_ms.dataset_conversion.new_lesions import WrittenPair, write_pair
+from nnunet_ms.dataset_conversion.pairs import PairOptions
 from nnunet_ms.dataset_conversion.preparation import baselines_of, write_preprocessed
 from nnunet_ms.dataset_conversion.raw_dataset.copying import checksum, copy_with_checksum
 from nnunet_ms.dataset_conversion.raw_dataset.existing import SPLITS, Existing, copy_files, extended_folds
@@ -34,6 +36,15 @@ from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import CASES, write_table
 
 FILE_ENDING = ".nii.gz"
+PAIR_COLUMNS = (
+    "baseline_visit",
+    "baseline_week",
+    "registration",
+    "correlation_before",
+    "correlation_after",
+    "flag",
+    "lesions_lost",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class WriteOptions:
     steps: Steps = NO_STEPS
     roots: Mapping[str, Path] = field(default_factory=dict)  # source -> its folder: cases.csv names files below it
     existing: Existing | None = None  # the dataset that is added to
+    pairs: PairOptions | None = None
+    accept: tuple[str, ...] = ()  # of `plausibility.ACCEPTABLE`: what is seen only when pairs are written
 
 
 def write_raw_dataset(
@@ -161,6 +174,8 @@ def _write_or_recall(
     case = checked.case
     how = {"role": role, "resampled": checked.resampled, "recoded": checked.recoded, "steps": asdict(options.steps)}
     how["rewritten"] = dict(checked.rewritten)
+    if options.pairs is not None:
+        how |= {"pairs": asdict(options.pairs), "accept": options.accept}
     if baseline is not None:
         how["baseline"] = fingerprint(baseline, {})
     note, key = work.memory / f"{case.case_id}.written.json", fingerprint(case, how)
@@ -179,6 +194,8 @@ def _write_or_recall(
 
 def _appearance(checked: CheckedCase, paths: Sequence[Path], options: WriteOptions) -> dict[str, Any]:
     """What the written images show, per channel: as the check saw them, measured anew where they were changed."""
+    if checked.case.pair is not None:  # differences and normalised images: a new scan is not like them
+        return {}
     seen = dict(checked.appearance)
     for channel, path in zip(checked.case.images, paths, strict=False):
         if options.steps.any() or channel in checked.resampled:
@@ -196,9 +213,8 @@ def _write_case(
 ) -> tuple[dict[str, object], list[Path]]:
     case = checked.case
     images, labels = (folder / f"{name}{'Tr' if role == 'train' else 'Ts'}" for name in ("images", "labels"))
-    targets = {
-        channel: images / f"{case.case_id}_{index:04d}{FILE_ENDING}" for index, channel in enumerate(case.images)
-    }
+    names = case.images if case.pair is None else options.channels
+    targets = {channel: images / f"{case.case_id}_{index:04d}{FILE_ENDING}" for index, channel in enumerate(names)}
     label = labels / f"{case.case_id}{FILE_ENDING}"
     for place in (images, *([labels] if case.label is not None else [])):
         place.mkdir(exist_ok=True)
@@ -213,10 +229,16 @@ def _write_case(
     row |= {"rewritten": "; ".join(f"{name}: {why}" for name, why in checked.rewritten.items()) or None}
     paths = [*targets.values(), *([label] if case.label is not None else [])]
     sums: dict[str, str] = {}
-    if options.steps.any():
-        record = folder / "provenance" / f"{case.case_id}.json"
-        names = write_preprocessed(case, targets, label, record, options.steps, baseline)
-        row |= {"resampled": None, "rewritten": None, "steps": " ".join(names)}
+    record = folder / "provenance" / f"{case.case_id}.json"
+    if case.pair is not None and options.pairs is not None:
+        row |= {"resampled": None, "rewritten": None}
+        row |= _pair_columns(
+            case.pair, write_pair(case, targets, label, record, options.steps, options.pairs, options.accept)
+        )
+        paths.append(record)
+    elif options.steps.any():
+        steps = write_preprocessed(case, targets, label, record, options.steps, baseline)
+        row |= {"resampled": None, "rewritten": None, "steps": " ".join(steps)}
         paths.append(record)
     else:
         sums = _write_images(checked, targets) | _write_label(checked, label, targets)
@@ -226,6 +248,20 @@ def _write_case(
             f"sha256_{name}": sums.get(name) or checksum(path),
         }
     return row, paths
+
+
+def _pair_columns(pair: Pair, written: WrittenPair) -> dict[str, object]:
+    """What cases.csv says of a pair besides its follow-up's place in the trial."""
+    return {
+        "steps": written.steps,
+        "baseline_visit": pair.baseline.visit,
+        "baseline_week": pair.baseline.week,
+        "registration": written.registration,
+        "correlation_before": written.correlation_before,
+        "correlation_after": written.correlation_after,
+        "flag": written.flag or None,
+        "lesions_lost": written.lesions_lost or None,
+    }
 
 
 def _write_images(checked: CheckedCase, targets: Mapping[str, Path]) -> dict[str, str]:
@@ -289,10 +325,15 @@ def _remove_others(folder: Path, names: set[str]) -> None:
 def _cases_table(rows: Sequence[dict[str, object]], channels: Sequence[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     masks = sorted(name.removeprefix("source_") for name in frame if name.startswith(f"source_{LABEL}"))
-    pairs = [f"{kind}_{name}" for name in (*channels, *(masks or [LABEL])) for kind in ("source", "sha256")]
+    images = [name for name in channels if f"source_{name}" in frame] or [
+        name.removeprefix("source_")
+        for name in frame
+        if name.startswith("source_") and name.removeprefix("source_") not in masks
+    ]
+    pairs = [f"{kind}_{name}" for name in (*images, *(masks or [LABEL])) for kind in ("source", "sha256")]
     rewritten = ["rewritten"] if frame["rewritten"].notna().any() else []
     site = ["site"] if frame["site"].notna().any() else []
-    steps = ["steps"] if "steps" in frame else []
+    steps = [name for name in ("steps", *PAIR_COLUMNS) if name in frame]
     source = ["source"] if "source" in frame else []
     columns = [*CASES.names, "resampled", *rewritten, *steps, *site, *source, *pairs]
     more = [name for name in frame if name not in (*columns, "site", "rewritten")]  # of a dataset that is added to

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.cases_table import read_cases
+from nnunet_ms.dataset_conversion.pairs import BASELINE, FOLLOWUP, SUBTRACTION
 from nnunet_ms.dataset_conversion.preparation import back_to_source
 from nnunet_ms.dataset_conversion.raw_dataset.bids_derivative import (
     Session,
@@ -161,15 +162,23 @@ def _maps(
             yield _Returned(path, row["case_id"], target, session, is_map=True)
 
 
+def _images(row: Mapping[str, Any], channels: Sequence[str]) -> list[str]:
+    """Source files of the channels; of a pair those of the baseline, on whose grid it is returned."""
+    names = [name.removesuffix(SUBTRACTION) for name in channels]
+    baseline = [f"{name}{BASELINE}" for name in names if row.get(f"source_{name}{BASELINE}")]
+    images = baseline or [name for name in channels if row.get(f"source_{name}") and not name.endswith(FOLLOWUP)]
+    return [str(row[f"source_{name}"]) for name in images]
+
+
 def _session(row: Mapping[str, Any], channels: Sequence[str]) -> Session | None:
-    images = [str(row[f"source_{name}"]) for name in channels if row.get(f"source_{name}")]
+    images = _images(row, channels)
     # where a dataset has several sources their names stand before the paths
     return session_of([image.removeprefix(f"{row.get('source')}/") for image in images])
 
 
 def _beside(row: Mapping[str, Any], channels: Sequence[str], rater: str) -> Path:
     """Return the place of a file in the folders of a source that is not BIDS."""
-    return Path(str(row[f"source_{channels[0]}"]).rpartition("/")[0], f"{row['case_id']}_{rater}.nii.gz")
+    return Path(_images(row, channels)[0].rpartition("/")[0], f"{row['case_id']}_{rater}.nii.gz")
 
 
 def _describe(

@@ -36,4 +36,5 @@ SOURCE = Source(
     target="new_lesions",
     find=partial(find_archive_cases, ARCHIVE),
     takes=OF_ARCHIVES,
+    pair_targets={"new": "new_lesions"},
 )

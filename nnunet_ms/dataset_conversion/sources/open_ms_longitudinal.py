@@ -142,4 +142,6 @@ SOURCE = Source(
     target="new_lesions",
     find=partial(find_published_cases, LAYOUTS),
     takes=OF_ARCHIVES,
+    # the mask of change does not tell new lesions from growing ones, nor resolved ones from shrinking ones
+    pair_targets={"new_or_enlarging": "new_lesions", "all": "signed_change"},
 )

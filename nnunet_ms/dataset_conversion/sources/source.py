@@ -1,6 +1,6 @@
 """What a kind of source data is: its facts, its defaults, the options it takes, and how its cases are found."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -65,6 +65,9 @@ class Source:
         Options besides channels and target.
     complete : callable, optional
         Finishes a request: channels that follow from its other words.
+    pair_targets : mapping, optional
+        Of a kind whose cases hold both visits, as channels `..._baseline` and `..._followup`: what a pair can learn
+        (`pairs.PairTarget`) -> the target that is asked for. The first is taken where none is named.
     write_tables : callable, optional
         Writes tables of the source (its path) into the new dataset (a folder); returns what to tell the user.
     """
@@ -76,6 +79,7 @@ class Source:
     find: Callable[[Request], list[Case]]
     takes: tuple[Option, ...] = ()
     complete: Callable[[Request], Request] = lambda request: request
+    pair_targets: Mapping[str, str] = field(default_factory=dict)
     write_tables: Callable[[Path, Path], list[str]] | None = None
 
     def request(

@@ -13,6 +13,7 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.images.volumes import Grid, Volume
+from nnunet_ms.lesions.change import ChangeRule, lesion_change
 from nnunet_ms.lesions.labelling import Lesions, find_lesions, lesions_of_labels
 from nnunet_ms.lesions.overlap import count_overlap
 from nnunet_ms.lesions.rows import lesion_columns
@@ -23,6 +24,7 @@ from nnunet_ms.simulation.model.streams import Step, stream
 from nnunet_ms.simulation.model.table_reader import RATER
 
 Masks = dict[str, Bools]
+CHANGES = ("new_lesion_count", "enlarging_lesion_count", "previous_week")  # blank at a first visit
 
 PATIENT_TABLES = ("lesions", "visits", "lesion_truth")
 TRUTH_COLUMNS = (
@@ -52,21 +54,26 @@ def measure_patient(
     missed = stream(seed, Step.READER, index).random(len(patient.lesions))
     grid = patient.anatomy.grid
     before: dict[str, dict[str, Lesions]] = {}
+    masks_before: dict[str, Masks] = {}
     for k, (visit, week) in enumerate(visits):
         found = visit_masks(patient, k)
         reader = read_visit(found, patient, missed, stream(seed, Step.READER, index, k))
         case = (f"{name}_{visit}", name, visit, week)
-        now = {tables.REFERENCE: _lesions(_lesion_masks(found), grid), RATER: _lesions(reader, grid)}
+        masks = {tables.REFERENCE: _lesion_masks(found), RATER: reader}
+        now = {rater: _lesions(of_rater, grid) for rater, of_rater in masks.items()}
         for rater, of_rater in now.items():
             for kind, of_mask in of_rater.items():
                 lesions += [(*case, rater, kind, *row) for row in _rows(of_mask)]
                 new = None if k == 0 else _count_new(of_mask, before[rater][kind])
-                rows.append((*case, rater, kind, of_mask.count, round(of_mask.volume_ml, 6), new))
+                pair = () if k == 0 else (masks_before[rater][kind], masks[rater][kind])
+                larger = _count_enlarging(*pair, grid) if pair and kind == "t2_lesions" else None
+                size = (of_mask.count, round(of_mask.volume_ml, 6))
+                rows.append((*case, rater, kind, *size, new, larger, visits[k - 1][1] if k else None))
         truth += [(*case, *row) for row in _true_lesions(patient, found, k)]
-        before = now
+        before, masks_before = now, masks
     return {
         "lesions": pd.DataFrame(lesions, columns=tables.LESIONS.names[:-1]),
-        "visits": pd.DataFrame(rows, columns=tables.VISITS.names).astype({"new_lesion_count": "Int64"}),
+        "visits": pd.DataFrame(rows, columns=tables.VISITS.names).astype(dict.fromkeys(CHANGES, "Int64")),
         "lesion_truth": pd.DataFrame(truth, columns=TRUTH_COLUMNS),
     }
 
@@ -105,8 +112,7 @@ def write_lesion_tables(folder: Path, visits: Sequence[tuple[str, int]]) -> None
         ]
         filled = [frame for frame in frames if len(frame)] or frames
         gathered = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
-        if "new_lesion_count" in gathered:
-            gathered = gathered.astype({"new_lesion_count": "Int64"})
+        gathered = gathered.astype({name: "Int64" for name in CHANGES if name in gathered})
         tables.write_table(gathered, folder / f"{table}.csv")
 
 
@@ -127,6 +133,14 @@ def _rows(lesions: Lesions) -> Iterator[tuple[object, ...]]:
 def _count_new(lesions: Lesions, before: Lesions) -> int:
     """Lesions that share no voxel with the previous visit's mask."""
     return int(np.count_nonzero(count_overlap(lesions, before).shared_voxels == 0))
+
+
+def _count_enlarging(before: Bools, here: Bools, grid: Grid) -> int:
+    """Lesions that share a voxel with the previous visit's mask and have grown by the rule of `lesions.change`."""
+    old, new = (Volume(mask, grid, Path("t2_lesions")) for mask in (before, here))
+    change = lesion_change(old, new, ChangeRule(connectivity=18)).followup
+    grown = np.isin(change.change, ("enlarging", "new")) & (change.voxels_old > 0)
+    return int(np.count_nonzero(grown))
 
 
 def _without_small(mask: Bools, smallest: int = 3) -> Bools:

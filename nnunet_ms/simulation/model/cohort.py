@@ -34,9 +34,14 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Activity:
-    """Counts per MRI week, (n, visits): T2 lesions first seen (baseline 0), enhancing, first seen as T1 unenhancing."""
+    """Counts per MRI week, (n, visits).
+
+    T2 lesions first seen and T2 lesions grown since the scan before (baseline 0), enhancing, first seen as T1
+    unenhancing.
+    """
 
     new_t2: Indices
+    enlarging_t2: Indices
     enhancing: Indices
     new_t1: Indices
 
@@ -185,7 +190,9 @@ def draw_relapses(preset: TrialPreset, arm: int, last_week: float, rng: np.rando
 
 
 def draw_activity(preset: TrialPreset, arm: Indices, rng: np.random.Generator) -> Activity:
-    """Lesions that are new or enhance at each MRI week: one frailty per patient makes every count negative binomial.
+    """Lesions that are new, have grown or enhance at each MRI week.
+
+    One frailty per patient makes every count negative binomial, and the sum of new and enlarging ones too.
 
     Enhancing lesions are a share of the new T2 lesions, so that their mean per scan is the arm's whatever the interval.
 
@@ -203,7 +210,10 @@ def draw_activity(preset: TrialPreset, arm: Indices, rng: np.random.Generator) -
     enhancing[:, 1:] = rng.binomial(new[:, 1:], enhancing_share(preset)[arm])
     enhancing[:, :1] = rng.poisson(frailty * preset.enhancing_at_baseline)
     new_t1[:, 1:] = rng.poisson(np.broadcast_to(frailty * _of_arms(preset, "new_t1")[arm, None], new[:, 1:].shape))
-    return Activity(new, enhancing, new_t1)
+    grown = np.zeros_like(new)
+    # a stream of its own: what was drawn before there were enlarging lesions stays as it was
+    grown[:, 1:] = rng.spawn(1)[0].poisson(frailty * _of_arms(preset, "enlarging")[arm, None] * _intervals(preset))
+    return Activity(new, grown, enhancing, new_t1)
 
 
 def enhancing_share(preset: TrialPreset) -> Numbers:

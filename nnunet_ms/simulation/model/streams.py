@@ -22,6 +22,7 @@ class Step(IntEnum):
     COURSE = 11
     QSM = 12
     RESOLUTION = 13
+    GROWTH_READER = 14
 
 
 def stream(seed: int, step: Step, *index: int) -> np.random.Generator:

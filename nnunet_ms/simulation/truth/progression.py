@@ -1,7 +1,7 @@
 """True statistics of confirmed progression: what Cox, Kaplan-Meier and mean time tend to in an endless trial.
 
 The models are the report's: arm alone, within strata, in subgroups, beside baseline lesions, and the published
-multivariable model (Krishnan et al., Sci Rep 2023;13:4102, Table 5).
+multivariable model (Krishnan et al., Sci Rep 2023;13:4102, Table 4).
 """
 
 from collections.abc import Callable, Iterator

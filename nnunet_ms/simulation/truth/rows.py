@@ -12,6 +12,16 @@ from nnunet_ms.simulation.model.presets import TrialPreset
 from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
 from nnunet_ms.simulation.truth.progression import Row, progression_rows
 
+# endpoint -> the rates of `Arm` whose sum it counts
+COUNTS = {
+    "enhancing_lesions": ("enhancing",),
+    "new_t1_lesions": ("new_t1",),
+    "new_t2_lesions": ("new_lesions",),
+    "enlarging_t2_lesions": ("enlarging",),
+    "new_or_enlarging_t2_lesions": ("new_lesions", "enlarging"),
+}
+GROWTH_ENDPOINTS = tuple(name for name, rates in COUNTS.items() if "enlarging" in rates)
+
 
 def truth_rows(preset: TrialPreset) -> list[Row]:
     """Rows of the true statistics of a preset, in a fixed order, to ten digits.
@@ -112,15 +122,12 @@ def _reader_rows(preset: TrialPreset, separation: float) -> list[Row]:
 
 def _count_rows(preset: TrialPreset) -> list[Row]:
     """Rate ratios: the frailty has the same law in both arms, so it cancels whatever the covariates."""
-    how = "Ratio of the arms' rates; the log link leaves it unchanged by covariates and by the patients' frailty."
+    how = "Ratio of the arms' rates {}; the log link leaves it unchanged by covariates and by the patients' frailty."
     rows = []
-    for endpoint, name in (
-        ("enhancing_lesions", "enhancing"),
-        ("new_t1_lesions", "new_t1"),
-        ("new_t2_lesions", "new_lesions"),
-    ):
-        reference, compared = (float(getattr(arm, name)) for arm in preset.arms[:2])
+    for endpoint, names in COUNTS.items():
+        reference, compared = (sum(float(getattr(arm, name)) for name in names) for arm in preset.arms[:2])
+        of = how.format("per scan" if endpoint in ("enhancing_lesions", "new_t1_lesions") else "per year")
         if reference > 0:
             place: Any = {"endpoint": endpoint, "analysis": "negative_binomial", "contrast": _contrast(preset)}
-            rows.append(_row(how, **place, stat_name="rate_ratio", stat=compared / reference, unit=""))
+            rows.append(_row(of, **place, stat_name="rate_ratio", stat=compared / reference, unit=""))
     return rows

@@ -16,7 +16,7 @@ from nnunet_ms.analysis.trial.settings import read_settings
 from nnunet_ms.statistics.count_model import count_model
 from tests.analysis.synthetic_trial import SETTINGS, all_lesion_types, patients, visits, write_trial
 
-ENHANCING, NEW_T1, NEW_T2 = ENDPOINTS
+ENHANCING, NEW_T1, NEW_T2, ENLARGING, BOTH = ENDPOINTS
 ARMS = ("placebo", "active")
 CONTRAST = {"contrast": "active - placebo", "rater": "model"}
 
@@ -31,7 +31,10 @@ def follow_up(endpoint):
     table = patients()
     long = all_lesion_types(table).merge(table[["patient_id", "arm", "region", "edss_baseline"]])
     chosen = long[(long["lesion_type"] == endpoint.lesion_type) & (long["rater"] == "model")]
-    return chosen.assign(count=chosen[endpoint.column].astype(float))
+    # every scan is there: the years are those to the planned visit before
+    years = chosen["week"].map({0: np.nan, 24: 24, 48: 24, 96: 48}) * 7 / 365.25
+    total = sum(chosen[name].astype(float) for name in endpoint.columns)
+    return chosen.assign(count=total, years=years)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: e.name)
@@ -59,6 +62,11 @@ def test_patients_sums_and_covariates(trial):
     later, first = chosen[chosen["week"] > 0], chosen[chosen["week"] == 0].set_index("patient_id")
     assert found["lesions"].to_dict() == later.groupby("patient_id")["count"].sum().to_dict()
     assert set(found["scans"]) == {3}
+    assert found["exposure"].to_list() == [3.0] * 60  # an enhancing lesion is counted where it enhances: per scan
+    for endpoint in (NEW_T1, NEW_T2, ENLARGING, BOTH):
+        of_change = patient_counts(trial, endpoint, "model")
+        assert of_change["exposure"].to_numpy() == pytest.approx(96 * 7 / 365.25)
+        assert set(of_change["scans"]) == {3}
     expected = first["count"].map(lambda n: "present" if n > 0 else "absent")
     assert found["baseline"].to_dict() == expected.to_dict()
     assert 5 < (expected == "present").sum() < 55
@@ -85,7 +93,7 @@ def test_a_patient_without_a_baseline_count_is_not_read(tmp_path):
 def test_model_rows_are_the_fit_and_the_reduction_turns_its_ratio(trial, rows, endpoint):
     # Oracle: count_model (which agrees with R) on the patients' sums; arithmetic for the reduction.
     table = patient_counts(trial, endpoint, "model")
-    fit = count_model(table, "lesions", "scans", list(ARMS), [], count_factors(endpoint))
+    fit = count_model(table, "lesions", "exposure", list(ARMS), [], count_factors(endpoint))
     keys = {"analysis": "negative_binomial", **CONTRAST}
     ratio = fit.ratios[0]
     names = {"rate_ratio": "estimate", "low": "low", "high": "high", "p": "p", "se_log": "log_se"}
@@ -104,13 +112,15 @@ def test_model_rows_are_the_fit_and_the_reduction_turns_its_ratio(trial, rows, e
 
 
 def test_tests_beside_the_model_against_scipy(trial, rows):
-    # Oracle: scipy: the binomial test of one arm's share given the total, and the rank-sum test of lesions per scan.
+    # Oracle: scipy: the binomial test of one arm's share given the total, and the rank-sum test of lesions per year.
     table = patient_counts(trial, NEW_T2, "model")
     a, b = (table[table["arm"] == arm] for arm in ("active", "placebo"))
     total = int(a["lesions"].sum() + b["lesions"].sum())
-    test = scipy.stats.binomtest(int(a["lesions"].sum()), total, a["scans"].sum() / table["scans"].sum())
-    assert value_of(rows["new_t2_lesions"], analysis="exact_poisson", stat_name="p", **CONTRAST) == test.pvalue
-    ranks = scipy.stats.mannwhitneyu(a["lesions"] / a["scans"], b["lesions"] / b["scans"], method="asymptotic")
+    test = scipy.stats.binomtest(int(a["lesions"].sum()), total, a["years"].sum() / table["years"].sum())
+    assert value_of(rows["new_t2_lesions"], analysis="exact_poisson", stat_name="p", **CONTRAST) == pytest.approx(
+        test.pvalue
+    )
+    ranks = scipy.stats.mannwhitneyu(a["lesions"] / a["years"], b["lesions"] / b["years"], method="asymptotic")
     found = value_of(rows["new_t2_lesions"], analysis="wilcoxon", stat_name="p", **CONTRAST)
     assert found == pytest.approx(ranks.pvalue)
 
@@ -122,7 +132,7 @@ def test_endpoints_are_those_that_were_counted_after_baseline(tmp_path, trial):
     table = all_lesion_types(patients())
     table = table[(table["lesion_type"] != "t1_enhancing") | (table["week"] == 0)]
     first = read_trial(read_settings(write_trial(tmp_path / "b", visits=table)))
-    assert available(first) == [NEW_T1, NEW_T2]
+    assert available(first) == [NEW_T1, NEW_T2, ENLARGING, BOTH]
 
 
 def test_an_arm_without_a_visit_says_so(tmp_path):

@@ -28,7 +28,7 @@ def rows(trial, data):
 
 @pytest.fixture(scope="module")
 def design(data):
-    """Table 5 of Krishnan et al. 2023 by pandas, with the model's baseline volumes."""
+    """Table 4 of Krishnan et al. 2023 by pandas, with the model's baseline volumes."""
     people = patients()
     first = visits(people).query("week == 0 and rater == 'model'").set_index("patient_id")["volume_ml"]
     log_tlv = np.log(people["patient_id"].map(first))

@@ -136,7 +136,7 @@ def test_two_runs_give_the_same_bytes_but_for_one_time_stamp(tmp_path):
     assert (inputs["patients"]["rows"], inputs["visits"]["rows"]) == (60, 480)
     written = read_table(tmp_path / "out" / "endpoints.csv", ENDPOINTS)
     assert stamps[0]["rows_out"]["endpoints"] == len(written)
-    tops = {"index.html", "endpoints.csv", "contents.csv", "figures", "tables", "audit"}
+    tops = {"index.html", "endpoints.csv", "contents.csv", "estimands.csv", "figures", "tables", "audit"}
     assert {name.split("/")[0] for name in one} == tops
 
 

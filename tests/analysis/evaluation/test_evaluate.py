@@ -11,9 +11,12 @@ import pytest
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.evaluate_cli import main
+from nnunet_ms.analysis.evaluation.agreement_by_site import BY_SITE
+from nnunet_ms.analysis.evaluation.agreement_by_visit import BY_VISIT
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.evaluation.evaluate import CHANGES, CONCORDANCE, evaluate
 from nnunet_ms.analysis.evaluation.model_comparison import COMPARISON, RANKING
+from nnunet_ms.analysis.evaluation.size_groups import SIZE_GROUPS
 from nnunet_ms.errors import ImageError, SettingsError, TableError
 from nnunet_ms.lesions.features import REGIONS
 from tests.lesions.naive_matching import lesions_of, random_pair, scores
@@ -26,6 +29,9 @@ WRITTEN = {
     "lesion_changes.csv": CHANGES,
     "concordance.csv": CONCORDANCE,
     "size_bins.csv": SIZE_BINS,
+    "size_groups.csv": SIZE_GROUPS,
+    "agreement_by_visit.csv": BY_VISIT,
+    "agreement_by_site.csv": BY_SITE,
     "failures.csv": tables.FAILURES,
 }
 SEEDS = range(6)
@@ -93,7 +99,7 @@ def test_visits_are_the_sums_of_lesions(folders):
 
 
 def test_the_named_files_and_nothing_else_with_the_same_bytes_by_any_number_of_workers(folders):
-    stems = ("size_bins_krishnan2023", "concordance_volume_ml", "concordance_lesion_count")
+    stems = ("size_bins_krishnan2023", "size_groups_krishnan2023", "concordance_volume_ml", "concordance_lesion_count")
     figures = {f"{stem}.{suffix}" for stem in stems for suffix in ("svg", "png")}
     contents = []
     for workers in ("1", "2"):
@@ -125,6 +131,48 @@ def test_cases_table_gives_patients_and_restricts(folders, tmp_path, capsys):
     sizes = tables.read_table(folders[2] / "size_bins.csv", SIZE_BINS)
     assert set(zip(sizes["n_cases"], sizes["n_patients"], strict=True)) == {(4, 2)}
     assert "2 cases in the folders are not in the table of cases" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_visits_and_sites_of_the_cases_table_have_tables_of_their_own(folders, tmp_path, capsys):
+    # Oracle: the values of agreement_cases.csv, paired and averaged by pandas.
+    path = cases_table(tmp_path / "cases.csv", [f"c{seed}" for seed in SEEDS])
+    frame = pd.read_csv(path).assign(scanner=["A", "A", "A", "A", "B", "B"])
+    frame.to_csv(path, index=False)
+    assert command(folders, "--cases", str(path), "--site-column", "scanner", "--rules", "krishnan2023,isbi2015") == 0
+    out = folders[2]
+    cases = tables.read_table(out / "agreement_cases.csv", tables.AGREEMENT_CASES)
+    by_visit = tables.read_table(out / "agreement_by_visit.csv", BY_VISIT)
+    by_site = tables.read_table(out / "agreement_by_site.csv", BY_SITE)
+    for rule in ("krishnan2023", "isbi2015"):
+        dice = cases[(cases["rule"] == rule) & (cases["metric"] == "dice")]
+        wide = dice.pivot_table("value", "patient_id", "visit")
+        row = by_visit.query(f"rule == '{rule}' and metric == 'dice' and visit == 'v1'").iloc[0]
+        assert row["difference"] == pytest.approx((wide["v1"] - wide["v0"]).mean())
+        assert (row["baseline_visit"], row["n_paired"], row["week"]) == ("v0", 3, 24)
+        of_sites = by_site.query(f"rule == '{rule}' and metric == 'dice'").set_index("site")
+        means = dice.groupby(dice["case_id"].isin(["c4", "c5"]))["value"].mean()
+        assert [of_sites.loc[name, "mean"] for name in ("A", "B")] == pytest.approx(means.to_list())
+        assert of_sites.loc["B", "note"] == "1 patient: no interval below 5"
+    printed = capsys.readouterr().out
+    assert "dice since v0 (krishnan2023, model), same patients; agreement_by_visit.csv:" in printed
+    assert "is known" not in printed
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_what_is_not_known_of_visits_and_sites_is_said(folders, tmp_path, capsys):
+    assert command(folders) == 0
+    assert "no visit or site of a case is known: agreement_by_visit.csv and agreement_by_site.csv have no rows" in (
+        capsys.readouterr().out
+    )
+    path = cases_table(tmp_path / "cases.csv", [f"c{seed}" for seed in SEEDS])
+    pd.read_csv(path).assign(week="").to_csv(path, index=False)
+    assert command(folders, "--cases", str(path)) == 0
+    assert "agreement_by_visit.csv has no change since a baseline: no week is known" in capsys.readouterr().out
+    assert command(folders, "--cases", str(path), "--baseline-visit", "v1") == 0
+    assert "dice since v1" in capsys.readouterr().out
+    assert command(folders, "--cases", str(path), "--baseline-visit", "v9") == 2
+    assert "baseline_visit: expected one of ['v0', 'v1'], found 'v9'" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_figures")

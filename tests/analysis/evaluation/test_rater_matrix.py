@@ -326,11 +326,12 @@ def test_what_cannot_be_compared_is_refused_and_says_what_to_do(tmp_path, monkey
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ([], "expected --predictions DIR and --references DIR, or --raters DIR DIR"),
+        ([], "expected --predictions DIR and --references DIR, --raters DIR DIR ..., or --cohorts"),
         (["--references", "A"], "expected --predictions DIR"),
         (["--raters", "A", "B", "--uncertainty", "A"], "--raters: expected no --uncertainty beside it"),
         (["--raters", "A", "B", "--rater", "net"], "--raters: expected no --rater beside it"),
         (["--raters", "A", "B", "--qc", "3"], "--raters: expected no --qc beside it"),
+        (["--raters", "A", "B", "--site-column", "x"], "--raters: expected no --site-column beside it"),
         (["--raters", "R1=A", "B"], "--raters: expected NAME=DIR with different names, found 'B'"),
     ],
 )

@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from nnunet_ms.analysis.trial.settings import Analysis, read_settings
-from nnunet_ms.analysis.trial.settings_record import settings_record
+from nnunet_ms.analysis.trial.settings import Analysis, TrialSettings, read_settings
+from nnunet_ms.analysis.trial.settings_record import LEFT_OUT, LEFT_OUT_OF_ANALYSIS, settings_record
 from tests.analysis.synthetic_trial import SETTINGS
 
 
@@ -49,6 +49,10 @@ def test_the_seed_and_the_draws_change_nothing(settings):
     assert settings_record(fewer) == settings_record(settings)
 
 
-def test_every_choice_of_the_analysis_is_in_the_record_or_left_out_on_purpose(settings):
-    left_out = {"seed", "bootstrap_draws", "alpha", "sequence", "sequence_arms", "holm", "subgroups"}
-    assert {field.name for field in fields(Analysis)} == {*settings_record(settings)["analysis"], *left_out}
+def test_every_setting_is_in_the_record_or_left_out_on_purpose(settings):
+    record = settings_record(settings)
+    named = {"populations": "population", "analysis": "analysis", "name": "name"}
+    for field in fields(TrialSettings):
+        assert named.get(field.name, field.name) in record or field.name in LEFT_OUT
+    assert {field.name for field in fields(Analysis)} == {*record["analysis"], *LEFT_OUT_OF_ANALYSIS}
+    assert all(isinstance(value, str | int | float | bool | list | dict | None) for value in record.values())

@@ -40,6 +40,19 @@ def test_masks_never_overlap_wrongly(seed):
         assert not (read["t1_unenhancing"] & read["t1_enhancing"]).any()
 
 
+def grown_lesions(labels, count, old):
+    """Oracle: the rule written down plainly, at 16 mm3 per voxel: more than one voxel, and more than 5 % of the old."""
+    grown = 0
+    for i in range(1, count + 1):
+        here = labels == i
+        kept, gained = (here & old).sum(), (here & ~old).sum()
+        parts, n = ndimage.label(here & ~old, structure=EIGHTEEN)
+        largest = max(np.bincount(parts.ravel())[1:], default=0) if n else 0
+        swollen = gained > 0.5 * kept  # and more than 12 mm3: any voxel is
+        grown += kept > 0 and gained > 1 and gained > 0.05 * kept and (swollen or largest > 0.05 * kept)
+    return grown
+
+
 def test_tables_count_what_the_masks_hold(folder):
     # Oracle: SciPy's components of the masks on disk.
     manifest = tables.read_table(folder / "manifest.csv", tables.MANIFEST)
@@ -60,9 +73,12 @@ def test_tables_count_what_the_masks_hold(folder):
             assert sorted(listed.voxels) == sorted(np.bincount(labels.ravel())[1:])
             if row["week"] == 0:
                 assert pd.isna(told.new_lesion_count)
+                assert pd.isna(told.enlarging_lesion_count)
             else:
                 old = before[kind]
                 assert told.new_lesion_count == sum(not old[labels == i].any() for i in range(1, count + 1))
+            if row["week"] and kind == "t2_lesions":
+                assert told.enlarging_lesion_count == grown_lesions(labels, count, before[kind])
             before[kind] = mask.data > 0
     assert set(visits.rater) == {"reference", "simulated_reader"}
 

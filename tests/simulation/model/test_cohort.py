@@ -170,11 +170,15 @@ def test_counts_are_negative_binomial_with_the_presets_dispersion():
     drawn = cohort.draw_activity(DEMO, arm, rng())
     years = np.diff(DEMO.mri_weeks) / YEAR
     assert (drawn.new_t2[:, 0] == 0).all()
+    assert (drawn.enlarging_t2[:, 0] == 0).all()
     assert (drawn.new_t1[:, 0] == 0).all()
     assert (drawn.enhancing[:, 1:] <= drawn.new_t2[:, 1:]).all()
     for index, wanted in enumerate(DEMO.arms):
         here = arm == index
         expected = [(drawn.new_t2[here, k + 1], wanted.new_lesions * y) for k, y in enumerate(years)]
+        grown, total = drawn.enlarging_t2, drawn.new_t2 + drawn.enlarging_t2
+        expected += [(grown[here, k + 1], wanted.enlarging * y) for k, y in enumerate(years)]
+        expected += [(total[here, k + 1], (wanted.new_lesions + wanted.enlarging) * y) for k, y in enumerate(years)]
         expected += [(drawn.enhancing[here, k + 1], wanted.enhancing) for k in range(len(years))]
         expected += [(drawn.new_t1[here, k + 1], wanted.new_t1) for k in range(len(years))]
         expected += [(drawn.enhancing[here, 0], DEMO.enhancing_at_baseline)]

@@ -52,6 +52,13 @@ def test_log_normal_has_the_wanted_moments():
     assert median * np.exp(log_sd**2 / 2) * np.sqrt(np.expm1(log_sd**2)) == pytest.approx(12.8)
 
 
+@pytest.mark.parametrize(("preset", "percent"), [(OPERA1, 77), (OPERA2, 83)], ids=["opera1", "opera2"])
+def test_reduction_of_new_or_enlarging_lesions_is_that_of_the_trial(preset, percent):
+    # Oracle: Silber et al., J Neurol Neurosurg Psychiatry 87:e1, 2016, abstract of both trials.
+    reference, active = (arm.new_lesions + arm.enlarging for arm in preset.arms)
+    assert 100 * (1 - active / reference) == pytest.approx(percent, abs=0.5)
+
+
 @pytest.mark.parametrize("preset", PUBLISHED, ids=lambda preset: preset.name)
 def test_counts_per_scan_are_the_arms(preset):
     arm = np.arange(N) % 2

@@ -8,7 +8,7 @@ import pytest
 
 from nnunet_ms.simulation.model import cohort
 from nnunet_ms.simulation.model.table_reader import read_volumes
-from nnunet_ms.simulation.model.trial_presets import DEMO
+from nnunet_ms.simulation.model.trial_presets import DEMO, PRESETS
 from nnunet_ms.simulation.truth.expected_cox import expected_events, limit_of_cox
 from nnunet_ms.simulation.truth.population import observed_progression, outcomes
 from nnunet_ms.simulation.truth.progression import multivariable_covariates
@@ -199,6 +199,32 @@ def test_rater_difference_of_cox_is_recovered(rows):
     assert fits[1] - fits[0] < -0.05
 
 
+COUNTS = ("enhancing_lesions", "new_t1_lesions")
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_rate_ratios_of_the_three_counts_of_t2_lesions(preset):
+    # By hand: ratios of the arms' rates per year, of which no two are the same in any preset.
+    found = pd.DataFrame(truth_rows(preset)).query("analysis == 'negative_binomial'").set_index("endpoint")["stat"]
+    b, a = preset.arms
+    assert found["new_t2_lesions"] == pytest.approx(a.new_lesions / b.new_lesions)
+    assert found["enlarging_t2_lesions"] == pytest.approx(a.enlarging / b.enlarging)
+    both = (a.new_lesions + a.enlarging) / (b.new_lesions + b.enlarging)
+    assert found["new_or_enlarging_t2_lesions"] == pytest.approx(both)
+    assert found.nunique() == len(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "compared", "weeks", "scans"),
+    [("opera1", 1.413, 0.323, 96, 3), ("opera2", 1.904, 0.325, 96, 3), ("oratorio", 3.88, 0.31, 120, 1)],
+)
+def test_new_or_enlarging_lesions_are_those_of_the_trial(name, reference, compared, weeks, scans):
+    # Hauser et al. 2017: per scan at weeks 24, 48, 96; Montalban et al. 2017: by week 120.
+    years = weeks * 7 / 365.25
+    for arm, printed in zip(PRESETS[name].arms, (reference, compared), strict=True):
+        assert (arm.new_lesions + arm.enlarging) * years / scans == pytest.approx(printed)
+
+
 def test_rows_use_the_vocabulary_of_the_endpoints(rows):
     found = set(zip(rows.endpoint, rows.analysis, rows.stat_name, strict=True))
     expected = {
@@ -209,7 +235,7 @@ def test_rows_use_the_vocabulary_of_the_endpoints(rows):
         ("effect_agreement", "t2_volume_separation", "difference"),
         ("effect_agreement", "t2_volume_ancova", "difference"),
     }
-    for name in ("enhancing_lesions", "new_t1_lesions", "new_t2_lesions"):
+    for name in (*COUNTS, "new_t2_lesions", "enlarging_t2_lesions", "new_or_enlarging_t2_lesions"):
         expected.add((name, "negative_binomial", "rate_ratio"))
     for name in ("cdp12", "cdp24", "t25fw12", "t25fw24", "9hpt12", "9hpt24", "ccdp12", "ccdp24"):
         for analysis in (

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import lesion_counts
+from nnunet_ms.analysis.endpoints.estimands import count_estimand
 from nnunet_ms.analysis.endpoints.statistic_rows import NOT_ESTIMABLE
 from nnunet_ms.analysis.report.notes import COUNTS, WEIGHTS, convention_note, level
 from nnunet_ms.analysis.report.numbers import Numbers
@@ -20,7 +21,8 @@ REDUCTION = lesion_counts.REDUCTION
 def count_block(
     trial: TrialData, endpoints: pd.DataFrame, endpoint: lesion_counts.CountEndpoint, figures: Sequence[str]
 ) -> Block:
-    """Return the block of one count endpoint."""
+    """Return the block of one count endpoint; where no rater has such counts, it only says so."""
+    of_nobody = all(lesion_counts.missing_reason(trial, endpoint, rater) for rater in trial.raters)
     by_visit, model, poisson, wilcoxon = (
         Numbers(endpoints, endpoint=endpoint.name, analysis=name)
         for name in (
@@ -36,9 +38,9 @@ def count_block(
         f"How many {endpoint.phrase} appear under {joined(trial.settings.compared_arms, 'or')} for each one "
         f"under {trial.settings.reference_arm}?",
         "Follow-up visits that every rater read; the same visits for every rater.",
-        [
+        [] if of_nobody else [
             rater_table(
-                trial, f"{name}_model", "Rate ratio and percent reduction", first, _model_parts(trial, name, model),
+                trial, f"{name}_model", "Rate ratio and percent reduction", first, _model_parts(trial, endpoint, model),
                 convention_note(trial, COUNTS, WEIGHTS),
             ),
             rater_table(
@@ -47,7 +49,7 @@ def count_block(
             ),
         ],
         main=_main(trial, model),
-        beside=[
+        beside=[] if of_nobody else [
             rater_table(
                 trial, f"{name}_sensitivity", "Tests without a model of overdispersion", first,
                 {"": _beside_lines(trial, poisson, wilcoxon)}, convention_note(trial),
@@ -55,6 +57,7 @@ def count_block(
         ],
         figures=[stem for stem in figures if stem == f"{name}_by_visit"],
         notes=[text for numbers in (by_visit, model, poisson, wilcoxon) for text in numbers.methods()],
+        estimand=count_estimand(trial, endpoint),
     )  # fmt: skip
 
 
@@ -107,8 +110,8 @@ def _visit_lines(trial: TrialData, numbers: Numbers, endpoint: str, visit: str) 
     return lines
 
 
-def _model_parts(trial: TrialData, endpoint: str, model: Numbers) -> dict[str, list[Line]]:
-    raters, lines = trial.raters, []
+def _model_parts(trial: TrialData, counts: lesion_counts.CountEndpoint, model: Numbers) -> dict[str, list[Line]]:
+    raters, lines, endpoint = trial.raters, [], counts.name
     preset = trial.settings.preset
     single = len(trial.settings.compared_arms) == 1
     scans = PUBLISHED[preset].lesions_per_scan.get(endpoint, "") if preset and single else ""
@@ -128,7 +131,7 @@ def _model_parts(trial: TrialData, endpoint: str, model: Numbers) -> dict[str, l
     rates = [Line(arm, [model.with_limits("rate", 3, rater=r, arm=arm) for r in raters]) for arm in trial.settings.arms]
     if scans:
         rates[-1] = Line(rates[-1].label, rates[-1].cells, "", scans)
-    return {"": lines, "Adjusted lesions per scan": rates}
+    return {"": lines, f"Adjusted lesions per {lesion_counts.exposure_unit(trial, counts)}": rates}
 
 
 def _beside_lines(trial: TrialData, poisson: Numbers, wilcoxon: Numbers) -> list[Line]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import progression_by_arm, progression_subgroups
+from nnunet_ms.analysis.endpoints.estimands import time_estimand
 from nnunet_ms.analysis.endpoints.statistic_rows import select
 from nnunet_ms.analysis.report.blocks.time_to_event import time_to_event_table
 from nnunet_ms.analysis.report.notes import TIES, convention_note, level, rule_note
@@ -49,6 +50,7 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
             *([rule_note(rule, OUTCOMES[outcome])] if rule and trial.settings.outcome_source == "derive" else []),
             *(text for numbers in (km, quartiles, landmark, *models, mean) for text in numbers.methods()),
         ],
+        estimand=time_estimand(trial, outcome),
     )  # fmt: skip
 
 

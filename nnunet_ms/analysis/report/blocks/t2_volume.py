@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import t2_volume, t2_volume_ml, t2_volume_models
+from nnunet_ms.analysis.endpoints.estimands import volume_estimand
 from nnunet_ms.analysis.endpoints.statistic_rows import select
 from nnunet_ms.analysis.report.notes import WEIGHTS, convention_note, level
 from nnunet_ms.analysis.report.numbers import Numbers
@@ -63,6 +64,7 @@ def volume_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
         ],
         figures=[stem for stem in figures if stem.startswith("t2_volume")],
         notes=notes,
+        estimand=volume_estimand(trial),
     )  # fmt: skip
 
 

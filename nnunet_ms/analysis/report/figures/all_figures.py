@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import effect_agreement
-from nnunet_ms.analysis.endpoints.lesion_counts import available
+from nnunet_ms.analysis.endpoints.lesion_counts import counted
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import is_shown
 from nnunet_ms.analysis.endpoints.recipe import Results
 from nnunet_ms.analysis.report.figures import (
@@ -34,8 +34,7 @@ def trial_drawings(trial: TrialData, results: Results) -> Iterator[Drawing]:
     for outcome in outcomes:
         yield from _outcome_drawings(trial, results, outcome)
     yield from (
-        treatment_figures.count_figure(rows, settings, raters, e)
-        for e in (available(trial) if trial.has_lesions else ())
+        treatment_figures.count_figure(rows, settings, raters, e) for e in (counted(trial) if trial.has_lesions else ())
     )
     if (rows["endpoint"] == effect_agreement.ENDPOINT).any():
         yield rater_figures.effects_figure(rows, settings, raters)

@@ -112,8 +112,9 @@ def _is_first_level(found: pd.DataFrame, term: str) -> bool:
 def count_figure(
     rows: pd.DataFrame, settings: TrialSettings, raters: Sequence[str], endpoint: lesion_counts.CountEndpoint
 ) -> Drawing:
-    """Draw mean lesions per visit by arm and week, one panel per rater."""
+    """Draw mean lesions per visit by arm and week, one panel per rater that has such counts."""
     found = select(rows, endpoint=endpoint.name, analysis=lesion_counts.BY_VISIT)
+    raters = [rater for rater in raters if (found["rater"] == rater).any()]
     weeks = list(settings.weeks)
     with style():
         figure = new_figure(4.4 * len(raters) + 0.6, 3.9, settings)

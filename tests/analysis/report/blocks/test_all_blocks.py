@@ -155,7 +155,13 @@ def test_effects_of_both_raters_are_drawn_where_they_are(tmp_path):
     found = rows[(rows["stat_name"] == "rate_ratio") & (rows["analysis"] == "negative_binomial")]
     expected = [
         [found.loc[(found["rater"] == rater) & (found["endpoint"] == e), "stat"].iloc[0] for rater in trial.raters]
-        for e in ("enhancing_lesions", "new_t1_lesions", "new_t2_lesions")
+        for e in (
+            "enhancing_lesions",
+            "new_t1_lesions",
+            "new_t2_lesions",
+            "enlarging_t2_lesions",
+            "new_or_enlarging_t2_lesions",
+        )
     ]
     points = [container.lines[0].get_xydata()[0] for container in counts.containers]
     assert np.array(points) == pytest.approx(np.array(expected))
@@ -179,8 +185,13 @@ def test_the_rule_is_said_in_words(outcome, words):
 def test_effects_in_words():
     keys = {"contrast": "active - placebo", "visit": "96", "term": ""}
     assert effect_text({**keys, "analysis": "t2_volume_ancova"}) == "T2 volume, ANCOVA difference, week 96"
-    counts = {**keys, "analysis": "new_t2_lesions", "visit": "all"}
-    assert effect_text(counts, with_contrast=True) == "New or enlarging T2 lesions, log ratio, active − placebo"
+    for name, title in (
+        ("new_t2_lesions", "New T2 lesions"),
+        ("enlarging_t2_lesions", "Enlarging T2 lesions"),
+        ("new_or_enlarging_t2_lesions", "New or enlarging T2 lesions"),
+    ):
+        counts = {**keys, "analysis": name, "visit": "all"}
+        assert effect_text(counts, with_contrast=True) == f"{title}, log ratio, active − placebo"
     cox = {"contrast": "", "visit": "", "term": "log_tlv", "analysis": "cdp24_multivariable"}
     assert effect_text(cox) == "CDP24, multivariable, log hazard ratio of log TLV"
 

@@ -1,0 +1,105 @@
+"""Several evaluations side by side: lesion Dice, LTPR and LFPR by size group (Krishnan 2023, Figure 3a).
+
+Nothing is computed anew: each cohort's numbers are those of its own `size_groups.csv`, so that cohorts whose masks lie
+on different machines can be put beside each other from their tables alone.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from nnunet_ms.analysis.evaluation.asked import Place, check_output
+from nnunet_ms.analysis.evaluation.group_figures import size_group_figure
+from nnunet_ms.analysis.evaluation.rules import rules_by_name
+from nnunet_ms.analysis.evaluation.size_groups import AVERAGING, PATIENTS, SIZE_GROUPS
+from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.options import chosen, known_keywords
+from nnunet_ms.outputs import whole_folder
+from nnunet_ms.plain_names import plain_name
+from nnunet_ms.plotting.style import save_figure
+from nnunet_ms.tables import Column, Table, read_table, write_table
+
+SOURCE = "size_groups.csv"
+COHORTS = Table("size groups of cohorts", (Column("cohort"), *SIZE_GROUPS.columns), key=("cohort", *SIZE_GROUPS.key))
+
+
+@known_keywords
+def compare_cohorts(evaluations: Mapping[str, Place], out: Place, averaging: str = PATIENTS) -> pd.DataFrame:
+    """Write the size groups of several evaluations as one table, and a figure per rule and lesion type.
+
+    Parameters
+    ----------
+    evaluations : mapping
+        Cohort's name -> folder that `evaluate` has written, in the order in which they are drawn.
+    out : path
+        Folder to write, complete or not at all. An earlier one is replaced.
+    averaging : {"patients", "pooled"}, optional
+        What the figures show: the mean of patients' rates, as the paper, or the rate of all lesions together. The table
+        has both.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `COHORTS`, as written to `cohorts.csv`: the rules and lesion types that all cohorts have.
+
+    Raises
+    ------
+    OptionError
+        If there is no such averaging.
+    SettingsError
+        If a folder is no evaluation, cohorts share no rule and lesion type, or `out` holds something else.
+    TableError
+        If a table is not what `evaluate` writes.
+
+    Examples
+    --------
+    >>> from nnunet_ms.analysis.evaluation.evaluate import evaluate
+    >>> _ = evaluate("predictions", "references", "evaluation")
+    >>> table = compare_cohorts({"OPERA II": "evaluation", "MICCAI 2016": "evaluation"}, "cohorts")
+    >>> table.query("metric == 'ltpr' and size_bin == 'all' and averaging == 'pooled'")[["cohort", "value"]].round(2)
+             cohort  value
+    29     OPERA II   0.67
+    61  MICCAI 2016   0.67
+    """
+    chosen(averaging, AVERAGING, "averaging")
+    target = Path(out).resolve()
+    check_output(target, _is_ours)
+    table = _gathered({plain_name(name.strip(), "cohort"): Path(place) for name, place in evaluations.items()})
+    with whole_folder(target, replace=True) as folder:
+        write_table(table, folder / "cohorts.csv")
+        for (rule, lesion_type), rows in table.groupby(["rule", "lesion_type"], sort=False):
+            series = rows["cohort"] + ", " + rows["rater"] if len(set(rows["rater"])) > 1 else rows["cohort"]
+            figure = size_group_figure(rows.assign(cohort=series), rules_by_name((str(rule),))[0], averaging)
+            save_figure(figure, folder, f"size_groups_{rule}_{lesion_type}_{averaging}".replace("/", "_"))
+    return table
+
+
+def _is_ours(name: str) -> bool:
+    return name == "cohorts.csv" or (name.startswith("size_groups_") and name.endswith((".svg", ".png")))
+
+
+def _gathered(evaluations: Mapping[str, Path]) -> pd.DataFrame:
+    frames = []
+    for cohort, folder in evaluations.items():
+        path = folder / SOURCE
+        if not path.is_file():
+            raise SettingsError(
+                f"{folder}: expected an evaluation with {SOURCE}, found none. Run nnunet-ms-evaluate on this cohort."
+            )
+        frames.append(read_table(path, SIZE_GROUPS).assign(cohort=cohort))
+        unknown = set(frames[-1]["averaging"]) - set(AVERAGING)
+        if unknown:
+            raise TableError(f"{path}: column averaging: expected {list(AVERAGING)}, found {sorted(unknown)}.")
+    if len(frames) < 2:
+        raise SettingsError(f"cohorts: expected two or more, found {list(evaluations)}. Name another NAME=EVALUATION.")
+    there = [set(zip(frame["rule"], frame["lesion_type"], strict=True)) for frame in frames]
+    common = set.intersection(*there)
+    if not common:
+        raise SettingsError(
+            "cohorts: expected a rule and lesion type that all have, found "
+            f"{dict(zip(evaluations, map(sorted, there), strict=True))}. Evaluate them by the same rule."
+        )
+    whole = pd.concat(frames, ignore_index=True)
+    kept = [pair in common for pair in zip(whole["rule"], whole["lesion_type"], strict=True)]
+    return whole.loc[kept, COHORTS.names].fillna({"data_note": ""}).reset_index(drop=True)

@@ -1,0 +1,1 @@
+"""Learning curves: the same network trained on few and on more studies, with and without a source model."""
