@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from nnunet_ms.arrays import Floats
 from nnunet_ms.memory import peak_memory_mb
 
 STEPS = ("prepare_s", "predict_s", "write_s")
@@ -124,18 +125,18 @@ def summary(cases: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _of_device(device: str, rows: pd.DataFrame) -> dict[str, Any]:
+    known = {name: rows[name].dropna().to_numpy(np.float64) for name in (*SECONDS, *MEMORY)}
     seconds = {
         name: {
-            "median": _known(rows[name].median()),
-            "minimum": _known(rows[name].min()),
-            "maximum": _known(rows[name].max()),
+            "median": float(np.median(known[name])) if known[name].size else None,
+            "minimum": float(known[name].min()) if known[name].size else None,
+            "maximum": _largest(known[name]),
         }
         for name in SECONDS
     }
-    memory = {name: _known(rows[name].max()) for name in MEMORY}
-    return {"device": device, "cases": len(rows), **seconds, **memory}
+    return {"device": device, "cases": len(rows), **seconds, **{name: _largest(known[name]) for name in MEMORY}}
 
 
-def _known(value: float) -> float | None:
-    """Return a number as JSON has it; None for NaN, which it has not."""
-    return None if np.isnan(value) else float(value)
+def _largest(values: Floats) -> float | None:
+    """Largest of some numbers, None without any: JSON has no NaN."""
+    return float(values.max()) if values.size else None
