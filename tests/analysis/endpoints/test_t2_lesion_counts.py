@@ -300,7 +300,7 @@ def test_a_sequence_may_name_each_of_the_three_and_takes_its_own_p(tmp_path):
 
 
 def test_the_report_of_a_model_that_counts_what_the_reference_does_not(tmp_path):
-    # Enlarging lesions of the model alone: its numbers are there, the reference's are said to be missing, and nothing is
+    # Enlarging lesions of the model alone: its numbers are there, the reference's are said to be missing, nothing is
     # drawn or compared in their place.
     reference = oracle_visits().assign(rater="reference").drop(columns="enlarging_lesion_count")
     model = oracle_visits().assign(rater="model")
