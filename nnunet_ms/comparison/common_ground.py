@@ -91,6 +91,7 @@ def differences(trials: Sequence[ComparedTrial], masks: Sequence[MaskAgreement])
         "baseline characteristic": [_characteristics(trial) for trial in trials],
     }.items():
         rows += _memberships(what, names, sets, NOT_COMPARED if what != "baseline characteristic" else "shown as –")
+    masks = [one for one in masks if len(one.agreement)]
     rows += _memberships(
         "rule of detection", [one.name for one in masks], [list(dict.fromkeys(one.agreement["rule"])) for one in masks],
         "numbers of different rules do not compare; each rule has rows of its own",

@@ -248,7 +248,8 @@ def _there(tables: Mapping[str, TextTable], *stems: str) -> list[TextTable]:
 def _no_masks(found: TrialComparison) -> list[str]:
     """What is missing of the agreement of masks, and how to add it."""
     with_sizes = {one.name for one in found.masks if len(one.sizes)}
-    without = [trial.name for trial in found.trials if trial.name not in {one.name for one in found.masks}]
+    with_agreement = {one.name for one in found.masks if len(one.agreement)}
+    without = [trial.name for trial in found.trials if trial.name not in with_agreement]
     unsized = [t.name for t in found.trials if t.name not in with_sizes and t.name not in without]
     texts = []
     if without:

@@ -74,6 +74,7 @@ def read_trials(folders: Sequence[str | Path]) -> list[ComparedTrial]:
         If a folder is no such output, or not whole, or of an earlier version; if two are of one trial; if intervals
         have different levels.
     """
+    folders = [folders] if isinstance(folders, str | Path) else folders
     if len(folders) < 2:
         raise SettingsError(
             f"trials: expected at least two folders to compare, found {len(folders)}. Name outputs of {PROGRAM} run."

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.endpoints import lesion_counts, progression_by_arm
+from nnunet_ms.analysis.endpoints import lesion_counts, progression_by_arm, t2_volume_ml
 from nnunet_ms.analysis.endpoints.statistic_rows import select, value_of
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.comparison.compared_trial import ComparedTrial
@@ -18,7 +18,7 @@ RATIO, SEPARATION = "geometric_mean_ratio", "separation"
 RATE, HAZARD = "rate_ratio", "hazard_ratio"
 RATIOS = (RATIO, RATE, HAZARD)  # of which 1 is no effect, and whose logarithm has the standard error
 _LOG_SE = {RATIO: "se_log", RATE: "se_log", HAZARD: "se"}  # of a hazard ratio: the coefficient's
-_UNITS = {SEPARATION: "percentage points"}
+UNITS = {"by_visit": "percentage points", t2_volume_ml.CHANGE: "ml"}  # of the analyses with a separation of arms
 EFFECTS = Table(
     "effects of several trials",
     (
@@ -61,9 +61,9 @@ def effect_rows(trials: Sequence[ComparedTrial], endpoints: Sequence[str], rater
     Returns
     -------
     pandas.DataFrame
-        Columns of `EFFECTS`. T2 volume: the ratio of geometric means (MMRM) and the separation of mean percent
-        changes, at the trial's last visit. Lesions: the rate ratio. Outcomes: the hazard ratio, of the stratified model
-        where the trial has strata. Blank numbers are not estimable, and `method` says why.
+        Columns of `EFFECTS`. T2 volume: the ratio of geometric means (MMRM) and the separation of mean changes,
+        in percent and in ml, at the trial's last visit. Lesions: the rate ratio. Outcomes: the hazard ratio, of the
+        stratified model where the trial has strata. Blank numbers are not estimable, and `method` says why.
     """
     rows = [
         row
@@ -82,7 +82,8 @@ def _wanted(trial: ComparedTrial, endpoint: str) -> list[tuple[dict[str, str], s
     """Keys and name of each statistic."""
     last = week_text(trial.last_week)
     if endpoint == VOLUME:
-        return [({"analysis": "mmrm", "visit": last}, RATIO), ({"analysis": "by_visit", "visit": last}, SEPARATION)]
+        separations = [({"analysis": name, "visit": last}, SEPARATION) for name in UNITS]
+        return [({"analysis": "mmrm", "visit": last}, RATIO), *separations]
     if endpoint in _OF_LESIONS:
         return [({"analysis": lesion_counts.NEGATIVE_BINOMIAL, "term": "arm"}, RATE)]
     here = set(select(trial.rows, endpoint=endpoint)["analysis"])
@@ -103,7 +104,8 @@ def _rows(trial: ComparedTrial, endpoint: str, rater: str) -> Iterator[dict[str,
                 "analysis": keys["analysis"], "visit": keys.get("visit", ""), "stat_name": name,
                 "estimate": values[name], "low": values["low"], "high": values["high"], "p": values["p"],
                 "log_se": log_se, "level": float(trial.settings["level"]),
-                "unit": _UNITS.get(name, "ratio"), "method": method.iloc[0] if len(method) else "not in the output",
+                "unit": UNITS[keys["analysis"]] if name == SEPARATION else "ratio",
+                "method": method.iloc[0] if len(method) else "not in the output",
             }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from nnunet_ms.analysis.report.wording import interval, number, over, p_text, te
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.published import MICCAI_2016, PublishedTrial
 from nnunet_ms.comparison.compared_trial import ComparedTrial
-from nnunet_ms.comparison.effects import HAZARD, RATE, RATIO, SEPARATION, VOLUME
+from nnunet_ms.comparison.effects import HAZARD, RATE, RATIO, SEPARATION, UNITS, VOLUME
 from nnunet_ms.comparison.evaluations import MaskAgreement
 from nnunet_ms.tables import REFERENCE
 
@@ -26,7 +26,7 @@ ABSENT = "–"
 SIZES = (10, 50)  # voxels: the paper's small lesions, and its small and medium ones
 NAMES = {
     RATIO: "ratio of geometric means",
-    SEPARATION: "separation, percentage points",
+    SEPARATION: "separation",
     RATE: "rate ratio",
     HAZARD: "hazard ratio",
 }
@@ -259,12 +259,13 @@ def effect_table(trials: Sequence[ComparedTrial], effects: pd.DataFrame) -> Text
     lines: list[list[str]] = []
     for endpoint, found in effects.groupby("endpoint", sort=False):
         lines.append([heading(trials, str(endpoint))])
-        for (name, rater), rows in found.groupby(["stat_name", "rater"], sort=False):
-            line = [", ".join(filter(None, (NAMES[str(name)], str(rater))))]
+        for (_, name, rater), rows in found.groupby(["analysis", "stat_name", "rater"], sort=False):
+            unit = rows["unit"].iloc[0] if name == SEPARATION else ""
+            line = [", ".join(filter(None, (NAMES[str(name)], unit, str(rater))))]
             for trial, contrast in columns:
                 line.append(_effect(rows[(rows["trial"] == trial.name) & (rows["contrast"] == contrast)]))
                 if trial.published and _is_single(trial):
-                    line.append(_printed_effect(trial, str(endpoint), str(name)))
+                    line.append(_printed_effect(trial, str(endpoint), str(name), unit))
             lines.append(line)
     level = f"{100 * float(trials[0].settings['level']):.6g} %"
     note = f"Estimates with {level} limits, each from its own trial's output; p two-sided and unadjusted."
@@ -284,18 +285,18 @@ def _effect(rows: pd.DataFrame) -> str:
     if np.isnan(row["estimate"]):
         reason = str(row["method"]).split("; ")[-1]
         return reason if reason.startswith(NOT_ESTIMABLE) else f"{NOT_ESTIMABLE} ({reason})"
-    digits = 1 if row["stat_name"] == SEPARATION else 2
+    digits = 1 if row["unit"] == UNITS["by_visit"] else 2
     week = f", week {row['visit']}" if row["visit"] else ""
     p = f", {p_text(row['p'])}" if np.isfinite(row["p"]) else ""
     return f"{interval(row['estimate'], row['low'], row['high'], digits)}{p}{week}"
 
 
-def _printed_effect(trial: ComparedTrial, endpoint: str, name: str) -> str:
+def _printed_effect(trial: ComparedTrial, endpoint: str, name: str, unit: str) -> str:
     printed, week = trial.published, f"{trial.last_week:g}"
     if printed is None:
         return ABSENT
     if name == SEPARATION:
-        return str(printed.separation.get(week, ABSENT))
+        return str(printed.separation.get(week, ABSENT)) if unit == UNITS["by_visit"] else ABSENT
     if name == RATE:
         return printed.lesions_per_scan.get(endpoint, ABSENT)
     return printed.arm_hazard_ratio.get(endpoint, ABSENT) if name == HAZARD else ABSENT

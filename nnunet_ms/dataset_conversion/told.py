@@ -88,10 +88,10 @@ def check_steps(cases: Sequence[Case], steps: Steps, source: Path, pairs: PairOp
     """Raise ConversionError for preparation of images that bring transforms, or by a tool that is not installed."""
     if pairs is not None and pairs.registration == "greedy":
         greedy_engine()
-    if pairs is not None and steps.to_baseline:
+    if pairs is not None and steps.through_baseline:
+        option = "--to-mni" if steps.to_mni else "--to-baseline"
         raise ConversionError(
-            "--to-baseline and --pairs: expected one of them, because a pair is registered anyhow. Leave "
-            "--to-baseline out."
+            f"{option} and --pairs: expected one of them, because a pair is registered anyhow. Leave {option} out."
         )
     moved = next((case for case in cases if case.transforms and case.pair is None), None)
     if steps.any() and moved is not None:

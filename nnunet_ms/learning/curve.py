@@ -21,6 +21,7 @@ References
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from nnunet_ms.learning.plan import (
     FINE_TUNED,
     FIRST_SUBSET,
     LESION_TYPES,
+    POLICIES,
     TRAINERS,
     Plan,
     check_masks,
@@ -97,6 +99,7 @@ def plan_learning_curve(
     arms: Sequence[str] = (FINE_TUNED, DE_NOVO),
     task: str = "flair",
     label: str | None = None,
+    policy: str = "all",
     grader2: str | Path | None = None,
     default_masks: str | Path | None = None,
     trainers: Mapping[str, str] | None = None,
@@ -129,6 +132,7 @@ def plan_learning_curve(
     """
     found = chosen_arms(arms)
     chosen(task, LESION_TYPES, "--task")
+    chosen(policy, POLICIES, "--policy")
     checked = checked_source(_path(source), found)
     studies = read_studies(dataset, _path(raw), _path(preprocessed), configuration, plans, label)
     place = Path(out) if out is not None else Path("learning_curve") / f"{studies.raw.name}_{task}"
@@ -142,6 +146,7 @@ def plan_learning_curve(
         arms=found,
         steps=steps_of(sizes, studies),
         source=checked,
+        policy=policy,
         trainers=_trainers(trainers or {}),
         configuration=configuration,
         plans=plans,
@@ -181,6 +186,7 @@ def learning_curve(
     arms: Sequence[str] = (FINE_TUNED, DE_NOVO),
     task: str = "flair",
     label: str | None = None,
+    policy: str = "all",
     grader2: str | Path | None = None,
     default_masks: str | Path | None = None,
     trainers: Mapping[str, str] | None = None,
@@ -214,6 +220,8 @@ def learning_curve(
         What the lesions are: their name in the tables, and which published numbers stand beside ours.
     label : str, optional
         Name of the label in dataset.json, where there are several.
+    policy : {"all", "all_but_head", "encoder"}, optional
+        What fine-tuning takes from the source; the paper takes all, the head too.
     grader2 : path, optional
         Folder of a second grader's masks of the first subset.
     default_masks : path, optional
@@ -261,6 +269,7 @@ def learning_curve(
         arms=arms,
         task=task,
         label=label,
+        policy=policy,
         grader2=grader2,
         default_masks=default_masks,
         trainers=trainers,
@@ -295,9 +304,18 @@ def notes(plan: Plan) -> list[str]:
         If a subset has no lesion.
     """
     empty = check_lesions(plan.studies)
-    if not empty:
-        return []
-    return [f"{len(empty)} studies have no lesion, their sensitivity is undefined: {', '.join(empty[:5])}"]
+    found = []
+    if empty:
+        found.append(f"{len(empty)} studies have no lesion, their sensitivity is undefined: {', '.join(empty[:5])}")
+    if len({_kind(plan.trainers[arm]) for arm in plan.arms}) > 1:
+        named = " and ".join(f"{arm} {plan.trainers[arm]}" for arm in plan.arms)
+        found.append(f"the arms differ in more than the source, by the names of their trainers: {named}")
+    return found
+
+
+def _kind(trainer: str) -> str:
+    """What a trainer's name says besides how it begins: network and length."""
+    return re.sub(r"^nnUNetTrainerMS(FineTune|Balanced|DeNovo)", "", trainer)
 
 
 def _default(plan: Plan, say: Callable[[str], object]) -> list[Failure]:

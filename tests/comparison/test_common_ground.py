@@ -95,6 +95,9 @@ def test_rules_of_detection_and_missing_agreement_are_named(trials, tmp_path):
     masks = find_test_sets(trials, {}, {"challenge": write_evaluation(tmp_path / "evaluation")})
     assert listed(trials, masks)["rule of detection isbi2015"] == ("no", "no", "yes")
     assert listed(trials, masks[:1])["agreement of masks"] == ("yes", "no")
+    sizes_alone = [replace(masks[0], name=trials[1].name, agreement=masks[0].agreement.iloc[:0])]
+    assert listed(trials, [masks[0], *sizes_alone])["agreement of masks"] == ("yes", "no")
+    assert "rule of detection krishnan2023" not in listed(trials, [masks[0], *sizes_alone])
 
 
 @pytest.mark.parametrize("kept", [[], ["cdp12"], ["new_t2_lesions", "cdp12"]])

@@ -72,8 +72,9 @@ def test_a_settings_file_is_no_output(tmp_path):
 
 
 def test_one_trial_alone(outputs):
-    with pytest.raises(SettingsError, match="at least two folders to compare, found 1"):
-        read_trials(outputs[:1])
+    for alone in (outputs[:1], outputs[0], str(outputs[0])):
+        with pytest.raises(SettingsError, match="at least two folders to compare, found 1"):
+            read_trials(alone)
 
 
 def as_link(folder, target):

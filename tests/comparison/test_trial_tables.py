@@ -134,6 +134,11 @@ def test_effects_stand_in_columns_of_trial_and_arm(trials):
         row = effects[(effects["trial"] == trial.name) & (effects["stat_name"] == "hazard_ratio")].iloc[0]
         assert found["hazard ratio"][head].startswith(f"{row['estimate']:.2f} ({row['low']:.2f} to {row['high']:.2f})")
         assert found["separation, percentage points, reference"][head].endswith("week 96")
+        ml = effects[(effects["trial"] == trial.name) & (effects["unit"] == "ml")].iloc[0]
+        assert found["separation, ml, reference"][head] == (
+            f"{ml['estimate']:.2f} ({ml['low']:.2f} to {ml['high']:.2f}), week 96".replace("-", "−")
+        )
+    assert found["separation, ml, reference"]["ORATORIO, published"] == "–"
 
 
 def test_what_is_another_thing_in_another_trial_is_labelled(trials):

@@ -177,6 +177,24 @@ def test_a_source_of_other_channels_is_no_default_model(tmp_path, monkeypatch, c
     assert f"default model: not scored, its channels are {', '.join(channels)}, not FLAIR" in said
 
 
+@pytest.mark.parametrize(
+    ("trainers", "told"),
+    [
+        ({}, False),
+        ({"FT": "nnUNetTrainerMSFineTuneSmall", "DN": "nnUNetTrainerMSBalancedSmall"}, False),
+        ({"FT": "nnUNetTrainerMSFineTuneMultiArm", "DN": "nnUNetTrainerMSDeNovoMultiArm"}, False),
+        ({"FT": "nnUNetTrainerMSFineTuneSmall"}, True),
+        ({"DN": "nnUNetTrainer"}, True),
+    ],
+)
+def test_arms_that_differ_in_more_than_the_source_are_told(tmp_path, trainers, told):
+    write_centre(tmp_path, each=1)
+    plan = plan_learning_curve(816, tmp_path / "source.pth", trainers=trainers, **places(tmp_path))
+    assert any("differ in more than the source" in line for line in notes(plan)) == told
+    alone = plan_learning_curve(816, tmp_path / "source.pth", trainers=trainers, arms=["FT"], **places(tmp_path))
+    assert notes(alone) == []
+
+
 def test_studies_without_lesions_are_told_before_training(tmp_path):
     write_centre(tmp_path, empty=("S01", "S04"))
     plan = plan_learning_curve(816, tmp_path / "source.pth", **places(tmp_path))

@@ -52,13 +52,22 @@ def test_log_normal_has_the_wanted_moments():
     assert median * np.exp(log_sd**2 / 2) * np.sqrt(np.expm1(log_sd**2)) == pytest.approx(12.8)
 
 
+@pytest.mark.parametrize(("preset", "percent"), [(OPERA1, 77), (OPERA2, 83)], ids=["opera1", "opera2"])
+def test_reduction_of_new_or_enlarging_lesions_is_that_of_the_trial(preset, percent):
+    # Oracle: Silber et al., J Neurol Neurosurg Psychiatry 87:e1, 2016, abstract of both trials.
+    reference, active = (arm.new_lesions + arm.enlarging for arm in preset.arms)
+    assert 100 * (1 - active / reference) == pytest.approx(percent, abs=0.5)
+
+
 @pytest.mark.parametrize("preset", PUBLISHED, ids=lambda preset: preset.name)
 def test_counts_per_scan_are_the_arms(preset):
     arm = np.arange(N) % 2
     drawn = cohort.draw_activity(preset, arm, np.random.default_rng(1))
     for index, wanted in enumerate(preset.arms):
         here = arm == index
-        for values, mean in ((drawn.enhancing, wanted.enhancing), (drawn.new_t1, wanted.new_t1)):
+        scans = len(preset.mri_weeks) - 1
+        new_t1 = wanted.new_t1 * preset.mri_weeks[-1] * 7 / 365.25 / scans
+        for values, mean in ((drawn.enhancing, wanted.enhancing), (drawn.new_t1, new_t1)):
             per_patient = values[here, 1:].mean(axis=1)
             assert per_patient.mean() == pytest.approx(mean, abs=4 * per_patient.std() / np.sqrt(here.sum()))
     assert (drawn.enhancing[:, 1:] <= drawn.new_t2[:, 1:]).all()
