@@ -50,8 +50,33 @@ def write_tables(args: argparse.Namespace) -> None:
         path = args.results / f"multi_arm_{name}{args.suffix}.csv"
         table.to_csv(path, index=False, float_format="%.5g")
     figure(tables).savefig(args.figure, dpi=120, metadata={"Software": None})
-    columns = ["data", "variant", "parameters", "seeds", "metric", "mean", "difference", "low", "high"]
-    print(tables["ablation_means"][columns].to_string(index=False, float_format="{:.3f}".format))
+    print("\n".join(markdown(tables)))
+
+
+def markdown(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """The table of the documentation: mean of the seeds, and the least and the greatest seed of Dice."""
+    cells = tables["ablation_means"].set_index(["data", "variant", "metric"]).sort_index()
+    sets = [data for data in KINDS if data in cells.index.get_level_values("data")]
+    heads = [f"{data}: Dice (seeds) | LTPR | LFPR" for data in sets]
+    apart = tables.get("separation")
+    whole = pd.DataFrame() if apart is None else apart[apart["seed"].isna()].set_index("variant")
+    yield "| " + " | ".join(["variant", *heads, *(["separation, points"] if len(whole) else [])]) + " |"
+    yield "|---" * (1 + 3 * len(sets) + bool(len(whole))) + "|"
+    for variant in (name for name in run.VARIANTS if name in cells.index.get_level_values("variant")):
+        row = [variant]
+        for data in sets:
+            dice, ltpr, lfpr = (cells.loc[(data, variant, metric)] for metric in ("dice", "ltpr", "lfpr"))
+            row.append(f"{short(dice['mean'])} ({short(dice['least_seed'])}-{short(dice['greatest_seed'])})")
+            row += [short(ltpr["mean"]), short(lfpr["mean"])]
+        if variant in whole.index:
+            gap = whole.loc[variant]
+            row.append(f"{gap['difference']:+.1f} ({gap['low']:+.1f} to {gap['high']:+.1f})")
+        yield "| " + " | ".join(row) + " |"
+
+
+def short(value: float) -> str:
+    """Two digits without the leading 0."""
+    return f"{value:.2f}".removeprefix("0")
 
 
 def evaluate(args: argparse.Namespace, data: str, seed: int) -> Path | None:

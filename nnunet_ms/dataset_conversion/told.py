@@ -84,10 +84,10 @@ def flagged_pairs(outcome: Outcome[CheckedCase], folder: Path, options: WriteOpt
 
 def check_steps(cases: Sequence[Case], steps: Steps, source: Path, *, paired: bool) -> None:
     """Raise ConversionError for preparation of images that bring transforms, or by HD-BET if it is not installed."""
-    if paired and steps.to_baseline:
+    if paired and steps.through_baseline:
+        option = "--to-mni" if steps.to_mni else "--to-baseline"
         raise ConversionError(
-            "--to-baseline and --pairs: expected one of them, because a pair is registered anyhow. Leave "
-            "--to-baseline out."
+            f"{option} and --pairs: expected one of them, because a pair is registered anyhow. Leave {option} out."
         )
     moved = next((case for case in cases if case.transforms and case.pair is None), None)
     if steps.any() and moved is not None:

@@ -92,3 +92,19 @@ def test_2_5_d_leaves_z_alone_in_the_stored_plans(spacing):
     assert strides == [[1, *stride[1:]] for stride in before]
     assert [scale[0] for scale in trainer._get_deep_supervision_scales()] == [1.0, 1.0, 1.0]
     assert np.prod(strides, axis=0).tolist() == [1, 8, 8]
+
+
+@pytest.mark.usefixtures("nnunet_folders")
+@pytest.mark.parametrize(
+    ("switch", "value", "message"),
+    [
+        ("shortcuts", ("encodr",), "shortcuts: expected one of .*Did you mean 'encoder'"),
+        ("skip_attention", "gated", "skip_attention: expected one of 'none', 'gates', found 'gated'"),
+        ("dimensions", "2.5D", "dimensions: expected one of .*Did you mean '2.5d'"),
+        ("dimensions", "2.5d", "strides of 1 along z"),  # without the plans of nnUNetTrainerMSSingleArm25D
+    ],
+)
+def test_a_variant_of_ones_own_with_an_unknown_switch_is_refused(switch, value, message):
+    trainer = construct(type("Mine", (nnUNetTrainerMSMultiArm,), {switch: value}))
+    with pytest.raises(ValueError, match=message):
+        trainer.initialize()

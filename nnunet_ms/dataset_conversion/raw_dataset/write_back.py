@@ -108,12 +108,12 @@ def write_back(
     if out.exists() and not overwrite:
         raise ConversionError(f"{out}: exists already. Choose another folder, or --overwrite it.")
     for one in returned:
-        _check_grid(one.path, one.case_id, dataset)
+        check_grid(one.path, one.case_id, dataset)
     given = source_dataset(dataset, out, None if source is None else Path(source))
     with whole_folder(out, replace=overwrite) as aside:
         for one in returned:
             (aside / one.target).parent.mkdir(parents=True, exist_ok=True)
-            _write(one, aside / one.target, dataset / "provenance" / f"{one.case_id}.json")
+            bring_back(one.path, aside / one.target, dataset / "provenance" / f"{one.case_id}.json", is_map=one.is_map)
         _describe(aside, returned, given, content["name"], rater, channels, labels, _how(predictions))
     return [out / one.target for one in returned]
 
@@ -220,16 +220,16 @@ def _dataset_json(dataset: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _write(one: _Returned, target: Path, record: Path) -> None:
+def bring_back(path: Path, target: Path, record: Path, *, is_map: bool = False) -> None:
     """Copy a file, or bring it back through what `record` says was done to its images."""
     if not record.is_file():
-        shutil.copyfile(one.path, target)
+        shutil.copyfile(path, target)
         return
     told = json.loads(record.read_text(encoding="utf-8"))
-    if one.is_map:
-        data, affine = back_to_source(read_volume(one.path).data.astype(np.float32), told, is_label=False)
+    if is_map:
+        data, affine = back_to_source(read_volume(path).data.astype(np.float32), told, is_label=False)
     else:
-        mask = read_mask(one.path, labels=range(256))
+        mask = read_mask(path, labels=range(256))
         data, affine = back_to_source(mask.data.astype(np.uint8), told)
     write_volume(target, data, affine)
 
@@ -246,7 +246,8 @@ def _check_targets(returned: Sequence[_Returned]) -> None:
             )
 
 
-def _check_grid(path: Path, case_id: str, dataset: Path) -> None:
+def check_grid(path: Path, case_id: str, dataset: Path) -> None:
+    """Raise unless a prediction lies on the grid of its image in the dataset."""
     image = next(dataset.glob(f"images*/{case_id}_0000.nii.gz"), None)
     if image is None:
         raise ConversionError(f"{dataset}: expected an image of case {case_id}, found none. Is this its dataset?")
