@@ -315,7 +315,7 @@ def _place(
 def _ready(found: Gathered, options: WriteOptions) -> tuple[list[Case], list[str]]:
     """The cases with what keeps some of them out, and what to tell before anything is read."""
     old = options.existing
-    check_steps(found.cases, options.steps, found.first.path, paired=options.pairs is not None)
+    check_steps(found.cases, options.steps, found.first.path, options.pairs)
     cases, notes = list(found.cases), list(found.notes)
     if old is not None:
         cases, more = apart_from(old, cases, [source.kind for source, _ in found.parts])
