@@ -22,6 +22,7 @@ References
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ms import tables
+from nnunet_ms.cases_table import CASES_FILE
 from nnunet_ms.errors import NnunetMsError, OptionError, SettingsError
 from nnunet_ms.learning.curve_figure import curve_figure
 from nnunet_ms.learning.curve_tables import comparison_table, curve_table
@@ -51,7 +53,7 @@ from nnunet_ms.learning.studies import check_lesions, read_studies, steps_of
 from nnunet_ms.locks import sole_run
 from nnunet_ms.nnunet import require_nnunet
 from nnunet_ms.options import chosen, known_keywords
-from nnunet_ms.outputs import remove_leftovers
+from nnunet_ms.outputs import PARTIAL_PREFIX
 from nnunet_ms.parallel import Dask, Failure
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.programs import GRACE_S
@@ -287,11 +289,12 @@ def learning_curve(
         say(line)
     with sole_run(plan.out, wait_s=GRACE_S):
         claim(plan)
-        remove_leftovers(plan.out)
+        for left in plan.out.glob(f"{PARTIAL_PREFIX}*"):  # not below: trainings that outlived a killed run may write
+            shutil.rmtree(left, ignore_errors=True)
         prepare_images(plan)
         failures = do_runs(plan, dask, say)
         failed = {failure.case: failure.reason for failure in failures}
-        failures += _default(plan, say)
+        failures += _default(plan, dask, say)
         return _finish(plan, failures, failed)
 
 
@@ -307,6 +310,13 @@ def notes(plan: Plan) -> list[str]:
     found = []
     if empty:
         found.append(f"{len(empty)} studies have no lesion, their sensitivity is undefined: {', '.join(empty[:5])}")
+    each = sorted({len(subset) for subset in plan.studies.subsets})
+    if len(each) > 1:
+        found.append(
+            f"subsets hold {each[0]} to {each[-1]} studies: N counts the smallest, runs.csv has n_train of each"
+        )
+    if not (plan.studies.raw / CASES_FILE).is_file():
+        found.append(f"no {CASES_FILE} in {plan.studies.raw}: every study counts as a patient of its own")
     if len({_kind(plan.trainers[arm]) for arm in plan.arms}) > 1:
         named = " and ".join(f"{arm} {plan.trainers[arm]}" for arm in plan.arms)
         found.append(f"the arms differ in more than the source, by the names of their trainers: {named}")
@@ -318,7 +328,7 @@ def _kind(trainer: str) -> str:
     return re.sub(r"^nnUNetTrainerMS(FineTune|Balanced|DeNovo)", "", trainer)
 
 
-def _default(plan: Plan, say: Callable[[str], object]) -> list[Failure]:
+def _default(plan: Plan, dask: Dask | None, say: Callable[[str], object]) -> list[Failure]:
     """Predict the first subset with the source as it is, where that can be done; say so where it cannot."""
     if plan.default_masks is not None or plan.source is None:
         return []
@@ -333,8 +343,7 @@ def _default(plan: Plan, say: Callable[[str], object]) -> list[Failure]:
             f"default model: not scored, its channels are {', '.join(channels)}, not {', '.join(plan.studies.channels)}"
         )
         return []
-    failure = predict_default(plan, folder, fold.name.removeprefix("fold_"), plan.source.name)
-    return [] if failure is None else [failure]
+    return predict_default(plan, dask)
 
 
 def _finish(plan: Plan, failures: list[Failure], failed: Mapping[str, str]) -> LearningCurve:
