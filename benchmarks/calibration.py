@@ -69,10 +69,10 @@ class Target:
 
 
 def targets(preset: TrialPreset, only: str = "") -> list[Target]:
-    """Everything that is calibrated, or those whose estimator's name starts with `only`."""
+    """Everything that is calibrated, or those whose estimator's or own name starts with `only`."""
     progression = (target for outcome in outcomes(preset) for target in _progression(preset, outcome.name))
     everything = [*_volume(preset), *_counts(), *progression, *_in_depth(preset), *_agreement(preset)]
-    return [target for target in everything if kind_of(target).startswith(only)]
+    return [target for target in everything if kind_of(target).startswith(only) or target.name.startswith(only)]
 
 
 def _volume(preset: TrialPreset) -> Iterator[Target]:
@@ -374,7 +374,8 @@ def _with_others(table: pd.DataFrame, results: Path, only: str) -> pd.DataFrame:
     if not only or not results.is_file():
         return table
     old = pd.read_csv(results)
-    there = old["kind"].str.startswith(only) & old["preset"].isin(table["preset"])
+    named = old["kind"].str.startswith(only) | old["target"].str.startswith(only)
+    there = named & old["preset"].isin(table["preset"])
     parts = []
     for keys, part in old.groupby(["preset", "scenario"], sort=False):
         new = table[(table["preset"] == keys[0]) & (table["scenario"] == keys[1])]
@@ -389,7 +390,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000, help=f"per preset and scenario, in chunks of {CHUNK}")
     parser.add_argument("--presets", nargs="+", default=["opera2", "oratorio"], choices=sorted(PRESETS))
-    parser.add_argument("--only", default="", help="estimators whose name starts so; the other rows stay as they are")
+    parser.add_argument(
+        "--only", default="", help="targets whose name or estimator starts so; the other rows stay as they are"
+    )
     add_parallel_options(parser)
     parser.add_argument("--work", type=Path, default=Path("runs/calibration"), help="folder of finished chunks")
     parser.add_argument("--results", type=Path, default=RESULTS)

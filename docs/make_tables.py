@@ -268,6 +268,14 @@ SIMULATE = [
         None,
         (*ADAM, *("PARAMCD", "PARAM", "AVAL", "AVALU", "CNSR", "EVNTDESC", "STARTDT", "ADT", "ADY")),
     ),
+    Output(
+        "adam/admri.csv",
+        "subject, evaluator, parameter and scan",
+        None,
+        (*ADAM, *("EVALID", "PARAMCD", "PARAM", "AVISIT", "AVISITN", "ADT", "ADY", "ABLFL", "AVAL", "PREVWK")),
+        note="PARAMCD: `T2NEW`, `T2ENL` and `T2NEWENL` (new, enlarging, and new or enlarging T2 lesions since the scan "
+        "before), `T1NEW`, `GDLES`, `T2VOL`.",
+    ),
 ]
 COMPARE = [
     Output("effects.csv", "trial, endpoint, rater, contrast and statistic", EFFECTS),

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from nnunet_ms.meaning import FLAG, ONE, TEXT, Meaning
 from nnunet_ms.meaning import meanings as _words
+from nnunet_ms.vocabulary_of_adam import ADAM
 from nnunet_ms.vocabulary_of_conversion import CONVERSION
 from nnunet_ms.vocabulary_of_curves import CURVES
 from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
@@ -371,7 +372,7 @@ _ENDPOINTS = {
     ),
 }
 
-# The simulator's truth, and its ADaM copies (CDISC names)
+# The simulator's truth
 _SIMULATION = {
     **_words(ONE, first_visit="Visit at which the lesion appeared, from 0"),
     **_words(
@@ -381,42 +382,6 @@ _SIMULATION = {
         lesion_truth__t1_unenhancing="Whether the lesion is dark on T1 at this visit and does not enhance",
         rim="Whether the lesion has an iron rim",
     ),
-    **_words(
-        TEXT,
-        STUDYID="Study",
-        USUBJID="Subject, unique over studies",
-        SUBJID="Subject in the study; the `patient_id` of the other tables",
-        TRT01P="Planned treatment",
-        TRT01A="Actual treatment",
-        AGEU="Unit of AGE",
-        SEX="Sex",
-        REGION1="Region of recruitment",
-        ITTFL="Intent-to-treat population, Y or N",
-        SAFFL="Safety population, Y or N",
-        RANDDT="Date of randomisation, day 0",
-        TRTSDT="Date of the first treatment",
-        TRTEDT="Date of the last treatment",
-        EOTSTT="End of treatment: COMPLETED or DISCONTINUED",
-        PARAMCD="Code of the parameter",
-        PARAM="The parameter in words",
-        AVALU="Unit of AVAL",
-        EVNTDESC="What ended the time",
-        STARTDT="Date from which the time counts",
-        ADT="Date of the assessment or event",
-        AVISIT="Visit in words",
-        ABLFL="Y in the baseline record",
-    ),
-    **_words("years", AGE="Age"),
-    **_words("EDSS", EDSSBL="EDSS at baseline"),
-    **_words(ONE, CNSR="0: event, 1: censored"),
-    **_words(
-        "days",
-        ADY="Day of the assessment: 1 is that of randomisation, there is no day 0",
-        TRTEDY="Day of the last treatment",
-    ),
-    **_words("weeks", AVISITN="Week of the visit"),
-    **_words("as AVALU or PARAM", AVAL="Value", BASE="Value at baseline", CHG="Value minus value at baseline"),
-    **_words("%", PCHG="100 (value / value at baseline - 1)"),
 }
 
 COLUMNS = {
@@ -428,6 +393,7 @@ COLUMNS = {
     **_ENDPOINTS,
     **SEVERAL_TRIALS,
     **_SIMULATION,
+    **ADAM,
     **GROUPS,
     **CURVES,
     **CONVERSION,

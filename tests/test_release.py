@@ -70,7 +70,8 @@ def test_every_extra_is_imported_by_the_package_or_is_a_tool():
             elif isinstance(node, ast.ImportFrom):
                 used.add(node.module.split(".")[0])
     for extra in set(PROJECT["optional-dependencies"]) - tools:
-        names = [re.split(r"[><=\[]", line)[0].lower() for line in PROJECT["optional-dependencies"][extra]]
+        lines = PROJECT["optional-dependencies"][extra]
+        names = [re.split(r"[><=\[]", line)[0].lower().replace("-", "_") for line in lines]
         assert used & set(names), extra
 
 

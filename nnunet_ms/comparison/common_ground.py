@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from nnunet_ms.comparison.compared_trial import ComparedTrial
+from nnunet_ms.comparison.effects import OF_LESIONS
 from nnunet_ms.comparison.evaluations import MaskAgreement
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.tables import Column, Table
@@ -54,11 +55,11 @@ def common_endpoints(trials: Sequence[ComparedTrial]) -> list[str]:
         If there are none.
     """
     shared = _common([effect_endpoints(trial) for trial in trials])
-    if not shared:
+    if not [name for name in shared if name not in OF_LESIONS or common_raters(trials)]:
         words = [f"{effect_endpoints(trial)} in {trial.folder}" for trial in trials]
         raise SettingsError(
-            f"trials: expected at least one endpoint in all, found {' and '.join(words)}. Compare trials that have "
-            "one, or add it to [disability] outcomes."
+            f"trials: expected at least one endpoint in all (those of lesions by a rater of all), found "
+            f"{' and '.join(words)}. Compare trials that have one, or add it to [disability] outcomes."
         )
     return shared
 
@@ -96,6 +97,10 @@ def differences(trials: Sequence[ComparedTrial], masks: Sequence[MaskAgreement])
         "rule of detection", [one.name for one in masks], [list(dict.fromkeys(one.agreement["rule"])) for one in masks],
         "numbers of different rules do not compare; each rule has rows of its own",
     )  # fmt: skip
+    if not common_raters(trials):
+        of_lesions = [name for name in _common([effect_endpoints(trial) for trial in trials]) if name in OF_LESIONS]
+        why = f"{NOT_COMPARED}: no rater is in all"
+        rows += [(f"endpoint {name}", trial, "yes", why) for name in of_lesions for trial in names]
     without = [trial.name for trial in trials if trial.name not in {one.name for one in masks}]
     if without and len(without) < len(trials):
         rows += [

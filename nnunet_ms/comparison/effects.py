@@ -14,6 +14,7 @@ from nnunet_ms.statistics.pooled_effect import pooled_effect
 from nnunet_ms.tables import Column, Table
 
 VOLUME = "t2_volume_percent_change"
+OF_LESIONS = (VOLUME, *(endpoint.name for endpoint in lesion_counts.ENDPOINTS))  # what a rater sees
 RATIO, SEPARATION = "geometric_mean_ratio", "separation"
 RATE, HAZARD = "rate_ratio", "hazard_ratio"
 RATIOS = (RATIO, RATE, HAZARD)  # of which 1 is no effect, and whose logarithm has the standard error
@@ -69,13 +70,10 @@ def effect_rows(trials: Sequence[ComparedTrial], endpoints: Sequence[str], rater
         row
         for endpoint in endpoints
         for trial in trials
-        for rater in (raters if endpoint in _OF_LESIONS else [""])
+        for rater in (raters if endpoint in OF_LESIONS else [""])
         for row in _rows(trial, endpoint, rater)
     ]
     return pd.DataFrame(rows, columns=EFFECTS.names)
-
-
-_OF_LESIONS = (VOLUME, *(endpoint.name for endpoint in lesion_counts.ENDPOINTS))
 
 
 def _wanted(trial: ComparedTrial, endpoint: str) -> list[tuple[dict[str, str], str]]:
@@ -84,7 +82,7 @@ def _wanted(trial: ComparedTrial, endpoint: str) -> list[tuple[dict[str, str], s
     if endpoint == VOLUME:
         separations = [({"analysis": name, "visit": last}, SEPARATION) for name in UNITS]
         return [({"analysis": "mmrm", "visit": last}, RATIO), *separations]
-    if endpoint in _OF_LESIONS:
+    if endpoint in OF_LESIONS:
         return [({"analysis": lesion_counts.NEGATIVE_BINOMIAL, "term": "arm"}, RATE)]
     here = set(select(trial.rows, endpoint=endpoint)["analysis"])
     stratified = progression_by_arm.COX_STRATIFIED

@@ -18,7 +18,7 @@ from nnunet_ms.analysis.report.wording import interval, number, over, p_text, te
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.published import MICCAI_2016, PublishedTrial
 from nnunet_ms.comparison.compared_trial import ComparedTrial
-from nnunet_ms.comparison.effects import HAZARD, RATE, RATIO, SEPARATION, UNITS, VOLUME
+from nnunet_ms.comparison.effects import HAZARD, OF_LESIONS, RATE, RATIO, SEPARATION, UNITS, VOLUME
 from nnunet_ms.comparison.evaluations import MaskAgreement
 from nnunet_ms.tables import REFERENCE
 
@@ -47,8 +47,7 @@ def endpoint_title(endpoint: str) -> str:
 
 def heading(trials: Sequence[ComparedTrial], endpoint: str, *, short: bool = False) -> str:
     """An endpoint in words, with what makes it another thing in another trial."""
-    of_lesions = endpoint in (VOLUME, *(one.name for one in lesion_counts.ENDPOINTS))
-    odd = "rule" if not of_lesions else "lesion_type" if endpoint == VOLUME else ""
+    odd = "rule" if endpoint not in OF_LESIONS else "lesion_type" if endpoint == VOLUME else ""
     settings = [trial.settings.get(odd) for trial in trials]
     apart = bool(odd) and any(value != settings[0] for value in settings[1:])
     what = {"rule": "rules of progression", "lesion_type": "lesion types"}.get(odd, "")
@@ -75,19 +74,23 @@ def cohort_table(trials: Sequence[ComparedTrial], raters: Sequence[str]) -> Text
         part = [line for term in _terms(trials, rater) for line in _term_lines(trials, rater, term)]
         lines += ([[f"Lesions by {rater}"]] if rater and part else []) + part
     note = "Numbers: mean (SD), median (quartiles); factors: n (%). A visit counts when every rater has a mask."
-    return TextTable("cohorts", "Cohorts", ["", *(head for trial in trials for head in _heads(trial))], lines, note)
+    head = [""]
+    for trial, printed in with_published(trials):
+        head += [trial.head, *([f"{printed.title}, {PUBLISHED_COLUMN}"] if printed else [])]
+    return TextTable("cohorts", "Cohorts", head, lines, note)
 
 
-def _heads(trial: ComparedTrial) -> list[str]:
-    printed = trial.published
-    return [trial.head, *([f"{printed.title}, {PUBLISHED_COLUMN}"] if printed else [])]
+def with_published(trials: Sequence[ComparedTrial]) -> list[tuple[ComparedTrial, PublishedTrial | None]]:
+    """Each trial, and whose published column stands behind it: of several of one preset, behind the last."""
+    last = {trial.settings["preset"]: trial.name for trial in trials}
+    return [(t, t.published if last[t.settings["preset"]] == t.name else None) for t in trials]
 
 
 def _line(label: str, trials: Sequence[ComparedTrial], cell: Cell, printed: str = "") -> list[str]:
     """A line with a cell per trial, and what is printed about it under the key `printed`."""
     cells = [label]
-    for trial in trials:
-        cells += [cell(trial), *([trial.published.baseline.get(printed, ABSENT)] if trial.published else [])]
+    for trial, beside in with_published(trials):
+        cells += [cell(trial), *([beside.baseline.get(printed, ABSENT)] if beside else [])]
     return cells
 
 
@@ -251,10 +254,13 @@ def effect_table(trials: Sequence[ComparedTrial], effects: pd.DataFrame) -> Text
     effects : pandas.DataFrame
         Columns of `effects.EFFECTS`.
     """
-    columns = [(trial, contrast) for trial in trials for contrast in _contrasts(effects, trial)]
+    columns = [
+        (trial, contrast, printed if _is_single(trial) else None)
+        for trial, printed in with_published(trials)
+        for contrast in _contrasts(effects, trial)
+    ]
     head = [""]
-    for trial, contrast in columns:
-        printed = trial.published if _is_single(trial) else None
+    for trial, contrast, printed in columns:
         head += [f"{trial.head}: {over(contrast)}", *([f"{printed.title}, {PUBLISHED_COLUMN}"] if printed else [])]
     lines: list[list[str]] = []
     for endpoint, found in effects.groupby("endpoint", sort=False):
@@ -262,10 +268,10 @@ def effect_table(trials: Sequence[ComparedTrial], effects: pd.DataFrame) -> Text
         for (_, name, rater), rows in found.groupby(["analysis", "stat_name", "rater"], sort=False):
             unit = rows["unit"].iloc[0] if name == SEPARATION else ""
             line = [", ".join(filter(None, (NAMES[str(name)], unit, str(rater))))]
-            for trial, contrast in columns:
+            for trial, contrast, printed in columns:
                 line.append(_effect(rows[(rows["trial"] == trial.name) & (rows["contrast"] == contrast)]))
-                if trial.published and _is_single(trial):
-                    line.append(_printed_effect(trial, str(endpoint), str(name), unit))
+                if printed:
+                    line.append(_printed_effect(printed, trial.last_week, str(endpoint), str(name), unit))
             lines.append(line)
     level = f"{100 * float(trials[0].settings['level']):.6g} %"
     note = f"Estimates with {level} limits, each from its own trial's output; p two-sided and unadjusted."
@@ -291,12 +297,9 @@ def _effect(rows: pd.DataFrame) -> str:
     return f"{interval(row['estimate'], row['low'], row['high'], digits)}{p}{week}"
 
 
-def _printed_effect(trial: ComparedTrial, endpoint: str, name: str, unit: str) -> str:
-    printed, week = trial.published, f"{trial.last_week:g}"
-    if printed is None:
-        return ABSENT
+def _printed_effect(printed: PublishedTrial, week: float, endpoint: str, name: str, unit: str) -> str:
     if name == SEPARATION:
-        return str(printed.separation.get(week, ABSENT)) if unit == UNITS["by_visit"] else ABSENT
+        return str(printed.separation.get(f"{week:g}", ABSENT)) if unit == UNITS["by_visit"] else ABSENT
     if name == RATE:
         return printed.lesions_per_scan.get(endpoint, ABSENT)
     return printed.arm_hazard_ratio.get(endpoint, ABSENT) if name == HAZARD else ABSENT

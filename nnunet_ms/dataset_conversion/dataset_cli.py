@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_ms.commands import OK, parser, positive, run
+from nnunet_ms.errors import ConversionError
 
 PROGRAM = "nnunet-ms-convert"
 
@@ -29,12 +30,35 @@ def back_parser() -> argparse.ArgumentParser:
     result.add_argument("--probabilities", type=Path, help="folder of probability maps to take back too")
     result.add_argument("--source", type=Path, help="the BIDS data set of the images, if OUT is not in its derivatives")
     result.add_argument("--rater", default="nnunetms", help="name of the model (default: %(default)s)")
+    result.add_argument(
+        "--visit",
+        choices=("baseline", "followup"),
+        default="baseline",
+        help="of pairs of visits: on whose grid, in whose folder (default: %(default)s)",
+    )
+    result.add_argument(
+        "--layout",
+        choices=("source", "isbi2015"),
+        default="source",
+        help="isbi2015: the test set's masks as the challenge's site takes them, and a zip (default: the source's)",
+    )
+    result.add_argument("--team", default="", help="with --layout isbi2015: the name that is submitted")
+    result.add_argument(
+        "--file-names",
+        default="",
+        metavar="NAME",
+        help="with --layout isbi2015 (default: {scan}_{team}.nii)",
+    )
     result.add_argument("--overwrite", action="store_true", help="replace the folder")
     return result
 
 
 def back(args: argparse.Namespace) -> int:
     """Write the masks back."""
+    if args.layout == "isbi2015":
+        return submission(args)
+    if args.team or args.file_names:
+        raise ConversionError("--team, --file-names: expected with --layout isbi2015 only. Add it, or leave them out.")
     from nnunet_ms.dataset_conversion.raw_dataset.write_back import write_back
 
     written = write_back(
@@ -44,9 +68,30 @@ def back(args: argparse.Namespace) -> int:
         args.rater,
         probabilities=args.probabilities,
         source=args.source,
+        visit=args.visit,
         overwrite=args.overwrite,
     )
     print(f"wrote {len(written)} masks{' and maps' if args.probabilities else ''} to {args.out}")
+    return OK
+
+
+def submission(args: argparse.Namespace) -> int:
+    """Write the files of a challenge, and their zip."""
+    from nnunet_ms.dataset_conversion.raw_dataset.submission import FILE_NAMES, write_submission
+
+    if args.probabilities or args.source:
+        raise ConversionError("--probabilities, --source: the challenge takes masks alone. Leave them out.")
+    done = write_submission(
+        args.dataset,
+        args.predictions,
+        args.out,
+        args.team,
+        file_names=args.file_names or FILE_NAMES,
+        overwrite=args.overwrite,
+    )
+    for note in done.notes:
+        print(note)
+    print(f"wrote {len(done.names)} masks, {done.names[0]} to {done.names[-1]}, and {done.path}")
     return OK
 
 

@@ -27,7 +27,7 @@ from nnunet_ms.dataset_conversion.preparation import moved_onto, simpleitk_threa
 from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.itk import Matrix, to_itk, voxels
-from nnunet_ms.images.two_visits import head_in, header_words, likeness, robust_z
+from nnunet_ms.images.two_visits import deep_in, head_in, header_words, likeness, robust_z
 from nnunet_ms.images.volumes import Grid, read_volume, write_volume
 from nnunet_ms.outputs import whole_file
 
@@ -95,9 +95,9 @@ def write_pair(
         visits = read_visit(pair.baseline, steps, log, "baseline"), read_visit(pair.followup, steps, log, "followup")
         ways = ways_of(pair, case, visits, options, steps, log)
         first, second = (_moved_images(*one, ways.grid) for one in zip(visits, ways.both, strict=True))
-        brain, told = _common_brain(case, visits, ways, next(iter(first.values())), next(iter(second.values())))
+        shown, brain, told = _common_brain(case, visits, ways, next(iter(first.values())), next(iter(second.values())))
         alike = _alike(case, visits, ways, brain)
-        channels = _channels(first, second, brain, case)
+        channels = _channels(first, second, brain, shown, case)
         marked, lost = (None, 0) if case.label is None else label_of_pair(case, pair, visits, ways)
         remarks = _checked(case, channels, marked, alike, accept)
         for channel, path in targets.items():
@@ -129,8 +129,8 @@ def _common_brain(
     ways: Ways,
     first: npt.NDArray[np.float32],
     second: npt.NDArray[np.float32],
-) -> tuple[Bools, str]:
-    """Where both visits show brain, on the pair's grid, and how that is known."""
+) -> tuple[Bools, Bools, str]:
+    """What is shown of the pair, and where both visits show brain, on the pair's grid; and how that is known."""
     both = list(zip(visits, ways.both, strict=True))
     seen = _seen(*both[0], ways.grid) & _seen(*both[1], ways.grid)
     told = []
@@ -143,9 +143,10 @@ def _common_brain(
             seen &= voxels(moved_onto(visit.brain, visit.grid, ways.grid, way, is_label=True)) != 0
             told.append(f"the brain mask of visit {visit.case.visit}")
     if told:
-        return seen, " and ".join(told)
+        return seen, seen, " and ".join(told)
     head = head_in(first, ways.grid) & head_in(second, ways.grid)
-    return seen & head, "the head in both visits: there is no brain mask"
+    shown = seen & head
+    return shown, deep_in(shown, ways.grid), "what lies 15 mm deep in the head of both visits: there is no brain mask"
 
 
 def _seen(visit: Visit, way: Matrix, grid: Grid) -> Bools:
@@ -173,14 +174,15 @@ def _channels(
     first: Mapping[str, npt.NDArray[np.float32]],
     second: Mapping[str, npt.NDArray[np.float32]],
     brain: Bools,
+    shown: Bools,
     case: Case,
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Both visits, normalised, and follow-up minus baseline, of every sequence."""
     channels = {}
     for name in first:
         with _of_files(case, name):
-            channels[name + BASELINE] = robust_z(first[name], brain)
-            channels[name + FOLLOWUP] = robust_z(second[name], brain)
+            channels[name + BASELINE] = robust_z(first[name], brain, shown)
+            channels[name + FOLLOWUP] = robust_z(second[name], brain, shown)
         channels[name + SUBTRACTION] = channels[name + FOLLOWUP] - channels[name + BASELINE]
     return channels
 
@@ -205,7 +207,7 @@ def _checked(
     first, second = list(case.images.values())[:2]
     found = []
     if alike[1] > SAME:
-        found.append(("visits_same", f"expected two scans, found one twice (correlation {alike[1]:.5f})"))
+        found.append(("visits_same", f"expected two scans, found one twice (correlation {alike[1]:.5f})."))
     name = next(iter(case.images)).removesuffix(BASELINE)
     split_by_sign = case.label is not None and case.label.rule in CHANGE_RULES
     if marked is not None and name in BRIGHT and not split_by_sign:
@@ -224,10 +226,11 @@ def _checked(
 def why_poor(case: Case, correlation: float) -> str:
     """What to look at in a pair that is unlike after registration."""
     first, second = list(case.images.values())[:2]
+    headers = f"{header_words(first)} and {header_words(second)}"
     return (
         f"{second} onto {first}: correlation {correlation:.2f} inside the common brain after registration, below "
-        f"{POOR:g}. The headers say {header_words(first)} and {header_words(second)}. Check that both show one "
-        "patient; if they do, try another --registration, brain masks, or --accept-poor-registration."
+        f"{POOR:g}; written, and flagged in cases.csv. The headers say {headers}. Check that both show one patient; if "
+        "they do, try another --registration, brain masks, or --accept-poor-registration."
     )
 
 

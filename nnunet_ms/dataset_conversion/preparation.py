@@ -1,12 +1,13 @@
 """Optional preparation of the images, each step asked for by name and recorded per case.
 
-Whatever the steps, each image is resampled at most once: alignment of a sequence, alignment to the baseline visit, new
-orientation and new voxel size are joined into one transform. Masks take the nearest neighbour.
+Whatever the steps, each image is resampled at most once: alignment of a sequence, to the baseline visit, to the MNI152
+template, new orientation and new voxel size are joined into one transform. Masks take the nearest neighbour.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,8 @@ from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
 from nnunet_ms.images.grids import orientation_of, reoriented, respaced
 from nnunet_ms.images.itk import Matrix, resample, to_itk, voxels
-from nnunet_ms.images.registration import register
+from nnunet_ms.images.registration import Registration, register
+from nnunet_ms.images.template import mni152, register_to_mni
 from nnunet_ms.images.volumes import Grid, Volume, read_volume, same_grid, write_volume
 from nnunet_ms.outputs import whole_file
 
@@ -34,8 +36,8 @@ Number = TypeVar("Number", bound=np.number[Any])
 
 
 def baselines_of(checked: Sequence[CheckedCase], steps: Steps) -> dict[str, Case]:
-    """Case id -> the patient's first visit (by week, else by name), for every later visit; empty without that step."""
-    if not steps.to_baseline:
+    """Case id -> the patient's first visit (by week, else by name), for each later visit; empty without such a step."""
+    if not steps.through_baseline:
         return {}
     first: dict[str, Case] = {}
     cases = sorted((c.case for c in checked), key=lambda c: (c.week is None, c.week or 0.0, c.visit))
@@ -70,7 +72,11 @@ def write_preprocessed(
         to_reference = aligned(images, case.images, steps, log)
         with naming(_reference(case), None if baseline is None else _reference(baseline)):
             to_visit = _onto_baseline(next(iter(images.values())), baseline, steps, log)
-        target = target_grid(grid if baseline is None else read_volume(_reference(baseline)).grid, steps, log)
+        frame = grid if baseline is None else read_volume(_reference(baseline)).grid
+        if steps.to_mni:
+            to_visit = to_visit @ _from_mni(case if baseline is None else baseline, log)
+            frame = mni152().grid
+        target = target_grid(frame, steps, log)
         inside = (
             None
             if brain is None or not steps.strips
@@ -82,6 +88,8 @@ def write_preprocessed(
             write_volume(targets[channel], data.astype(np.float32), target.affine)
         if case.label is not None:
             mask = _label(case, case.label)
+            if steps.to_mni:
+                _check_inside(mask, target, to_visit)
             moved = moved_onto(to_itk(mask.data, mask.grid), mask.grid, target, to_visit, is_label=True)
             write_volume(label, voxels(moved).astype(np.uint8), target.affine)
         _write_record(record, case, grid, target, to_visit, baseline, log)
@@ -188,7 +196,7 @@ def naming(moving: Path, fixed: Path | None) -> Iterator[None]:
 def _onto_baseline(image: SimpleITK.Image, baseline: Case | None, steps: Steps, log: list[dict[str, Any]]) -> Matrix:
     """Matrix from points of the baseline visit to points of this one; always rigid."""
     if baseline is None:
-        if steps.to_baseline:
+        if steps.through_baseline:
             log.append({"step": "baseline"})
         return np.eye(4)
     first = read_volume(_reference(baseline))
@@ -196,6 +204,41 @@ def _onto_baseline(image: SimpleITK.Image, baseline: Case | None, steps: Steps, 
     entry = {"step": "to_baseline", "baseline": baseline.case_id, "matrix": found.matrix.tolist()}
     log.append(entry | {"information": [found.before, found.after]})
     return found.matrix
+
+
+def _from_mni(first: Case, log: list[dict[str, Any]]) -> Matrix:
+    """Matrix from points of MNI space to points of the first visit; always rigid.
+
+    It is of the first visit's image as it came, in one thread, so that every visit of the patient finds the same one.
+    """
+    path = _reference(first)
+    with simpleitk_threads(1):
+        found = _mni_registration(path, path.stat().st_mtime_ns)
+    entry: dict[str, Any] = {"step": "to_mni", "template": mni152().name, "visit": first.case_id}
+    log.append(entry | {"matrix": found.matrix.tolist(), "information": [found.before, found.after]})
+    return found.matrix
+
+
+@lru_cache(maxsize=4)  # the visits of a patient follow each other; a file that changed is another one
+def _mni_registration(path: Path, changed_ns: int) -> Registration:  # noqa: ARG001
+    image = read_volume(path)
+    try:
+        return register_to_mni(image.data.astype(np.float32), image.grid)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def _check_inside(mask: Volume, target: Grid, to_visit: Matrix) -> None:
+    """Raise ImageError where lesions would lie beside the template's grid, and so be lost."""
+    points = mask.grid.to_world(np.argwhere(mask.data))
+    whole = np.linalg.inv(to_visit @ target.affine)
+    index = points @ whole[:3, :3].T + whole[:3, 3]
+    outside = int(((index < -0.5) | (index > np.array(target.shape) - 0.5)).any(axis=1).sum())
+    if outside:
+        raise ImageError(
+            f"{mask.path}: expected lesions inside the MNI152 template's grid, found {outside} of {len(points)} voxels "
+            "beside it. Look at image and mask: does the header put both in the same place? Else leave out --to-mni."
+        )
 
 
 def target_grid(grid: Grid, steps: Steps, log: list[dict[str, Any]]) -> Grid:

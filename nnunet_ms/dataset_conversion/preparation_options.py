@@ -19,6 +19,11 @@ def add_step_options(to: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--to-baseline", action="store_true", help="register later visits (rigidly) to the patient's first one"
     )
+    group.add_argument(
+        "--to-mni",
+        action="store_true",
+        help="register the first visit (rigidly) to the MNI152 template, and later ones through it, onto its grid",
+    )
     group.add_argument("--reorient", action="store_true", help="axes to right, anterior, superior")
     group.add_argument(
         "--spacing", type=spacing, metavar="MM", help="voxels of this size: 1x1x3 (implies --reorient), 1, or isotropic"

@@ -28,6 +28,9 @@ class Steps:
         Register the other channels to the first one.
     to_baseline : bool, optional
         Register later visits (rigidly) to the patient's first one.
+    to_mni : bool, optional
+        Register the first visit (rigidly) to the MNI152 template, and later ones through the first; images then lie on
+        the template's grid.
     spacing : (3,) tuple of float, "isotropic" or None, optional
         New voxel edges in mm; `isotropic` takes the finest edge for all three. Three that differ imply `reorient`,
         because only then do they belong to the body's axes.
@@ -59,6 +62,7 @@ class Steps:
     n4: bool = False
     align: Alignment = ""
     to_baseline: bool = False
+    to_mni: bool = False
     spacing: "Spacing" = None
     apply_brain_mask: bool = False
     hd_bet: bool = False
@@ -79,7 +83,12 @@ class Steps:
 
     def any(self) -> bool:
         """Whether images change at all."""
-        return bool(self.reorients or self.n4 or self.align or self.to_baseline or self.spacing or self.strips)
+        return any((self.reorients, self.n4, self.align, self.through_baseline, self.spacing, self.strips))
+
+    @property
+    def through_baseline(self) -> bool:
+        """Whether later visits are registered to the first: asked for, or on their way to the template."""
+        return self.to_baseline or self.to_mni
 
     @property
     def reorients(self) -> bool:

@@ -14,12 +14,14 @@ from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.checks.voxel_sizes import voxel_size_notes
 from nnunet_ms.dataset_conversion.links import links_out
 from nnunet_ms.dataset_conversion.new_lesions import POOR_REGISTRATION, why_poor
+from nnunet_ms.dataset_conversion.pairs import PairOptions
 from nnunet_ms.dataset_conversion.raw_dataset.existing import notes_of_more
 from nnunet_ms.dataset_conversion.raw_dataset.roles import fold_notes
 from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, folds_of, roles_of
 from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.brain_mask import check_hd_bet
+from nnunet_ms.images.greedy import greedy_engine
 from nnunet_ms.parallel import Failure, Outcome
 
 
@@ -82,12 +84,14 @@ def flagged_pairs(outcome: Outcome[CheckedCase], folder: Path, options: WriteOpt
     return [Failure(case, why_poor(case_of[case], value)) for case, value in poor.items() if case in case_of]
 
 
-def check_steps(cases: Sequence[Case], steps: Steps, source: Path, *, paired: bool) -> None:
-    """Raise ConversionError for preparation of images that bring transforms, or by HD-BET if it is not installed."""
-    if paired and steps.to_baseline:
+def check_steps(cases: Sequence[Case], steps: Steps, source: Path, pairs: PairOptions | None) -> None:
+    """Raise ConversionError for preparation of images that bring transforms, or by a tool that is not installed."""
+    if pairs is not None and pairs.registration == "greedy":
+        greedy_engine()
+    if pairs is not None and steps.through_baseline:
+        option = "--to-mni" if steps.to_mni else "--to-baseline"
         raise ConversionError(
-            "--to-baseline and --pairs: expected one of them, because a pair is registered anyhow. Leave "
-            "--to-baseline out."
+            f"{option} and --pairs: expected one of them, because a pair is registered anyhow. Leave {option} out."
         )
     moved = next((case for case in cases if case.transforms and case.pair is None), None)
     if steps.any() and moved is not None:

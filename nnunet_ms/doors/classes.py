@@ -68,6 +68,10 @@ CLASSES = {
         ),
         **dict.fromkeys(
             (
+                "nnUNetTrainerMSDeNovoFlairT1",
+                "nnUNetTrainerMSDeNovoFlairT1Small",
+                "nnUNetTrainerMSDeNovoJointT1",
+                "nnUNetTrainerMSDeNovoJointT1Small",
                 "nnUNetTrainerMSDeNovoMultiArm",
                 "nnUNetTrainerMSDeNovoMultiArmSmall",
                 "nnUNetTrainerMSDeNovoNnUNet",

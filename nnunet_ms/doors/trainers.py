@@ -1,6 +1,10 @@
 """Door into nnU-Net: trainers found by name. Re-exports only; see nnunet_ms/doors/__init__.py."""
 
 from nnunet_ms.trainers.fine_tune import (
+    nnUNetTrainerMSDeNovoFlairT1,
+    nnUNetTrainerMSDeNovoFlairT1Small,
+    nnUNetTrainerMSDeNovoJointT1,
+    nnUNetTrainerMSDeNovoJointT1Small,
     nnUNetTrainerMSDeNovoMultiArm,
     nnUNetTrainerMSDeNovoMultiArmSmall,
     nnUNetTrainerMSDeNovoNnUNet,
@@ -73,6 +77,10 @@ __all__ = [
     "nnUNetTrainerMSBalancedSmall",
     "nnUNetTrainerMSBalancedTiny",
     "nnUNetTrainerMSBalancedVolumeLoss",
+    "nnUNetTrainerMSDeNovoFlairT1",
+    "nnUNetTrainerMSDeNovoFlairT1Small",
+    "nnUNetTrainerMSDeNovoJointT1",
+    "nnUNetTrainerMSDeNovoJointT1Small",
     "nnUNetTrainerMSDeNovoMultiArm",
     "nnUNetTrainerMSDeNovoMultiArmSmall",
     "nnUNetTrainerMSDeNovoNnUNet",

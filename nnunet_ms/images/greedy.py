@@ -8,6 +8,7 @@ References
 import io
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK
@@ -17,6 +18,18 @@ from nnunet_ms.images.itk import Matrix
 
 # six degrees of freedom; normalised mutual information; voxels of 4, 2 and 1 times their size
 COMMAND = "-V 0 -threads {threads} -a -dof 6 -m NMI -ia {start} -n 100x50x10 -i fixed moving -o found"
+
+
+def greedy_engine() -> Any:
+    """Greedy's engine for 3-D images; SettingsError where the package picsl-greedy is not installed."""
+    try:
+        from picsl_greedy import Greedy3D
+    except ImportError as error:
+        raise SettingsError(
+            "--registration greedy: expected the package picsl-greedy, found none. Install it (pip install "
+            "'nnunet-ms[greedy]'), or take --registration rigid."
+        ) from error
+    return Greedy3D()
 
 
 def greedy_rigid(fixed: SimpleITK.Image, moving: SimpleITK.Image, start: Matrix) -> Matrix:
@@ -29,15 +42,8 @@ def greedy_rigid(fixed: SimpleITK.Image, moving: SimpleITK.Image, start: Matrix)
     ImageError
         If the registration fails.
     """
-    try:
-        from picsl_greedy import Greedy3D  # type: ignore[import-not-found]  # optional
-    except ImportError as error:
-        raise SettingsError(
-            "--registration greedy: expected the package picsl-greedy, found none. Install it (pip install "
-            "'nnunet-ms[greedy]'), or take --registration rigid."
-        ) from error
+    engine, quiet = greedy_engine(), io.StringIO()
     threads = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    engine, quiet = Greedy3D(), io.StringIO()
     try:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / "start.txt"

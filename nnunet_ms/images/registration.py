@@ -4,7 +4,9 @@ Mattes mutual information over a pyramid of 4, 2 and 1 mm, regular samples, regu
 the headers' position or the match of the centres of mass, whichever is better.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -23,6 +25,11 @@ LEVELS_MM = (4.0, 2.0, 1.0)
 SAMPLES = 60_000  # per level: enough for 32 x 32 bins, little enough for seconds
 RIGID_STEP, AFFINE_STEP = 1.0, 0.1  # mm of the first step: affine starts from the rigid result
 FURTHEST_MM = 100.0  # that a registration may move the middle of the head
+# where the search for a template's brain in a head begins: a neck draws the centre of mass down, a chin forward
+UP_MM, AHEAD_MM, NOD_DEGREES = (-20.0, 0.0, 20.0, 40.0, 60.0), (-15.0, 0.0, 15.0), (-20.0, 0.0, 20.0)
+SEARCH_MM, BEST_STARTS = 8.0, 2
+PADDING_MM = 60.0
+LARGEST_TILT = 50.0  # degrees, of a head against the template
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,97 @@ def _sane(fixed: SimpleITK.Image, transform: SimpleITK.Transform, before: float,
     return Registration(to_matrix(transform), before, after)
 
 
+def register_to_template(template: SimpleITK.Image, inside: SimpleITK.Image, moving: SimpleITK.Image) -> Registration:
+    """Align a head rigidly to a template of the brain; wherever its header puts it, tilted by up to `LARGEST_TILT`.
+
+    Only voxels of the template's brain and a margin are compared, so the skull and neck of the image do not matter. The
+    search starts from the best of many positions around the headers' and around the centres of mass.
+
+    Parameters
+    ----------
+    template : SimpleITK.Image
+        3-D, float32.
+    inside : SimpleITK.Image
+        Voxels of the template that count, uint8.
+    moving : SimpleITK.Image
+        Of any contrast, float32, with or without the skull.
+
+    Returns
+    -------
+    Registration
+        From points of the template to points of the image.
+
+    Raises
+    ------
+    ImageError
+        If the images do not overlap, or the head would be tilted further.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.itk import to_itk
+    >>> from nnunet_ms.images.volumes import Grid
+    >>> grid = Grid((48, 48, 48), np.diag([4.0, 4.0, 4.0, 1.0]))
+    >>> x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in grid.shape), indexing="ij")
+    >>> head = np.exp(-3 * (x**2 + 2 * y**2 + 1.5 * z**2 + 0.3 * x * y + 0.4 * x**3)).astype(np.float32)
+    >>> elsewhere = Grid(grid.shape, grid.affine + np.outer([300.0, 0, 0, 0], [0, 0, 0, 1.0]))
+    >>> counted = to_itk((head > 0.1).astype(np.uint8), grid)
+    >>> found = register_to_template(to_itk(head, grid), counted, to_itk(head, elsewhere))
+    >>> float(found.matrix[0, 3].round())
+    300.0
+    """
+    try:
+        search, coarse, middle = (
+            (_coarse(template, level), _padded(_coarse(moving, level))) for level in (SEARCH_MM, *LEVELS_MM[:2])
+        )
+        headers, *others = _positions(*search)
+        best = sorted(others, key=lambda one: _information(*search, one, inside))[-BEST_STARTS:]
+        starts = [start for start in (headers, *best) if np.isfinite(_information(*search, start, inside))]
+        refined = [_refine(*coarse, start, RIGID_STEP, inside) for start in starts]
+        refined = [_refine(*middle, start, RIGID_STEP, inside) for start in refined]
+        transform = max((headers, *refined), key=lambda one: _information(*middle, one, inside))
+        before, after = (_information(*middle, one, inside) for one in (headers, transform))
+    except RuntimeError as error:
+        raise ImageError(
+            f"registration to the template: expected the image of a head, SimpleITK says {one_line(error)[-120:]}. "
+            "Look at the image."
+        ) from error
+    matrix = to_matrix(transform)
+    tilt = float(np.rad2deg(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))))
+    if not np.isfinite(after) or tilt > LARGEST_TILT:
+        raise ImageError(
+            f"registration to the template: expected a head tilted by less than {LARGEST_TILT:g} degrees, found "
+            f"{tilt:.0f}. Check the orientation in the header of the image, and that it shows a whole head."
+        )
+    return Registration(matrix, before, after)
+
+
+def _padded(image: SimpleITK.Image) -> SimpleITK.Image:
+    """Air around the image, or a part of the brain that lies outside of it would count neither for nor against."""
+    margin = [round(PADDING_MM / edge) for edge in image.GetSpacing()]
+    return SimpleITK.ConstantPad(image, margin, margin, 0.0)
+
+
+def _positions(template: SimpleITK.Image, moving: SimpleITK.Image) -> Iterator[SimpleITK.Euler3DTransform]:
+    """Rigid positions to start from: the headers', then that and the centres of mass, each nodded and moved about."""
+    kind = SimpleITK.CenteredTransformInitializerFilter.MOMENTS
+    centred = SimpleITK.Euler3DTransform(
+        SimpleITK.CenteredTransformInitializer(template, moving, SimpleITK.Euler3DTransform(), kind)
+    )
+    centre = centred.GetCenter()
+    yield _at(centre, (0.0, 0.0, 0.0))
+    for x, y, z in ((0.0, 0.0, 0.0), centred.GetTranslation()):
+        for up, ahead, nod in product(UP_MM, AHEAD_MM, NOD_DEGREES):
+            yield _at(centre, (x, y + ahead, z + up), nod)
+
+
+def _at(centre: Sequence[float], shift: Sequence[float], nod: float = 0.0) -> SimpleITK.Euler3DTransform:
+    start = SimpleITK.Euler3DTransform()
+    start.SetCenter(centre)
+    start.SetRotation(float(np.deg2rad(nod)), 0.0, 0.0)
+    start.SetTranslation(shift)
+    return start
+
+
 def _as_affine(rigid: Any) -> SimpleITK.AffineTransform:
     affine = SimpleITK.AffineTransform(3)
     affine.SetCenter(rigid.GetCenter())
@@ -155,19 +253,26 @@ def _middle(image: SimpleITK.Image) -> tuple[float, ...]:
     return tuple(image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()]))
 
 
-def _method(fixed: SimpleITK.Image) -> SimpleITK.ImageRegistrationMethod:
+def _method(fixed: SimpleITK.Image, inside: SimpleITK.Image | None = None) -> SimpleITK.ImageRegistrationMethod:
     method = SimpleITK.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=32)
     share = SAMPLES / fixed.GetNumberOfPixels()
     if share < 1:
         method.SetMetricSamplingStrategy(method.REGULAR)
         method.SetMetricSamplingPercentage(share, seed=1)
+    if inside is not None:
+        method.SetMetricFixedMask(inside)
     method.SetInterpolator(SimpleITK.sitkLinear)
     return method
 
 
-def _information(fixed: SimpleITK.Image, moving: SimpleITK.Image, transform: SimpleITK.Transform) -> float:
-    method = _method(fixed)
+def _information(
+    fixed: SimpleITK.Image,
+    moving: SimpleITK.Image,
+    transform: SimpleITK.Transform,
+    inside: SimpleITK.Image | None = None,
+) -> float:
+    method = _method(fixed, inside)
     method.SetInitialTransform(transform)
     try:
         return -float(method.MetricEvaluate(fixed, moving))
@@ -176,9 +281,13 @@ def _information(fixed: SimpleITK.Image, moving: SimpleITK.Image, transform: Sim
 
 
 def _refine(
-    fixed: SimpleITK.Image, moving: SimpleITK.Image, transform: SimpleITK.Transform, step: float = RIGID_STEP
+    fixed: SimpleITK.Image,
+    moving: SimpleITK.Image,
+    transform: SimpleITK.Transform,
+    step: float = RIGID_STEP,
+    inside: SimpleITK.Image | None = None,
 ) -> SimpleITK.Transform:
-    method = _method(fixed)
+    method = _method(fixed, inside)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=step,
         minStep=1e-3,

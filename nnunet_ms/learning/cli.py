@@ -24,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("dataset", metavar="DATASET_ID", help="number or name of a preprocessed nnU-Net dataset")
     command.add_argument("--source", type=Path, metavar="CKPT", help="checkpoint that fine-tuning begins with")
+    command.add_argument("--policy", default="all", help="taken from it: all, all_but_head or encoder (%(default)s)")
     command.add_argument("--sizes", type=_numbers, metavar="N,N", help="training studies (all multiples of a subset)")
     command.add_argument("--arms", default="FT,DN", help="FT: fine-tuned, DN: de novo (%(default)s)")
     command.add_argument(

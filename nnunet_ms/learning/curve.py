@@ -21,6 +21,8 @@ References
 """
 
 import json
+import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ms import tables
+from nnunet_ms.cases_table import CASES_FILE
 from nnunet_ms.errors import NnunetMsError, OptionError, SettingsError
 from nnunet_ms.learning.curve_figure import curve_figure
 from nnunet_ms.learning.curve_tables import comparison_table, curve_table
@@ -36,6 +39,7 @@ from nnunet_ms.learning.plan import (
     FINE_TUNED,
     FIRST_SUBSET,
     LESION_TYPES,
+    POLICIES,
     TRAINERS,
     Plan,
     check_masks,
@@ -49,7 +53,7 @@ from nnunet_ms.learning.studies import check_lesions, read_studies, steps_of
 from nnunet_ms.locks import sole_run
 from nnunet_ms.nnunet import require_nnunet
 from nnunet_ms.options import chosen, known_keywords
-from nnunet_ms.outputs import remove_leftovers
+from nnunet_ms.outputs import PARTIAL_PREFIX
 from nnunet_ms.parallel import Dask, Failure
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.programs import GRACE_S
@@ -97,6 +101,7 @@ def plan_learning_curve(
     arms: Sequence[str] = (FINE_TUNED, DE_NOVO),
     task: str = "flair",
     label: str | None = None,
+    policy: str = "all",
     grader2: str | Path | None = None,
     default_masks: str | Path | None = None,
     trainers: Mapping[str, str] | None = None,
@@ -129,6 +134,7 @@ def plan_learning_curve(
     """
     found = chosen_arms(arms)
     chosen(task, LESION_TYPES, "--task")
+    chosen(policy, POLICIES, "--policy")
     checked = checked_source(_path(source), found)
     studies = read_studies(dataset, _path(raw), _path(preprocessed), configuration, plans, label)
     place = Path(out) if out is not None else Path("learning_curve") / f"{studies.raw.name}_{task}"
@@ -142,6 +148,7 @@ def plan_learning_curve(
         arms=found,
         steps=steps_of(sizes, studies),
         source=checked,
+        policy=policy,
         trainers=_trainers(trainers or {}),
         configuration=configuration,
         plans=plans,
@@ -181,6 +188,7 @@ def learning_curve(
     arms: Sequence[str] = (FINE_TUNED, DE_NOVO),
     task: str = "flair",
     label: str | None = None,
+    policy: str = "all",
     grader2: str | Path | None = None,
     default_masks: str | Path | None = None,
     trainers: Mapping[str, str] | None = None,
@@ -214,6 +222,8 @@ def learning_curve(
         What the lesions are: their name in the tables, and which published numbers stand beside ours.
     label : str, optional
         Name of the label in dataset.json, where there are several.
+    policy : {"all", "all_but_head", "encoder"}, optional
+        What fine-tuning takes from the source; the paper takes all, the head too.
     grader2 : path, optional
         Folder of a second grader's masks of the first subset.
     default_masks : path, optional
@@ -261,6 +271,7 @@ def learning_curve(
         arms=arms,
         task=task,
         label=label,
+        policy=policy,
         grader2=grader2,
         default_masks=default_masks,
         trainers=trainers,
@@ -278,11 +289,12 @@ def learning_curve(
         say(line)
     with sole_run(plan.out, wait_s=GRACE_S):
         claim(plan)
-        remove_leftovers(plan.out)
+        for left in plan.out.glob(f"{PARTIAL_PREFIX}*"):  # not below: trainings that outlived a killed run may write
+            shutil.rmtree(left, ignore_errors=True)
         prepare_images(plan)
         failures = do_runs(plan, dask, say)
         failed = {failure.case: failure.reason for failure in failures}
-        failures += _default(plan, say)
+        failures += _default(plan, dask, say)
         return _finish(plan, failures, failed)
 
 
@@ -295,12 +307,28 @@ def notes(plan: Plan) -> list[str]:
         If a subset has no lesion.
     """
     empty = check_lesions(plan.studies)
-    if not empty:
-        return []
-    return [f"{len(empty)} studies have no lesion, their sensitivity is undefined: {', '.join(empty[:5])}"]
+    found = []
+    if empty:
+        found.append(f"{len(empty)} studies have no lesion, their sensitivity is undefined: {', '.join(empty[:5])}")
+    each = sorted({len(subset) for subset in plan.studies.subsets})
+    if len(each) > 1:
+        found.append(
+            f"subsets hold {each[0]} to {each[-1]} studies: N counts the smallest, runs.csv has n_train of each"
+        )
+    if not (plan.studies.raw / CASES_FILE).is_file():
+        found.append(f"no {CASES_FILE} in {plan.studies.raw}: every study counts as a patient of its own")
+    if len({_kind(plan.trainers[arm]) for arm in plan.arms}) > 1:
+        named = " and ".join(f"{arm} {plan.trainers[arm]}" for arm in plan.arms)
+        found.append(f"the arms differ in more than the source, by the names of their trainers: {named}")
+    return found
 
 
-def _default(plan: Plan, say: Callable[[str], object]) -> list[Failure]:
+def _kind(trainer: str) -> str:
+    """What a trainer's name says besides how it begins: network and length."""
+    return re.sub(r"^nnUNetTrainerMS(FineTune|Balanced|DeNovo)", "", trainer)
+
+
+def _default(plan: Plan, dask: Dask | None, say: Callable[[str], object]) -> list[Failure]:
     """Predict the first subset with the source as it is, where that can be done; say so where it cannot."""
     if plan.default_masks is not None or plan.source is None:
         return []
@@ -315,8 +343,7 @@ def _default(plan: Plan, say: Callable[[str], object]) -> list[Failure]:
             f"default model: not scored, its channels are {', '.join(channels)}, not {', '.join(plan.studies.channels)}"
         )
         return []
-    failure = predict_default(plan, folder, fold.name.removeprefix("fold_"), plan.source.name)
-    return [] if failure is None else [failure]
+    return predict_default(plan, dask)
 
 
 def _finish(plan: Plan, failures: list[Failure], failed: Mapping[str, str]) -> LearningCurve:

@@ -66,10 +66,11 @@ def curve_table(scores: pd.DataFrame, expected: int, expected_once: int, note: s
     means = method_means(scores)
     should = means["size"].isna().map({True: expected_once, False: expected})
     means["n_missing"] = (should - means["n"] - means["n_undefined"]).astype(int)
-    means["published_mean"] = [
+    published = [
         published_mean(task, metric, arm, None if pd.isna(size) else int(size))
         for task, metric, arm, size in means[["task", "metric", "arm", "size"]].itertuples(index=False)
     ]
+    means["published_mean"] = pd.array(published, dtype="float64")  # also where the paper has none of these models
     return means.assign(data_note=note)[CURVE.names]
 
 

@@ -23,7 +23,9 @@ FINE_TUNED, DE_NOVO = "FT", "DN"
 # arm -> trainer; both train for as long as the paper's models (10.8 epochs per study)
 TRAINERS = {FINE_TUNED: "nnUNetTrainerMSFineTune", DE_NOVO: "nnUNetTrainerMSBalanced"}
 LESION_TYPES = {"flair": "t2_lesions", "new": "new_lesions", "enhancing": "t1_enhancing"}  # task -> name in the tables
-SOURCE_VARIABLE = "NNUNET_MS_SOURCE"  # where the fine-tuning trainers look for their source
+# what the fine-tuning trainers ask for (`trainers.fine_tune`): their source, and what they take from it
+SOURCE_VARIABLE, POLICY_VARIABLE = "NNUNET_MS_SOURCE", "NNUNET_MS_SOURCE_POLICY"
+POLICIES = ("all", "all_but_head", "encoder")
 PLAN, RESULTS = "plan.json", "results"
 FIRST_SUBSET = 0  # the default model and the second grader are scored on it alone, as in the paper
 
@@ -59,6 +61,7 @@ class Plan:
     arms: tuple[str, ...]
     steps: Mapping[int, int]
     source: Path | None = None
+    policy: str = "all"
     trainers: Mapping[str, str] = field(default_factory=lambda: dict(TRAINERS))
     configuration: str = "3d_fullres"
     plans: str = "nnUNetPlansMS"
@@ -123,14 +126,14 @@ class Plan:
             "nnUNet_results": str(self.out / RESULTS),
         }
         if arm == FINE_TUNED and self.source is not None:
-            found[SOURCE_VARIABLE] = str(self.source)
+            found |= {SOURCE_VARIABLE: str(self.source), POLICY_VARIABLE: self.policy}
         if gpu is not None:
             found["CUDA_VISIBLE_DEVICES"] = str(gpu)
         return found
 
     def environment(self, arm: str = "", gpu: int | None = None) -> dict[str, str]:
         """All variables of a command: those of this process too, but for a source that another arm begins with."""
-        inherited = {name: value for name, value in os.environ.items() if name != SOURCE_VARIABLE}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(SOURCE_VARIABLE)}
         return {**inherited, **self.variables(arm, gpu), "PYTHONUNBUFFERED": "1"}
 
     def title(self) -> str:
@@ -156,6 +159,7 @@ class Plan:
             "plans": self.plans,
             "trainers": dict(self.trainers),
             "source": source,
+            "policy": self.policy if source else None,
             "subsets": [list(subset) for subset in self.studies.subsets],
         }
 

@@ -202,18 +202,22 @@ def _predict(call: Callable[..., int], command: Sequence[str], out: Path, cases:
     _note(marker)
 
 
-def predict_default(plan: Plan, model: Path, fold: str, checkpoint: str) -> Failure | None:
-    """Predict the first subset with the source model as it is."""
-    folder = run_folder(plan, DEFAULT)
-    if (folder / PREDICTED).is_file():
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    out = predictions(plan, DEFAULT)
-    command = (*plan.predict_with(model, fold, FIRST_SUBSET, DEFAULT, out), "-chk", checkpoint)
+def predict_default(plan: Plan, dask: Dask | None) -> list[Failure]:
+    """Predict the first subset with the source model as it is, where the trainings are done, unless it is done."""
+    if is_done(plan, DEFAULT):
+        return []
+    return map_cases(partial(_do_default, plan=plan), [DEFAULT], str, "default model", dask or 1).failures
+
+
+def _do_default(name: str, plan: Plan) -> None:
+    if plan.source is None:
+        return
+    fold, out = plan.source.parent, predictions(plan, name)
+    command = plan.predict_with(fold.parent, fold.name.removeprefix("fold_"), FIRST_SUBSET, name, out)
+    run_folder(plan, name).mkdir(parents=True, exist_ok=True)
     gpu = plan.gpus[0] if plan.gpus else None
     call = partial(run_logged, folder=plan.out, environment=plan.environment(gpu=gpu))
-    found = attempt(DEFAULT, _predict, call, command, out, plan.studies.subsets[FIRST_SUBSET])
-    return found if isinstance(found, Failure) else None
+    _predict(call, (*command, "-chk", plan.source.name), out, plan.studies.subsets[FIRST_SUBSET])
 
 
 def _expect(output: Path, code: int, log: Path) -> None:

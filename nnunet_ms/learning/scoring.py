@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms import tables
-from nnunet_ms.cases_table import read_cases
+from nnunet_ms.cases_table import CASES_FILE, NO_VISIT, read_cases
 from nnunet_ms.commands import OK, SOME_CASES_FAILED
 from nnunet_ms.errors import NnunetMsError
 from nnunet_ms.learning.plan import FIRST_SUBSET, LESION_TYPES, Plan
@@ -116,8 +116,7 @@ def _evaluate(plan: Plan, model: Scored) -> Path:
     for file in there.values():
         place(file, masks / file.name)
     listed = plan.out / "masks" / f"{model.name}.csv"
-    cases = read_cases(plan.studies.raw)
-    tables.write_table(cases[cases["case_id"].isin(list(model.masks))], listed)
+    tables.write_table(_cases(plan, list(model.masks)), listed)
     log = folder.with_name(f"{model.name}.log")
     code = run_logged(_command(plan, model, masks, listed, folder), plan.out, log, plan.environment())
     if code not in (OK, SOME_CASES_FAILED) or not folder.is_dir():
@@ -125,6 +124,15 @@ def _evaluate(plan: Plan, model: Scored) -> Path:
     with whole_file(note) as aside:
         aside.write_text(wanted, encoding="utf-8")
     return folder
+
+
+def _cases(plan: Plan, names: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of the table of cases that are scored; made up where the dataset has no such table."""
+    if (plan.studies.raw / CASES_FILE).is_file():
+        found = read_cases(plan.studies.raw)
+        return found[found["case_id"].isin(names)]
+    rows = [(name, name, NO_VISIT, np.nan, "train") for name in names]
+    return pd.DataFrame(rows, columns=tables.CASES.names)
 
 
 def _command(plan: Plan, model: Scored, masks: Path, cases: Path, out: Path) -> tuple[str, ...]:

@@ -80,6 +80,9 @@ def read_studies(
     number = int(home.name.removeprefix("Dataset").partition("_")[0])
     _check_preprocessed(place, number, configuration, plans)
     described = _read_json(home / "dataset.json")
+    lacking = [name for name in ("channel_names", "labels") if not isinstance(described.get(name), dict)]
+    if lacking:
+        raise SettingsError(f"{home / 'dataset.json'}: expected {' and '.join(lacking)}, found none. Convert it again.")
     if described.get("file_ending") != ENDING:
         found = described.get("file_ending")
         raise SettingsError(
@@ -99,11 +102,15 @@ def _folder(given: Path | None, variable: str) -> Path:
 
 def _dataset_folder(raw: Path, dataset: int | str) -> Path:
     wanted = str(dataset)
-    pattern = f"Dataset{int(wanted):03d}_*" if wanted.isdecimal() else wanted
-    found = sorted(path for path in raw.glob(pattern) if path.is_dir())
-    if len(found) != 1 or not found[0].name.startswith("Dataset"):
-        there = ", ".join(sorted(path.name for path in raw.glob("Dataset*"))[:8]) or "no dataset"
-        raise SettingsError(f"{raw}: expected one {pattern}, found {len(found)} of {there}. Choose one of them.")
+    known = sorted(path for path in raw.glob("Dataset[0-9][0-9][0-9]_*") if path.is_dir())
+    if wanted.isdecimal():
+        wanted = f"Dataset{int(wanted):03d}_*"
+        found = [path for path in known if path.name.startswith(wanted.removesuffix("*"))]
+    else:
+        found = [path for path in known if path.name == wanted]
+    if len(found) != 1:
+        there = ", ".join(path.name for path in known[:8]) or "no dataset"
+        raise SettingsError(f"{raw}: expected one {wanted}, found {len(found)} of {there}. Choose one of them.")
     return found[0]
 
 
@@ -121,13 +128,16 @@ def _check_preprocessed(place: Path, number: int, configuration: str, plans: str
         raise SettingsError(f"{place / data}: expected the preprocessed studies, found no folder. {step}")
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path, kind: type = dict) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: expected this file of nnU-Net, found none. Is this the dataset?") from None
     except ValueError as error:
         raise SettingsError(f"{path}: expected JSON, cannot read it ({error}). Write it again.") from error
+    if not isinstance(found, kind):
+        raise SettingsError(f"{path}: expected a {kind.__name__}, found a {type(found).__name__}. Write it again.")
+    return found
 
 
 def _label(described: dict[str, Any], home: Path, wanted: str | None) -> tuple[str, int]:
@@ -156,10 +166,11 @@ def _read_subsets(home: Path, place: Path) -> Subsets:
     step = f"Run: nnunet-ms-convert splits {home} --scheme learning-curve --folds 6"
     if not file.is_file():
         raise SettingsError(f"{file}: expected the folds of a learning curve, found no file. {step}")
-    folds = _read_json(file)
+    folds = _read_json(file, list)
     count = (1 + math.isqrt(1 + 4 * len(folds))) // 2  # S (S - 1) folds
-    subsets = tuple(tuple(sorted(fold["val"])) for fold in folds[:count])
-    if count < 2 or count * (count - 1) != len(folds) or not _is_cyclic(folds, subsets):
+    are_folds = all(isinstance(fold, dict) and {"train", "val"} <= set(fold) for fold in folds)
+    subsets = tuple(tuple(sorted(fold["val"])) for fold in folds[:count]) if are_folds else ()
+    if not are_folds or count < 2 or count * (count - 1) != len(folds) or not _is_cyclic(folds, subsets):
         raise SettingsError(f"{file}: expected the folds of a cyclic learning curve, found {len(folds)} others. {step}")
     if not all(subsets):
         raise SettingsError(f"{file}: subset {subsets.index(())} holds no study. {step} with fewer subsets.")

@@ -1,4 +1,4 @@
-"""ADaM copies of a simulated trial's clinical tables: ADSL, ADTTE and ADQS, as CSV and as SAS transport files.
+"""ADaM copies of a simulated trial's tables: ADSL, ADTTE, ADQS and ADMRI, as CSV and as SAS transport files.
 
 Standard CDISC names, upper case and at most eight characters. In ADTTE, `CNSR` is 0 for an event and 1 for a censored
 time, the opposite of an event flag. Time is in days from randomisation; every patient is randomised on the same day.
@@ -34,6 +34,18 @@ PARAM = {
     "9hpt": ("NHPT", "confirmed worsening of the nine-hole peg test"),  # PARAMCD starts with a letter
     "ccdp": ("CCDP", "composite confirmed progression"),
 }
+# PARAMCD of ADMRI -> lesion type, the columns whose sum it is, PARAM: which count is meant stands in its name
+LESIONS = {
+    "T2VOL": ("t2_lesions", ("volume_ml",), "T2 Lesion Volume (mL)"),
+    "T2NEW": ("t2_lesions", ("new_lesion_count",), "New T2 Lesions since the Scan Before"),
+    "T2ENL": ("t2_lesions", ("enlarging_lesion_count",), "Enlarging T2 Lesions since the Scan Before"),
+    "T2NEWENL": (
+        "t2_lesions", ("new_lesion_count", "enlarging_lesion_count"),
+        "New or Enlarging T2 Lesions since the Scan Before",
+    ),
+    "T1NEW": ("t1_unenhancing", ("new_lesion_count",), "New T1 Unenhancing Lesions since the Scan Before"),
+    "GDLES": ("t1_enhancing", ("lesion_count",), "Enhancing T1 Lesions at the Scan"),
+}  # fmt: skip
 CREATED = re.compile(rb"\d{2}[A-Z]{3}\d{2}:\d{2}:\d{2}:\d{2}")  # SAS time stamps in the header records
 LABELS = {
     "STUDYID": "Study Identifier",
@@ -68,6 +80,8 @@ LABELS = {
     "BASE": "Baseline Value",
     "CHG": "Change from Baseline",
     "PCHG": "Percent Change from Baseline",
+    "EVALID": "Evaluator Identifier",
+    "PREVWK": "Week of the Scan Before",
 }
 
 
@@ -94,6 +108,42 @@ def adam_tables(
         "adtte": _adtte(subject, patients, preset, np.array(onset_week, dtype=float).reshape(-1, 3)),
         "adqs": _adqs(subject, assessments),
     }
+
+
+def adam_lesions(preset: TrialPreset, patients: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
+    """Return `admri`: volume and counts of lesions per scan and rater, each count under a name that says which it is.
+
+    Parameters
+    ----------
+    preset : TrialPreset
+        Gives the study's name.
+    patients, visits : pandas.DataFrame
+        `tables.PATIENTS` and `tables.VISITS`. What a scan does not have (change at a first one) has no record.
+    """
+    subjects = _subjects(preset, patients).set_index("SUBJID")
+    frames = []
+    for code, (kind, columns, text) in LESIONS.items():
+        rows = visits[visits["lesion_type"] == kind]
+        value = rows[list(columns)].astype(float).sum(axis=1, skipna=False)
+        rows, value = rows[value.notna()], value[value.notna()].to_numpy()
+        week = rows["week"].to_numpy(float)
+        of_patient = subjects.loc[rows["patient_id"]].reset_index(drop=True)
+        later = week > 0
+        frames.append(
+            of_patient[["STUDYID", "USUBJID", "TRT01P"]].assign(
+                EVALID=rows["rater"].to_numpy(),
+                PARAMCD=code,
+                PARAM=text,
+                AVISIT=np.where(later, "Week " + pd.Series(week).astype(int).astype(str), "Baseline"),
+                AVISITN=week,
+                ADT=[_date(day) for day in week * DAYS],
+                ADY=week * DAYS + 1,
+                ABLFL=np.where(later, "", "Y"),
+                AVAL=value,
+                PREVWK=rows["previous_week"].to_numpy(float, na_value=np.nan),
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
 
 
 def write_adam(frames: dict[str, pd.DataFrame], folder: Path) -> None:

@@ -13,7 +13,7 @@ from nnunet_ms import tables
 from nnunet_ms.locks import sole_run
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.parallel import Failure, Workers, map_cases
-from nnunet_ms.simulation.adam import adam_tables, write_adam
+from nnunet_ms.simulation.adam import adam_lesions, adam_tables, write_adam
 from nnunet_ms.simulation.images.files import claim_folder, manifest_row, patient_name, visit_name, write_patient
 from nnunet_ms.simulation.images.lesion_tables import CHANGES, write_lesion_tables
 from nnunet_ms.simulation.model import cohort
@@ -114,6 +114,7 @@ def _write_trial(settings: TrialSettings, folder: Path, workers: Workers) -> lis
     _write_clinical(settings, patients, folder)
     if not settings.images:
         tables.write_table(visit_table(settings, patients), folder / "visits.csv")
+        _write_lesions(settings, patients, folder)
         return []
     outcome = map_cases(
         partial(write_images, settings, folder), patients, lambda p: p.name, "simulated patients", workers
@@ -123,6 +124,7 @@ def _write_trial(settings: TrialSettings, folder: Path, workers: Workers) -> lis
     weeks = settings.preset.mri_weeks
     visits = [(p.name, weeks[k]) for p in imaged for k in observed_visits(settings.preset, p)]
     write_lesion_tables(folder, visits)
+    _write_lesions(settings, patients, folder)
     tables.write_table(manifest(settings, imaged), folder / "manifest.csv")
     return outcome.failures
 
@@ -135,6 +137,13 @@ def _write_clinical(settings: TrialSettings, patients: Sequence[SimulatedPatient
     write_adam(adam_tables(settings.preset, frames["patients"], frames["assessments"], onsets), folder / "adam")
     with whole_file(folder / "trial.toml") as partial_path:
         partial_path.write_text(trial_file(settings.preset), encoding="utf-8")
+
+
+def _write_lesions(settings: TrialSettings, patients: Sequence[SimulatedPatient], folder: Path) -> None:
+    """Copy the counts of `visits.csv` to ADaM, whether they were drawn or measured in masks."""
+    visits = tables.read_table(folder / "visits.csv", tables.VISITS)
+    people = pd.DataFrame([_patient_row(settings.preset, p) for p in patients])
+    write_adam({"admri": adam_lesions(settings.preset, people, visits)}, folder / "adam")
 
 
 def describe_trial(settings: TrialSettings) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from nnunet_ms.arrays import Bools, Ints
 from nnunet_ms.trainers.lesion_volumes import LesionVolumeDataset
 
 MOST_CENTRES = 1000  # that are kept of one case
+FEWEST = 0.05  # share of all patches, those with the fewest lesion voxels, where each has some: one alone is no sample
 Kind = Literal["free", "nearly free", "fewest"]
 
 
@@ -24,7 +25,7 @@ class FreeCentres:
 
     `centres` (n, 3): voxels. `kind`: "free" where no lesion is in the patch before its deformation, which is larger,
     and so none after; "nearly free" where none is in the patch itself, so that a deformation can bring a lesion's edge
-    in; "fewest" where every patch has some, those with the fewest lesion voxels.
+    in; "fewest" where every patch has some: the twentieth of them with the fewest lesion voxels.
     """
 
     centres: Ints
@@ -112,7 +113,7 @@ def _best(counts: Ints, wider: Ints, allowed: Bools) -> tuple[Bools, Kind]:
         there = allowed & (values == 0)
         if there.any():
             return there, kind  # type: ignore[return-value]
-    return allowed & (counts == counts[allowed].min()), "fewest"
+    return allowed & (counts <= np.quantile(counts[allowed], FEWEST, method="lower")), "fewest"
 
 
 class BalancedDataset(LesionVolumeDataset):

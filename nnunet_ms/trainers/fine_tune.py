@@ -258,6 +258,26 @@ class nnUNetTrainerMSDeNovoMultiArmSmall(MatchedLength, nnUNetTrainerMSMultiArmS
     presentations_per_study: ClassVar[int | None] = nnUNetTrainerMSBalancedSmall.presentations_per_study
 
 
+class nnUNetTrainerMSDeNovoFlairT1(MatchedLength, nnUNetTrainerMSFlairT1):  # noqa: N801
+    """The network for scans without T2, without a source, as long as `nnUNetTrainerMSFineTuneFlairT1`."""
+
+
+class nnUNetTrainerMSDeNovoJointT1(MatchedLength, nnUNetTrainerMSJointT1):  # noqa: N801
+    """The joint network without a source, as long as `nnUNetTrainerMSFineTuneJointT1`."""
+
+
+class nnUNetTrainerMSDeNovoFlairT1Small(MatchedLength, nnUNetTrainerMSFlairT1Small):  # noqa: N801
+    """The small network for scans without T2, without a source, as long as `nnUNetTrainerMSFineTuneFlairT1Small`."""
+
+    presentations_per_study: ClassVar[int | None] = nnUNetTrainerMSBalancedSmall.presentations_per_study
+
+
+class nnUNetTrainerMSDeNovoJointT1Small(MatchedLength, nnUNetTrainerMSJointT1Small):  # noqa: N801
+    """The small joint network without a source, as long as `nnUNetTrainerMSFineTuneJointT1Small`."""
+
+    presentations_per_study: ClassVar[int | None] = nnUNetTrainerMSBalancedSmall.presentations_per_study
+
+
 class nnUNetTrainerMSDeNovoNnUNet(MatchedLength):  # noqa: N801
     """nnU-Net's own network, loss, patches and augmentation, as long as the number of studies asks for."""
 

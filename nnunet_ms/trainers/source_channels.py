@@ -75,6 +75,8 @@ def fit_channels(weight: torch.Tensor, source: Sequence[str], target: Sequence[s
     if tuple(source) == tuple(target):
         return weight, ""
     change = f"{', '.join(source)} -> {', '.join(target)}"
+    if len(source) == len(target) == 1:
+        return weight, f"{change} (the only one, as it is)"
     if len(source) == 1:
         n = len(target)
         return weight.repeat_interleave(n, dim=1) / n, f"{change} (repeated, divided by {n})"

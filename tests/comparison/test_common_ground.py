@@ -91,6 +91,21 @@ def test_what_is_alike_is_not_listed(trials):
     assert common_raters(same) == ["reference", "model"]
 
 
+def test_without_a_common_rater_the_endpoints_of_lesions_are_named(trials):
+    only = [replace(t, rows=t.rows[~t.rows["rater"].isin(["reference"])]) for t in trials]
+    assert common_raters(only) == []
+    table = differences(only, [])
+    row = table[table["what"] == "endpoint t2_volume_percent_change"]
+    assert set(row["consequence"]) == {"not compared: no rater is in all"}
+    assert not table.duplicated(["what", "trial"]).any()
+
+
+def test_trials_with_lesions_alone_and_no_common_rater_are_refused(trials):
+    only = [replace(t, rows=t.rows[(t.rows["rater"] != "reference") & (t.rows["endpoint"] != "cdp24")]) for t in trials]
+    with pytest.raises(SettingsError, match="those of lesions by a rater of all"):
+        common_endpoints(only)
+
+
 def test_rules_of_detection_and_missing_agreement_are_named(trials, tmp_path):
     masks = find_test_sets(trials, {}, {"challenge": write_evaluation(tmp_path / "evaluation")})
     assert listed(trials, masks)["rule of detection isbi2015"] == ("no", "no", "yes")
@@ -106,5 +121,5 @@ def test_trials_without_a_common_endpoint_are_refused(trials, kept):
     known = [name for name in effect_endpoints(other) if name not in kept]
     other = replace(other, rows=other.rows[~other.rows["endpoint"].isin(known)])
     one = replace(one, rows=one.rows[~one.rows["endpoint"].isin(kept)])
-    with pytest.raises(SettingsError, match=r"at least one endpoint in all, found .*first and .*second"):
+    with pytest.raises(SettingsError, match=r"at least one endpoint in all .*, found .*first and .*second"):
         common_endpoints([one, other])

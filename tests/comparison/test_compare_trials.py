@@ -15,10 +15,10 @@ from nnunet_ms.comparison.effects import EFFECTS, POOLED
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.tables import read_table
 from tests.analysis.synthetic_trial import SETTINGS, assessments, patients
-from tests.comparison.conftest import SHORT, made, outputs, write_evaluation, write_output  # noqa: F401 - fixtures
+from tests.comparison.conftest import SHORT, write_evaluation, write_output
 
 
-def test_the_command_writes_one_page_tables_and_the_forest(outputs, tmp_path, capsys):  # noqa: F811
+def test_the_command_writes_one_page_tables_and_the_forest(outputs, tmp_path, capsys):
     out = tmp_path / "out"
     evaluation = write_evaluation(tmp_path / "evaluation")
     arguments = ["compare", *map(str, outputs), "-o", str(out), "--test-set", f"a=b={evaluation}"]
@@ -50,7 +50,7 @@ def test_the_command_writes_one_page_tables_and_the_forest(outputs, tmp_path, ca
     assert {path: path.read_bytes() for path in first} == first
 
 
-def test_rows_of_the_tables_are_read_back(outputs, tmp_path):  # noqa: F811
+def test_rows_of_the_tables_are_read_back(outputs, tmp_path):
     found = compare_trials(outputs, tmp_path / "out", pool=True)
     for name, table in (("effects", EFFECTS), ("differences", DIFFERENCES), ("pooled", POOLED)):
         pd.testing.assert_frame_equal(
@@ -79,7 +79,7 @@ def other_files(folder):
         (lambda folder: folder / "first" / "index.html", "expected a folder to write, found a file"),
     ],
 )
-def test_places_that_are_not_written(outputs, tmp_path, place, message):  # noqa: F811
+def test_places_that_are_not_written(outputs, tmp_path, place, message):
     out = place(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SettingsError, match=message):
@@ -96,7 +96,7 @@ def test_places_that_are_not_written(outputs, tmp_path, place, message):  # noqa
         (["--evaluation", "third=x"], "evaluation of 'third'"),
     ],
 )
-def test_options_that_mean_nothing(outputs, tmp_path, capsys, more, message):  # noqa: F811
+def test_options_that_mean_nothing(outputs, tmp_path, capsys, more, message):
     try:
         code = main(["compare", *map(str, outputs), "-o", str(tmp_path / "out"), *more])
     except SystemExit as ended:
@@ -106,7 +106,7 @@ def test_options_that_mean_nothing(outputs, tmp_path, capsys, more, message):  #
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_does_not_replace_a_comparison(outputs, tmp_path):  # noqa: F811
+def test_a_run_does_not_replace_a_comparison(outputs, tmp_path):
     compare_trials(outputs, tmp_path / "out")
     settings = outputs[0].parent / "trial.toml"
     settings.write_text(SETTINGS)
@@ -114,7 +114,7 @@ def test_a_run_does_not_replace_a_comparison(outputs, tmp_path):  # noqa: F811
         run_trial(settings, tmp_path / "out")
 
 
-def test_trials_without_lesion_tables_and_with_three_arms(made, tmp_path):  # noqa: F811
+def test_trials_without_lesion_tables_and_with_three_arms(made, tmp_path):
     # a trial without masks has clinical endpoints alone; two compared arms are two columns
     table = patients(45, 3)
     table["arm"] = ["placebo", "low", "high"] * 15
@@ -140,7 +140,7 @@ def test_trials_without_lesion_tables_and_with_three_arms(made, tmp_path):  # no
 
 
 @pytest.mark.parametrize("name", ["=1+1 <b>bold</b>", "$x_1$ & {y}", "Ärzte\\par 'n' \"Co\""])
-def test_a_trials_name_is_text_everywhere(outputs, tmp_path, name):  # noqa: F811
+def test_a_trials_name_is_text_everywhere(outputs, tmp_path, name):
     path = outputs[1] / "provenance.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "trial": {**content["trial"], "name": name}}))

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from nnunet_ms.comparison.common_ground import differences
 from nnunet_ms.comparison.compared_trial import read_trials
 from nnunet_ms.comparison.effects import effect_rows
 from nnunet_ms.comparison.evaluations import find_test_sets
 from nnunet_ms.comparison.trial_tables import (
     cohort_table,
+    difference_table,
     effect_table,
     heading,
     size_cells,
@@ -60,6 +62,26 @@ def test_a_characteristic_that_one_trial_lacks_is_a_dash(trials):
     found = rows_of(cohort_table(trials, ["reference"]))["enhancing lesions: present"]
     assert found["Synthetic trial (simulated)"] == "–"
     assert found["Other trial (simulated)"] != "–"
+
+
+@pytest.mark.parametrize("presets", [("opera2", "opera2"), ("olympus", "olympus"), (None, "opera1")])
+def test_one_preset_has_one_published_column(trials, presets):
+    both = [replace(t, settings={**t.settings, "preset": p}) for t, p in zip(trials, presets, strict=True)]
+    effects = effect_rows(both, ["cdp24"], [])
+    for table in (cohort_table(both, ["reference"]), effect_table(both, effects)):
+        assert [name.endswith("published") for name in table.head[1:]] == [False, False, True]
+        assert table.frame().columns.is_unique
+        assert all(len(line) in (1, 4) for line in table.lines)
+
+
+def test_no_name_makes_two_columns_of_one_name(trials):
+    names = [
+        replace(t, name=name, settings={**t.settings, "simulated": False})
+        for t, name in zip(trials, ("part", "so"), strict=True)
+    ]
+    for table in (cohort_table(names, []), difference_table(names, differences(names, []))):
+        assert table.frame().columns.is_unique
+        assert {"part", "so"} <= set(table.head)
 
 
 def test_without_a_preset_there_is_no_published_column(trials):

@@ -100,6 +100,7 @@ def test_a_pair_holds_the_files_of_both_and_says_how_it_was_found():
         ("trial", {"accept_poor_registration": True}, "--accept-poor-registration: expected --pairs"),
         ("trial", {"lesions": "t1_enhancing"}, "--lesions t1_enhancing: expected --pairs beside it"),
         ("trial", {"pairs": "baseline", "steps": {"to_baseline": True}}, "--to-baseline and --pairs: expected one"),
+        ("trial", {"pairs": "baseline", "steps": {"to_mni": True}}, "--to-mni and --pairs: expected one"),
         ("trial", {"pairs": "baseline", "registration": "published"}, "--registration published: expected a source"),
         (
             "open_ms_longitudinal",

@@ -36,6 +36,7 @@ def test_every_flag_reaches_its_step_and_no_other():
         "n4": [],
         "align": ["affine"],
         "to_baseline": [],
+        "to_mni": [],
         "spacing": ["1x1x3"],
         "apply_brain_mask": [],
         "hd_bet": [],

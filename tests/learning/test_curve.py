@@ -17,7 +17,7 @@ from nnunet_ms.learning.curve import RUNS, learning_curve, notes, plan_learning_
 from nnunet_ms.learning.curve_tables import COMPARISONS, CURVE
 from nnunet_ms.learning.scoring import SCORES
 from nnunet_ms.tables import FAILURES, read_table
-from tests.learning.centre import calls, places, program, save, write_centre
+from tests.learning.centre import NAME, calls, cyclic, places, program, save, write_centre
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
 
@@ -175,6 +175,36 @@ def test_a_source_of_other_channels_is_no_default_model(tmp_path, monkeypatch, c
     with pytest.raises(NnunetMsError, match="none of 3 trainings"):
         learning_curve(816, source, tmp_path / "out", arms=["FT"], sizes=[2], say=said.append, **places(tmp_path))
     assert f"default model: not scored, its channels are {', '.join(channels)}, not FLAIR" in said
+
+
+@pytest.mark.parametrize(
+    ("trainers", "told"),
+    [
+        ({}, False),
+        ({"FT": "nnUNetTrainerMSFineTuneSmall", "DN": "nnUNetTrainerMSBalancedSmall"}, False),
+        ({"FT": "nnUNetTrainerMSFineTuneMultiArm", "DN": "nnUNetTrainerMSDeNovoMultiArm"}, False),
+        ({"FT": "nnUNetTrainerMSFineTuneSmall"}, True),
+        ({"DN": "nnUNetTrainer"}, True),
+    ],
+)
+def test_arms_that_differ_in_more_than_the_source_are_told(tmp_path, trainers, told):
+    write_centre(tmp_path, each=1)
+    plan = plan_learning_curve(816, tmp_path / "source.pth", trainers=trainers, **places(tmp_path))
+    assert any("differ in more than the source" in line for line in notes(plan)) == told
+    alone = plan_learning_curve(816, tmp_path / "source.pth", trainers=trainers, arms=["FT"], **places(tmp_path))
+    assert notes(alone) == []
+
+
+def test_uneven_subsets_and_a_dataset_without_cases_are_told(tmp_path):
+    write_centre(tmp_path)
+    splits = tmp_path / "preprocessed" / NAME / "splits_final.json"
+    splits.write_text(json.dumps(cyclic([["S00"], ["S01", "S02"], ["S03", "S04"]])))
+    (tmp_path / "raw" / NAME / "cases.csv").unlink()
+    plan = plan_learning_curve(816, tmp_path / "source.pth", **places(tmp_path))
+    told = " ".join(notes(plan))
+    assert "subsets hold 1 to 2 studies: N counts the smallest" in told
+    assert "every study counts as a patient of its own" in told
+    assert scoring._cases(plan, ["S03", "S04"])["patient_id"].tolist() == ["S03", "S04"]
 
 
 def test_studies_without_lesions_are_told_before_training(tmp_path):

@@ -1,13 +1,21 @@
 """Tables of a learning curve: our numbers against plain arithmetic and scipy, the paper's in their own columns."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 
-from nnunet_ms.learning.curve_tables import COMPARISONS, CURVE, curve_table
+from nnunet_ms.learning.cli import _summary
+from nnunet_ms.learning.curve import LearningCurve
+from nnunet_ms.learning.curve_figure import curve_figure
+from nnunet_ms.learning.curve_tables import COMPARISONS, CURVE, comparison_table, curve_table
+from nnunet_ms.learning.scoring import SCORES
 from nnunet_ms.tables import read_table, write_table
 from tests.learning.made_up import scores, tables
+
+METRICS = ("sensitivity", "ppv")
 
 
 def values(table, metric, arm, size=None):
@@ -47,6 +55,24 @@ def test_studies_that_were_not_scored_are_counted():
     found = curve_table(table[~gone], 12, 4)
     missing = found.loc[found["n_missing"] > 0, ["metric", "arm", "size", "n_missing"]].to_numpy().tolist()
     assert missing == [["sensitivity", "FT", 20, 4], ["ppv", "FT", 20, 4]]
+
+
+@pytest.mark.parametrize("size", [2, 15])
+def test_where_nothing_is_known_the_numbers_are_blank_and_can_be_printed_and_drawn(size):
+    rows = [
+        ("new", m, "DN", size, f"S{i}", f"P{i}", 0, 0.0 if m == "sensitivity" else np.nan)
+        for m in METRICS
+        for i in "ab"
+    ]
+    table = pd.DataFrame(rows, columns=SCORES.names).astype({"size": "Int64"})
+    means, comparisons = curve_table(table, 2, 2), comparison_table(table, [size])
+    assert means["published_mean"].dtype == np.float64
+    assert means["published_mean"].isna().all()
+    assert means["mean"].isna().tolist() == [False, True]
+    assert means["n_undefined"].tolist() == [0, 2]
+    lines = _summary(LearningCurve(table, means, comparisons, pd.DataFrame({"done": [True]}), [], Path("out")))
+    assert lines.splitlines()[2].split() == ["ppv", "DN", str(size), "-", "-", "0", "2", "-"]
+    assert curve_figure(means, comparisons, "nothing found").axes
 
 
 def test_tests_are_the_papers_families():

@@ -8,6 +8,7 @@ import pytest
 
 from nnunet_ms.dataset_conversion.raw_dataset.folds import learning_curve_folds
 from nnunet_ms.errors import OptionError, SettingsError
+from nnunet_ms.learning import plan as plans
 from nnunet_ms.learning.curve import plan_learning_curve
 from nnunet_ms.learning.plan import claim, script
 from tests.learning.centre import cyclic, places, write_centre
@@ -46,7 +47,8 @@ def test_the_script_is_runnable_and_says_what_is_done(sixty):
     assert commands[0][0] == "export"
     assert f"nnUNet_results={sixty.resolve() / 'out' / 'results'}" in commands[0]
     assert commands[1] == [
-        *(f"NNUNET_MS_SOURCE={(sixty / 'source.pth').resolve()}", "nnUNetv2_train", "816", "3d_fullres", "0"),
+        *(f"NNUNET_MS_SOURCE={(sixty / 'source.pth').resolve()}", "NNUNET_MS_SOURCE_POLICY=all"),
+        *("nnUNetv2_train", "816", "3d_fullres", "0"),
         *("-tr", "nnUNetTrainerMSFineTune", "-p", "nnUNetPlansMS", "-device", "cpu", "--c"),
     ]
     assert commands[2][:4] == ["nnUNetv2_train", "816", "3d_fullres", "0"]
@@ -64,9 +66,24 @@ def test_gpus_take_turns_in_the_script(sixty):
 
 def test_the_source_reaches_the_arm_that_is_fine_tuned_alone(sixty, monkeypatch):
     monkeypatch.setenv("NNUNET_MS_SOURCE", "another.pth")
+    monkeypatch.setenv("NNUNET_MS_SOURCE_POLICY", "encoder")
     found = plan(sixty)
     assert found.environment("FT")["NNUNET_MS_SOURCE"] == str((sixty / "source.pth").resolve())
-    assert "NNUNET_MS_SOURCE" not in found.environment("DN")
+    assert found.environment("FT")["NNUNET_MS_SOURCE_POLICY"] == "all"
+    assert not [name for name in found.environment("DN") if name.startswith("NNUNET_MS_SOURCE")]
+
+
+def test_trainers_variables_and_policies_are_those_of_the_trainers():
+    from nnunet_ms.doors.classes import CLASSES, TRAINERS
+    from nnunet_ms.trainers import fine_tune
+    from nnunet_ms.trainers.source_weights import POLICIES
+
+    assert set(plans.TRAINERS.values()) <= set(CLASSES[TRAINERS])
+    assert (plans.SOURCE_VARIABLE, plans.POLICY_VARIABLE) == (fine_tune.SOURCE, fine_tune.POLICY)
+    assert plans.POLICIES == POLICIES
+    # both arms differ in what they begin with, and in nothing else that a class says
+    classes = fine_tune.nnUNetTrainerMSFineTune.__mro__
+    assert any(one.__name__ == plans.TRAINERS["DN"] for one in classes)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +95,7 @@ def test_the_source_reaches_the_arm_that_is_fine_tuned_alone(sixty, monkeypatch)
         ({"arms": ["DN", "DN"]}, r"--arms: expected different arms out of FT, DN"),
         ({"task": "t2"}, r"--task: expected one of 'flair', 'new', 'enhancing', found 't2'"),
         ({"task": "New"}, r"--task: .* Did you mean 'new'\?"),
+        ({"policy": "head"}, r"--policy: expected one of 'all', 'all_but_head', 'encoder', found 'head'"),
         ({"trainers": {"ft": "nnUNetTrainer"}}, r"--trainers: expected one of 'FT', 'DN', found 'ft'"),
         ({"gpus": [0, 0]}, r"--gpus: expected different numbers >= 0, found \[0, 0\]"),
         ({"gpus": [-1]}, r"--gpus: expected different numbers >= 0"),
@@ -122,6 +140,7 @@ def changed_source(folder):
 CHANGES = {
     "source": changed_source,
     "task": lambda folder: plan(folder, task="new"),
+    "policy": lambda folder: plan(folder, policy="encoder"),
     "trainers": lambda folder: plan(folder, trainers={"DN": "nnUNetTrainerMSBalancedSmall"}),
     "subsets": lambda folder: replace(
         plan(folder), studies=replace(plan(folder).studies, subsets=(("S00",), ("S01",)))

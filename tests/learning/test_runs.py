@@ -169,7 +169,7 @@ def test_killed_at_work_it_goes_on_where_it_stopped(plan, tmp_path, sign):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     os.kill(process.pid, sign)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     if sign is signal.SIGKILL:
         assert list(plan.out.glob(".at-work-*"))  # nobody tidied up: the trainings go on, and hold their runs
         (tmp_path / "wait").unlink()

@@ -81,11 +81,13 @@ def swapped(folds):
         lambda folds: folds[:5],  # five folds, as nnU-Net's own
         lambda folds: folds[:-1],
         lambda folds: [],
+        lambda folds: ["train"] * len(folds),
+        lambda folds: [{"val": fold["val"]} for fold in folds],
         swapped,
         lambda folds: [{"train": fold["train"] * 2, "val": fold["val"]} for fold in folds],
         lambda folds: folds[6:12] + folds[:6] + folds[12:],
     ],
-    ids=["five", "one less", "none", "swapped", "twice", "other order"],
+    ids=["five", "one less", "none", "no folds", "no train", "swapped", "twice", "other order"],
 )
 def test_folds_that_are_no_learning_curve_are_refused_with_the_command(centre, change):
     change_folds(centre, change)
@@ -112,6 +114,9 @@ def test_folds_that_are_no_learning_curve_are_refused_with_the_command(centre, c
         ("", {"configuration": "3d_lowres"}, r"expected configuration 3d_lowres, found 3d_fullres, 2d\."),
         ("", {"configuration": "2d"}, r"nnUNetPlansMS_2d: expected the preprocessed studies, found no folder\. Run"),
         ("", {"dataset": 817}, r"expected one Dataset817_\*, found 0 of Dataset816_Few\."),
+        ("", {"dataset": ""}, r"expected one , found 0 of Dataset816_Few"),
+        ("", {"dataset": "/Dataset816_Few"}, r"found 0 of Dataset816_Few"),
+        ("", {"dataset": "Dataset816_*"}, r"found 0 of Dataset816_Few"),
         ("", {"label": "rim"}, r"--label: expected one of t2_lesions, found 'rim'"),
         ("raw/dataset.json", {}, r"dataset\.json: expected this file of nnU-Net, found none"),
     ],
@@ -141,6 +146,12 @@ def test_of_several_labels_one_is_chosen(centre):
 def test_other_image_formats_and_damaged_files_are_refused(centre):
     describe(centre, file_ending=".mha")
     with pytest.raises(SettingsError, match=r"expected file_ending \.nii\.gz, found '\.mha'"):
+        read(centre)
+    describe(centre, file_ending=".nii.gz", labels=None)
+    with pytest.raises(SettingsError, match=r"dataset\.json: expected labels, found none"):
+        read(centre)
+    (centre / "raw" / NAME / "dataset.json").write_text("[]")
+    with pytest.raises(SettingsError, match=r"expected a dict, found a list"):
         read(centre)
     (centre / "raw" / NAME / "dataset.json").write_text("{")
     with pytest.raises(SettingsError, match=r"expected JSON, cannot read it"):

@@ -9,7 +9,7 @@ from nnunet_ms.simulation import adam
 from nnunet_ms.simulation.model.trial_presets import DEMO
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
 
-NAMES = ("adsl", "adtte", "adqs")
+NAMES = ("adsl", "adtte", "adqs", "admri")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,31 @@ def test_assessments_are_all_there_with_their_change(trial, frames):
     later = edss[edss.ABLFL.isna()]
     np.testing.assert_allclose(later.CHG, later.AVAL - later.BASE)
     assert (edss[edss.ABLFL == "Y"].AVISITN == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "columns"),
+    [
+        ("T2NEW", "t2_lesions", ["new_lesion_count"]),
+        ("T2ENL", "t2_lesions", ["enlarging_lesion_count"]),
+        ("T2NEWENL", "t2_lesions", ["new_lesion_count", "enlarging_lesion_count"]),
+        ("T1NEW", "t1_unenhancing", ["new_lesion_count"]),
+        ("GDLES", "t1_enhancing", ["lesion_count"]),
+        ("T2VOL", "t2_lesions", ["volume_ml"]),
+    ],
+)
+def test_counts_of_lesions_are_those_of_the_table_under_a_name_that_says_which(trial, frames, code, kind, columns):
+    # Oracle: visits.csv, by pandas; the first scan has no change, and is no 0.
+    visits = pd.read_csv(trial / "visits.csv").query("lesion_type == @kind").dropna(subset=columns)
+    told = frames["admri"][code == frames["admri"].PARAMCD]
+    assert list(told.EVALID) == list(visits.rater)
+    np.testing.assert_allclose(told.AVAL, visits[columns].sum(axis=1))
+    np.testing.assert_array_equal(told.AVISITN, visits.week)
+    np.testing.assert_array_equal(told.PREVWK, visits.previous_week)
+    assert (told.ADY == told.AVISITN * 7 + 1).all()
+    of_change = code.startswith(("T2N", "T2E", "T1N"))
+    assert (told.AVISITN > 0).all() == of_change
+    assert told.PARAM.str.contains("since the Scan Before").all() == of_change
 
 
 def test_transport_files_hold_the_same(trial, frames):

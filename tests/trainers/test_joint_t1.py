@@ -22,7 +22,7 @@ from nnunet_ms.errors import ModelError
 from tests.trainers.test_construction import construct, make_plans, nnunet_folders  # noqa: F401
 from tests.trainers.test_multi_arm_t2 import train
 
-NAMES = [name for name in door.__all__ if "FineTune" not in name]  # these ask for a source
+NAMES = [name for name in door.__all__ if "FineTune" not in name and "DeNovo" not in name]  # source, length
 TRAINERS = [getattr(door, name) for name in NAMES if "JointT1" in name or "IndividualT1" in name]
 DATASET_JSON = {
     "channel_names": {"0": "t1", "1": "t1post", "2": "flair", "3": "t2"},

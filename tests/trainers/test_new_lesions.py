@@ -150,6 +150,7 @@ def test_length_is_the_papers_number_of_presentations(studies, patches, epochs):
         ("nnUNetTrainerMSBalanced", 33),  # 3 cases x 5400 / 500 = 32.4
         ("nnUNetTrainerMSDeNovoMultiArm", 7),  # 10 patches a batch: 3 x 5400 / 2500
         ("nnUNetTrainerMSBalancedSmall", 3),  # 3 x 40 / 40
+        ("nnUNetTrainerMSDeNovoFlairT1Small", 3),
         ("nnUNetTrainerMSBalancedTiny", 2),  # its own
     ],
 )

@@ -74,6 +74,13 @@ def test_each_channel_takes_the_weights_of_its_own_sequence(source, target):
     assert (told == "") == (source == target)
 
 
+def test_one_channel_stands_for_another_and_says_so():
+    weight = torch.randn(2, 1, 3, 3, 3)
+    fitted, told = fit_channels(weight, ["flair"], ["subtraction"])
+    assert torch.equal(fitted, weight)
+    assert told == "flair -> subtraction (the only one, as it is)"
+
+
 def test_unseen_sequences_take_the_mean_and_are_named():
     weight = torch.tensor([[1.0, 5.0]])
     fitted, told = fit_channels(weight, ["t1", "t2"], ["qsm", "t2"])

@@ -20,6 +20,7 @@ Strategy = Literal["treatment policy", "composite variable", "as in ADTTE"]
 ATTRIBUTES = ("population", "treatment", "variable", "intercurrent event", "summary measure")
 COLUMNS = ["endpoint", "attribute", "text", "event", "strategy"]
 VOLUME = "t2_volume_percent_change"
+_UNSEEN = {"year": "the time after the last scan is in no rate", "scan": "a scan that was not made is in no rate"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def count_estimand(trial: TrialData, endpoint: CountEndpoint) -> Estimand:
         _population(trial),
         _treatment(trial),
         variable,
-        (_stopped(f"scans after it count as those before; a {unit} without scans counts for nobody"),),
+        (_stopped(f"scans after it count as those before; {_UNSEEN[unit]}"),),
         f"ratio of lesions per {unit}, adjusted (negative binomial)",
     )
 
@@ -117,7 +118,7 @@ def _population(trial: TrialData) -> str:
 def _treatment(trial: TrialData) -> str:
     settings = trial.settings
     variable = settings.adam.treatment if settings.adam else "arm"
-    return f"{' or '.join(settings.compared_arms)} against {settings.reference_arm}, as {variable} assigns them"
+    return f"{' or '.join(settings.compared_arms)} against {settings.reference_arm}, as assigned ({variable})"
 
 
 def _stopped(text: str) -> IntercurrentEvent:

@@ -135,7 +135,29 @@ def _isbi_score(parts: dict[str, Summary]) -> Summary:
 
 
 def isbi_score(means: Mapping[str, float]) -> float:
-    """`isbi15_raw` from the cohort's values of the metrics that it weighs; NaN if one of them is."""
+    """Weighted score of the ISBI 2015 challenge, `isbi15_raw`: DSC/8 + PPV/8 + (1 - LFPR)/4 + LTPR/4 + Corr/4 [1]_.
+
+    The site's number between 0 and 100 comes of it by a normalisation that was not published, so it is not given.
+
+    Parameters
+    ----------
+    means : mapping
+        The cohort's values of rule isbi2015: `dice`, `ppv`, `lfpr`, `ltpr`, and `r_vol`, the correlation of volumes.
+
+    Returns
+    -------
+    float
+        Up to 1; NaN if one of them is.
+
+    References
+    ----------
+    .. [1] Carass A et al. NeuroImage 148:77-102, 2017. doi:10.1016/j.neuroimage.2016.12.064
+
+    Examples
+    --------
+    >>> isbi_score({"dice": 0.5, "ppv": 0.5, "lfpr": 0.5, "ltpr": 0.5, "r_vol": 0.5})
+    0.5
+    """
     return (means["dice"] + means["ppv"]) / 8 + (1 - means["lfpr"] + means["ltpr"] + means["r_vol"]) / 4
 
 

@@ -1,6 +1,7 @@
 """What a block of the report is made of: tables of text, and lines with one cell per rater."""
 
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,16 @@ class TextTable:
                 rows.append([part, *line])
         # names of arms and raters come from the data, and a heading must not run as a formula either
         head = [f"'{name}" if name.startswith(("=", "+", "-", "@")) else name for name in self.head]
-        return pd.DataFrame(rows, columns=["part", *head])
+        return pd.DataFrame(rows, columns=_told_apart(["part", *head]))
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """Names of columns of which none stands twice, whatever arms and trials are called."""
+    found: list[str] = []
+    for name in names:
+        again = (f"{name} ({i})" for i in count(2))
+        found.append(name if name not in found else next(other for other in again if other not in found))
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a result must say of its trial's settings, so that it can be laid beside another trial's: plain JSON."""
 
 from dataclasses import asdict, fields, is_dataclass
+from math import isfinite
 from typing import Any
 
 from nnunet_ms.analysis.trial.settings import TrialSettings
@@ -27,7 +28,7 @@ def settings_record(settings: TrialSettings) -> dict[str, Any]:
     own = {
         field.name: _plain(getattr(settings, field.name)) for field in fields(settings) if field.name not in LEFT_OUT
     }
-    analysis = {key: value for key, value in asdict(settings.analysis).items() if key not in LEFT_OUT_OF_ANALYSIS}
+    analysis = {key: value for key, value in _plain(settings.analysis).items() if key not in LEFT_OUT_OF_ANALYSIS}
     return {
         "name": settings.report.title or settings.name,
         **own,
@@ -38,6 +39,11 @@ def settings_record(settings: TrialSettings) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """What JSON can hold: an endless limit is null."""
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+        return _plain(asdict(value))
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

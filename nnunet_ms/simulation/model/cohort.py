@@ -209,7 +209,7 @@ def draw_activity(preset: TrialPreset, arm: Indices, rng: np.random.Generator) -
     new[:, 1:] = rng.poisson(frailty * _of_arms(preset, "new_lesions")[arm, None] * _intervals(preset))
     enhancing[:, 1:] = rng.binomial(new[:, 1:], enhancing_share(preset)[arm])
     enhancing[:, :1] = rng.poisson(frailty * preset.enhancing_at_baseline)
-    new_t1[:, 1:] = rng.poisson(np.broadcast_to(frailty * _of_arms(preset, "new_t1")[arm, None], new[:, 1:].shape))
+    new_t1[:, 1:] = rng.poisson(frailty * _of_arms(preset, "new_t1")[arm, None] * _intervals(preset))
     grown = np.zeros_like(new)
     # a stream of its own: what was drawn before there were enlarging lesions stays as it was
     grown[:, 1:] = rng.spawn(1)[0].poisson(frailty * _of_arms(preset, "enlarging")[arm, None] * _intervals(preset))

@@ -75,14 +75,14 @@ class PhantomLesions:
 
 @dataclass(frozen=True)
 class Arm:
-    """One treatment arm. Slopes, T2 lesions and `relapses` are per patient-year, the counts of T1 lesions per scan."""
+    """One treatment arm. Slopes, new and enlarging lesions, `relapses` are per patient-year, `enhancing` per scan."""
 
     name: str
     log_tlv_slope: float
     new_lesions: float  # T2, as the next
     enlarging: float  # lesions that have grown since the scan before
     enhancing: float  # T1 enhancing lesions per scan; each is one of the scan's new T2 lesions
-    new_t1: float  # T1 lesions that are unenhancing for the first time, per scan
+    new_t1: float  # T1 lesions that are unenhancing for the first time
     relapses: float
 
 

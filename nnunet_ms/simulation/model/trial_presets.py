@@ -108,7 +108,7 @@ OPERA2 = TrialPreset(
             new_lesions=0.75 * 1.904 * 3 * WEEKS_PER_YEAR / 96,
             enlarging=0.25 * 1.904 * 3 * WEEKS_PER_YEAR / 96,
             enhancing=0.42,
-            new_t1=1438 / 965,
+            new_t1=1438 / 965 * 3 * WEEKS_PER_YEAR / 96,
             relapses=0.29,
         ),
         Arm(
@@ -117,7 +117,7 @@ OPERA2 = TrialPreset(
             new_lesions=0.6 * 0.325 * 3 * WEEKS_PER_YEAR / 96,
             enlarging=0.4 * 0.325 * 3 * WEEKS_PER_YEAR / 96,
             enhancing=0.02,
-            new_t1=504 / 1060,
+            new_t1=504 / 1060 * 3 * WEEKS_PER_YEAR / 96,
             relapses=0.155,
         ),
     ),
@@ -200,7 +200,7 @@ ORATORIO = TrialPreset(
             new_lesions=0.75 * 3.88 * WEEKS_PER_YEAR / 120,
             enlarging=0.25 * 3.88 * WEEKS_PER_YEAR / 120,
             enhancing=0.3,  # ours, as new_t1 and relapses
-            new_t1=0.6,
+            new_t1=0.6 * 3 * WEEKS_PER_YEAR / 120,
             relapses=0.1,
         ),
         Arm(
@@ -209,7 +209,7 @@ ORATORIO = TrialPreset(
             new_lesions=0.6 * 0.31 * WEEKS_PER_YEAR / 120,
             enlarging=0.4 * 0.31 * WEEKS_PER_YEAR / 120,
             enhancing=0.02,
-            new_t1=0.25,
+            new_t1=0.25 * 3 * WEEKS_PER_YEAR / 120,
             relapses=0.05,
         ),
     ),
@@ -254,7 +254,7 @@ OLYMPUS = TrialPreset(
             new_lesions=1.2,  # ours, as the other counts
             enlarging=0.5,
             enhancing=0.12,
-            new_t1=0.5,
+            new_t1=0.5 * 4 * WEEKS_PER_YEAR / 122,
             relapses=0.1,
         ),
         Arm(
@@ -263,7 +263,7 @@ OLYMPUS = TrialPreset(
             new_lesions=0.45,
             enlarging=0.3,
             enhancing=0.02,
-            new_t1=0.25,
+            new_t1=0.25 * 4 * WEEKS_PER_YEAR / 122,
             relapses=0.06,
         ),
     ),

@@ -126,7 +126,7 @@ def _count_rows(preset: TrialPreset) -> list[Row]:
     rows = []
     for endpoint, names in COUNTS.items():
         reference, compared = (sum(float(getattr(arm, name)) for name in names) for arm in preset.arms[:2])
-        of = how.format("per scan" if endpoint in ("enhancing_lesions", "new_t1_lesions") else "per year")
+        of = how.format("per scan" if endpoint == "enhancing_lesions" else "per year")
         if reference > 0:
             place: Any = {"endpoint": endpoint, "analysis": "negative_binomial", "contrast": _contrast(preset)}
             rows.append(_row(of, **place, stat_name="rate_ratio", stat=compared / reference, unit=""))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from lifelines import CoxPHFitter
 
 from nnunet_ms.analysis.endpoints.progression_by_t1_lesions import t1_lesion_statistics
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import progression_data
@@ -99,6 +100,35 @@ def test_presence_in_nobody_or_everybody_is_not_estimated_and_says_why(tmp_path,
     assert why == "not estimable (the covariate is constant)"
     model = select(rows, analysis="cox_enhancing_presence_multivariable", rater="model")
     assert model["method"].str.contains(r"enhancing_present left out \(constant in the data\)").all()
+
+
+@pytest.mark.parametrize("metric", ["lesion_count", "unenhancing_lesion_count", "enhancing_present"])
+def test_with_three_arms_a_metric_has_an_interaction_with_each(tmp_path, metric):
+    # Oracle: lifelines on columns made by pandas.
+    table = patients().assign(arm=np.array(["placebo", "low", "high"])[np.arange(60) % 3])
+    settings = SETTINGS.replace('compared = ["active"]', 'compared = ["low", "high"]')
+    settings = settings.replace('preset = "opera2"\n', "").replace('truth = "truth.json"\n', "")
+    masks = all_masks()
+    trial = read_trial(read_settings(write_trial(tmp_path, settings, patients=table, visits=masks)))
+    data = progression_data(trial, "cdp24")
+    rows = to_frame([*multivariable_statistics(trial, data), *t1_lesion_statistics(trial, data)])
+    wide = joined(masks, data.audit.assign(arm=patients()["arm"]))
+    x = wide["enhancing_lesion_count"] > 0 if metric == "enhancing_present" else wide[metric]
+    frame = pd.DataFrame(
+        {"x": x, "age": table["age_years"], "male": table["sex"] == "M", "us": table["region"] == "US"}
+    )
+    frame = frame.assign(low_edss=table["edss_baseline"] < 4, time=wide["time_weeks"], event=wide["event"]).astype(
+        float
+    )
+    for arm in ("low", "high"):
+        frame[arm] = (table["arm"] == arm) * 1.0
+        frame[f"{arm}:x"] = frame[arm] * frame["x"]
+    fit = CoxPHFitter().fit(frame, "time", "event", fit_options={"precision": 1e-10})
+    terms = {"x": (metric, ""), "low": ("arm", "low - placebo"), "low:x": (f"arm:{metric}", "low - placebo"),
+             "high:x": (f"arm:{metric}", "high - placebo")}  # fmt: skip
+    for name, (term, contrast) in terms.items():
+        keys = {"analysis": METRICS[metric], "rater": "model", "term": term, "contrast": contrast}
+        assert value_of(rows, stat_name="coefficient", **keys) == pytest.approx(fit.params_[name], rel=1e-4), name
 
 
 def test_a_trial_without_t1_masks_has_no_row_and_no_block(tmp_path):

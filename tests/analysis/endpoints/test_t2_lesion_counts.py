@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.analysis.endpoints.lesion_counts import ENDPOINTS, lesion_count_statistics, patient_counts
+from nnunet_ms.analysis.endpoints.recipe import compute_endpoints
 from nnunet_ms.analysis.endpoints.statistic_rows import reason_of, select, to_frame, value_of
 from nnunet_ms.analysis.evaluation.measure import measure
-from nnunet_ms.analysis.run_trial import run_trial
+from nnunet_ms.analysis.report.blocks.all_blocks import build_blocks
+from nnunet_ms.analysis.report.figures.treatment_figures import count_figure
 from nnunet_ms.analysis.trial.change_counts import NO_EARLIER
 from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.settings import read_settings
@@ -245,12 +247,12 @@ def test_a_table_with_one_kind_says_so_and_does_not_count_the_other(tmp_path, ca
 
 
 def test_the_report_says_it_too_where_an_old_table_has_new_lesions_alone(tmp_path):
-    toml = trial_of(tmp_path / "in", oracle_visits().drop(columns="enlarging_lesion_count"))
-    run_trial(toml, tmp_path / "out")
-    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    section = page.split('<section id="new_or_enlarging_t2_lesions">')[1].split("</section>")[0]
-    assert "visits.csv: no enlarging_lesion_count of reader after baseline" in section
-    assert "<table>" not in section
+    trial = read(tmp_path / "in", oracle_visits().drop(columns="enlarging_lesion_count"))
+    blocks = {block.key: block for block in build_blocks(trial, compute_endpoints(trial).endpoints, [])}
+    for name in ("enlarging_t2_lesions", "new_or_enlarging_t2_lesions"):
+        assert "visits.csv: no enlarging_lesion_count of reader after baseline" in blocks[name].main[0]
+        assert blocks[name].all_tables == []
+    assert "percent reduction" in blocks["new_t2_lesions"].main[0]
 
 
 def test_one_blank_cell_is_one_visit_less_and_listed(tmp_path):
@@ -282,6 +284,43 @@ def test_two_raters_have_the_same_visits_and_one_who_counts_less_says_so(tmp_pat
     # reader's enlarging lesions do not need other's
     scans = patient_counts(trial, T2["enlarging_t2_lesions"], "reader")["scans"].sum()
     assert scans == (mine["week"] > 0).sum()
+
+
+def test_a_sequence_may_name_each_of_the_three_and_takes_its_own_p(tmp_path):
+    # Oracle: R's p values, in the order of the sequence; the second is above alpha, so that the third is not tested.
+    names = ["new_or_enlarging_t2_lesions", "enlarging_t2_lesions", "new_t2_lesions"]
+    rows = compute_endpoints(
+        read(tmp_path / "in", settings=SETTINGS + f"sequence = {names}".replace("'", '"'))
+    ).endpoints
+    p = EXPECTED[EXPECTED["exposure"] == "years"].set_index("endpoint")["p"]
+    for name, tested, rejected in zip(names, (1, 1, 0), (1, 0, 0), strict=True):
+        keys = {"endpoint": "multiplicity", "term": name}
+        assert value_of(rows, stat_name="p", **keys) == pytest.approx(p[name], rel=1e-6)
+        assert [value_of(rows, stat_name=stat, **keys) for stat in ("tested", "rejected")] == [tested, rejected]
+
+
+def test_the_report_of_a_model_that_counts_what_the_reference_does_not(tmp_path):
+    # Enlarging lesions of the model alone: its numbers are there, the reference's are said to be missing, nothing is
+    # drawn or compared in their place.
+    reference = oracle_visits().assign(rater="reference").drop(columns="enlarging_lesion_count")
+    model = oracle_visits().assign(rater="model")
+    model.loc[model[model["week"] == 96].index[0], ["new_lesion_count", "enlarging_lesion_count"]] = pd.NA
+    settings = SETTINGS.replace("bootstrap_draws = 0", "bootstrap_draws = 20")
+    trial = read(tmp_path / "in", pd.concat([reference, model]), settings)
+    results = compute_endpoints(trial)
+    found = select(results.endpoints, endpoint="effect_agreement", stat_name="difference")
+    of = {name: select(found, analysis=name) for name in (*T2, *(f"{name}_negative_binomial" for name in T2))}
+    for name, rows in of.items():
+        assert rows["stat"].notna().all() == name.startswith("new_t2"), name
+        if not name.startswith("new_t2"):
+            assert rows["method"].str.contains("no enlarging_lesion_count of reference").all()
+    blocks = {block.key: block for block in build_blocks(trial, results.endpoints, [])}
+    main = blocks["enlarging_t2_lesions"].main
+    assert "no enlarging_lesion_count of reference" in main[0]
+    assert "percent reduction" in main[1]
+    drawing = count_figure(results.endpoints, trial.settings, trial.raters, T2["enlarging_t2_lesions"])
+    assert [axes.get_title(loc="left") for axes in drawing.figure.axes] == ["model"]
+    assert f"n = {(oracle_visits()['week'] > 0).sum() - 1} follow-up visits" in drawing.caption
 
 
 @pytest.mark.parametrize("order", [1, -1])

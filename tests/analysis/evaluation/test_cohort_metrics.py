@@ -10,6 +10,7 @@ from nnunet_ms.analysis.evaluation.cohort_metrics import (
     clustered_interval,
     correlate_cases,
     count_sizes,
+    isbi_score,
     size_bin_name,
     summarise_cases,
     summarise_sizes,
@@ -203,3 +204,17 @@ def test_interval_covers_the_true_rate():
         low, high = clustered_interval(generator.binomial(totals, generator.beta(6, 2, size=60)), totals, 500, seed)
         covered += low <= 0.75 <= high
     assert covered >= 88
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        # by hand: (0.669 + 0.886) / 8 + (1 - 0.125 + 0.538 + 0.867) / 4, the first row of a published table with r .867
+        ({"dice": 0.669, "ppv": 0.886, "lfpr": 0.125, "ltpr": 0.538, "r_vol": 0.867}, 0.194375 + 0.57),
+        ({"dice": 1.0, "ppv": 1.0, "lfpr": 0.0, "ltpr": 1.0, "r_vol": 1.0}, 1.0),
+        ({"dice": 0.0, "ppv": 0.0, "lfpr": 1.0, "ltpr": 0.0, "r_vol": 0.0}, 0.0),
+        ({"dice": 0.5, "ppv": 0.5, "lfpr": 0.5, "ltpr": 0.5, "r_vol": float("nan")}, float("nan")),
+    ],
+)
+def test_the_score_of_isbi_2015_by_hand(values, expected):
+    assert isbi_score(values) == pytest.approx(expected, nan_ok=True)

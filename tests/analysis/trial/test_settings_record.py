@@ -26,7 +26,8 @@ def test_the_record_is_json_without_a_path(settings, tmp_path):
         ["active"],
     )
     assert (record["level"], record["conventions"]["ties"]) == (0.95, "efron")
-    assert json.loads(json.dumps(record))["rule"]["name"] == "krishnan2023"
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record["rule"]["edss_steps"] == [[5.5, 1.0], [None, 0.5]]  # 1 point up to 5.5, half a point above
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_counts_are_negative_binomial_with_the_presets_dispersion():
         expected += [(grown[here, k + 1], wanted.enlarging * y) for k, y in enumerate(years)]
         expected += [(total[here, k + 1], (wanted.new_lesions + wanted.enlarging) * y) for k, y in enumerate(years)]
         expected += [(drawn.enhancing[here, k + 1], wanted.enhancing) for k in range(len(years))]
-        expected += [(drawn.new_t1[here, k + 1], wanted.new_t1) for k in range(len(years))]
+        expected += [(drawn.new_t1[here, k + 1], wanted.new_t1 * y) for k, y in enumerate(years)]
         expected += [(drawn.enhancing[here, 0], DEMO.enhancing_at_baseline)]
         for values, mean in expected:
             variance = mean + DEMO.new_lesion_dispersion * mean**2

@@ -65,7 +65,9 @@ def test_counts_per_scan_are_the_arms(preset):
     drawn = cohort.draw_activity(preset, arm, np.random.default_rng(1))
     for index, wanted in enumerate(preset.arms):
         here = arm == index
-        for values, mean in ((drawn.enhancing, wanted.enhancing), (drawn.new_t1, wanted.new_t1)):
+        scans = len(preset.mri_weeks) - 1
+        new_t1 = wanted.new_t1 * preset.mri_weeks[-1] * 7 / 365.25 / scans
+        for values, mean in ((drawn.enhancing, wanted.enhancing), (drawn.new_t1, new_t1)):
             per_patient = values[here, 1:].mean(axis=1)
             assert per_patient.mean() == pytest.approx(mean, abs=4 * per_patient.std() / np.sqrt(here.sum()))
     assert (drawn.enhancing[:, 1:] <= drawn.new_t2[:, 1:]).all()

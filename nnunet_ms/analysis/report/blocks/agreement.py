@@ -63,9 +63,15 @@ def effect_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[st
         figures=[s for s in figures if s in (effect_agreement.ENDPOINT, "effects_by_rater")],
         notes=[
             *Numbers(rows).methods()[:1],
-            "Log ratio of counts: of lesions per scan. Log hazard ratios: per unit of the term named (TLV in ml).",
+            f"Log ratio of counts: of {_rates(trial)}. Log hazard ratios: per unit of the term named (TLV in ml).",
         ],
     )
+
+
+def _rates(trial: TrialData) -> str:
+    if trial.settings.exposure == "scans":
+        return "lesions per scan"
+    return "lesions per year since the scan before, of enhancing lesions per scan"
 
 
 def concordance_block(endpoints: pd.DataFrame, figures: Sequence[str]) -> Block:

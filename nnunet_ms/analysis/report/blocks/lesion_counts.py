@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints import lesion_counts
@@ -101,6 +102,9 @@ def _visit_lines(trial: TrialData, numbers: Numbers, endpoint: str, visit: str) 
         if visit == lesion_counts.ALL_VISITS:
             patients = [number(numbers.get("patients", rater=r, arm=arm, visit=visit), 0) for r in trial.raters]
             lines.append(Line(f"patients, {arm}", patients))
+            years = [numbers.get("years", rater=r, arm=arm, visit=visit) for r in trial.raters]
+            if np.isfinite(years).any():
+                lines.append(Line(f"years between scans, {arm}", [number(value, 1) for value in years]))
     for arm in trial.settings.compared_arms:
         contrast = contrast_text(arm, trial.settings.reference_arm)
         keys = {"contrast": contrast, "visit": visit}

@@ -1,0 +1,73 @@
+"""The MNI152 template of nilearn's wheel, and where a head lies in it."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from nnunet_ms.images.itk import to_itk
+from nnunet_ms.images.registration import Registration, register_to_template
+from nnunet_ms.images.volumes import Grid
+
+MARGIN_MM = 8  # around the brain: fluid and skull tell where it ends
+
+
+@dataclass(frozen=True)
+class Template:
+    """Skull-stripped T1 (X, Y, Z) on its grid of 1 mm in MNI space, the voxels that a registration compares, a name."""
+
+    data: npt.NDArray[np.float32]
+    inside: npt.NDArray[np.uint8]
+    grid: Grid
+    name: str
+
+
+@lru_cache(maxsize=1)
+def mni152() -> Template:
+    """Load the template: ICBM 152 nonlinear 2009a asymmetric, as nilearn ships it [1]_.
+
+    References
+    ----------
+    .. [1] Fonov V et al. NeuroImage 54:313-327, 2011. doi:10.1016/j.neuroimage.2010.07.033
+
+    Examples
+    --------
+    >>> mni152().grid.shape, mni152().grid.spacing
+    ((197, 233, 189), (1.0, 1.0, 1.0))
+    """
+    from nilearn import datasets  # imports scikit-learn: seconds, so not before it is needed
+
+    image = datasets.load_mni152_template(resolution=1)
+    brain = np.asarray(datasets.load_mni152_brain_mask(resolution=1).dataobj) > 0
+    near = ndimage.distance_transform_edt(~brain) <= MARGIN_MM
+    grid = Grid(tuple(int(n) for n in image.shape), np.asarray(image.affine, dtype=np.float64))
+    name = f"MNI152NLin2009aAsym of nilearn {version('nilearn')}"
+    return Template(np.asarray(image.dataobj, dtype=np.float32), near.astype(np.uint8), grid, name)
+
+
+def register_to_mni(data: npt.NDArray[np.float32], grid: Grid) -> Registration:
+    """Align a head rigidly to the template, by mutual information.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32 array
+        Image of any contrast, with or without the skull.
+    grid : Grid
+        Where it lies.
+
+    Returns
+    -------
+    Registration
+        `matrix` maps points of MNI space to points of the image, RAS mm.
+
+    Raises
+    ------
+    ImageError
+        As `register_to_template`.
+    """
+    template = mni152()
+    fixed, counted = to_itk(template.data, template.grid), to_itk(template.inside, template.grid)
+    return register_to_template(fixed, counted, to_itk(data, grid))
