@@ -238,7 +238,7 @@ def convert(
     words: dict[str, Any] = {"rater": rater, "variant": variant, "prefer": prefer, "patterns": patterns}
     words |= {"channels": channels or (None if paired else existing and existing.channels), "target": target}
     found = gather_pairs(source, kind, also, paired, lesions, named=kind if existing else "", **words)
-    rest: dict[str, Any] = {"folds": folds, "seed": seed, "workers": workers, "existing": existing, "pairs": paired}
+    rest: dict[str, Any] = {"folds": folds, "seed": seed, "workers": workers, "existing": existing}
     options = WriteOptions(
         info=found.info(name),
         channels=found.channels,
@@ -247,11 +247,11 @@ def convert(
         steps=steps_of(steps),
         roots=found.roots,
         accept=accepted_names(names_of(accept)),
+        pairs=found.pairs,
         **rest,
     )
     folder = _place(raw, dataset_id, name, options, overwrite=overwrite)
-    cases, notes = _ready(found, options)
-    _tell(say, notes)
+    cases, notes = _ready(found, options, say)
     read = partial(_checked, cases, found.first.path, options, headers_only=headers_only)
     if dry_run:
         return _tried(read(None, say), notes, folder, options, say)
@@ -312,7 +312,7 @@ def _place(
     return options.existing.folder
 
 
-def _ready(found: Gathered, options: WriteOptions) -> tuple[list[Case], list[str]]:
+def _ready(found: Gathered, options: WriteOptions, say: Say | None) -> tuple[list[Case], list[str]]:
     """The cases with what keeps some of them out, and what to tell before anything is read."""
     old = options.existing
     check_steps(found.cases, options.steps, found.first.path, options.pairs)
@@ -323,6 +323,7 @@ def _ready(found: Gathered, options: WriteOptions) -> tuple[list[Case], list[str
         check_fits(old, cases, options.channels, options.labels)
     assign_roles(cases, options.test_patients)  # an unknown test patient is said before anything is read
     trained = frozenset() if old is None else old.patients("train")
+    _tell(say, notes)
     return without_leaks(cases, options.test_patients, trained), notes
 
 

@@ -31,6 +31,12 @@ def back_parser() -> argparse.ArgumentParser:
     result.add_argument("--source", type=Path, help="the BIDS data set of the images, if OUT is not in its derivatives")
     result.add_argument("--rater", default="nnunetms", help="name of the model (default: %(default)s)")
     result.add_argument(
+        "--visit",
+        choices=("baseline", "followup"),
+        default="baseline",
+        help="of pairs of visits: on whose grid, in whose folder (default: %(default)s)",
+    )
+    result.add_argument(
         "--layout",
         choices=("source", "isbi2015"),
         default="source",
@@ -62,6 +68,7 @@ def back(args: argparse.Namespace) -> int:
         args.rater,
         probabilities=args.probabilities,
         source=args.source,
+        visit=args.visit,
         overwrite=args.overwrite,
     )
     print(f"wrote {len(written)} masks{' and maps' if args.probabilities else ''} to {args.out}")

@@ -157,6 +157,7 @@ def gather_pairs(
             )
         return gather(source, kind, also, named=named, **options)
     first = source_of(kind)  # type: ignore[arg-type]
+    pairs = replace(pairs, target=pairs.target or next(iter(first.pair_targets), "new"))  # type: ignore[arg-type]
     _check_pairs(first, options, pairs)
     found = gather(source, kind, also, named=named, **words_of_visits(first, pairs, options, lesions))
     other = next((part for part, _ in found.parts if bool(part.pair_targets) != bool(first.pair_targets)), None)

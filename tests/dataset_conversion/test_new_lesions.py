@@ -75,6 +75,7 @@ def test_a_pair_is_registered_subtracted_and_labelled(pairs):
     assert (pairs.cases, pairs.failures, pairs.flagged) == (("P1_w24",), (), ())
     content = json.loads((pairs.folder / "dataset.json").read_text())
     assert list(content["channel_names"].values()) == ["flair_subtraction", "flair_baseline", "flair_followup"]
+    assert content["pairs"]["target"] == "all"
     assert content["labels"] == {"background": 0, "new": 1, "enlarging": 2, "resolved": 3, "shrinking": 4}
     difference, first, second = (read_volume(pairs.folder / f"imagesTr/P1_w24_000{i}.nii.gz") for i in range(3))
     np.testing.assert_allclose(difference.grid.affine, AFFINE)
@@ -281,6 +282,21 @@ def test_steps_and_spaces_return_a_prediction_to_the_baseline(still, tmp_path, s
     np.testing.assert_allclose(returned.grid.affine, AFFINE, atol=1e-5)
     drawn = ball(NEW, 10, np.eye(4))
     assert 2 * (drawn & (returned.data > 0)).sum() / (drawn.sum() + returned.data.sum()) > 0.7
+
+
+def test_predictions_return_to_the_follow_up_too(pairs, trial, tmp_path):
+    arguments = ["back", str(pairs.folder), str(pairs.folder / "labelsTr"), "-o", str(tmp_path / "back")]
+    assert main([*arguments, "--visit", "followup"]) == 0
+    returned = read_mask(tmp_path / "back" / "P1" / "w24" / "P1_w24_nnunetms.nii.gz", labels=range(5)).data
+    drawn = ball(NEW, 8, MOVED)  # as the follow-up shows it
+    assert 2 * (drawn & (returned == 1)).sum() / (drawn.sum() + (returned == 1).sum()) > 0.6
+
+
+def test_only_pairs_have_a_follow_up_to_return_to(still, tmp_path, capsys):
+    done = convert(manifest(still, BOTH), raw=tmp_path / "raw", **WORDS)
+    arguments = ["back", str(done.folder), str(done.folder / "labelsTr"), "-o", str(tmp_path / "back")]
+    assert main([*arguments, "--visit", "followup"]) == 2
+    assert "--visit followup: expected pairs of visits, found none" in capsys.readouterr().err
 
 
 def test_without_brain_masks_the_depth_of_the_head_is_taken(still, tmp_path):

@@ -361,6 +361,7 @@ def _dataset_json(patient_of: dict[str, str], roles: dict[str, str], options: Wr
         "labels": options.labels,
         "numTraining": training,
         "file_ending": FILE_ENDING,
+        **({} if options.pairs is None else {"pairs": asdict(options.pairs)}),
         "patients": dict(sorted(patient_of.items())),
     }
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from nnunet_ms.dataset_conversion.raw_dataset.bids_derivative import (
 )
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.volumes import check_same_grid, read_grid, read_mask, read_volume, write_volume
+from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_folder
 
 LESION = "lesion"
@@ -39,6 +40,7 @@ def write_back(
     *,
     probabilities: str | Path | None = None,
     source: str | Path | None = None,
+    visit: Literal["baseline", "followup"] = "baseline",
     overwrite: bool = False,
 ) -> list[Path]:
     """Write every predicted mask under the name and folder of its source, on the grid of its source.
@@ -63,6 +65,8 @@ def write_back(
         `nnunet-ms-predict`.
     source : str or Path, optional
         The BIDS data set of the images; known without it where `out` is among its derivatives.
+    visit : {"baseline", "followup"}, optional
+        Of pairs of visits: on whose grid and in whose folder the masks are written.
     overwrite : bool, optional
         Whether an existing `out` is replaced.
 
@@ -92,7 +96,7 @@ def write_back(
     if not re.fullmatch("[0-9A-Za-z]+", rater):
         raise ConversionError(f"--rater {rater}: expected letters and digits only, as BIDS asks. Choose another name.")
     dataset, predictions, out = Path(dataset), Path(predictions), Path(out)
-    cases = read_cases(dataset)
+    cases = _seen_from(read_cases(dataset), chosen(visit, ("baseline", "followup"), "visit"), dataset)
     content = _dataset_json(dataset)
     channels = [str(name) for _, name in sorted(content["channel_names"].items())]
     labels = {name: int(value) for name, value in content["labels"].items() if int(value)}
@@ -113,7 +117,8 @@ def write_back(
     with whole_folder(out, replace=overwrite) as aside:
         for one in returned:
             (aside / one.target).parent.mkdir(parents=True, exist_ok=True)
-            bring_back(one.path, aside / one.target, dataset / "provenance" / f"{one.case_id}.json", is_map=one.is_map)
+            record = dataset / "provenance" / f"{one.case_id}.json"
+            bring_back(one.path, aside / one.target, record, is_map=one.is_map, visit=visit)
         _describe(aside, returned, given, content["name"], rater, channels, labels, _how(predictions))
     return [out / one.target for one in returned]
 
@@ -163,11 +168,10 @@ def _maps(
 
 
 def _images(row: Mapping[str, Any], channels: Sequence[str]) -> list[str]:
-    """Source files of the channels; of a pair those of the baseline, on whose grid it is returned."""
-    names = [name.removesuffix(SUBTRACTION) for name in channels]
-    baseline = [f"{name}{BASELINE}" for name in names if row.get(f"source_{name}{BASELINE}")]
-    images = baseline or [name for name in channels if row.get(f"source_{name}") and not name.endswith(FOLLOWUP)]
-    return [str(row[f"source_{name}"]) for name in images]
+    """Source files of the channels; of a subtraction those of both visits, the baseline's first: there it returns."""
+    of_pairs = [name.removesuffix(SUBTRACTION) for name in channels if name.endswith(SUBTRACTION)]
+    names = [name + ending for ending in (BASELINE, FOLLOWUP) for name in of_pairs] or list(channels)
+    return [str(row[f"source_{name}"]) for name in names if row.get(f"source_{name}")]
 
 
 def _session(row: Mapping[str, Any], channels: Sequence[str]) -> Session | None:
@@ -213,6 +217,16 @@ def _how(predictions: Path) -> str:
     )
 
 
+def _seen_from(cases: pd.DataFrame, visit: str, dataset: Path) -> pd.DataFrame:
+    """The cases; for the follow-up's place its files stand in the columns of the baseline's."""
+    if visit == "baseline":
+        return cases
+    names = [name for name in cases if str(name).startswith("source_") and str(name).endswith(FOLLOWUP)]
+    if "baseline_visit" not in cases or not names:
+        raise ConversionError(f"{dataset}: --visit followup: expected pairs of visits, found none. Leave it out.")
+    return cases.assign(**{str(name).removesuffix(FOLLOWUP) + BASELINE: cases[name] for name in names})
+
+
 def _dataset_json(dataset: Path) -> dict[str, Any]:
     path = dataset / "dataset.json"
     if not path.is_file():
@@ -220,12 +234,14 @@ def _dataset_json(dataset: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def bring_back(path: Path, target: Path, record: Path, *, is_map: bool = False) -> None:
+def bring_back(path: Path, target: Path, record: Path, *, is_map: bool = False, visit: str = "baseline") -> None:
     """Copy a file, or bring it back through what `record` says was done to its images."""
     if not record.is_file():
         shutil.copyfile(path, target)
         return
     told = json.loads(record.read_text(encoding="utf-8"))
+    if visit == "followup":  # of a pair
+        told |= {"source_grid": told["followup_grid"], "target_to_source": told["target_to_followup"]}
     if is_map:
         data, affine = back_to_source(read_volume(path).data.astype(np.float32), told, is_label=False)
     else:
@@ -242,7 +258,7 @@ def _check_targets(returned: Sequence[_Returned]) -> None:
         if other is not one:
             raise ConversionError(
                 f"{one.path}: cases {other.case_id} and {one.case_id} would both be written as {one.target}. Take the "
-                "predictions of each source back by themselves."
+                "predictions of each source back by themselves, or pairs with one baseline with --visit followup."
             )
 
 

@@ -65,6 +65,9 @@ class Measuring:
         One per fold, for LSU+ and PSU+; empty for neither.
     samples_per_fold, flips : int
         Samples and mirrorings of one fold: sample k sees mirroring k modulo their number.
+    pairs : str
+        What a model of pairs of visits marks, "new", "new_or_enlarging" or "all" (see docs/new_lesions.md); blank for
+        a model of single visits.
     """
 
     classes: tuple[tuple[str, int], ...]
@@ -74,6 +77,7 @@ class Measuring:
     fold_thresholds: tuple[float, ...] = ()
     samples_per_fold: int = 1
     flips: int = 1
+    pairs: str = ""
 
     @property
     def member_thresholds(self) -> tuple[float, ...]:

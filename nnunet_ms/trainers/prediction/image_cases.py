@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,13 +23,18 @@ _NO_TEXT = "expected file names in UTF-8, found other bytes. Rename the images o
 
 @dataclass(frozen=True)
 class ImageCase:
-    """One case's channel files, in order, and its place in the trial; `week` is NaN when unknown."""
+    """One case's channel files, in order, and its place in the trial; `week` is NaN when unknown.
+
+    Of a pair of visits that of the follow-up; `previous_visit` and `previous_week` are then the baseline's.
+    """
 
     case_id: str
     files: tuple[Path, ...]
     patient_id: str
     visit: str = NO_VISIT
     week: float = float("nan")
+    previous_visit: str = ""
+    previous_week: float = float("nan")
 
 
 def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> tuple[list[ImageCase], list[Failure]]:
@@ -69,7 +75,7 @@ def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> t
         raise SettingsError(
             f"{images}: expected images <case>_0000{ending}, found none. Name them so, see nnU-Net's docs."
         )
-    known = _places(cases, names, model)
+    known, before = _places(cases, names, model), _baselines(cases)
     found, failures = [], []
     for name in names:
         numbered = sorted(channels[name])
@@ -77,7 +83,8 @@ def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> t
         if not is_text(name):
             failures.append(Failure(visible(name), _NO_TEXT))
         elif numbers == list(range(model.channels)):
-            found.append(ImageCase(name, tuple(path for _, path in numbered), **vars(known[name])))
+            files = tuple(path for _, path in numbered)
+            found.append(ImageCase(name, files, **vars(known[name]), **before.get(name, {})))
         else:
             failures.append(Failure(name, _wrong_channels(images, name, numbers, ending, model)))
     return found, failures
@@ -147,6 +154,21 @@ def _places(cases: Path | None, names: list[str], model: Model) -> dict[str, Pla
         return {name: Place(patients.get(name, name)) for name in names}
     known = {one_form(name): place for name, place in places(read_cases(cases)).items()}
     return {name: known.get(name, Place(name)) for name in names}
+
+
+def _baselines(cases: Path | None) -> dict[str, dict[str, Any]]:
+    """Of pairs, which cases.csv of their dataset tells: visit and week of the baseline."""
+    table = None if cases is None else read_cases(cases)
+    if table is None or "baseline_visit" not in table:
+        return {}
+    rows = table[table["baseline_visit"].notna()].to_dict("records")
+    return {
+        row["case_id"]: {
+            "previous_visit": str(row["baseline_visit"]),
+            "previous_week": float(row.get("baseline_week") or "nan"),
+        }
+        for row in rows
+    }
 
 
 def _wrong_channels(images: Path, name: str, numbers: list[int], ending: str, model: Model) -> str:

@@ -92,6 +92,7 @@ def resolve_measuring(
         fold_thresholds=folds,
         samples_per_fold=runner.samples_per_fold(),
         flips=len(runner.flips()),
+        pairs=str(model.dataset_json.get("pairs", {}).get("target") or ""),
     )
 
 

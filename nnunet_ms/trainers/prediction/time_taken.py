@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from nnunet_ms.arrays import Floats
 from nnunet_ms.memory import peak_memory_mb
 
 STEPS = ("prepare_s", "predict_s", "write_s")
@@ -24,6 +25,7 @@ SECONDS = (*STEPS, "case_s")
 MEMORY = ("peak_memory_mb", "peak_gpu_memory_mb")
 COLUMNS = (*SECONDS, "device", *MEMORY)
 MEGABYTE = 1e6
+NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def summary(cases: pd.DataFrame) -> list[dict[str, Any]]:
     -------
     list of dict
         `device`, `cases`, for each of `SECONDS` its median, minimum and maximum, and the largest of each of `MEMORY`,
-        None where it is not known.
+        None where it is not known. Cases that were predicted before this was recorded stand under the device
+        `NOT_RECORDED`.
 
     Examples
     --------
@@ -116,18 +119,24 @@ def summary(cases: pd.DataFrame) -> list[dict[str, Any]]:
     >>> summary(cases)[0]["case_s"]
     {'median': 11.0, 'minimum': 10.0, 'maximum': 12.0}
     """
-    of_cases = cases.drop_duplicates("case_id")
+    of_cases = cases.drop_duplicates("case_id").reindex(columns=["case_id", *COLUMNS])
+    of_cases = of_cases.assign(device=of_cases["device"].fillna(NOT_RECORDED))
     return [_of_device(str(device), rows) for device, rows in of_cases.groupby("device", sort=True)]
 
 
 def _of_device(device: str, rows: pd.DataFrame) -> dict[str, Any]:
+    known = {name: rows[name].dropna().to_numpy(np.float64) for name in (*SECONDS, *MEMORY)}
     seconds = {
         name: {
-            "median": float(rows[name].median()),
-            "minimum": float(rows[name].min()),
-            "maximum": float(rows[name].max()),
+            "median": float(np.median(known[name])) if known[name].size else None,
+            "minimum": float(known[name].min()) if known[name].size else None,
+            "maximum": _largest(known[name]),
         }
         for name in SECONDS
     }
-    memory = {name: None if rows[name].isna().all() else float(rows[name].max()) for name in MEMORY}
-    return {"device": device, "cases": len(rows), **seconds, **memory}
+    return {"device": device, "cases": len(rows), **seconds, **{name: _largest(known[name]) for name in MEMORY}}
+
+
+def _largest(values: Floats) -> float | None:
+    """Largest of some numbers, None without any: JSON has no NaN."""
+    return float(values.max()) if values.size else None

@@ -1,9 +1,10 @@
 """`visits.csv` and `lesion_changes.csv` of predicted masks, as `nnunet-ms-measure` writes them, for the endpoints."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +17,8 @@ from nnunet_ms.trainers.prediction.case_measures import Measuring
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.lesion_uncertainty import CONNECTIVITY, MINIMUM_VOXELS
 
+CHANGE_KINDS = ("new", "enlarging", "resolved", "shrinking")
+CHANGE_WORDS = (*CHANGE_KINDS, "existing", "previous", "change")  # how the columns of change begin
 RULE = "krishnan2023"  # the rule of evaluation with this connectivity and this smallest lesion
 
 
@@ -65,13 +68,32 @@ def write_visits(
     done = map_cases(partial(_table_rows, counting=counting), list(patients.values()), _patient, "visits", workers)
     if done.failures:  # of masks that this run wrote
         raise ImageError(f"{out}: visits.csv: case {done.failures[0].case}: {done.failures[0].reason}")
-    rows = VisitRows(visits=[row for part in done.results for row in part.visits])
+    told = [row for part in done.results for row in part.visits]
+    if measuring.pairs:
+        told = _of_pairs(told, cases, measuring.pairs)
+    rows = VisitRows(visits=told)
     visits = rows.visit_table().sort_values("case_id", kind="stable", ignore_index=True)
-    changed = [frame for part in done.results for frame in part.changes]
+    changed = [] if measuring.pairs else [frame for part in done.results for frame in part.changes]
     changes = pd.concat(changed, ignore_index=True) if changed else pd.DataFrame(columns=CHANGES.names)
     tables.write_table(visits, out / "visits.csv")
     tables.write_table(changes.sort_values("case_id", kind="stable"), out / "lesion_changes.csv")
     return visits
+
+
+def _of_pairs(rows: Sequence[Mapping[str, Any]], cases: Sequence[ImageCase], target: str) -> list[dict[str, Any]]:
+    """Rows whose masks are of change themselves: counted as such, and not compared with those of the pair before."""
+    case_of = {case.case_id: case for case in cases}
+    found = []
+    for row in rows:
+        kind = target if target != "all" else row["lesion_type"]
+        case = case_of[row["case_id"]]
+        kept = {name: value for name, value in row.items() if not name.startswith(CHANGE_WORDS)}
+        kept |= {"previous_visit": case.previous_visit or None, "previous_week": case.previous_week}
+        if kind in CHANGE_KINDS:
+            kept |= {f"{kind}_lesion_count": row["lesion_count"], f"{kind}_volume_ml": row["volume_ml"]}
+        kept["change_note"] = "" if kind in CHANGE_KINDS else f"{kind}: the model does not tell the two apart"
+        found.append(kept)
+    return found
 
 
 def _at_least(voxels: int, voxel_volume_ml: float) -> int:  # noqa: ARG001 - other rules state their filter in mm3

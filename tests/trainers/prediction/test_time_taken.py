@@ -75,6 +75,28 @@ def test_devices_are_told_apart_and_lesion_types_count_once():
     assert (gpu["cases"], gpu["case_s"]["median"], gpu["peak_memory_mb"], gpu["peak_gpu_memory_mb"]) == (2, 4.0, 20, 7)
 
 
+def test_cases_of_an_earlier_version_are_told_apart():
+    cost = Cost(1, 2, "cpu (1 threads)", NAN, NAN).columns(3)
+    new, old = summary(pd.DataFrame([{"case_id": "new", **cost}, {"case_id": "old"}]))
+    assert (old["device"], old["cases"], old["case_s"]["median"]) == ("not recorded", 1, None)
+    assert (new["cases"], new["case_s"]["median"]) == (1, 6.0)
+    (alone,) = summary(pd.DataFrame([{"case_id": "old"}]))
+    assert alone["device"] == "not recorded"
+
+
+def test_a_gpu_is_asked_for_its_own_memory_and_its_name(monkeypatch):
+    # Oracle: what the calls of torch are made to answer; on a machine with a GPU the next test asks torch itself.
+    gpu, asked = torch.device("cuda:1"), []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", asked.append)
+    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 3_500_000_000 * (device == gpu))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: {gpu: "NVIDIA V100"}[device])
+    cost = Stopwatch(gpu).cost(2.0, gpu)
+    assert (cost.device, cost.peak_gpu_memory_mb) == ("cuda:1 (NVIDIA V100)", 3500.0)
+    assert asked == [gpu, gpu]  # its peak begins with the case, and its work has ended when the time is taken
+    assert Stopwatch(gpu).cost(2.0, torch.device("cpu")).device.startswith("cpu (")  # the GPU was too small
+
+
 def test_the_larger_peak_of_two_processes_counts(monkeypatch):
     monkeypatch.setattr(time_taken, "peak_memory_mb", lambda: 300.0)  # of the process that writes
     assert Cost(1, 1, "cpu", 500.0, NAN).columns(1)["peak_memory_mb"] == 500.0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from nnunet_ms.analysis.evaluation.measure import measure
 from nnunet_ms.trainers.prediction.case_measures import Measuring
@@ -30,3 +31,44 @@ def test_visits_of_predicted_masks_are_those_that_measure_writes(write_nifti, tm
 
 def test_the_rule_is_named_after_its_smallest_lesion():
     assert [rule_name(n) for n in (3, 1)] == ["krishnan2023", "18-connected, at least 1 voxels"]
+
+
+def pairs_of(write_nifti, value):
+    """Two follow-ups of one patient, each compared with the same baseline: masks of change with 2 and 1 lesions."""
+    cases = []
+    for week, corners in ((24, ((1, 1), (8, 8))), (48, ((4, 4),))):
+        mask = np.zeros((12, 12, 6), np.uint8)
+        for x, y in corners:
+            mask[x : x + 3, y : y + 3, 2:4] = value
+        write_nifti(f"out/P1_{week}.nii.gz", mask)
+        cases.append(ImageCase(f"P1_{week}", (), "P1", f"w{week}", float(week), "base", 0.0))
+    return cases
+
+
+@pytest.mark.parametrize(
+    ("target", "classes", "value", "column"),
+    [
+        ("new", (("t2_lesions", 1),), 1, "new"),
+        ("all", (("new", 1), ("enlarging", 2), ("resolved", 3), ("shrinking", 4)), 1, "new"),
+        ("all", (("new", 1), ("enlarging", 2), ("resolved", 3), ("shrinking", 4)), 2, "enlarging"),
+        ("all", (("new", 1), ("enlarging", 2), ("resolved", 3), ("shrinking", 4)), 3, "resolved"),
+    ],
+)
+def test_masks_of_change_are_counted_and_not_compared(write_nifti, tmp_path, target, classes, value, column):
+    cases = pairs_of(write_nifti, value)
+    found = write_visits(cases, tmp_path / "out", Measuring(classes, pairs=target), "net", "")
+    rows = found[found["lesion_type"] == ("t2_lesions" if target == "new" else column)].set_index("case_id")
+    assert rows[f"{column}_lesion_count"].to_dict() == {"P1_24": 2, "P1_48": 1}
+    assert rows[f"{column}_volume_ml"].to_dict() == pytest.approx(
+        {"P1_24": 0.108, "P1_48": 0.054}
+    )  # 18 voxels of 3 mm3
+    assert (rows["previous_week"].tolist(), set(rows["previous_visit"])) == ([0.0, 0.0], {"base"})
+    assert pd.read_csv(tmp_path / "out" / "lesion_changes.csv").empty
+
+
+def test_a_model_that_marks_two_kinds_as_one_fills_neither_count(write_nifti, tmp_path):
+    measuring = Measuring((("lesion", 1),), pairs="new_or_enlarging")
+    found = write_visits(pairs_of(write_nifti, 1), tmp_path / "out", measuring, "net", "")
+    assert found["lesion_count"].tolist() == [2, 1]
+    assert found[["new_lesion_count", "enlarging_lesion_count"]].isna().all().all()
+    assert set(found["change_note"]) == {"new_or_enlarging: the model does not tell the two apart"}
