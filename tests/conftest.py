@@ -7,6 +7,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# the same examples in every run, and nothing that depends on how busy the machine is
+settings.register_profile(
+    "here", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("here")
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -45,7 +45,7 @@ def test_one_labelling_for_all_rules_changes_nothing(name):
 PAIRS = {"ltpr": "lppv", "tpr": "ppv", "sensl": "ppvl", "dice": "dice", "jaccard": "jaccard", "f1": "f1"}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=60)
 @given(reference=MASKS, prediction=MASKS)
 def test_swapping_roles_swaps_sensitivity_and_precision(reference, prediction):
     # By definition; conventions for empty masks differ by role, so both masks hold a lesion of 9 voxels.
@@ -58,7 +58,7 @@ def test_swapping_roles_swaps_sensitivity_and_precision(reference, prediction):
                 assert there[name] == pytest.approx(back[other]), rule.name
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40)
 @given(mask=MASKS)
 def test_a_mask_against_itself_scores_one(mask):
     mask[:3, :3, 0] = True
@@ -68,7 +68,7 @@ def test_a_mask_against_itself_scores_one(mask):
             assert values.get(name, 1) == 1, (rule.name, name)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40)
 @given(
     reference=MASKS,
     prediction=MASKS,

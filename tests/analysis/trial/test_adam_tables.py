@@ -46,7 +46,12 @@ def own(trial):
 def test_the_round_trip_gives_the_same_endpoints(trial, own, source):
     # Oracle: our own tables of the same simulated trial, which the XPT files copy; ADTTE has the simulator's times.
     found = compute_endpoints(read_trial(read_settings(trial / f"{source}.toml")))
-    pd.testing.assert_frame_equal(found.endpoints, own.endpoints, check_exact=True)
+    expected = own.endpoints
+    if source == "adtte":  # a time that is told does not tell which component of a composite came first
+        components = expected["term"].str.startswith("first: ")
+        assert set(expected.loc[components, "endpoint"]) == {"ccdp24"}
+        expected = expected[~components].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.endpoints, expected, check_exact=True)
 
 
 @pytest.mark.parametrize("suffix", ["xpt", "csv"])

@@ -39,7 +39,7 @@ def events(trial, outcome="ccdp24"):
     return derive_outcome(trial.patients, trial.assessments, OUTCOMES[outcome], RULE)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_numbers_do_not_depend_on_order_types_and_white_space(trial, tmp_path_factory, data):
     files = {"agreement.csv": whole()["agreement.csv"]}
@@ -60,7 +60,7 @@ def test_numbers_do_not_depend_on_order_types_and_white_space(trial, tmp_path_fa
     pd.testing.assert_frame_equal(found.volumes, trial.volumes)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations(range(12)), st.sampled_from([str, int, "Int64", "category"]), st.randoms(use_true_random=False))
 def test_progression_is_each_patients_own(order, kind, random):
     # Oracle: a table per patient, and one patient at a time.

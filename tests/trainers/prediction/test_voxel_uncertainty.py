@@ -72,7 +72,7 @@ def test_equal_samples_do_not_disagree(samples):
         assert np.abs(measures[name]).max() < 1e-6, name
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(2, 8), st.floats(0.1, 20))
 def test_inequalities(seed, samples, scale):
     measures = uncertainty_of(logits(samples, 50, seed, scale)).measures()
