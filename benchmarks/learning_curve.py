@@ -109,7 +109,8 @@ def verdict(means: pd.DataFrame) -> str:
     lines = []
     for (metric, size), rows in (wide["FT"] - wide["DN"]).groupby(level=["metric", "size"]):
         higher = int((rows > 0).sum())
-        lines.append(f"{metric}, N = {size:.0f}: fine-tuned higher in {higher} of {len(rows)} seeds, by {rows.mean():+.3f}")
+        which = f"fine-tuned higher in {higher} of {len(rows)} seeds"
+        lines.append(f"{metric}, N = {size:.0f}: {which}, by {rows.mean():+.3f}")
     return "\n".join(lines)
 
 
