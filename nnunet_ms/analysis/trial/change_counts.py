@@ -77,8 +77,8 @@ def check_disjoint(rows: pd.DataFrame, baseline_week: float, files: str) -> None
                 f"{files}: column {column}: patient {row['patient_id']}, rater {row['rater']}, {row['lesion_type']}: "
                 f"expected counts that follow each other, found one of weeks {since[twice.index[0]]:g} to "
                 f"{row['scan_week']:g} beside one up to week {last:g}, whose lesions would count twice ({len(twice)} "
-                "such rows). Give counts since the scan before (of pairs: --pairs consecutive), or leave one of the two "
-                "blank."
+                "such rows). Give counts since the scan before (of pairs: --pairs consecutive), or leave one of "
+                "the two blank."
             )
 
 
