@@ -111,6 +111,7 @@ def test_options_that_mean_nothing(outputs, tmp_path, capsys, more, message):
     [
         ({"trials": {"a": "first", "b": "second"}}, "trials: expected a list of folders, found names and folders"),
         ({"evaluations": ["first"]}, r"evaluations: expected names and folders, .*found \['first'\]"),
+        ({"pool": "no"}, "pool: expected True or False, found 'no'"),
         ({"test_sets": "first"}, "test_sets: expected names and folders, .*found 'first'. Give each folder a name"),
     ],
 )
