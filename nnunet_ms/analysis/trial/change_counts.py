@@ -15,6 +15,7 @@ CHANGE_COLUMNS = ("new_lesion_count", "enlarging_lesion_count")
 CHANGE_TYPES = ("t2_lesions", "t1_unenhancing")  # an enhancing lesion is counted where it enhances, not since when
 INTERVAL = "interval_weeks"
 WEEKS_PER_YEAR = 365.25 / 7
+ROUNDING_WEEKS = 1.0  # previous_week may be a whole week where week has days
 NO_EARLIER = "counted without an earlier scan in the table: what is new or has grown since is not known"
 
 
@@ -70,7 +71,7 @@ def check_disjoint(rows: pd.DataFrame, baseline_week: float, files: str) -> None
         counted = later[later[column].notna()].sort_values([*keys, "scan_week"])
         before = counted.groupby(keys)["scan_week"].shift()
         since = counted["scan_week"] - counted[INTERVAL]
-        twice = counted[since < before - 1e-6]
+        twice = counted[since < before - ROUNDING_WEEKS]
         if len(twice):
             row, last = twice.iloc[0], before[twice.index[0]]
             raise TableError(

@@ -445,3 +445,13 @@ def test_counts_that_cover_the_same_weeks_are_refused(tmp_path, case):
     visits = oracle_visits()
     with pytest.raises(TableError, match=message):
         read(tmp_path / "in", visits.assign(previous_week=visits["week"].map(since)))
+
+
+@pytest.mark.parametrize(("week", "told"), [(24.43, 24), (23.86, 24), (24.57, 24.6)])
+def test_a_previous_week_that_is_rounded_is_no_overlap(tmp_path, week, told):
+    visits = oracle_visits().astype({"week": float})
+    visits["previous_week"] = visits["week"].map({24: 0, 48: told, 96: 48})
+    visits.loc[visits["week"] == 24, "week"] = week
+    settings = SETTINGS.replace("[disability]", "[visits.windows]\n24 = [20, 30]\n[disability]")
+    rows = read(tmp_path / "in", visits, settings).counts
+    assert set(rows.loc[rows["week"] == 48, "interval_weeks"]) == {48 - told}
