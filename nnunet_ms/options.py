@@ -1,6 +1,6 @@
 """Options that take one word of a few: an unknown word is refused with the list of the known ones."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import wraps
 from operator import index
@@ -9,6 +9,7 @@ from typing import ParamSpec, SupportsIndex, TypeVar
 from nnunet_ms.errors import OptionError
 
 Word = TypeVar("Word", bound=str)
+Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -45,6 +46,30 @@ def chosen(value: Word, allowed: Iterable[str], name: str) -> Word:
     close = get_close_matches(str(value).lower(), known, n=1)
     step = f"Did you mean {close[0]!r}?" if close else "Choose one of them."
     raise OptionError(f"{name}: expected one of {', '.join(map(repr, known))}, found {value!r}. {step}")
+
+
+def by_name(value: Mapping[str, Value], name: str) -> Mapping[str, Value]:
+    """Return `value` if it gives each of its entries a name.
+
+    Raises
+    ------
+    OptionError
+        If it is a list, a path or anything else than a mapping.
+
+    Examples
+    --------
+    >>> by_name({"OPERA II": "evaluation"}, "evaluations")
+    {'OPERA II': 'evaluation'}
+    >>> by_name(["evaluation"], "evaluations")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: evaluations: expected names and folders, {'NAME': 'FOLDER'}, found ['evaluation']. ...
+    """
+    if isinstance(value, Mapping):
+        return value
+    raise OptionError(
+        f"{name}: expected names and folders, {{'NAME': 'FOLDER'}}, found {value!r}. Give each folder a name."
+    )
 
 
 def switch(value: object, name: str) -> bool:
