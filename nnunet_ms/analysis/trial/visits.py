@@ -31,6 +31,7 @@ def read_visits(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return volumes of the lesion type, all lesion types with counts, and the listing of visit windows.
 
+    There are no volumes where masks of change were counted.
     Patients `without` (outside the population) are left out; they are listed with the population. `patients` are the
     ids of the patient table.
     """
@@ -51,7 +52,8 @@ def read_visits(
     columns = ["patient_id", "week", "rater", "volume_ml"]
     of_type = planned[planned["lesion_type"] == settings.lesion_type]
     # two evaluations of one trial repeat the reference: the same row in two files is one row
-    visits = of_type[columns].drop_duplicates(ignore_index=True)
+    _check_one_sort(of_type, settings)
+    visits = of_type[columns].dropna(subset="volume_ml").drop_duplicates(ignore_index=True)
     again = visits[visits.duplicated(["patient_id", "week", "rater"])]
     if len(again):
         row = again.iloc[0]
@@ -82,6 +84,7 @@ def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
             f"{path}: no row with lesion_type {settings.lesion_type!r} ([lesions] type of {settings.path.name}); "
             f"found {found}. Correct one of them."
         )
+    _check_blanks(frame, path)
     check_rows(frame, frame["week"].isna(), path, "week", "a week after randomisation", NO_WEEK)
     earliest = min([0.0, settings.baseline_week, *(window.low for window in settings.windows)])
     expected = f"a week >= {earliest:g} (0: randomisation; baseline_week or its window is the earliest)"
@@ -98,6 +101,27 @@ def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
             f"{row['rater']}, {row['lesion_type']} stands twice; expected one visit each. Remove one of them."
         )
     return frame
+
+
+def _check_blanks(frame: pd.DataFrame, path: Path) -> None:
+    """Counts and volumes of all lesions are blank together, and only in rows that count what changed."""
+    counts = frame.reindex(columns=list(CHANGE_COLUMNS))
+    of_change = frame["lesion_count"].isna() & frame["volume_ml"].isna() & counts.notna().any(axis=1)
+    expected = "a number >= 0; a blank stands with a count of new or enlarging lesions, in a row of change alone"
+    for name in ("lesion_count", "volume_ml"):
+        check_rows(frame, frame[name].isna() & ~of_change, path, name, expected, "Fill it in.")
+
+
+def _check_one_sort(rows: pd.DataFrame, settings: TrialSettings) -> None:
+    """Refuse raters who counted change alone beside others: they have no baseline, and nobody's volumes are theirs."""
+    alone = rows["volume_ml"].isna()
+    if alone.any() and not alone.all():
+        raters, others = (sorted(set(rows.loc[some, "rater"])) for some in (alone, ~alone))
+        raise TableError(
+            f"{', '.join(str(p) for p in settings.tables.visits)}: expected volumes in all rows of "
+            f"{settings.lesion_type} or in none, found none of {raters} (counts of change alone, as of pairs) "
+            f"beside those of {others}. Analyse one after the other, each with settings of its own: [lesions] raters."
+        )
 
 
 def raters_in(visits: pd.DataFrame) -> tuple[str, ...]:
