@@ -46,6 +46,29 @@ def chosen(value: Word, allowed: Iterable[str], name: str) -> Word:
     raise OptionError(f"{name}: expected one of {', '.join(map(repr, known))}, found {value!r}. {step}")
 
 
+def switch(value: object, name: str) -> bool:
+    """Return `value` if it is True or False; a word such as "no" would count as true.
+
+    Raises
+    ------
+    OptionError
+        If it is neither.
+
+    Examples
+    --------
+    >>> switch(False, "n4")
+    False
+    >>> switch("no", "n4")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: n4: expected True or False, found 'no'. Write it without quotes.
+    """
+    if isinstance(value, bool):
+        return value
+    step = "Write it without quotes." if isinstance(value, str) else "Choose one of them."
+    raise OptionError(f"{name}: expected True or False, found {value!r}. {step}")
+
+
 def known_keywords(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Let a function with many arguments answer a misspelt one with the name that was meant, as `TypeError`.
 

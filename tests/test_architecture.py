@@ -145,6 +145,7 @@ TESTED_IN = {
     "analysis.evaluation.rater_cases": "analysis/evaluation/test_rater_matrix.py",
     "analysis.evaluation.rater_figures": "analysis/evaluation/test_rater_matrix.py",
     "analysis.evaluation.rater_page": "analysis/evaluation/test_rater_matrix.py",
+    "analysis.evaluation.rater_masks": "analysis/evaluation/test_rater_matrix.py",
     "analysis.evaluation.rater_pairing": "analysis/evaluation/test_rater_matrix.py",
     "analysis.evaluation.rater_tables": "analysis/evaluation/test_rater_matrix.py",
     "analysis.evaluation.uncertainty_figures": "analysis/evaluation/test_uncertainty.py",

@@ -2,7 +2,8 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.uncertainty_tables import UncertaintyEvaluation
 
 PROGRAM = "nnunet-ms-evaluate"
+_OTHERS = 2  # raters that Williams' index needs beside one
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -81,6 +83,7 @@ def _add_masks(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--raters",
         nargs="+",
+        action="extend",
         default=[],
         metavar="[NAME=]DIR",
         help="instead of one reference: folders of two raters or more, compared with each other, with their consensus "
@@ -93,6 +96,7 @@ def _add_cohorts(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cohorts",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME=EVALUATION",
         help="instead of masks: folders that this command has written, of two cohorts or more; side by side by size",
@@ -270,13 +274,27 @@ def _of_raters(found: "RaterMatrix") -> str:
         cases = f"{row.n_cases} cases, {row.n_complete} read by all"
         index = f"{_number(row.williams_index):>7}{limits}"
         lines.append(f"  Williams' index {row.rater:<12}{row.metric:<10}{index}  {row.rule}, {cases}")
+    lines += list(_apart(found))
     for rater, rows in found.missing.groupby("rater", sort=False):
         names = rows["case_id"].to_list()
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        lines.append(f"  {rater} is missing in {len(names)} cases: {', '.join(names[:5])}{more}")
+        word = "case" if len(names) == 1 else "cases"
+        lines.append(f"  {rater} is missing in {len(names)} {word}: {', '.join(names[:5])}{more}")
     if found.left_out:
         lines.append(f"{len(found.left_out)} cases of the folders are not in the cases table")
     return "\n".join([*lines, f"{found.n_cases} cases; tables, heat maps and raters.html in {found.out}"])
+
+
+def _apart(found: "RaterMatrix") -> Iterator[str]:
+    """Why there is no index of Williams, where the numbers of cases say it."""
+    readers = [*dict.fromkeys(found.williams["rater"])]
+    if (found.williams["n_raters"] < _OTHERS).all():
+        yield "  Williams' index needs two other raters, of whom each pair has read a case"
+        return
+    read = set(zip(found.matrix["rater"], found.matrix["versus"], strict=True))
+    for a, b in combinations(readers, 2):
+        if (a, b) not in read and (b, a) not in read:
+            yield f"  {a} and {b} have no case in common: no number of this pair, and no Williams' index that needs it"
 
 
 def _print_lesion_auc(found: "LesionAuc") -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nnunet_ms.errors import ConversionError
 
@@ -74,6 +74,23 @@ class Case:
         masks = {} if self.label is None else self.label.files
         single = len(masks) == 1
         return {**self.images, **{LABEL if single else f"{LABEL}_{name}": path for name, path in masks.items()}}
+
+
+def place_in_time(case: Case) -> tuple[Any, ...]:
+    """Place among a patient's visits, as a key to sort by.
+
+    By week, else by name, whose numbers count as numbers and where a baseline comes first.
+
+    Examples
+    --------
+    >>> names = ("m12", "m3", "baseline", "m6")
+    >>> [one.visit for one in sorted((Case("P1", name, None, {}, None) for name in names), key=place_in_time)]
+    ['baseline', 'm3', 'm6', 'm12']
+    """
+    parts = re.split(r"(\d+)", case.visit.lower())
+    natural = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+    first = re.match(r"(screen|base|bl\b|initial)", case.visit.lower()) is not None
+    return (case.week is None, case.week or 0.0, not first, natural)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,9 @@ def submission(args: argparse.Namespace) -> int:
 
     if args.probabilities or args.source:
         raise ConversionError("--probabilities, --source: the challenge takes masks alone. Leave them out.")
+    default = back_parser().get_default
+    if (args.rater, args.visit) != (default("rater"), default("visit")):
+        raise ConversionError("--rater, --visit: the challenge's names have neither, but a --team. Leave them out.")
     done = write_submission(
         args.dataset,
         args.predictions,

@@ -4,15 +4,14 @@ Sources of two sorts: those with a case per visit (a mask of lesions for each), 
 those that hand both visits over together with a mask of change (`Source.pair_targets`).
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from nnunet_ms.dataset_conversion.cases import Case, Mask, Pair, names_of
+from nnunet_ms.dataset_conversion.cases import Case, Mask, Pair, names_of, place_in_time
 from nnunet_ms.dataset_conversion.sources.source import Source
 from nnunet_ms.errors import ConversionError
-from nnunet_ms.options import chosen
+from nnunet_ms.options import chosen, switch
 
 Pairing = Literal["consecutive", "baseline"]
 Space = Literal["baseline", "halfway"]
@@ -78,6 +77,7 @@ class PairOptions:
         chosen(self.space, get_args(Space), "space")
         chosen(self.registration, get_args(Registration), "registration")
         chosen(self.channels, get_args(PairChannels), "pair_channels")
+        switch(self.accept_poor_registration, "accept_poor_registration")
         if self.target is not None:
             chosen(self.target, get_args(PairTarget), "target")
 
@@ -229,9 +229,9 @@ def _pairs_of(visits: Sequence[Case], options: PairOptions) -> Iterator[Case]:
         yield visits[0]
         return
     if problem := _no_order(visits):
-        yield replace(max(visits, key=_place), problem=problem)
+        yield replace(max(visits, key=place_in_time), problem=problem)
         return
-    ordered = sorted(visits, key=_place)
+    ordered = sorted(visits, key=place_in_time)
     for number, followup in enumerate(ordered[1:]):
         yield _paired(ordered[0 if options.pairs == "baseline" else number], followup, options)
 
@@ -259,14 +259,6 @@ def _no_order(visits: Sequence[Case]) -> str:
             "weeks, or keep one (a --rater, say)."
         )
     return ""
-
-
-def _place(case: Case) -> tuple[Any, ...]:
-    """Place in time: by week, else by name, whose numbers count as numbers and where a baseline comes first."""
-    parts = re.split(r"(\d+)", case.visit.lower())
-    natural = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
-    first = re.match(r"(screen|base|bl\b|initial)", case.visit.lower()) is not None
-    return (case.week is None, case.week or 0.0, not first, natural)
 
 
 def _paired(baseline: Case, followup: Case, options: PairOptions) -> Case:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
-from nnunet_ms.dataset_conversion.cases import Case, Mask
+from nnunet_ms.dataset_conversion.cases import Case, Mask, place_in_time
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
 from nnunet_ms.dataset_conversion.steps import Steps
@@ -36,11 +36,11 @@ Number = TypeVar("Number", bound=np.number[Any])
 
 
 def baselines_of(checked: Sequence[CheckedCase], steps: Steps) -> dict[str, Case]:
-    """Case id -> the patient's first visit (by week, else by name), for each later visit; empty without such a step."""
+    """Case id -> the patient's first visit, see `place_in_time`, for each later visit; empty without such a step."""
     if not steps.through_baseline:
         return {}
     first: dict[str, Case] = {}
-    cases = sorted((c.case for c in checked), key=lambda c: (c.week is None, c.week or 0.0, c.visit))
+    cases = sorted((one.case for one in checked), key=place_in_time)
     for case in cases:
         first.setdefault(case.patient_id, case)
     return {case.case_id: first[case.patient_id] for case in cases if first[case.patient_id] is not case}

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nnunet_ms.errors import ConversionError, OptionError
 from nnunet_ms.images.limits import EDGES_MM
-from nnunet_ms.options import chosen
+from nnunet_ms.options import chosen, switch
 
 if TYPE_CHECKING:
     from nnunet_ms.images.grids import Spacing
 
 Alignment = Literal["", "rigid", "affine"]
+_SWITCHES = ("reorient", "n4", "to_baseline", "to_mni", "apply_brain_mask", "hd_bet")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Steps:
 
     def __post_init__(self) -> None:
         chosen(self.align, get_args(Alignment), "align")
+        for name in _SWITCHES:
+            switch(getattr(self, name), name)
         if self.spacing not in (None, "isotropic") and not are_edges(self.spacing):
             low, high = EDGES_MM
             raise OptionError(
@@ -78,8 +81,8 @@ class Steps:
             )
         if self.hd_bet and self.apply_brain_mask:
             raise ConversionError("--hd-bet and --apply-brain-mask: expected one brain mask, found two. Leave one out.")
-        if self.threads < 1:
-            raise OptionError(f"threads: expected a whole number >= 1, found {self.threads}. Correct it.")
+        if isinstance(self.threads, bool) or not isinstance(self.threads, int) or self.threads < 1:
+            raise OptionError(f"threads: expected a whole number >= 1, found {self.threads!r}. Correct it.")
 
     def any(self) -> bool:
         """Whether images change at all."""
@@ -108,7 +111,10 @@ def are_edges(values: Any) -> bool:
     """Whether `values` are the three edges of a voxel in mm, each within `EDGES_MM`."""
     if not isinstance(values, Sequence) or len(values) != 3:
         return False
-    return all(isinstance(value, int | float) and EDGES_MM[0] <= value <= EDGES_MM[1] for value in values)
+    return all(
+        isinstance(value, int | float) and not isinstance(value, bool) and EDGES_MM[0] <= value <= EDGES_MM[1]
+        for value in values
+    )
 
 
 def steps_of(words: Steps | Mapping[str, Any] | None) -> Steps:
@@ -130,6 +136,10 @@ def steps_of(words: Steps | Mapping[str, Any] | None) -> Steps:
     """
     if isinstance(words, Steps):
         return words
+    if words is not None and not isinstance(words, Mapping):
+        raise OptionError(
+            f'steps: expected names with values, such as {{"to_mni": True}}, found {words!r}. Correct it.'
+        )
     for name in words or {}:
         chosen(name, [field.name for field in fields(Steps)], "steps")
     return Steps(**(words or {}))

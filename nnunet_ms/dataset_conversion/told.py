@@ -15,6 +15,7 @@ from nnunet_ms.dataset_conversion.checks.voxel_sizes import voxel_size_notes
 from nnunet_ms.dataset_conversion.links import links_out
 from nnunet_ms.dataset_conversion.new_lesions import POOR_REGISTRATION, why_poor
 from nnunet_ms.dataset_conversion.pairs import PairOptions
+from nnunet_ms.dataset_conversion.preparation import baselines_of
 from nnunet_ms.dataset_conversion.raw_dataset.existing import notes_of_more
 from nnunet_ms.dataset_conversion.raw_dataset.roles import fold_notes
 from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, folds_of, roles_of
@@ -41,6 +42,7 @@ def notes_of_folds(good: Sequence[CheckedCase], options: WriteOptions) -> list[s
 def notes_of_cases(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
     """What the user should know about good cases; with steps, provenance/ says what was resampled."""
     notes = _found_how([checked.case for checked in outcome.results])
+    notes += _first_visits(outcome.results, options.steps)
     notes += [] if options.steps.spacing else voxel_size_notes(outcome.results)
     for checked in outcome.results:
         if checked.resampled and not options.steps.any() and options.pairs is None:
@@ -51,6 +53,21 @@ def notes_of_cases(outcome: Outcome[CheckedCase], options: WriteOptions) -> list
         if link := links_out(checked.case, options.roots.get(checked.case.source, Path())):
             notes.append(f"{checked.case.case_id}: {link}")
     return notes
+
+
+def _first_visits(checked: Sequence[CheckedCase], steps: Steps) -> list[str]:
+    """How the first visit was found to which later ones are registered, where not by weeks alone."""
+    first = baselines_of(checked, steps)
+    later = {one.case.case_id: one.case for one in checked if one.case.case_id in first}
+    named = [case for case in later.values() if case.week is None]
+    if not named:
+        return []
+    one = named[0]
+    many = "1 visit is" if len(named) == 1 else f"{len(named)} visits are"
+    return [
+        f"{many} registered to the patient's first one by the order of the visits' names, because no week is known: "
+        f"{one.case_id} to {first[one.case_id].case_id}, say"
+    ]
 
 
 def _found_how(cases: Sequence[Case]) -> list[str]:

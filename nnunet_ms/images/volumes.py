@@ -5,7 +5,7 @@ import math
 import struct
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -165,10 +165,16 @@ def checked_mask(volume: Volume, labels: Iterable[int] = (0, 1)) -> Volume:
     found = _values(volume.data)
     if strange := [value for value in found.tolist() if value not in {0, *allowed}]:
         raise ImageError(
-            f"{volume.path}: expected a mask with values {allowed}, found {_few(strange)}. "
+            f"{volume.path}: expected a mask with values {_told(allowed)}, found {_few(strange)}. "
             "Is this the mask, and is it binarised?"
         )
     return Volume(volume.data.astype(np.uint8, copy=False), volume.grid, volume.path)
+
+
+def _told(labels: Sequence[int]) -> str:
+    """Name labels for a message: those of a whole range by its ends."""
+    long = len(labels) > 8 and list(labels) == list(range(labels[0], labels[-1] + 1))
+    return f"{labels[0]} to {labels[-1]}" if long else str(list(labels))
 
 
 def check_same_grid(reference: Volume | Grid, other: Volume | Grid, reference_name: str, other_name: str) -> None:

@@ -50,3 +50,23 @@ def test_words_that_cannot_be():
         steps_of({"algin": "rigid"})
     with pytest.raises(ConversionError, match="expected one brain mask, found two"):
         Steps(hd_bet=True, apply_brain_mask=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"to_mni": "no"}, "to_mni: expected True or False, found 'no'. Write it without quotes"),
+        ({"n4": "false"}, "n4: expected True or False, found 'false'"),
+        ({"hd_bet": 1}, "hd_bet: expected True or False, found 1"),
+        ({"reorient": None}, "reorient: expected True or False, found None"),
+        ({"threads": "2"}, "threads: expected a whole number >= 1, found '2'"),
+        ({"threads": 1.5}, "threads: expected a whole number >= 1, found 1.5"),
+        ({"threads": True}, "threads: expected a whole number >= 1, found True"),
+        ({"spacing": (True, 1, 1)}, "spacing: expected three edges"),
+        (["to_mni"], "steps: expected names with values, such as"),
+        ("to_mni", "steps: expected names with values, such as"),
+    ],
+)
+def test_values_of_another_type_are_refused_and_not_taken_for_true(words, message):
+    with pytest.raises(OptionError, match=message):
+        steps_of(words)

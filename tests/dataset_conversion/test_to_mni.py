@@ -1,6 +1,7 @@
 """Images in the template's space. Oracles: the motions that were made, SciPy's resampling, a round trip of masks."""
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -10,8 +11,10 @@ from scipy import ndimage
 
 from nnunet_ms.dataset_conversion import preparation
 from nnunet_ms.dataset_conversion.cases import Case
+from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.preparation import Steps, baselines_of, write_preprocessed
+from nnunet_ms.dataset_conversion.told import _first_visits
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images import template as template_module
 from nnunet_ms.images.template import Template
@@ -140,6 +143,31 @@ def test_every_visit_finds_the_same_way_from_the_first_to_the_template(later):
     preparation._mni_registration.cache_clear()  # another process, and with more threads
     with preparation.simpleitk_threads(2):
         assert np.array_equal(preparation._from_mni(later[1], []), own)
+
+
+@pytest.mark.parametrize(
+    ("visits", "first"),
+    [
+        (["m12", "m3", "m6"], "m3"),
+        (["v10", "v9"], "v9"),
+        (["12 months", "baseline"], "baseline"),
+        (["follow-up", "Screening", "end"], "Screening"),
+        (["w104", "w24", "w48"], "w24"),
+    ],
+)
+@pytest.mark.parametrize("step", ["to_mni", "to_baseline"])
+def test_without_weeks_the_first_visit_is_the_first_by_its_name_and_its_numbers(visits, first, step):
+    checked = [CheckedCase(Case("P1", visit, None, {}, None), (), recoded=False, bytes=0) for visit in visits]
+    steps = Steps(**{step: True})
+    found = baselines_of(checked, steps)
+    assert {case.visit for case in found.values()} == {first}
+    assert len(found) == len(visits) - 1
+    (note,) = _first_visits(checked, steps)
+    assert "by the order of the visits' names, because no week is known" in note
+    assert (
+        _first_visits([replace(one, case=replace(one.case, week=4.0 * k)) for k, one in enumerate(checked)], steps)
+        == []
+    )
 
 
 def test_later_visits_go_through_the_first(later):

@@ -83,7 +83,7 @@ def read_case(files: CaseFiles, labels: Mapping[str, int], extras: Extras) -> Ca
         brain = int(np.count_nonzero(mask.data))
         if brain == 0:
             raise ImageError(f"{mask.path}: expected a brain mask, found no voxel in it. Make it again.")
-    masks = {rater: _by_type(volume, labels) for rater, volume in stored.items()}
+    masks = {rater: by_type(volume, labels) for rater, volume in stored.items()}
     return CaseMasks(masks, maps, regions, brain, _region_labels(files.case_id, extras, reference), extras.names)
 
 
@@ -102,7 +102,8 @@ def _region_labels(case_id: str, extras: Extras, reference: Volume) -> Volume | 
     return labels
 
 
-def _by_type(volume: Volume, labels: Mapping[str, int]) -> dict[str, Volume]:
+def by_type(volume: Volume, labels: Mapping[str, int]) -> dict[str, Volume]:
+    """Split a mask into one of zeros and ones per lesion type."""
     if len(labels) == 1 and set(labels.values()) == {1}:
         return {next(iter(labels)): volume}
     return {name: replace(volume, data=(volume.data == label).astype(np.uint8)) for name, label in labels.items()}

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_ms.analysis.evaluation.case_masks import Extras, read_case
 from nnunet_ms.analysis.evaluation.case_metrics import case_metrics
 from nnunet_ms.analysis.evaluation.cohort_metrics import count_sizes
 from nnunet_ms.analysis.evaluation.matching import Match, Rule, match_lesions
@@ -24,6 +23,7 @@ from nnunet_ms.analysis.evaluation.rater_consensus import (
     majority,
     staple,
 )
+from nnunet_ms.analysis.evaluation.rater_masks import read_raters
 from nnunet_ms.analysis.evaluation.rater_pairing import RaterCase
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
 from nnunet_ms.arrays import Bools
@@ -65,12 +65,16 @@ class RaterSettings:
 
 @dataclass
 class RaterRows:
-    """Blocks of one case; `raters` of a block in `totals` is one name, in the others `rater` and `versus`."""
+    """Blocks of one case; `raters` of a block in `totals` is one name, in the others `rater` and `versus`.
+
+    `refused` names masks that could not be used, as (case, rater, reason).
+    """
 
     metrics: list[Block] = field(default_factory=list)
     sizes: list[Block] = field(default_factory=list)
     totals: list[Block] = field(default_factory=list)
     staple: list[Block] = field(default_factory=list)
+    refused: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 def compare_raters(case: RaterCase, settings: RaterSettings) -> RaterRows:
@@ -79,9 +83,11 @@ def compare_raters(case: RaterCase, settings: RaterSettings) -> RaterRows:
     Raises
     ------
     ImageError
-        If a file cannot be read, a mask holds an unknown label, or grids differ.
+        If fewer than two masks can be read, hold known labels and lie on one grid, or the brain mask cannot be used.
     """
-    masks, rows = _read(case, settings), RaterRows()
+    read, rows = read_raters(case, settings.labels), RaterRows()
+    masks = read.masks
+    rows.refused.extend((case.case_id, reader, reason) for reader, reason in read.refused.items())
     brain = _brain(case, settings, next(iter(next(iter(masks.values())).values())))
     size = None if brain is None else int(brain.sum())
     rules = settings.rules_with_bins
@@ -97,13 +103,6 @@ def compare_raters(case: RaterCase, settings: RaterSettings) -> RaterRows:
             for rule, match in zip(rules, matches, strict=True):
                 _add_pair(rows, match, rule, {**labels, "rater": reader, "versus": versus, "rule": rule.name})
     return rows
-
-
-def _read(case: RaterCase, settings: RaterSettings) -> dict[str, dict[str, Volume]]:
-    """Masks by reader and lesion type, on the grid of the first."""
-    first = next(iter(case.masks))
-    read = read_case(case.files, settings.labels, Extras()).masks
-    return {first if name == REFERENCE else name: by_type for name, by_type in read.items()}
 
 
 def _brain(case: RaterCase, settings: RaterSettings, grid_of: Volume) -> Bools | None:

@@ -48,7 +48,10 @@ def majority(masks: Mapping[str, Volume]) -> Volume:
 
 @dataclass(frozen=True)
 class Staple:
-    """STAPLE's mask, and each rater's estimated sensitivity and specificity; NaN where nobody has marked a voxel."""
+    """STAPLE's mask, and each rater's estimated sensitivity and specificity.
+
+    Both are NaN where nobody has marked a voxel, specificity where everybody has marked every voxel.
+    """
 
     mask: Volume
     sensitivity: dict[str, float]
@@ -80,6 +83,9 @@ def staple(masks: Mapping[str, Volume], inside: Bools | None = None) -> Staple:
     if not any(row.any() for row in rows.values()):
         nothing = dict.fromkeys(rows, float("nan"))  # SimpleITK divides 0 by 0
         return Staple(replace(first, data=np.zeros(first.data.shape, np.uint8)), nothing, dict(nothing))
+    if all(row.all() for row in rows.values()):  # and here too: its prior leaves no healthy tissue
+        found, unknown = dict.fromkeys(rows, 1.0), dict.fromkeys(rows, float("nan"))
+        return Staple(replace(first, data=where.astype(np.uint8)), found, unknown)
     estimator = SimpleITK.STAPLEImageFilter()
     estimator.SetForegroundValue(1)
     probability = estimator.Execute([SimpleITK.GetImageFromArray(row.reshape(1, 1, -1)) for row in rows.values()])

@@ -13,7 +13,7 @@ As in supplements S1 and S2 of Krishnan et al. [1]_. Written into the output fol
 `rater_matrix_<rule>.svg`   heat map of Dice and detection; with several lesion types one each
 `rater_sizes_<rule>.svg`    LTPR and LFPR by lesion size against the majority
 `raters.html`               all of it on one page
-`failures.csv`              cases that are in none of the above, and why
+`failures.csv`              cases that are in none of the above, and masks that could not be used, and why
 ==========================  ===========================================================================================
 
 The consensus is made of the raters alone, never of a model: `majority` (more than half of those who have read the case;
@@ -24,7 +24,7 @@ References
 .. [1] Krishnan AP et al. Sci Rep 2023;13:4102. doi:10.1038/s41598-023-31207-5
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,8 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.analysis.evaluation.asked import Place, Places, check_output, path, paths
-from nnunet_ms.analysis.evaluation.rater_cases import RaterSettings, compare_raters, joined
+from nnunet_ms.analysis.evaluation.pairing import SUFFIX, masks_in
+from nnunet_ms.analysis.evaluation.rater_cases import RaterRows, RaterSettings, compare_raters, joined
 from nnunet_ms.analysis.evaluation.rater_consensus import CONSENSUS, MAJORITY
 from nnunet_ms.analysis.evaluation.rater_figures import matrix_figure, sizes_figure
 from nnunet_ms.analysis.evaluation.rater_page import PAGE, write_page
@@ -50,10 +51,10 @@ from nnunet_ms.analysis.evaluation.rater_tables import (
     rater_tables,
 )
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
-from nnunet_ms.errors import ImageError, SettingsError
+from nnunet_ms.errors import ImageError, SettingsError, visible
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
-from nnunet_ms.parallel import Workers, map_cases
+from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.tables import REFERENCE
@@ -146,6 +147,7 @@ def rater_matrix(
         brain=path(brain_masks),
     )
     _check(settings)
+    _check_folders({**given, **own, **beside})
     target = Path(out).resolve()
     check_output(target, _is_ours)
     # the reference comes first, because masks are read as those of a reference and of others
@@ -166,6 +168,8 @@ def _named(raters: Places | Sequence[Place]) -> dict[str, Path]:
     for folder in raters:
         name = Path(folder).resolve().name
         if name in named:
+            if Path(folder).resolve() == named[name].resolve():
+                raise SettingsError(f"raters: expected different folders, found {folder} twice. Give it once.")
             raise SettingsError(
                 f"raters: expected folders of different names, found two called {name!r} ({named[name]}, {folder}). "
                 "Name the raters: R1=DIR R2=DIR."
@@ -198,16 +202,33 @@ def _check(settings: RaterSettings) -> None:
         raise SettingsError(f"{settings.brain}: expected a folder of brain masks, found none. Check the path.")
 
 
+def _check_folders(folders: Mapping[str, Path]) -> None:
+    """Refuse a folder that stands twice: it would vote twice in the consensus, and agree with itself."""
+    seen: dict[Path, str] = {}
+    for name, folder in folders.items():
+        other = seen.setdefault(folder.resolve(), name)
+        if other != name:
+            raise SettingsError(
+                f"{folder}: expected a folder per rater, found it as {other!r} and {name!r}. Correct it."
+            )
+        if not masks_in(folder):
+            raise SettingsError(
+                f"{folder}: expected masks <case_id>{SUFFIX} of {name}, found none. Check the path, or leave "
+                f"{name} out."
+            )
+
+
 def _compare(paired: RaterCases, settings: RaterSettings, workers: Workers, folder: Path) -> RaterMatrix:
     work = partial(compare_raters, settings=settings)
     done = map_cases(work, paired.cases, lambda case: case.case_id, "compare raters", workers)
-    failures = sorted([*paired.failures, *done.failures], key=lambda failure: failure.case)
     rows = joined(done.results)
+    failures = sorted([*paired.failures, *done.failures, *_refused(rows)], key=lambda failure: failure.case)
     if not rows.metrics:
         listed = "; ".join(f"{failure.case}: {failure.reason}" for failure in failures[:3])
         raise ImageError(f"none of {len(failures)} cases could be compared. {listed}")
     found = rater_tables(rows, settings)
-    missing = pd.DataFrame(paired.missing, columns=["case_id", "rater"]).assign(data_note=settings.note)
+    lacking = [*paired.missing, *((visible(case), rater) for case, rater, _ in rows.refused)]
+    missing = pd.DataFrame(lacking, columns=["case_id", "rater"]).assign(data_note=settings.note)
     return RaterMatrix(
         **vars(found),
         missing=missing,
@@ -216,6 +237,14 @@ def _compare(paired: RaterCases, settings: RaterSettings, workers: Workers, fold
         n_cases=len(done.results),
         out=folder,
     )
+
+
+def _refused(rows: RaterRows) -> Iterator[Failure]:
+    """Cases that were compared without a rater whose mask cannot be used."""
+    for case in dict.fromkeys(case for case, _, _ in rows.refused):
+        readers = [rater for one, rater, _ in rows.refused if one == case]
+        reasons = " ".join(reason for one, _, reason in rows.refused if one == case)
+        yield Failure(visible(case), f"{reasons} The case is compared without {', '.join(readers)}.")
 
 
 def _is_ours(name: str) -> bool:

@@ -35,7 +35,7 @@ others does not. Intervals resample patients.</p>
 {%- endfor %}</p>
 {% endif -%}
 {% if failures -%}
-<p>Left out:{% for one in failures[:10] %} {{ one.case }}: {{ one.reason }}{% endfor %}
+<p>Could not be used:{% for one in failures[:10] %} {{ one.case }}: {{ one.reason }}{% endfor %}
 {%- if failures|length > 10 %} and {{ failures|length - 10 }} more, see failures.csv.{% endif %}</p>
 {% endif -%}
 {% for part in parts -%}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ms.analysis.evaluation.pairing import SUFFIX, CaseFiles, masks_in, some
+from nnunet_ms.analysis.evaluation.pairing import SUFFIX, masks_in, some
 from nnunet_ms.cases_table import Place, places, read_cases
 from nnunet_ms.errors import SettingsError, visible
 from nnunet_ms.images.names import is_text, one_form
@@ -18,13 +18,6 @@ class RaterCase:
     case_id: str
     masks: dict[str, Path]
     place: Place
-
-    @property
-    def files(self) -> CaseFiles:
-        """The same for `read_case`: the first rater in the reference's place."""
-        first, *others = self.masks
-        chosen = {rater: self.masks[rater] for rater in others}
-        return CaseFiles(self.case_id, self.masks[first], chosen, **vars(self.place))
 
 
 @dataclass(frozen=True)

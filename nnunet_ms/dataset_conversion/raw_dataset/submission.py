@@ -90,7 +90,7 @@ def write_submission(
     if out.exists() and not overwrite:
         raise ConversionError(f"{out}: exists already. Choose another folder, or --overwrite it.")
     for case in scans:
-        check_grid(predictions / f"{case}.nii.gz", case, dataset)
+        _check_mask(predictions / f"{case}.nii.gz", case, dataset)
     with whole_folder(out, replace=overwrite) as aside:
         for case, name in names.items():
             _write(predictions / f"{case}.nii.gz", aside / name, dataset / "provenance" / f"{case}.json")
@@ -99,7 +99,7 @@ def write_submission(
                 entry = zipfile.ZipInfo(name, _DATE)
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 packed.writestr(entry, (aside / name).read_bytes())
-    return Submission(out / f"{team}.zip", sorted(names.values()), list(_notes(len(names), file_names)))
+    return Submission(out / f"{team}.zip", sorted(names.values()), list(_notes(scans, predictions, file_names)))
 
 
 def _scans(dataset: Path) -> Iterator[tuple[str, str]]:
@@ -142,20 +142,33 @@ def _check_complete(scans: Mapping[str, str], predictions: Path) -> None:
         )
 
 
+def _check_mask(path: Path, case: str, dataset: Path) -> None:
+    """Refuse a mask that is not of lesion 1 and background 0, or lies on another grid than its image."""
+    mask = read_mask(path, labels=range(256))
+    strange = sorted({int(value) for value in np.unique(mask.data)} - {0, 1})
+    if strange:
+        raise ConversionError(f"{path}: expected lesion 1 and background 0, found labels {strange}. Predict one type.")
+    check_grid(path, case, dataset)
+
+
 def _write(path: Path, target: Path, record: Path) -> None:
     """Write one mask as 0 and 1, 8 bits, through what was done to its images."""
     returned = target.with_name(f"returned_{path.name}")
     bring_back(path, returned, record)
-    mask = read_mask(returned, labels=range(256))
+    mask = read_mask(returned)
     returned.unlink()
-    strange = sorted({int(value) for value in np.unique(mask.data)} - {0, 1})
-    if strange:
-        raise ConversionError(f"{path}: expected lesion 1 and background 0, found labels {strange}. Predict one type.")
     write_volume(target, mask.data.astype(np.uint8), mask.grid.affine)
 
 
-def _notes(scans: int, pattern: str) -> Iterator[str]:
-    if scans != SCANS:
-        yield f"{scans} scans; the challenge's test set has {SCANS} of 14 patients. The site may refuse other numbers."
+def _notes(scans: Mapping[str, str], predictions: Path, pattern: str) -> Iterator[str]:
+    others = sorted(path.name for path in predictions.glob("*.nii*") if path.name.partition(".nii")[0] not in scans)
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        yield f"{predictions}: left out what is of no test scan: {', '.join(others[:3])}{more}"
+    if len(scans) != SCANS:
+        yield (
+            f"{len(scans)} scans; the challenge's test set has {SCANS} of 14 patients. "
+            "The site may refuse other numbers."
+        )
     if pattern == FILE_NAMES:
         yield f"files are called {FILE_NAMES}, which we could not check with the site: see its own instructions."

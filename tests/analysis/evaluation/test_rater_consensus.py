@@ -89,3 +89,15 @@ def test_raters_who_mark_nothing_have_no_rates_and_an_empty_consensus():
     assert np.isnan([*found.sensitivity.values(), *found.specificity.values()]).all()
     assert not found.mask.data.any()
     assert not majority(empty).data.any()
+
+
+@pytest.mark.parametrize("brain", [None, "half"])
+@pytest.mark.parametrize("raters", ["AB", "ABC"])
+def test_raters_who_mark_everything_agree_on_it(raters, brain):
+    inside = np.zeros((4, 4, 4), bool)
+    inside[:2] = True
+    full = {rater: volume(np.ones((4, 4, 4)) if brain is None else inside) for rater in raters}
+    found = staple(full, None if brain is None else inside)
+    assert np.array_equal(found.mask.data, majority(full).data)
+    assert set(found.sensitivity.values()) == {1.0}
+    assert np.isnan([*found.specificity.values()]).all()

@@ -282,7 +282,7 @@ def test_the_command_prints_the_matrix_and_who_is_missing(tmp_path, capsys):
     assert main(["--raters", *raters, *model, "-o", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "krishnan2023, t2_lesions: mean dice of rows against columns, n = 1 to 2 cases" in printed
-    assert "RC is missing in 1 cases: y" in printed
+    assert "RC is missing in 1 case: y" in printed
     assert "Williams' index unet" in printed
 
 
@@ -298,6 +298,81 @@ def test_one_bad_mask_leaves_its_case_out_and_the_others_go_on(tmp_path, capsys)
     assert not (tmp_path / "other").exists()
 
 
+def _no_image(path):
+    path.write_bytes(b"no image")
+
+
+def _other_label(path):
+    save(path, np.full((4, 4, 4), 2))
+
+
+def _four_axes(path):
+    save(path, np.zeros((4, 4, 4, 2)))
+
+
+def _coarse(path):
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.diag([1, 1, 2, 1])), path)
+
+
+def _shares(path):
+    nib.save(nib.Nifti1Image(np.full((4, 4, 4), 0.5, np.float32), np.eye(4)), path)
+
+
+@pytest.mark.usefixtures("_plain")
+@pytest.mark.parametrize("rater", ["A", "C"])  # the first one's grid is no better than another's
+@pytest.mark.parametrize("spoil", [_no_image, _other_label, _four_axes, _coarse, _shares])
+def test_a_mask_that_cannot_be_used_costs_its_rater_alone(tmp_path, capsys, spoil, rater):
+    # Oracle: the same raters, of whom one has no such file.
+    raters = few(tmp_path, {name: {"x": 8, "y": 4, "z": 8 - number} for number, name in enumerate("ABC")})
+    (tmp_path / rater / "z.nii.gz").rename(tmp_path / "aside.nii.gz")
+    absent = rater_matrix(raters, tmp_path / "absent")
+    spoil(tmp_path / rater / "z.nii.gz")
+    command = ["--raters", *(str(tmp_path / name) for name in "ABC"), "-o", str(tmp_path / "out")]
+    assert main(command) == 1
+    printed = capsys.readouterr()
+    assert f"{rater} is missing in 1 case: z" in printed.out
+    assert f"The case is compared without {rater}." in printed.err
+    for name, table in WRITTEN.items():
+        if name != "failures.csv":
+            pd.testing.assert_frame_equal(
+                read_table(tmp_path / "out" / name, table), read_table(absent.out / name, table)
+            )
+
+
+@pytest.mark.usefixtures("_plain")
+@pytest.mark.parametrize(
+    "bad", [{"A": _coarse}, {"A": _coarse, "B": _coarse, "C": _no_image}, {"C": _coarse, "D": _coarse}]
+)
+def test_where_no_grid_is_that_of_most_raters_the_case_is_left_out(tmp_path, bad):
+    raters = few(tmp_path, {name: {"x": 8, "y": 4} for name in ("AB" if len(bad) == 1 else "ABCD")})
+    for rater, spoil in bad.items():
+        spoil(raters[rater] / "y.nii.gz")
+    found = rater_matrix(raters, tmp_path / "out")
+    kept = len(bad) == 3  # two of three that can be read agree
+    assert found.n_cases == 1 + kept
+    (failure,) = found.failures
+    assert failure.case == "y"
+    assert "expected the grid of" in failure.reason
+
+
+@pytest.mark.usefixtures("_plain")
+@pytest.mark.parametrize(
+    ("masks", "line"),
+    [
+        ({"A": {"x": 8}, "B": {"x": 8, "y": 4}, "C": {"y": 4}}, "A and C have no case in common"),
+        ({"A": {"x": 8}, "B": {"x": 8}, "C": {"y": 4}, "D": {"x": 1, "y": 4}}, "B and C have no case in common"),
+        ({"A": {"x": 8}, "B": {"x": 8}}, "Williams' index needs two other raters"),
+    ],
+)
+def test_why_there_is_no_index_is_printed(tmp_path, capsys, masks, line):
+    folders = few(tmp_path, masks).values()
+    first, *others = ([f"{folder}"] for folder in folders)
+    # the option is repeated, and all of it counts
+    command = ["--raters", *first, *(word for one in others for word in ("--raters", *one))]
+    assert main([*command, "-o", str(tmp_path / "out")]) == 0
+    assert line in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("raters", "more", "message"),
     [
@@ -308,6 +383,13 @@ def test_one_bad_mask_leaves_its_case_out_and_the_others_go_on(tmp_path, capsys)
         ({"A": "A", "B": "B"}, {"models": {"A": "B"}}, "raters: expected different names"),
         (["A", "none"], {}, "none: expected a folder of <case_id>.nii.gz, found none"),
         (["A", "C"], {}, "found no case that two of them have"),
+        (["A", "A"], {}, "raters: expected different folders, found A twice"),
+        ({"A": "A", "B": "A"}, {}, "A: expected a folder per rater, found it as 'A' and 'B'"),
+        ({"A": "A", "B": "D/../A", "C": "B"}, {}, "expected a folder per rater, found it as 'A' and 'B'"),
+        ({"A": "A", "B": "B"}, {"models": {"net": "B"}}, "B: expected a folder per rater, found it as 'B' and 'net'"),
+        ({"A": "A", "B": "B"}, {"references": "A"}, "expected a folder per rater, found it as 'reference' and 'A'"),
+        (["A", "B", "E"], {}, "E: expected masks <case_id>.nii.gz of E, found none. Check the path, or leave E out"),
+        ({"A": "A", "B": "B"}, {"models": {"net": "E"}}, "E: expected masks <case_id>.nii.gz of net, found none"),
         (["A", "D/A"], {}, "expected folders of different names, found two called 'A'"),
         ("A", {}, "raters: expected two folders at least"),
         (["A", "B"], {"rules": "dice"}, "rules: expected different names out of"),
@@ -317,6 +399,7 @@ def test_one_bad_mask_leaves_its_case_out_and_the_others_go_on(tmp_path, capsys)
 )
 def test_what_cannot_be_compared_is_refused_and_says_what_to_do(tmp_path, monkeypatch, raters, more, message):
     few(tmp_path, {"A": {"x": 8}, "B": {"x": 8}, "C": {"y": 8}, "D/A": {"x": 8}})
+    (tmp_path / "E").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match=message):
         rater_matrix(raters, "out", **more)

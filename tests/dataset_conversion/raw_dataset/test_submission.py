@@ -117,6 +117,26 @@ def test_teams_that_are_none_are_refused(converted, tmp_path, team):
             r"labels \[2\]",
         ),
         (lambda folder: write(folder / "test01_02.nii.gz", np.ones((3, 4, 5), np.uint8)), ImageError, "test01_02"),
+        (
+            lambda folder: write(folder / "test01_02.nii.gz", np.full(SHAPE, 0.25, np.float32)),
+            ImageError,
+            r"predictions/test01_02\.nii\.gz: expected a mask with values 0 to 255, found 0\.25",
+        ),
+        (
+            lambda folder: write(folder / "test01_02.nii.gz", np.full(SHAPE, -1, np.int16)),
+            ImageError,
+            r"predictions/test01_02\.nii\.gz: expected a mask with values 0 to 255, found -1",
+        ),
+        (
+            lambda folder: write(folder / "test01_02.nii.gz", np.zeros((*SHAPE, 2), np.uint8)),
+            ImageError,
+            r"predictions/test01_02\.nii\.gz: expected a 3-D image",
+        ),
+        (
+            lambda folder: (folder / "test01_02.nii.gz").write_bytes(b"no image"),
+            ImageError,
+            r"predictions/test01_02\.nii\.gz: expected a NIfTI file",
+        ),
     ],
 )
 def test_an_incomplete_or_strange_set_is_not_packed(converted, tmp_path, change, error, message):
@@ -128,6 +148,19 @@ def test_an_incomplete_or_strange_set_is_not_packed(converted, tmp_path, change,
     with pytest.raises(error, match=message):
         write_submission(dataset, mine, tmp_path / "out", "team")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_masks_of_no_test_scan_are_named(converted, tmp_path, number):
+    dataset, predictions = converted
+    for path in predictions.iterdir():
+        write(tmp_path / path.name, np.asanyarray(nib.load(path).dataobj))
+    for other in range(number):
+        write(tmp_path / f"training01_{other:02d}.nii.gz", np.zeros(SHAPE, np.uint8))
+    done = write_submission(dataset, tmp_path, tmp_path / "out", "team")
+    assert len(done.names) == len(SCANS)
+    assert "left out what is of no test scan: training01_00.nii.gz" in done.notes[0]
+    assert done.notes[0].endswith("and 2 more") == (number == 5)
 
 
 def test_masks_of_prepared_scans_come_back_to_the_challenges_grid(converted, tmp_path):
@@ -159,6 +192,8 @@ def test_a_dataset_of_another_study_is_refused(converted, tmp_path):
     [
         (["--team", "x"], "--team, --file-names: expected with --layout isbi2015 only"),
         (["--layout", "isbi2015", "--team", "x", "--probabilities", "p"], "the challenge takes masks alone"),
+        (["--layout", "isbi2015", "--team", "x", "--rater", "me"], "--rater, --visit: the challenge's names"),
+        (["--layout", "isbi2015", "--team", "x", "--visit", "followup"], "--rater, --visit: the challenge's names"),
         (["--layout", "isbi2015"], "team: expected letters, digits and hyphens, found ''"),
     ],
 )
