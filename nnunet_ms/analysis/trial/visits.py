@@ -105,9 +105,10 @@ def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
 
 def _check_blanks(frame: pd.DataFrame, path: Path) -> None:
     """Counts and volumes of all lesions are blank together, and only in rows that count what changed."""
-    counts = frame.reindex(columns=list(CHANGE_COLUMNS))
-    of_change = frame["lesion_count"].isna() & frame["volume_ml"].isna() & counts.notna().any(axis=1)
-    expected = "a number >= 0; a blank stands with a count of new or enlarging lesions, in a row of change alone"
+    told = frame.reindex(columns=[*CHANGE_COLUMNS, "previous_week"]).notna()
+    of_change = told["previous_week"] & told[list(CHANGE_COLUMNS)].any(axis=1)
+    of_change &= frame["lesion_count"].isna() & frame["volume_ml"].isna()
+    expected = "a number >= 0; both are blank in a row of change alone, with previous_week and a count of new lesions"
     for name in ("lesion_count", "volume_ml"):
         check_rows(frame, frame[name].isna() & ~of_change, path, name, expected, "Fill it in.")
 
