@@ -1,13 +1,15 @@
 """Options that take one word of a few: an unknown word is refused with the list of the known ones."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from operator import index
+from typing import ParamSpec, SupportsIndex, TypeVar
 
 from nnunet_ms.errors import OptionError
 
 Word = TypeVar("Word", bound=str)
+Value = TypeVar("Value")
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -46,6 +48,30 @@ def chosen(value: Word, allowed: Iterable[str], name: str) -> Word:
     raise OptionError(f"{name}: expected one of {', '.join(map(repr, known))}, found {value!r}. {step}")
 
 
+def by_name(value: Mapping[str, Value], name: str) -> Mapping[str, Value]:
+    """Return `value` if it gives each of its entries a name.
+
+    Raises
+    ------
+    OptionError
+        If it is a list, a path or anything else than a mapping.
+
+    Examples
+    --------
+    >>> by_name({"OPERA II": "evaluation"}, "evaluations")
+    {'OPERA II': 'evaluation'}
+    >>> by_name(["evaluation"], "evaluations")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: evaluations: expected names and folders, {'NAME': 'FOLDER'}, found ['evaluation']. ...
+    """
+    if isinstance(value, Mapping):
+        return value
+    raise OptionError(
+        f"{name}: expected names and folders, {{'NAME': 'FOLDER'}}, found {value!r}. Give each folder a name."
+    )
+
+
 def switch(value: object, name: str) -> bool:
     """Return `value` if it is True or False; a word such as "no" would count as true.
 
@@ -67,6 +93,30 @@ def switch(value: object, name: str) -> bool:
         return value
     step = "Write it without quotes." if isinstance(value, str) else "Choose one of them."
     raise OptionError(f"{name}: expected True or False, found {value!r}. {step}")
+
+
+def whole_numbers(values: object, name: str) -> list[int]:
+    """Return a list of whole numbers, of Python's or NumPy's; 2.0 and "2" are none.
+
+    Raises
+    ------
+    OptionError
+        If it is no list, or something else is in it.
+
+    Examples
+    --------
+    >>> whole_numbers([10, 20], "sizes")
+    [10, 20]
+    >>> whole_numbers("10,20", "sizes")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: sizes: expected a list of whole numbers, such as [1, 2], found '10,20'. Correct it.
+    """
+    found = list(values) if isinstance(values, Iterable) and not isinstance(values, str) else None
+    if found is None or not all(isinstance(value, SupportsIndex) and not isinstance(value, bool) for value in found):
+        shown = values if found is None else found
+        raise OptionError(f"{name}: expected a list of whole numbers, such as [1, 2], found {shown!r}. Correct it.")
+    return [index(value) for value in found]
 
 
 def known_keywords(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

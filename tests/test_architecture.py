@@ -118,7 +118,7 @@ OUTSIDE = {
         "learning",
     },  # the front door: names for type checkers, looked up at their first use
 }
-OF_ALL = {"doors.classes"}  # a table of names that imports nothing: a room may read it too
+OF_ALL = {"doors.classes"}  # a table of names that imports nothing: a room may read it too, and what stands above rooms
 STATISTICS_LIBRARIES = {"numpy", "scipy", "pandas", "statsmodels", "lifelines"}
 # names that open, list or write files, in any library that statistics uses
 FILES = {"open", "read_csv", "read_parquet", "to_csv", "to_parquet", "Path", "loadtxt", "savetxt", "load", "save"}
@@ -274,7 +274,11 @@ def forbidden(path):
                 continue
             if other in GROUND or name in OF_ALL:
                 continue
-        elif other in {room, *GROUND.get(room, set()), *OUTSIDE.get(room, set())}:
+        elif (name in OF_ALL and room in OUTSIDE) or other in {
+            room,
+            *GROUND.get(room, set()),
+            *OUTSIDE.get(room, set()),
+        }:
             continue
         yield name
 

@@ -12,9 +12,9 @@ import pandas as pd
 from nnunet_ms.analysis.evaluation.asked import Place, check_output
 from nnunet_ms.analysis.evaluation.group_figures import size_group_figure
 from nnunet_ms.analysis.evaluation.rules import rules_by_name
-from nnunet_ms.analysis.evaluation.size_groups import AVERAGING, PATIENTS, SIZE_GROUPS
+from nnunet_ms.analysis.evaluation.size_groups import AVERAGING, PATIENTS, RATES, SIZE_GROUPS
 from nnunet_ms.errors import SettingsError, TableError
-from nnunet_ms.options import chosen, known_keywords
+from nnunet_ms.options import by_name, chosen, known_keywords
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.plotting.style import save_figure
@@ -46,7 +46,7 @@ def compare_cohorts(evaluations: Mapping[str, Place], out: Place, averaging: str
     Raises
     ------
     OptionError
-        If there is no such averaging.
+        If there is no such averaging, or `evaluations` has no names.
     SettingsError
         If a folder is no evaluation, cohorts share no rule and lesion type, or `out` holds something else.
     TableError
@@ -65,7 +65,8 @@ def compare_cohorts(evaluations: Mapping[str, Place], out: Place, averaging: str
     chosen(averaging, AVERAGING, "averaging")
     target = Path(out).resolve()
     check_output(target, _is_ours)
-    table = _gathered({plain_name(name.strip(), "cohort"): Path(place) for name, place in evaluations.items()})
+    named = by_name(evaluations, "evaluations").items()
+    table = _gathered({plain_name(name.strip(), "cohort"): Path(place) for name, place in named})
     with whole_folder(target, replace=True) as folder:
         write_table(table, folder / "cohorts.csv")
         for (rule, lesion_type), rows in table.groupby(["rule", "lesion_type"], sort=False):
@@ -88,9 +89,7 @@ def _gathered(evaluations: Mapping[str, Path]) -> pd.DataFrame:
                 f"{folder}: expected an evaluation with {SOURCE}, found none. Run nnunet-ms-evaluate on this cohort."
             )
         frames.append(read_table(path, SIZE_GROUPS).assign(cohort=cohort))
-        unknown = set(frames[-1]["averaging"]) - set(AVERAGING)
-        if unknown:
-            raise TableError(f"{path}: column averaging: expected {list(AVERAGING)}, found {sorted(unknown)}.")
+        _check_words(frames[-1], path)
     if len(frames) < 2:
         raise SettingsError(f"cohorts: expected two or more, found {list(evaluations)}. Name another NAME=EVALUATION.")
     there = [set(zip(frame["rule"], frame["lesion_type"], strict=True)) for frame in frames]
@@ -101,5 +100,29 @@ def _gathered(evaluations: Mapping[str, Path]) -> pd.DataFrame:
             f"{dict(zip(evaluations, map(sorted, there), strict=True))}. Evaluate them by the same rule."
         )
     whole = pd.concat(frames, ignore_index=True)
+    _check_bins(whole, common)
     kept = [pair in common for pair in zip(whole["rule"], whole["lesion_type"], strict=True)]
     return whole.loc[kept, COHORTS.names].fillna({"data_note": ""}).reset_index(drop=True)
+
+
+def _check_words(frame: pd.DataFrame, path: Path) -> None:
+    """Raise TableError for another averaging or metric than `evaluate` writes, or where one of them is not there."""
+    for column, known in (("averaging", AVERAGING), ("metric", RATES)):
+        found = set(frame[column])
+        if found != set(known):
+            raise TableError(
+                f"{path}: column {column}: expected {list(known)}, found {sorted(found)}. Repeat nnunet-ms-evaluate on "
+                "this cohort."
+            )
+
+
+def _check_bins(whole: pd.DataFrame, common: set[tuple[str, str]]) -> None:
+    """Raise SettingsError if cohorts have other groups of size under one rule: their bars would not compare."""
+    for rule, lesion_type in sorted(common):
+        rows = whole[(whole["rule"] == rule) & (whole["lesion_type"] == lesion_type)]
+        bins = {str(cohort): list(dict.fromkeys(own["size_bin"])) for cohort, own in rows.groupby("cohort", sort=False)}
+        if len({tuple(names) for names in bins.values()}) > 1:
+            raise SettingsError(
+                f"cohorts: expected the same groups of size in all under rule {rule}, {lesion_type}, found {bins}. "
+                "Repeat nnunet-ms-evaluate with one version."
+            )

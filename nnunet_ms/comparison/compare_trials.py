@@ -30,7 +30,7 @@ from nnunet_ms.comparison.trial_tables import (
     test_set_table,
 )
 from nnunet_ms.errors import SettingsError
-from nnunet_ms.options import known_keywords
+from nnunet_ms.options import by_name, known_keywords, switch
 from nnunet_ms.outputs import whole_folder
 from nnunet_ms.plotting.style import save_figure
 from nnunet_ms.tables import write_table
@@ -105,6 +105,8 @@ def compare_trials(
 
     Raises
     ------
+    OptionError
+        If `evaluations` or `test_sets` have no names, or `pool` is neither True nor False.
     SettingsError, TableError
         If a folder is no whole output, a trial stands twice, intervals have different levels, or the trials have no
         endpoint in common; then nothing is written.
@@ -118,9 +120,9 @@ def compare_trials(
         ...
     nnunet_ms.errors.SettingsError: first: expected different trials, found the trial of first again ...
     """
-    folder = Path(out)
+    folder, pool = Path(out), switch(pool, "pool")
     read = read_trials(trials)
-    masks = find_test_sets(read, evaluations or {}, test_sets or {})
+    masks = find_test_sets(read, by_name(evaluations or {}, "evaluations"), by_name(test_sets or {}, "test_sets"))
     _check_out(folder, [*(trial.folder for trial in read), *(one.folder for one in masks if one.folder)])
     with whole_folder(folder, replace=True) as partial:
         comparison = _compare(read, masks, pool=pool)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nnunet_ms.analysis.trial.published import PUBLISHED, PublishedTrial
-from nnunet_ms.errors import SettingsError
+from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.tables import ENDPOINTS, read_table
 
 PROGRAM = "nnunet-ms-endpoints"
@@ -70,11 +70,18 @@ def read_trials(folders: Sequence[str | Path]) -> list[ComparedTrial]:
 
     Raises
     ------
+    OptionError
+        If the folders are given names.
     SettingsError
         If a folder is no such output, or not whole, or of an earlier version; if two are of one trial; if intervals
         have different levels.
     """
     folders = [folders] if isinstance(folders, str | Path) else folders
+    if isinstance(folders, Mapping):
+        raise OptionError(
+            f"trials: expected a list of folders, found names and folders, {dict(folders)!r}. Leave the names out: "
+            "each trial has that of its settings."
+        )
     if len(folders) < 2:
         raise SettingsError(
             f"trials: expected at least two folders to compare, found {len(folders)}. Name outputs of {PROGRAM} run."

@@ -125,18 +125,10 @@ def pooled_rows(trials: Sequence[ComparedTrial], effects: pd.DataFrame) -> pd.Da
     Raises
     ------
     SettingsError
-        If a trial has several compared arms, or simulated trials stand beside real ones.
+        If a trial has several compared arms, an arm is the reference of one trial and compared in another, volumes are
+        of different lesion types, or simulated trials stand beside real ones.
     """
-    for trial in trials:
-        if len(trial.settings["compared_arms"]) > 1:
-            raise SettingsError(
-                f"{trial.folder}: expected one compared arm to pool over trials, found "
-                f"{trial.settings['compared_arms']}, which share a reference arm. Compare without pooling."
-            )
-    if len({bool(trial.settings["simulated"]) for trial in trials}) > 1:
-        raise SettingsError(
-            "trials: expected simulated trials alone or real ones alone to pool, found both. Compare without pooling."
-        )
+    _check_poolable(trials)
     rows: list[dict[str, object]] = []
     ratios = effects[effects["stat_name"].isin(RATIOS) & effects["log_se"].notna() & (effects["log_se"] > 0)]
     for (endpoint, rater, name), found in ratios.groupby(["endpoint", "rater", "stat_name"], sort=False):
@@ -150,3 +142,33 @@ def pooled_rows(trials: Sequence[ComparedTrial], effects: pd.DataFrame) -> pd.Da
                 | limits | {"q": fit.q, "q_p": fit.q_p, "i_squared": fit.i_squared, "level": level}
             )  # fmt: skip
     return pd.DataFrame(rows, columns=POOLED.names)
+
+
+def _check_poolable(trials: Sequence[ComparedTrial]) -> None:
+    """Raise SettingsError unless a ratio below 1 means the same in every trial."""
+    for trial in trials:
+        if len(trial.settings["compared_arms"]) > 1:
+            raise SettingsError(
+                f"{trial.folder}: expected one compared arm to pool over trials, found "
+                f"{trial.settings['compared_arms']}, which share a reference arm. Compare without pooling."
+            )
+    if len({bool(trial.settings["simulated"]) for trial in trials}) > 1:
+        raise SettingsError(
+            "trials: expected simulated trials alone or real ones alone to pool, found both. Compare without pooling."
+        )
+    references = {str(trial.settings["reference_arm"]): trial.folder for trial in trials}
+    for trial in trials:
+        arm = str(trial.settings["compared_arms"][0])
+        if arm in references:
+            raise SettingsError(
+                f"{trial.folder}: expected arms in one role in all trials to pool, found {arm!r} compared here and the "
+                f"reference in {references[arm]}: their ratios are each other's reciprocals. Set the same [arms] "
+                "reference and repeat nnunet-ms-endpoints run, or compare without pooling."
+            )
+    types = {str(trial.settings["lesion_type"]): trial.folder for trial in trials}
+    if len(types) > 1:
+        words = " and ".join(f"{name} in {folder}" for name, folder in types.items())
+        raise SettingsError(
+            f"trials: expected volumes of one lesion type to pool, found {words}. Set the same [lesions] type and "
+            "repeat nnunet-ms-endpoints run, or compare without pooling."
+        )

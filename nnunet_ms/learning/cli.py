@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _learn(arguments: argparse.Namespace) -> int:
-    from nnunet_ms.learning.curve import learning_curve, plan_learning_curve  # pandas, matplotlib
-    from nnunet_ms.learning.plan import script
+    from nnunet_ms.learning.curve import learning_curve, notes, plan_learning_curve  # pandas, matplotlib
+    from nnunet_ms.learning.plan import check_place, script
     from nnunet_ms.learning.runs import is_trained
 
     options = vars(arguments)
@@ -74,7 +74,9 @@ def _learn(arguments: argparse.Namespace) -> int:
     options["arms"] = [arm.strip() for arm in options["arms"].split(",") if arm.strip()]
     if is_dry:
         plan = plan_learning_curve(**options)
-        print(*script(plan, {one.name: is_trained(plan, one) for one in plan.runs}), sep="\n")
+        check_place(plan)  # what another curve has trained is none of this one's
+        known = [f"# {line}" for line in notes(plan)]
+        print(*known, *script(plan, {one.name: is_trained(plan, one) for one in plan.runs}), sep="\n")
         return OK
     found = learning_curve(**options, dask=dask, say=lambda line: print(line, flush=True))
     print(_summary(found))

@@ -31,11 +31,14 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.cases_table import CASES_FILE
+from nnunet_ms.doors.classes import CLASSES
+from nnunet_ms.doors.classes import TRAINERS as OF_NNUNET
 from nnunet_ms.errors import NnunetMsError, OptionError, SettingsError
 from nnunet_ms.learning.curve_figure import curve_figure
 from nnunet_ms.learning.curve_tables import comparison_table, curve_table
 from nnunet_ms.learning.plan import (
     DE_NOVO,
+    DEVICES,
     FINE_TUNED,
     FIRST_SUBSET,
     LESION_TYPES,
@@ -52,7 +55,7 @@ from nnunet_ms.learning.scoring import score
 from nnunet_ms.learning.studies import check_lesions, read_studies, steps_of
 from nnunet_ms.locks import sole_run
 from nnunet_ms.nnunet import require_nnunet
-from nnunet_ms.options import chosen, known_keywords
+from nnunet_ms.options import chosen, known_keywords, whole_numbers
 from nnunet_ms.outputs import PARTIAL_PREFIX
 from nnunet_ms.parallel import Dask, Failure
 from nnunet_ms.plotting.style import save_figure
@@ -135,6 +138,7 @@ def plan_learning_curve(
     found = chosen_arms(arms)
     chosen(task, LESION_TYPES, "--task")
     chosen(policy, POLICIES, "--policy")
+    chosen(device, DEVICES, "--device")
     checked = checked_source(_path(source), found)
     studies = read_studies(dataset, _path(raw), _path(preprocessed), configuration, plans, label)
     place = Path(out) if out is not None else Path("learning_curve") / f"{studies.raw.name}_{task}"
@@ -165,14 +169,21 @@ def _path(place: str | Path | None) -> Path | None:
 
 
 def _trainers(given: Mapping[str, str]) -> dict[str, str]:
-    for arm in given:
+    for arm, name in given.items():
         chosen(arm, TRAINERS, "--trainers")
+        if name in CLASSES[OF_NNUNET] and ("FineTune" in name) != (arm == FINE_TUNED):
+            does = "begins with the source" if arm == FINE_TUNED else "begins with none"
+            raise SettingsError(
+                f"--trainers {arm}={name}: expected a trainer that {does}, such as {TRAINERS[arm]}, found another. "
+                "Choose one."
+            )
     return {**TRAINERS, **given}
 
 
-def _gpus(gpus: Sequence[int], device: str) -> tuple[int, ...]:
+def _gpus(given: Sequence[int], device: str) -> tuple[int, ...]:
+    gpus = whole_numbers(given, "--gpus")
     if gpus and (len(set(gpus)) < len(gpus) or min(gpus) < 0):
-        raise SettingsError(f"--gpus: expected different numbers >= 0, found {list(gpus)}. Correct it.")
+        raise SettingsError(f"--gpus: expected different numbers >= 0, found {gpus}. Correct it.")
     if gpus and device != "cuda":
         raise OptionError(f"--gpus: expected device cuda, found {device}. Leave one of the two out.")
     return tuple(gpus)

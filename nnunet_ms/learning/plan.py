@@ -25,6 +25,7 @@ TRAINERS = {FINE_TUNED: "nnUNetTrainerMSFineTune", DE_NOVO: "nnUNetTrainerMSBala
 LESION_TYPES = {"flair": "t2_lesions", "new": "new_lesions", "enhancing": "t1_enhancing"}  # task -> name in the tables
 # what the fine-tuning trainers ask for (`trainers.fine_tune`): their source, and what they take from it
 SOURCE_VARIABLE, POLICY_VARIABLE = "NNUNET_MS_SOURCE", "NNUNET_MS_SOURCE_POLICY"
+DEVICES = ("cuda", "cpu", "mps")  # as nnU-Net has them
 POLICIES = ("all", "all_but_head", "encoder")
 PLAN, RESULTS = "plan.json", "results"
 FIRST_SUBSET = 0  # the default model and the second grader are scored on it alone, as in the paper
@@ -234,6 +235,20 @@ def claim(plan: Plan) -> None:
     Raises
     ------
     SettingsError
+        As `check_place`.
+    """
+    if check_place(plan):
+        return
+    with whole_file(plan.out / PLAN) as aside:
+        aside.write_text(json.dumps(plan.identity(), indent=1) + "\n", encoding="utf-8")
+
+
+def check_place(plan: Plan) -> bool:
+    """Whether the output folder is this plan's already; not yet if it is empty or missing.
+
+    Raises
+    ------
+    SettingsError
         If it holds something else, or a learning curve that was planned in another way.
     """
     file, wanted = plan.out / PLAN, plan.identity()
@@ -245,14 +260,15 @@ def claim(plan: Plan) -> None:
                     f"{file}: {name} was {_brief(earlier.get(name))} in the earlier run, now it is {_brief(value)}: "
                     "their trainings cannot stand in one curve. Ask for what was planned, or choose another -o."
                 )
-        return
+        return True
+    if not plan.out.exists():
+        return False
     others = {path.name for path in plan.out.iterdir()} - {LOCK, RESULTS}
     if others:
         raise SettingsError(
             f"{plan.out}: expected an empty folder or a learning curve, found {sorted(others)[0]}. Choose another -o."
         )
-    with whole_file(file) as aside:
-        aside.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    return False
 
 
 def _brief(value: Any) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.images.volumes import read_volume
+from nnunet_ms.options import whole_numbers
 
 Subsets = tuple[tuple[str, ...], ...]
 ENDING = ".nii.gz"
@@ -230,7 +231,7 @@ def steps_of(sizes: Sequence[int] | None, studies: Studies) -> dict[int, int]:
     """
     each, most = studies.per_subset, len(studies.subsets) - 1
     possible = [each * k for k in range(1, most + 1)]
-    asked = possible if sizes is None else list(sizes)
+    asked = possible if sizes is None else whole_numbers(sizes, "--sizes")
     fit = ",".join(map(str, possible))
     if not asked or len(set(asked)) < len(asked):
         raise SettingsError(f"--sizes: expected different sizes, found {asked}. Choose from {fit}.")

@@ -306,7 +306,7 @@ class TverskyLoss(OneLesionLoss):
         self, false_positives: float = 0.3, false_negatives: float = 0.7, label: int = 1, smooth: float = 1e-5
     ) -> None:
         super().__init__(label)
-        if not (false_positives >= 0 and false_negatives >= 0 and false_positives + false_negatives > 0):
+        if not (false_positives >= 0 and false_negatives >= 0 and 0 < false_positives + false_negatives < float("inf")):
             raise ValueError(
                 "TverskyLoss: expected weights of false positives and false negatives >= 0, one of them above 0, found "
                 f"{false_positives} and {false_negatives}. The paper has 0.3 and 0.7."
@@ -352,7 +352,7 @@ class AsymmetricSimilarityLoss(TverskyLoss):
     """
 
     def __init__(self, beta: float = 1.5, label: int = 1) -> None:
-        if not beta > 0:
+        if not 0 < beta < float("inf"):
             raise ValueError(
                 f"AsymmetricSimilarityLoss: expected beta above 0, found {beta}. The paper's best is 1.5; 1 is Dice."
             )

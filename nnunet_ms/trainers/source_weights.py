@@ -16,7 +16,7 @@ from torch import nn
 
 from nnunet_ms.checkpoints import load_checkpoint
 from nnunet_ms.doors.classes import CLASSES, TRAINERS
-from nnunet_ms.errors import ModelError, NnunetMsError, one_line
+from nnunet_ms.errors import ModelError, NnunetMsError, OptionError, one_line
 from nnunet_ms.options import chosen
 from nnunet_ms.trainers.allowed_names import check_names, find_trainer
 from nnunet_ms.trainers.channels import sequence_of
@@ -30,6 +30,7 @@ FEWEST = 0.5  # share of the numbers asked for that must be found
 WRAPPERS = ("module", "_orig_mod")  # what DDP and torch.compile put into names
 NESTED = ("network_weights", "state_dict", "model_state_dict", "model", "network")
 WHAT = "a source of weights"
+BY_POSITION = "channels by position"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class SourceReport:
         )
         head = f"{self.path}: {self.source}; policy {self.policy}: {self.share:.1%} of what it asks for ({sums})."
         lines = [head, *self._lines("adapted"), *self._lines("skipped")]
+        if as_they_stand := [entry.name for entry in self.entries if entry.action == "loaded" and entry.note]:
+            lines.append(f"  channels by position, the source does not name them: {', '.join(as_they_stand[:3])}")
         if self.unused:
             some = ", ".join(self.unused[:3]) + (", ..." if len(self.unused) > 3 else "")
             lines.append(f"  not used: {len(self.unused)} tensors of the source: {some}")
@@ -130,10 +133,11 @@ def load_source_weights(
     Raises
     ------
     OptionError
-        If the policy is none of these.
+        If the policy is none of these, or one name is given where a list of them is expected.
     ModelError
-        If the file is missing, damaged, holds no weights or could run code, or if less than half of the numbers that
-        the policy asks for can be taken from it; the report is in the message.
+        If names of channels are not as many as channels; if the file is missing, damaged, holds no weights or could
+        run code, or if less than half of the numbers that the policy asks for can be taken from it; the report is in
+        the message.
 
     References
     ----------
@@ -151,7 +155,9 @@ def load_source_weights(
     """
     chosen(policy, POLICIES, "policy")
     path, bare = Path(path), unwrapped(network)
-    source = _read_source(path, bare, tuple(sequence_of(name) for name in source_channels))
+    own, channels = _listed(source_channels, "source_channels"), _listed(channels, "channels")
+    source = _read_source(path, bare, own)
+    _check_arms(source, own, channels, bare)
     wanted = input_layers(bare, channels)
     fitted = [_fit(names, tensor, source, wanted, policy, bare) for names, tensor in _tensors(bare)]
     unused = tuple(sorted(set(source.weights) - {name for names, _ in _tensors(bare) for name in names}))
@@ -164,6 +170,23 @@ def load_source_weights(
                 tensor.copy_(values)
     report_to(report.text())
     return report
+
+
+def _listed(names: Sequence[str], option: str) -> tuple[str, ...]:
+    """Sequences by their plain names; one name alone would be read letter by letter."""
+    if isinstance(names, str):
+        raise OptionError(f"{option}: expected a list of names, found {names!r}. Write [{names!r}].")
+    return tuple(sequence_of(str(name)) for name in names)
+
+
+def _check_arms(source: _Source, own: Sequence[str], here: Sequence[str], network: nn.Module) -> None:
+    """Refuse names that cannot be used: which of them an arm of the source read, only a checkpoint of nnU-Net says."""
+    if own and _has_arms(network) and not source.layers and tuple(own) != tuple(here):
+        raise ModelError(
+            f"source_channels: expected a checkpoint of nnU-Net, which says what each arm of {type(network).__name__} "
+            f"reads, found {source.told}. Name such a checkpoint, or leave source_channels out: its channels are then "
+            "taken in the order of the network's."
+        )
 
 
 def unwrapped(network: nn.Module) -> nn.Module:
@@ -314,12 +337,16 @@ def _fit(
     key = next((one for one in names if one in source.weights), None)
     if key is None:
         return Entry(name, "skipped", numbers, "not in the source"), tensor, None
-    values, told = source.weights[key], []
+    values, told, by_position = source.weights[key], [], ""
+    if values.is_floating_point() != tensor.is_floating_point():
+        kinds = " and ".join(str(one.dtype).removeprefix("torch.") for one in (values, tensor))
+        return Entry(name, "skipped", numbers, f"other numbers, {kinds}"), tensor, None
     layer = next((one for one in names if one in wanted), None)
     if layer is not None and values.ndim == tensor.ndim and values.ndim > 2:
         theirs = source.layers.get(key, () if _has_arms(network) else source.channels)
         values, note = _fit_input(values, int(tensor.shape[1]), theirs, wanted[layer])
         told += [note] if note else []
+        by_position = BY_POSITION if wanted[layer] and not theirs and not note else ""
     if values.shape != tensor.shape:
         other = fit_kernel(values, tuple(tensor.shape))
         if other is None:
@@ -330,7 +357,7 @@ def _fit(
             return Entry(name, "skipped", numbers, why), tensor, None
         values, note = other
         told.append(note)
-    return Entry(name, "adapted" if told else "loaded", numbers, "; ".join(told)), tensor, values
+    return Entry(name, "adapted" if told else "loaded", numbers, "; ".join(told) or by_position), tensor, values
 
 
 def _has_arms(network: nn.Module) -> bool:
@@ -345,7 +372,11 @@ def _fit_input(
     had = int(values.shape[1])
     if here and len(here) != n:
         raise ModelError(f"channels: expected {n} names, one per channel of the network, found {list(here)}.")
-    if len(theirs) == had and len(here) == n:
+    if theirs and len(theirs) != had:
+        raise ModelError(
+            f"source_channels: expected {had} names, one per channel of the source, found {list(theirs)}. Correct them."
+        )
+    if theirs and len(here) == n:
         return fit_channels(values, theirs, here)
     if had == n:
         return values, ""  # nobody names them: by position

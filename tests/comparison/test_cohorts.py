@@ -67,6 +67,16 @@ def spoil(evaluations, column, value):
     write_table(read_table(path, SIZE_GROUPS).assign(**{column: value}), path)
 
 
+def respell(evaluations, column, old, new):
+    path = evaluations["OPERA II"] / "size_groups.csv"
+    write_table(read_table(path, SIZE_GROUPS).replace({column: {old: new}}), path)
+
+
+def cut(evaluations, column, value):
+    path = evaluations["OPERA II"] / "size_groups.csv"
+    write_table(read_table(path, SIZE_GROUPS).loc[lambda rows: rows[column] != value], path)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -77,8 +87,20 @@ def spoil(evaluations, column, value):
         (lambda e: spoil(e, "metric", "ltpr"), TableError, "stands twice"),
         (lambda e: (e["OPERA II"] / "size_groups.csv").write_text("rater\nnet\n"), TableError, "needs columns"),
         (lambda e: e.update({"a/b": e["OPERA II"]}), SettingsError, "cohort"),
+        (
+            lambda e: respell(e, "metric", "lfpr", "LFPR"),
+            TableError,
+            r"column metric: expected .*'lfpr'\], found \['LFPR'",
+        ),
+        (lambda e: respell(e, "averaging", "pooled", "sum"), TableError, "column averaging: expected .*found .*'sum'"),
+        (lambda e: respell(e, "size_bin", "3 to 10", "5 to 10"), SettingsError, "same groups of size.*'5 to 10'"),
+        (lambda e: cut(e, "metric", "lfpr"), TableError, "column metric: expected .*Repeat nnunet-ms-evaluate"),
+        (lambda e: cut(e, "size_bin", "> 50"), SettingsError, "same groups of size in all under rule krishnan2023"),
     ],
-    ids=["one", "no folder", "other rule", "other lesions", "twice", "other table", "name"],
+    ids=[
+        *("one", "no folder", "other rule", "other lesions", "twice", "other table", "name", "other metric"),
+        *("other averaging", "other sizes", "a metric less", "a size less"),
+    ],
 )
 def test_what_cannot_be_put_side_by_side_is_refused(evaluations, tmp_path, change, error, message):
     change(evaluations)
@@ -90,6 +112,8 @@ def test_what_cannot_be_put_side_by_side_is_refused(evaluations, tmp_path, chang
 def test_another_averaging_and_another_folder_are_refused(evaluations, tmp_path):
     with pytest.raises(OptionError, match="averaging: expected one of 'patients', 'pooled'"):
         compare_cohorts(evaluations, tmp_path / "out", "cases")
+    with pytest.raises(OptionError, match=r"evaluations: expected names and folders.*Give each folder a name"):
+        compare_cohorts(list(evaluations.values()), tmp_path / "out")
     with pytest.raises(NnunetMsError, match="expected a new folder or an earlier evaluation"):
         compare_cohorts(evaluations, tmp_path)
 

@@ -12,7 +12,7 @@ from nnunet_ms.analysis.run_trial import run_trial
 from nnunet_ms.comparison.common_ground import DIFFERENCES
 from nnunet_ms.comparison.compare_trials import compare_trials
 from nnunet_ms.comparison.effects import EFFECTS, POOLED
-from nnunet_ms.errors import SettingsError
+from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.tables import read_table
 from tests.analysis.synthetic_trial import SETTINGS, assessments, patients
 from tests.comparison.conftest import SHORT, write_evaluation, write_output
@@ -103,6 +103,21 @@ def test_options_that_mean_nothing(outputs, tmp_path, capsys, more, message):
         code = ended.code
     assert code == 2
     assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"trials": {"a": "first", "b": "second"}}, "trials: expected a list of folders, found names and folders"),
+        ({"evaluations": ["first"]}, r"evaluations: expected names and folders, .*found \['first'\]"),
+        ({"pool": "no"}, "pool: expected True or False, found 'no'"),
+        ({"test_sets": "first"}, "test_sets: expected names and folders, .*found 'first'. Give each folder a name"),
+    ],
+)
+def test_names_where_there_are_none_and_none_where_they_belong(outputs, tmp_path, arguments, message):
+    with pytest.raises(OptionError, match=message):
+        compare_trials(**{"trials": outputs, "out": tmp_path / "out", **arguments})
     assert not (tmp_path / "out").exists()
 
 

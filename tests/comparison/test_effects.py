@@ -62,6 +62,16 @@ def test_what_is_estimable_in_one_trial_only_is_not_pooled(trials):
     [
         ({"compared_arms": ["low", "high"]}, r"expected one compared arm to pool.*\['low', 'high'\]"),
         ({"simulated": False}, "simulated trials alone or real ones alone"),
+        (
+            {"reference_arm": "active", "compared_arms": ["placebo"]},
+            r"first: expected arms in one role.*'active' compared here and the reference in \S*second: .*reciprocals",
+        ),
+        ({"compared_arms": ["placebo"], "reference_arm": "third"}, "second: expected arms in one role in all"),
+        ({"reference_arm": "active", "compared_arms": ["third"]}, "first: expected arms in one role in all"),
+        (
+            {"lesion_type": "t1_unenhancing"},
+            "one lesion type to pool, found t2_lesions in .*first and t1_unenhancing in",
+        ),
     ],
 )
 def test_what_may_not_be_pooled(trials, values, message):

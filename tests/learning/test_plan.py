@@ -1,14 +1,17 @@
 """The plan of a learning curve: the paper's trainings as commands, and what may not change between two runs."""
 
+import re
 import shlex
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nnunet_ms.dataset_conversion.raw_dataset.folds import learning_curve_folds
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.learning import plan as plans
+from nnunet_ms.learning.cli import main
 from nnunet_ms.learning.curve import plan_learning_curve
 from nnunet_ms.learning.plan import claim, script
 from tests.learning.centre import cyclic, places, write_centre
@@ -98,6 +101,17 @@ def test_trainers_variables_and_policies_are_those_of_the_trainers():
         ({"policy": "head"}, r"--policy: expected one of 'all', 'all_but_head', 'encoder', found 'head'"),
         ({"trainers": {"ft": "nnUNetTrainer"}}, r"--trainers: expected one of 'FT', 'DN', found 'ft'"),
         ({"gpus": [0, 0]}, r"--gpus: expected different numbers >= 0, found \[0, 0\]"),
+        ({"sizes": [10.0]}, r"--sizes: expected a list of whole numbers, such as \[1, 2\], found \[10.0\]"),
+        ({"sizes": "10,20"}, r"--sizes: expected a list of whole numbers, .* found '10,20'"),
+        ({"sizes": 10}, r"--sizes: expected a list of whole numbers, .* found 10"),
+        ({"sizes": [True]}, r"--sizes: expected a list of whole numbers, .* found \[True\]"),
+        ({"sizes": [0]}, r"--sizes: expected multiples of 10, .* found \[0\]"),
+        ({"gpus": [0.5]}, r"--gpus: expected a list of whole numbers, .* found \[0.5\]"),
+        ({"gpus": "0,1"}, r"--gpus: expected a list of whole numbers, .* found '0,1'"),
+        ({"device": "gpu"}, r"--device: expected one of 'cuda', 'cpu', 'mps', found 'gpu'"),
+        ({"trainers": {"FT": "nnUNetTrainerMSBalanced"}}, r"FT=nnUNetTrainerMSBalanced: .* begins with the source"),
+        ({"trainers": {"FT": "nnUNetTrainerMSDeNovoMultiArm"}}, r"expected a trainer that begins with the source"),
+        ({"trainers": {"DN": "nnUNetTrainerMSFineTuneSmall"}}, r"expected a trainer that begins with none, such as"),
         ({"gpus": [-1]}, r"--gpus: expected different numbers >= 0"),
         ({"gpus": [0], "device": "cpu"}, r"--gpus: expected device cuda, found cpu"),
         ({"sizes": [60]}, r"60 studies are 6 subsets of 10, expected at most 5"),
@@ -183,3 +197,36 @@ def test_a_folder_with_other_files_is_refused_and_trainings_by_hand_are_welcome(
 def test_option_errors_are_value_errors(sixty):
     with pytest.raises(OptionError, match="--task"):
         plan(sixty, task="")
+
+
+@pytest.mark.parametrize("sizes", [[4, 2], (2, 4), np.array([4, 2]), iter([2, 4])])
+def test_sizes_in_any_order_and_of_any_whole_numbers_are_one_plan(tmp_path, sizes):
+    write_centre(tmp_path)
+    assert [(run.size, run.k, run.fold) for run in plan(tmp_path, sizes=sizes, arms=["DN"]).runs] == [
+        *((2, 1, fold) for fold in (0, 1, 2)),
+        *((4, 2, fold) for fold in (3, 4, 5)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ("plan", r"plan\.json: policy was \"all\" in the earlier run, now it is \"encoder\""),
+        ("letter", r"expected an empty folder or a learning curve, found letter\.txt"),
+        ("lesions", r"no study of subset 1 .* has a lesion"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(tmp_path, monkeypatch, capsys, spoil, message):
+    write_centre(tmp_path, empty=("S02", "S03") if spoil == "lesions" else ())
+    for name in ("raw", "preprocessed"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    (tmp_path / "out").mkdir()
+    if spoil == "plan":
+        claim(plan(tmp_path))
+    if spoil == "letter":
+        (tmp_path / "out" / "letter.txt").touch()
+    words = ["816", "--source", str(tmp_path / "source.pth"), "-o", str(tmp_path / "out"), "--policy", "encoder"]
+    before = sorted(tmp_path.rglob("*"))
+    assert main([*words, "--dry-run"]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -309,13 +309,13 @@ def test_a_missed_voxel_costs_more_than_a_false_one(name):
     assert values[0] > values[1] > 0
 
 
-@pytest.mark.parametrize("weights", [(-0.1, 1.0), (0.3, -0.7), (0.0, 0.0), (float("nan"), 1.0)])
+@pytest.mark.parametrize("weights", [(-0.1, 1.0), (0.3, -0.7), (0.0, 0.0), (float("nan"), 1.0), (float("inf"), 1.0)])
 def test_impossible_weights_of_tversky_are_refused(weights):
     with pytest.raises(ValueError, match=r"TverskyLoss: expected weights .* >= 0, .*The paper has 0.3 and 0.7"):
         TverskyLoss(*weights)
 
 
-@pytest.mark.parametrize("beta", [0.0, -1.5, float("nan")])
+@pytest.mark.parametrize("beta", [0.0, -1.5, float("nan"), float("inf")])
 def test_impossible_beta_is_refused(beta):
     with pytest.raises(ValueError, match=r"AsymmetricSimilarityLoss: expected beta above 0, found .*best is 1.5"):
         AsymmetricSimilarityLoss(beta)

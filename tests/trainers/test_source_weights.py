@@ -347,3 +347,51 @@ def test_half_precision_is_taken_as_the_numbers_it_holds(tmp_path):
     load_source_weights(network, saved(tmp_path, source.half()), report_to=str)
     assert next(network.parameters()).dtype == torch.float32
     assert torch.equal(output(source.float()), output(network))
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        (
+            {"source_channels": ["flair"]},
+            ModelError,
+            r"source_channels: expected 2 names, .* found \['flair'\]",
+        ),
+        ({"source_channels": ["flair", "t1", "t2"]}, ModelError, "source_channels: expected 2 names, one per channel"),
+        ({"channels": ["flair"]}, ModelError, "channels: expected 2 names, one per channel of the network"),
+        ({"channels": "flair"}, OptionError, r"^channels: expected a list of names, found 'flair'. Write \['flair'\]"),
+        ({"source_channels": "t1"}, OptionError, "^source_channels: expected a list of names, found 't1'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["plain", "nnU-Net"])
+def test_names_that_are_not_those_of_the_channels_are_refused_and_nothing_is_changed(
+    tmp_path, name, names, error, message
+):
+    path = saved(tmp_path, filled(MAKERS[name]))
+    network = filled(MAKERS[name], seed=2)
+    before = output(network)
+    with pytest.raises(error, match=message):
+        load_source_weights(network, path, **{"channels": ["flair", "t1"], **names})
+    assert torch.equal(output(network), before)
+
+
+@pytest.mark.parametrize("own", [["t1", "flair"], ["flair", "t2"], ["flair"]])
+def test_names_say_nothing_of_what_the_arms_of_a_plain_state_dict_read(tmp_path, own):
+    path = saved(tmp_path, filled(MAKERS["multi-arm"]))
+    with pytest.raises(ModelError, match="expected a checkpoint of nnU-Net, which says what each arm of MultiArmUNet"):
+        load_source_weights(MAKERS["multi-arm"](), path, channels=["flair", "t1"], source_channels=own)
+
+
+@pytest.mark.parametrize("name", ["plain", "multi-arm", "nnU-Net"])
+def test_channels_taken_by_position_are_reported(tmp_path, name):
+    path, told = saved(tmp_path, filled(MAKERS[name])), []
+    load_source_weights(MAKERS[name](), path, channels=["flair", "t1"], report_to=told.append)
+    assert "channels by position, the source does not name them" in told[0]
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.int8, torch.complex64])
+def test_weights_that_are_no_real_numbers_are_not_taken_for_them(tmp_path, kind):
+    weights = {key: value.to(kind) for key, value in filled(MAKERS["plain"]).state_dict().items()}
+    torch.save({"state_dict": weights}, tmp_path / "source.pth")
+    with pytest.raises(ModelError, match=r"found 0\.1%.*other numbers, \w+ and float32"):
+        load_source_weights(MAKERS["plain"](), tmp_path / "source.pth")

@@ -3,7 +3,8 @@
 The site is a column of the table of cases (`site`, or the one that is asked for); where it is blank, or there is no
 such column, the site is not known and nothing is guessed from file names or headers. A site's interval is a bootstrap
 over its patients, as in `agreement.csv`; a site with fewer than `MINIMUM_PATIENTS` has none. The row of all sites has
-the Kruskal-Wallis test of patients' means over the sites that have so many.
+the Kruskal-Wallis test of patients' means over the sites that have so many; it takes samples to be independent, so that
+patients with values at several sites are not in it.
 """
 
 from collections.abc import Mapping
@@ -52,8 +53,8 @@ def read_sites(cases: Path | None, column: str | None = None) -> dict[str, str]:
     Raises
     ------
     TableError
-        If a column that is asked for is not there, one site has two spellings or bears the name of another row, or
-        there is no table.
+        If a column that is asked for is not there or has no site, one site has two spellings or bears the name of
+        another row, or there is no table.
 
     Examples
     --------
@@ -74,6 +75,8 @@ def read_sites(cases: Path | None, column: str | None = None) -> dict[str, str]:
             raise TableError(f"{cases}: expected a column {column!r}, found {list(frame)}. Correct site_column.")
         return {}
     known = frame[frame[name].notna()]
+    if known.empty and column is not None:
+        raise TableError(f"{cases}: column {name}: expected a site, found {len(frame)} blanks. Fill in those known.")
     check_spellings(known[name], cases)
     sites = {case: str(site) for case, site in zip(known["case_id"], known[name], strict=True)}
     for taken in {ALL_SITES, NO_SITE} & set(sites.values()):
@@ -133,12 +136,20 @@ def _over_sites(values: pd.DataFrame, sites: Mapping[str, str]) -> dict[str, Any
         return {"p": np.nan, "note": "a value of the whole cohort: no test"}
     at_site = values.assign(site=values["case_id"].map(sites)).dropna(subset=["site", "value"])
     by_patient = at_site.groupby(["site", "patient_id"])["value"].mean()
+    at_sites = by_patient.groupby("patient_id").transform("size")
+    moved = by_patient[at_sites > 1].index.get_level_values("patient_id").nunique()
+    by_patient = by_patient[at_sites == 1]
     groups = [list(group) for _, group in by_patient.groupby("site") if len(group) >= MINIMUM_PATIENTS]
     if len(groups) < 2:
-        return {"p": np.nan, "note": f"fewer than two sites of {MINIMUM_PATIENTS} patients with a value: no test"}
+        alone = f" at one site ({moved} at several)" if moved else ""
+        return {
+            "p": np.nan,
+            "note": f"fewer than two sites of {MINIMUM_PATIENTS} patients with a value{alone}: no test",
+        }
     if len({value for group in groups for value in group}) < 2:
         return {"p": np.nan, "note": "every patient has the same value: no test"}
     left_out = by_patient.index.get_level_values("site").nunique() - len(groups)
     note = f"p: Kruskal-Wallis test of patients' means over {len(groups)} sites"
     note += f", without {left_out} of fewer than {MINIMUM_PATIENTS} patients" if left_out else ""
+    note += f", without {moved} patient{'s' * (moved != 1)} at several sites" if moved else ""
     return {"p": float(scipy.stats.kruskal(*groups).pvalue), "note": note}

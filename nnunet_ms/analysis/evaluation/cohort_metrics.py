@@ -10,11 +10,13 @@ import pandas as pd
 from nnunet_ms.analysis.evaluation.case_metrics import ratio
 from nnunet_ms.analysis.evaluation.matching import Rule
 from nnunet_ms.arrays import Bools, Floats, Ints
+from nnunet_ms.errors import OptionError
 from nnunet_ms.statistics.bootstrap_interval import LEVEL, UNKNOWN, mean_interval, patient_interval, pearson_interval
 from nnunet_ms.tables import REFERENCE, Column, Table
 
 MINIMUM_CASES = 3  # two cases always correlate perfectly
 ALL_SIZES = "all"
+ROUNDING = 1e-6
 ISBI_SCORE = "isbi15_raw"  # of a cohort, from the rule's other metrics
 
 SIZE_BINS = Table(
@@ -149,6 +151,11 @@ def isbi_score(means: Mapping[str, float]) -> float:
     float
         Up to 1; NaN if one of them is.
 
+    Raises
+    ------
+    OptionError
+        If one of them is missing, in percent or no number.
+
     References
     ----------
     .. [1] Carass A et al. NeuroImage 148:77-102, 2017. doi:10.1016/j.neuroimage.2016.12.064
@@ -158,6 +165,12 @@ def isbi_score(means: Mapping[str, float]) -> float:
     >>> isbi_score({"dice": 0.5, "ppv": 0.5, "lfpr": 0.5, "ltpr": 0.5, "r_vol": 0.5})
     0.5
     """
+    for name in ("dice", "ppv", "lfpr", "ltpr", "r_vol"):
+        value = means.get(name)
+        lowest = -1 if name == "r_vol" else 0
+        # NaN is allowed, percent are not; a correlation of 1 may end in a digit above it
+        if not isinstance(value, int | float | np.number) or value < lowest - ROUNDING or value > 1 + ROUNDING:
+            raise OptionError(f"{name}: expected a number of {lowest} to 1, found {value!r}. Give it as a share.")
     return (means["dice"] + means["ppv"]) / 8 + (1 - means["lfpr"] + means["ltpr"] + means["r_vol"]) / 4
 
 

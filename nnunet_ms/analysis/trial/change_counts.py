@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from nnunet_ms.analysis.trial.exclusions import exclusion
+from nnunet_ms.errors import TableError
 
 CHANGE_COLUMNS = ("new_lesion_count", "enlarging_lesion_count")
 CHANGE_TYPES = ("t2_lesions", "t1_unenhancing")  # an enhancing lesion is counted where it enhances, not since when
@@ -23,13 +24,14 @@ def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rows : pandas.DataFrame
-        Columns of `tables.VISITS`, of all scans, used later or not, with the weeks in which they were.
+        Columns of `tables.VISITS`, of all scans, used later or not, with the weeks in which they were; `file`, where
+        there are several.
 
     Returns
     -------
     pandas.DataFrame
-        Weeks since `previous_week` where the table tells it, else since the rater's scan before in the table, of this
-        lesion type or, where there is none, of any; NaN without one.
+        Weeks since `previous_week` where the table tells it, else since the rater's scan before, of this lesion type in
+        this file, of this type in any, or of any type; NaN without one.
 
     Examples
     --------
@@ -38,10 +40,46 @@ def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
     [nan, 24.0, 72.0]
     """
     told = rows["previous_week"].astype(float) if "previous_week" in rows else pd.Series(float("nan"), rows.index)
-    own = _week_before(rows, ["patient_id", "rater", "lesion_type"])
-    return rows.assign(
-        **{INTERVAL: rows["week"] - told.fillna(own).fillna(_week_before(rows, ["patient_id", "rater"]))}
-    )
+    own, of_type = ["patient_id", "rater"], ["patient_id", "rater", "lesion_type"]
+    # a file's counts are since the scan before that whoever wrote it had, which another file may not show
+    for keys in ([["file", *of_type]] if "file" in rows else []) + [of_type, own]:
+        told = told.fillna(_week_before(rows, keys))
+    return rows.assign(**{INTERVAL: rows["week"] - told})
+
+
+def check_disjoint(rows: pd.DataFrame, baseline_week: float, files: str) -> None:
+    """Raise TableError if two counts of change of one patient, rater and lesion type cover the same weeks.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        `patient_id, rater, lesion_type, scan_week, interval_weeks` and `CHANGE_COLUMNS`, of the scans that count.
+    baseline_week : float
+        Follow-up is later.
+    files : str
+        Where the rows are from.
+
+    Raises
+    ------
+    TableError
+        The lesions of those weeks would be counted, and their time taken, twice.
+    """
+    keys = ["patient_id", "rater", "lesion_type"]
+    later = rows[(rows["week"] > baseline_week) & rows["lesion_type"].isin(CHANGE_TYPES) & rows[INTERVAL].notna()]
+    for column in (name for name in CHANGE_COLUMNS if name in later):
+        counted = later[later[column].notna()].sort_values([*keys, "scan_week"])
+        before = counted.groupby(keys)["scan_week"].shift()
+        since = counted["scan_week"] - counted[INTERVAL]
+        twice = counted[since < before - 1e-6]
+        if len(twice):
+            row, last = twice.iloc[0], before[twice.index[0]]
+            raise TableError(
+                f"{files}: column {column}: patient {row['patient_id']}, rater {row['rater']}, {row['lesion_type']}: "
+                f"expected counts that follow each other, found one of weeks {since[twice.index[0]]:g} to "
+                f"{row['scan_week']:g} beside one up to week {last:g}, whose lesions would count twice ({len(twice)} "
+                "such rows). Give counts since the scan before (of pairs: --pairs consecutive), or leave one of "
+                "the two blank."
+            )
 
 
 def _week_before(rows: pd.DataFrame, of: Sequence[str]) -> pd.Series:

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.trial.change_counts import CHANGE_COLUMNS, INTERVAL, common_changes, with_intervals
+from nnunet_ms.analysis.trial.change_counts import (
+    CHANGE_COLUMNS,
+    INTERVAL,
+    check_disjoint,
+    common_changes,
+    with_intervals,
+)
 from nnunet_ms.analysis.trial.exclusions import (
     check_rows,
     exclusion,
@@ -36,32 +42,57 @@ def read_visits(
     ids of the patient table.
     """
     frames = [_read_visit_file(path, settings) for path in settings.tables.visits]
-    read = pd.concat(frames, ignore_index=True)
+    read = pd.concat([frame.assign(file=i) for i, frame in enumerate(frames)], ignore_index=True)
     for name in ("rater", "lesion_type"):  # also across files
         check_spellings(read[name], settings.tables.visits[-1])
     for path, frame in zip(settings.tables.visits, frames, strict=True):
         check_patients(frame["patient_id"], patients, path, settings.tables.patients)
-    rows = with_intervals(_chosen_raters(read, settings))
-    rows = rows[~rows["patient_id"].isin(without)]
-    planned, listing = to_planned_weeks(rows, settings.windows, (settings.baseline_week, *settings.weeks))
+    files = ", ".join(str(path) for path in settings.tables.visits)
+    chosen = _chosen_raters(read, settings)
+    _check_one_sort(chosen[chosen["lesion_type"] == settings.lesion_type], settings)
+    rows = _one_row_each(with_intervals(chosen), files)
+    rows = rows[~rows["patient_id"].isin(without)].assign(scan_week=rows["week"])
+    weeks = (settings.baseline_week, *settings.weeks)
+    planned, listing = to_planned_weeks(rows, settings.windows, weeks)
     if planned.empty:
         raise TableError(
             f"{settings.tables.visits[0]}: no scan of a patient analysed lies in a visit window; found weeks "
             f"{week_list(sorted(rows['week'].dropna().unique())[:12])}. Correct [visits] windows."
         )
-    columns = ["patient_id", "week", "rater", "volume_ml"]
+    check_disjoint(planned[planned["week"].isin(weeks)], settings.baseline_week, files)
     of_type = planned[planned["lesion_type"] == settings.lesion_type]
-    # two evaluations of one trial repeat the reference: the same row in two files is one row
-    _check_one_sort(of_type, settings)
-    visits = of_type[columns].dropna(subset="volume_ml").drop_duplicates(ignore_index=True)
-    again = visits[visits.duplicated(["patient_id", "week", "rater"])]
-    if len(again):
-        row = again.iloc[0]
-        raise TableError(
-            f"{', '.join(str(p) for p in settings.tables.visits)}: patient {row['patient_id']}, week "
-            f"{row['week']:g}, rater {row['rater']} has different volumes in two files; expected one. Remove one."
-        )
-    return visits, planned, listing
+    known = of_type.dropna(subset="volume_ml")  # blank where change alone was counted
+    return known[["patient_id", "week", "rater", "volume_ml"]].reset_index(drop=True), planned, listing
+
+
+def _one_row_each(rows: pd.DataFrame, files: str) -> pd.DataFrame:
+    """Return one row per scan, rater and lesion type: two evaluations of one trial repeat the reference.
+
+    Of two rows that one which counts change at all, since the shorter time, then more kinds of change.
+
+    Raises
+    ------
+    TableError
+        If two files differ in a volume, in a count, or in a count of change over the same time.
+    """
+    keys = ["patient_id", "week", "rater", "lesion_type"]
+    again = rows[rows.duplicated(keys, keep=False)]
+    if again.empty:
+        return rows
+    words = {"volume_ml": "volumes", "lesion_count": "lesion_count", **{name: name for name in CHANGE_COLUMNS}}
+    for column in (name for name in words if name in again):
+        over = [*keys, INTERVAL] if column in CHANGE_COLUMNS else keys
+        values = again.groupby(over, dropna=False)[column].nunique()
+        if (values > 1).any():
+            patient, week, rater, kind = values[values > 1].index[0][:4]
+            raise TableError(
+                f"{files}: patient {patient}, week {week:g}, rater {rater}, {kind} has different {words[column]} in "
+                f"two files; expected one. Remove one."
+            )
+    blanks = rows.reindex(columns=CHANGE_COLUMNS).isna().sum(axis=1)
+    order = pd.DataFrame({"none": blanks == len(CHANGE_COLUMNS), "time": rows[INTERVAL], "blanks": blanks})
+    chosen = rows.loc[order.sort_values(list(order), kind="stable").index].drop_duplicates(keys)
+    return chosen.sort_index()
 
 
 def _chosen_raters(rows: pd.DataFrame, settings: TrialSettings) -> pd.DataFrame:
@@ -93,6 +124,9 @@ def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
         expected = "a week before that of the scan, which the counts are since"
         step = "Correct it, or leave it blank: the scan before it in the table is taken then."
         check_rows(frame, frame["previous_week"] >= frame["week"], path, "previous_week", expected, step)
+        expected = f"a week >= {earliest:g}, as of every scan: counts since an earlier one are not of the follow-up"
+        before = (frame["previous_week"] < earliest) & (frame["week"] > settings.baseline_week)
+        check_rows(frame, before, path, "previous_week", expected, step)
     again = frame.duplicated(["patient_id", "week", "rater", "lesion_type"])
     if again.any():
         row = frame[again].iloc[0]
@@ -165,9 +199,6 @@ def common_counts(
     Counts of change are blank where not every rater has them, or where there is no earlier scan.
     """
     visits = planned.reindex(columns=["patient_id", *COUNT_COLUMNS[2:]])
-    # two evaluations of one trial repeat the reference: of equal rows that one which counts most kinds of change
-    fullest = visits.iloc[visits[list(CHANGE_COLUMNS)].isna().sum(axis=1).argsort(kind="stable")]
-    visits = fullest.drop_duplicates(["patient_id", "rater", "lesion_type", "week"]).sort_index()
     arm_of = patients.set_index("patient_id")["arm"].to_dict()
     weeks = (settings.baseline_week, *settings.weeks)
     visits = visits[visits["patient_id"].isin(arm_of) & visits["week"].isin(weeks) & visits["rater"].isin(raters)]

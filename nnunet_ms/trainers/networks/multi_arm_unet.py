@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
-from nnunet_ms.options import chosen
+from nnunet_ms.options import chosen, whole_numbers
 from nnunet_ms.trainers.networks.blocks import (
     Heads,
     LesionNetwork,
@@ -251,9 +251,11 @@ class MultiArmUNet(LesionNetwork):
     Raises
     ------
     OptionError
-        If a shortcut, the attention or the dimensions are none of the known words.
+        If a shortcut, the attention or the dimensions are none of the known words, or a width or channel is no whole
+        number.
     ValueError
-        If `dimensions` is "2.5d" and a stride along z is not 1.
+        If there is no arm, one that sees no channel or one twice, fewer than two levels or a width below 1; if
+        `dimensions` is "2.5d" and a stride along z is not 1.
 
     References
     ----------
@@ -288,6 +290,9 @@ class MultiArmUNet(LesionNetwork):
         dimensions: Dimensions = "3d",
     ) -> None:
         super().__init__()
+        _check_sizes(arms, filters, strides)
+        if not isinstance(shortcuts, Collection):
+            raise ValueError(f"shortcuts: expected words such as ('encoder', 'skip'), found {shortcuts!r}. () is none.")
         for name in (shortcuts,) if isinstance(shortcuts, str) else shortcuts:  # a word alone is no collection of them
             chosen(name, SHORTCUTS, "shortcuts")
         gates = chosen(skip_attention, get_args(SkipAttention), "skip_attention") == "gates"
@@ -323,6 +328,29 @@ class MultiArmUNet(LesionNetwork):
         ]
         output: torch.Tensor | list[torch.Tensor] = self.decoder(self.skips(projected))
         return output
+
+
+def _check_sizes(arms: Sequence[Arm], filters: Sequence[int], strides: Sequence[Stride]) -> None:
+    """Raise ValueError unless every arm sees channels, each once, and every level has a width and a stride."""
+    widths = whole_numbers(filters, "filters")
+    if not 1 < len(widths) <= len(strides) or min(widths) < 1:
+        raise ValueError(
+            f"filters: expected 2 to {len(strides)} numbers above 0, one per level, which has a stride, found "
+            f"{widths}. Correct them."
+        )
+    if not arms:
+        raise ValueError("arms: expected one at least, found none. Give such as Arm((0, 1)).")
+    for arm in arms:
+        channels = whole_numbers(arm.channels, "arms")
+        if not channels or min(channels) < 0 or len(set(channels)) < len(channels):
+            raise ValueError(
+                f"arms: expected different channels, counted from 0, found {arm.channels}. Give such as Arm((0, 1))."
+            )
+        if not 1 <= arm.width_divisor <= min(widths):
+            raise ValueError(
+                f"arms: expected a width_divisor of 1 to {min(widths)}, the narrowest level, found "
+                f"{arm.width_divisor}. Correct it."
+            )
 
 
 def _kernels(dimensions: Dimensions, first_kernel: Stride, strides: Sequence[Stride]) -> Kernels:

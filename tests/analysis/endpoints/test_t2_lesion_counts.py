@@ -207,17 +207,17 @@ def test_a_zero_without_an_earlier_scan_is_missing_too(tmp_path):
 
 
 def test_what_the_table_says_of_the_scan_before_holds(tmp_path):
-    # The reader compared N05's last scan with the baseline, though scans lie between: by hand, all the weeks since.
+    # The reader compared N05's last scan with the baseline alone: by hand, all the weeks since.
     visits = oracle_visits()
     of = visits[visits["patient_id"] == "N05"]
     last = of.index[-1]
     visits["previous_week"] = np.nan
     visits.loc[last, "previous_week"] = 0
+    visits.loc[of.index[:-1], ["new_lesion_count", "enlarging_lesion_count"]] = pd.NA
     years = patient_counts(read(tmp_path / "in", visits), T2["new_t2_lesions"], "reader").set_index("patient_id")[
         "years"
     ]
-    weeks = of["week"].iloc[-2] + of["week"].iloc[-1]
-    assert years["N05"] == pytest.approx(weeks * 7 / 365.25)
+    assert years["N05"] == pytest.approx(of["week"].iloc[-1] * 7 / 365.25)
 
 
 # tables that have one kind of change and not the other: which endpoints can be counted, and what the others say
@@ -386,3 +386,62 @@ def test_a_window_keeps_the_weeks_that_really_passed(tmp_path):
     assert rows[24] == 26
     following = visits[(visits["patient_id"] == "N01") & (visits["week"] > 26)]["week"].iloc[0]
     assert rows[following] == following - 26
+
+
+def two_files(folder, second):
+    """Settings of a trial whose second table of visits is that."""
+    toml = trial_of(folder, settings=SETTINGS.replace('"visits.csv"', '["visits.csv", "second.csv"]'))
+    second.to_csv(folder / "second.csv", index=False)
+    return toml
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("column", ["lesion_count", "new_lesion_count", "enlarging_lesion_count", "volume_ml"])
+@pytest.mark.parametrize("kind", ["t2_lesions", "t1_enhancing"])
+def test_two_files_that_contradict_each_other_are_refused_in_either_order(tmp_path, column, kind, reverse):
+    both = oracle_visits()
+    both = pd.concat([both, both.assign(lesion_type="t1_enhancing")])
+    other = both.copy()
+    other.loc[(other["patient_id"] == "N01") & (other["week"] == 48) & (other["lesion_type"] == kind), column] = 9
+    toml = two_files(tmp_path, both if reverse else other)
+    (other if reverse else both).to_csv(tmp_path / "visits.csv", index=False)
+    named = "volumes" if column == "volume_ml" else column
+    message = f"patient N01, week 48, rater reader, {kind} has different {named} in two files"
+    with pytest.raises(TableError, match=message):
+        read_trial(read_settings(toml))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("told", [False, True])
+def test_a_file_that_missed_a_scan_does_not_count_its_lesions_twice(tmp_path, told, reverse):
+    # By hand: the second evaluation lacks week 24, so that its week 48 counts what the first says of both.
+    whole = oracle_visits()
+    short = whole[whole["week"] != 24].copy()
+    before = whole[whole["week"] == 24].set_index("patient_id")
+    for column in ("new_lesion_count", "enlarging_lesion_count"):
+        more = short["patient_id"].map(before[column]).where(short["week"] == 48, 0).fillna(0).astype("Int64")
+        short[column] += more
+    if told:
+        short["previous_week"] = short.groupby("patient_id")["week"].shift()
+    toml = two_files(tmp_path, whole if reverse else short)
+    (short if reverse else whole).to_csv(tmp_path / "visits.csv", index=False)
+    found = patient_counts(read_trial(read_settings(toml)), T2["new_or_enlarging_t2_lesions"], "reader")
+    alone = patient_counts(read(tmp_path / "one"), T2["new_or_enlarging_t2_lesions"], "reader")
+    pd.testing.assert_frame_equal(found, alone)
+
+
+# weeks that the table says its counts are since, by the week of the scan
+OVERLAPPING = {
+    "all since baseline": ({24: 0, 48: 0, 96: 0}, "one of weeks 0 to 48 beside one up to week 24"),
+    "the last since baseline": ({96: 0}, "one of weeks 0 to 96 beside one up to week 48"),
+    "since between two scans": ({48: 12}, "one of weeks 12 to 48 beside one up to week 24"),
+    "since before the follow-up": ({24: -50}, r"column previous_week: expected a week >= 0.*found -50"),
+}
+
+
+@pytest.mark.parametrize("case", OVERLAPPING)
+def test_counts_that_cover_the_same_weeks_are_refused(tmp_path, case):
+    since, message = OVERLAPPING[case]
+    visits = oracle_visits()
+    with pytest.raises(TableError, match=message):
+        read(tmp_path / "in", visits.assign(previous_week=visits["week"].map(since)))

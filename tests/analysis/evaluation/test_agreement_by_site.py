@@ -1,5 +1,7 @@
 """Oracles: pandas' means by group, scipy's Kruskal-Wallis test, and the summary of the same cases by themselves."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,6 +99,30 @@ def test_a_patient_seen_at_two_sites_counts_at_both(data, sites):
     assert rows.loc["dice", "n_patients"].to_dict() == {"Bern": 1, "Oslo": 6, "Rome": 6, ALL_SITES: 12}
 
 
+# cases that move to Rome, and what is said of the test over sites
+MOVED = {
+    "nobody": ([], "over 2 sites, without 1 of fewer than 5 patients"),
+    "one of Oslo's": (["p0"], "over 2 sites, without 1 of fewer than 5 patients, without 1 patient at several sites"),
+    "two of Oslo's": (["p0", "p5"], r"fewer than two sites of 5 patients with a value at one site \(2 at several\)"),
+    "the one of Bern": (["p11"], "over 2 sites, without 1 patient at several sites"),
+}
+
+
+@pytest.mark.parametrize("case", MOVED)
+def test_who_was_seen_at_several_sites_is_not_in_a_test_of_independent_samples(data, sites, case):
+    # Oracle: scipy's test of the patients' means of those at one site alone.
+    patients, note = MOVED[case]
+    moved = {**sites, **{f"{patient}_w96": "Rome" for patient in patients}}
+    row = agreement_by_site(*data, RULE, moved).set_index(["metric", "site"]).loc[("dice", ALL_SITES)]
+    means = data[0][data[0]["metric"] == "dice"].groupby("patient_id")["value"].mean()
+    stayed = [[p for p, site in PATIENTS.items() if site == name and p not in patients] for name in ("Oslo", "Rome")]
+    enough = min(map(len, stayed)) >= 5
+    assert row["p"] == pytest.approx(
+        scipy.stats.kruskal(*(means[one] for one in stayed)).pvalue if enough else np.nan, nan_ok=True
+    )
+    assert re.search(f"{note}(: no test)?$", row["note"])
+
+
 @pytest.mark.parametrize("sites", [{}, {"elsewhere": "Oslo"}])
 def test_without_a_known_site_there_are_no_rows(data, sites):
     assert agreement_by_site(*data, RULE, sites).empty
@@ -127,6 +153,7 @@ def test_sites_are_read_from_the_column_or_the_one_asked_for(tmp_path):
         (["Oslo", "oslo", "Oslo"], None, "oslo"),
         (["Oslo", ALL_SITES], None, "'all sites' is the name of another row"),
         (["Oslo", NO_SITE], None, "'site not given' is the name of another row"),
+        ([None, " "], "site", "column site: expected a site, found 2 blanks"),
         (["Oslo", "Rome"], "scanner", "expected a column 'scanner', found .*Correct site_column"),
     ],
 )

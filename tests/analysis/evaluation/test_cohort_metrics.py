@@ -17,6 +17,7 @@ from nnunet_ms.analysis.evaluation.cohort_metrics import (
 )
 from nnunet_ms.analysis.evaluation.matching import match_masks
 from nnunet_ms.analysis.evaluation.rules import RULES
+from nnunet_ms.errors import OptionError
 from tests.lesions.naive_matching import dice_with_touched, found_flags, lesions_of, random_pair, scores, volume
 
 RULE = RULES["krishnan2023"]
@@ -218,3 +219,27 @@ def test_interval_covers_the_true_rate():
 )
 def test_the_score_of_isbi_2015_by_hand(values, expected):
     assert isbi_score(values) == pytest.approx(expected, nan_ok=True)
+
+
+SHARES = {"dice": 0.6, "ppv": 0.7, "lfpr": 0.2, "ltpr": 0.5, "r_vol": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dice": 60.0}, "dice: expected a number of 0 to 1, found 60.0. Give it as a share"),
+        ({"lfpr": -0.1}, "lfpr: expected a number of 0 to 1, found -0.1"),
+        ({"r_vol": -1.5}, "r_vol: expected a number of -1 to 1, found -1.5"),
+        ({"ppv": "0.7"}, "ppv: expected a number of 0 to 1, found '0.7'"),
+        ({"ltpr": None}, "ltpr: expected a number of 0 to 1, found None"),
+    ],
+)
+def test_a_score_of_what_are_no_shares_is_refused(change, message):
+    with pytest.raises(OptionError, match=message):
+        isbi_score({**SHARES, **change})
+    with pytest.raises(OptionError, match="expected a number"):
+        isbi_score({name: value for name, value in SHARES.items() if name not in change})
+
+
+def test_a_correlation_of_one_may_end_in_a_digit_above_it():
+    assert isbi_score({**SHARES, "r_vol": 1 + 1e-15}) == pytest.approx((0.6 + 0.7) / 8 + (0.8 + 0.5 + 1) / 4)

@@ -66,7 +66,7 @@ def test_counts_are_those_that_every_rater_read(plan):
     rows += [("B", 24.0, "model", "t1_enhancing", 9), ("B", 48.0, "model", "t2_lesions", 9)]  # one rater only
     rows += [("A", 36.0, rater, "t1_enhancing", 9) for rater in RATERS]  # a week of no plan
     rows += [("A", 24.0, "third", "t1_enhancing", 9), ("X", 24.0, "model", "t1_enhancing", 9)]
-    found, left_out = common_counts(counted(*rows, rows[0]), plan, PEOPLE, RATERS)
+    found, left_out = common_counts(counted(*rows), plan, PEOPLE, RATERS)
     assert found[["patient_id", "arm", "rater", "lesion_type", "week", "lesion_count"]].to_numpy().tolist() == [
         ["A", "x", "reference", "t1_enhancing", 24.0, 0.0],
         ["A", "x", "model", "t1_enhancing", 24.0, 1.0],

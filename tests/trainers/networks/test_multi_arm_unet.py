@@ -252,3 +252,25 @@ def test_every_parameter_of_a_variant_receives_a_gradient(options):
     network = MultiArmUNet(PAPER_ARMS, filters=SMALL, **options)
     sum(output[:, 1].square().mean() for output in network(torch.randn(2, 3, 8, 16, 16))).backward()
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ("arms", "options", "message"),
+    [
+        ([], {}, "arms: expected one at least, found none"),
+        ([Arm(())], {}, r"arms: expected different channels, counted from 0, found \(\)"),
+        ([Arm((0, -1))], {}, r"arms: expected different channels, counted from 0, found \(0, -1\)"),
+        ([Arm((0,)), Arm((1, 1))], {}, r"arms: expected different channels, counted from 0, found \(1, 1\)"),
+        ([Arm((0,), width_divisor=8)], {}, "arms: expected a width_divisor of 1 to 4, the narrowest level, found 8"),
+        ([Arm((0,), width_divisor=0)], {}, "arms: expected a width_divisor of 1 to 4, the narrowest level, found 0"),
+        ([Arm((0,))], {"filters": ()}, r"filters: expected 2 to 4 numbers above 0, .* found \[\]"),
+        ([Arm((0,))], {"filters": (4,)}, r"filters: expected 2 to 4 numbers above 0, .* found \[4\]"),
+        ([Arm((0,))], {"filters": (0, 4)}, r"filters: expected 2 to 4 numbers above 0, .* found \[0, 4\]"),
+        ([Arm((0,))], {"filters": (4,) * 5}, "filters: expected 2 to 4 numbers above 0, one per level"),
+        ([Arm((0,))], {"filters": (4.0, 8)}, r"filters: expected a list of whole numbers, .* found \[4.0, 8\]"),
+        ([Arm((0,))], {"shortcuts": None}, r"shortcuts: expected words such as \('encoder', 'skip'\), found None"),
+    ],
+)
+def test_sizes_that_are_no_network_are_refused_before_an_image_comes(arms, options, message):
+    with pytest.raises(ValueError, match=message):
+        MultiArmUNet(arms, **{"filters": (4, 8), **options})
