@@ -125,8 +125,9 @@ VISITS = Table(
         Column("week", "number", blank=True, maximum=WEEK_LIMIT),
         Column("rater", "category"),
         Column("lesion_type", "category"),
-        Column("lesion_count", "integer", minimum=0),
-        Column("volume_ml", "number", minimum=0, maximum=VOLUME_LIMIT_ML),
+        # blank where a mask of change was counted (`nnunet-ms-predict` on pairs): it does not tell all lesions
+        Column("lesion_count", "integer", blank=True, minimum=0),
+        Column("volume_ml", "number", blank=True, minimum=0, maximum=VOLUME_LIMIT_ML),
         Column("new_lesion_count", "integer", required=False, blank=True, minimum=0),
         Column("enlarging_lesion_count", "integer", required=False, blank=True, minimum=0),
         Column("previous_week", "number", required=False, blank=True, maximum=WEEK_LIMIT),

@@ -219,6 +219,7 @@ TESTED_IN = {
     "statistics.frame_rows": "statistics/test_frames.py",
     "statistics.frame_survival": "statistics/test_frames.py",
     "trainers.matched_length": "trainers/test_new_lesions.py",
+    "trainers.prediction.pair_pictures": "trainers/prediction/test_pairs.py",
     "trainers.safe_training": "trainers/test_multi_arm_t2.py",
     "trainers.prediction.case_measures": "trainers/prediction/test_export.py",
     "trainers.prediction.image_prediction": "trainers/prediction/test_open_model.py",

@@ -20,6 +20,7 @@ from nnunet_ms.dataset_conversion.sources.archive import LayoutError
 from nnunet_ms.dataset_conversion.sources.nearest import way_out
 from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.errors import ConversionError
+from nnunet_ms.tables import REFERENCE_MASKS
 
 More = tuple[str, str | Path] | tuple[str, str | Path, Mapping[str, Any]]  # kind, path, and options of that source
 
@@ -166,6 +167,8 @@ def gather_pairs(
             f"--also {other.kind}: expected sources of one sort with --pairs, found one whose cases are visits and one "
             f"whose cases hold both ({first.kind}). Convert them into two datasets."
         )
+    masks = str(found.parts[0][1].target or "")  # what the visits' masks are of, where that is a type of lesion
+    pairs = replace(pairs, lesions=masks if masks in REFERENCE_MASKS and not first.pair_targets else "")
     return replace(found, cases=tuple(pair_cases(found.cases, first, pairs)), pairs=pairs)
 
 

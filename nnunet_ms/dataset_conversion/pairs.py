@@ -48,6 +48,8 @@ class PairOptions:
         What becomes the label; None: what the source offers first, `new` where each visit has a mask of its lesions.
     accept_poor_registration : bool, optional
         Whether pairs that are still unlike after registration are no failure.
+    lesions : str, optional
+        What the masks of both visits are of, of `tables.REFERENCE_MASKS`; blank: T2 lesions. Predictions are told so.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class PairOptions:
     channels: PairChannels = "subtraction"
     target: PairTarget | None = None
     accept_poor_registration: bool = False
+    lesions: str = ""
 
     def __post_init__(self) -> None:
         chosen(self.pairs, get_args(Pairing), "pairs")

@@ -28,12 +28,12 @@ def small_plans():
     return plans
 
 
-def write_model(folder, folds=(0, 1), trainer_name=TRAINER):
+def write_model(folder, folds=(0, 1), trainer_name=TRAINER, dataset_json=DATASET_JSON):
     """Write plans.json, dataset.json and a checkpoint per fold into TRAINER__nnUNetPlansMS__3d_fullres."""
     model = folder / f"{trainer_name}__nnUNetPlansMS__3d_fullres"
     for fold in folds:
         torch.manual_seed(fold)
-        trainer = construct(getattr(door, trainer_name), small_plans(), DATASET_JSON, fold)
+        trainer = construct(getattr(door, trainer_name), small_plans(), dataset_json, fold)
         trainer.initialize()
         with torch.no_grad():  # mild logits, so that masks have an inside and an outside
             trainer.network.decoder.seg_layers[0].weight *= 0.3
@@ -41,12 +41,15 @@ def write_model(folder, folds=(0, 1), trainer_name=TRAINER):
         (model / f"fold_{fold}").mkdir(parents=True, exist_ok=True)
         trainer.save_checkpoint(str(model / f"fold_{fold}" / "checkpoint_final.pth"))
     (model / "plans.json").write_text(json.dumps(trainer.plans_manager.plans))
-    (model / "dataset.json").write_text(json.dumps(DATASET_JSON))
+    (model / "dataset.json").write_text(json.dumps(dataset_json))
     return model
 
 
-def write_results(root):
-    """Write the model below `root`/results/Dataset001_Test, with nnU-Net's folders around it; returns its folder."""
+def write_results(root, **how):
+    """Write the model below `root`/results/Dataset001_Test, with nnU-Net's folders around it; returns its folder.
+
+    `how` are arguments of `write_model`.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in ("raw", "preprocessed", "results"):
             (root / name).mkdir()
@@ -55,7 +58,7 @@ def write_results(root):
         preprocessed.mkdir(parents=True)
         (preprocessed / "case.b2nd").touch()  # tells nnU-Net the format of the preprocessed cases
         patch.setenv("nnUNet_compile", "f")
-        return write_model(root / "results" / "Dataset001_Test")
+        return write_model(root / "results" / "Dataset001_Test", **how)
 
 
 def write_images(folder, cases=("a_1", "a_2"), channels=3):

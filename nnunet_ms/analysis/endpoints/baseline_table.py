@@ -133,7 +133,8 @@ def _lesions(trial: TrialData, arms: pd.Series, base: Statistic) -> Iterator[Sta
     volumes = trial.volumes
     chosen = (volumes["rater"] == base.rater) & (volumes["week"] == settings.baseline_week)
     values = volumes[chosen].set_index("patient_id")["volume_ml"].astype(float)
-    yield from _number(trial, values, arms, replace(base, term=VOLUME), "ml")
+    if trial.has_volumes:
+        yield from _number(trial, values, arms, replace(base, term=VOLUME), "ml")
     at_baseline = counts[(counts["rater"] == base.rater) & (counts["week"] == settings.baseline_week)]
     of_type = at_baseline[at_baseline["lesion_type"] == settings.lesion_type].dropna(subset="lesion_count")
     if len(of_type):

@@ -30,7 +30,7 @@ OBSERVED = "a visit counts when every rater has a mask"
 def disposition_statistics(trial: TrialData) -> list[Statistic]:
     """Return counts of patients per arm; "excluded" are those of the patient table without baseline masks.
 
-    Visits have a `percent` too, of the arm's patients with baseline masks. Without a lesion table there are neither.
+    Visits have a `percent` too, of the arm's patients with baseline masks. Without volumes there are neither.
     """
     one_rater = trial.volumes[trial.volumes["rater"].isin(trial.raters[:1])]  # the same patients for every rater
     return [row for arm in trial.settings.arms for row in _arm_rows(trial, one_rater, arm)]
@@ -39,7 +39,7 @@ def disposition_statistics(trial: TrialData) -> list[Statistic]:
 def _arm_rows(trial: TrialData, volumes: pd.DataFrame, arm: str) -> Iterator[Statistic]:
     base = Statistic(ENDPOINT, ANALYSIS, population="all patients", arm=arm)
     patients = trial.patients[trial.patients["arm"] == arm]
-    if not trial.has_lesions:
+    if not trial.has_volumes:
         for term, count in {IN_TABLE: len(patients), **_treatment(trial, patients)}.items():
             yield from spread(replace(base, term=term), {"n": (float(count), "patients")})
         return

@@ -44,7 +44,7 @@ def _sizes(trial: TrialData) -> Iterator[Statistic]:
 
 
 def _main_effects(trial: TrialData) -> Iterator[Statistic]:
-    rows = list(t2_volume_statistics(trial, changes(trial)[0])) if trial.has_lesions else []
+    rows = list(t2_volume_statistics(trial, changes(trial)[0])) if trial.has_volumes else []
     for endpoint in available(trial) if trial.has_lesions else ():
         rows += lesion_count_statistics(trial, endpoint)
     for outcome in trial.settings.outcomes if trial.has_outcomes else ():

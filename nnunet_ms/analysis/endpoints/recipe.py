@@ -118,7 +118,7 @@ def _disposition(trial: TrialData) -> Part:
 
 
 def _t2_volume(trial: TrialData) -> Part:
-    if not trial.has_lesions:
+    if not trial.has_volumes:
         return Part([])
     table, exclusions = changes(trial)
     rows = [
@@ -135,7 +135,7 @@ def _progression(trial: TrialData) -> Part:
     """Every outcome of the settings; nothing where the trial has no assessments."""
     if not trial.has_outcomes:
         return Part([])
-    if not trial.has_lesions:
+    if not trial.has_volumes:
         return _progression_by_arm(trial)
     found = [progression_data(trial, outcome) for outcome in trial.settings.outcomes]
     return Part(
@@ -202,7 +202,7 @@ def _lesion_counts(trial: TrialData) -> Part:
 
 
 def _effect_agreement(trial: TrialData) -> Part:
-    if not trial.has_lesions:
+    if not trial.has_volumes:
         return Part([])
     table, _ = changes(trial)
     outcomes = trial.settings.outcomes if trial.has_outcomes else ()

@@ -59,9 +59,9 @@ class TrialData:
     """A trial in memory, checked.
 
     `volumes`: `patient_id, arm, rater, week, volume_ml`, the same patients and weeks for every rater, every patient
-    with a baseline. `exclusions`: `patient_id, arm, analysis, week, reason`. `times`: per outcome, times taken from
-    ADTTE instead of derived ones, and in `titles` what ADTTE calls those that have no title here. `listings`: further
-    audit tables by file stem. `population`: whom it is about.
+    with a baseline; none where masks of change were counted. `exclusions`: `patient_id, arm, analysis, week, reason`.
+    `times`: per outcome, times taken from ADTTE instead of derived ones, and in `titles` what ADTTE calls those that
+    have no title here. `listings`: further audit tables by file stem. `population`: whom it is about.
     """
 
     settings: TrialSettings
@@ -79,6 +79,11 @@ class TrialData:
     listings: dict[str, pd.DataFrame] = field(default_factory=dict)
     population: str = ""
     titles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether volumes of lesions are known; not where masks of change were counted, or without a lesion table."""
+        return len(self.volumes) > 0
 
     @property
     def has_lesions(self) -> bool:
@@ -167,8 +172,10 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
     without = set(outside["patient_id"])
     if paths.visits:
         visits, counted, windows = read_visits(settings, without, everybody["patient_id"])
-        raters = raters_in(visits)
-        volumes, exclusions = common_volumes(visits, patients, raters, settings)
+        raters = raters_in(visits if len(visits) else counted)
+        volumes, exclusions = pd.DataFrame(columns=VOLUME_COLUMNS), exclusion_table([])
+        if len(visits):
+            volumes, exclusions = common_volumes(visits, patients, raters, settings)
         counts, uncounted = common_counts(counted, settings, patients, raters)
     else:
         volumes, counts, windows = (pd.DataFrame(columns=c) for c in (VOLUME_COLUMNS, COUNT_COLUMNS, WINDOW_COLUMNS))

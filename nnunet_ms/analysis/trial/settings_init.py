@@ -137,6 +137,8 @@ def _with_lesions(part: Proposal, tables: tuple[Path, ...]) -> Proposal:
     lesion_type = DEFAULT_LESION_TYPE if DEFAULT_LESION_TYPE in lesion_types else lesion_types[0]
     visits = visits[visits["lesion_type"] == lesion_type]
     weeks, windows = _visit_plan(visits)
+    if visits["volume_ml"].isna().all() and "previous_week" in visits:  # change alone: the first scan has no row
+        weeks = sorted({*weeks, *visits.loc[visits["previous_week"] < min(weeks), "previous_week"]})
     if len(weeks) < 2:
         raise SettingsError(
             f"{tables[0]}: expected a baseline and a later week, found {week_list(weeks)}. Fill in week."

@@ -37,6 +37,7 @@ def read_visits(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return volumes of the lesion type, all lesion types with counts, and the listing of visit windows.
 
+    There are no volumes where masks of change were counted.
     Patients `without` (outside the population) are left out; they are listed with the population. `patients` are the
     ids of the patient table.
     """
@@ -47,7 +48,9 @@ def read_visits(
     for path, frame in zip(settings.tables.visits, frames, strict=True):
         check_patients(frame["patient_id"], patients, path, settings.tables.patients)
     files = ", ".join(str(path) for path in settings.tables.visits)
-    rows = _one_row_each(with_intervals(_chosen_raters(read, settings)), files)
+    chosen = _chosen_raters(read, settings)
+    _check_one_sort(chosen[chosen["lesion_type"] == settings.lesion_type], settings)
+    rows = _one_row_each(with_intervals(chosen), files)
     rows = rows[~rows["patient_id"].isin(without)].assign(scan_week=rows["week"])
     weeks = (settings.baseline_week, *settings.weeks)
     planned, listing = to_planned_weeks(rows, settings.windows, weeks)
@@ -58,7 +61,8 @@ def read_visits(
         )
     check_disjoint(planned[planned["week"].isin(weeks)], settings.baseline_week, files)
     of_type = planned[planned["lesion_type"] == settings.lesion_type]
-    return of_type[["patient_id", "week", "rater", "volume_ml"]].reset_index(drop=True), planned, listing
+    known = of_type.dropna(subset="volume_ml")  # blank where change alone was counted
+    return known[["patient_id", "week", "rater", "volume_ml"]].reset_index(drop=True), planned, listing
 
 
 def _one_row_each(rows: pd.DataFrame, files: str) -> pd.DataFrame:
@@ -111,6 +115,7 @@ def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
             f"{path}: no row with lesion_type {settings.lesion_type!r} ([lesions] type of {settings.path.name}); "
             f"found {found}. Correct one of them."
         )
+    _check_blanks(frame, path)
     check_rows(frame, frame["week"].isna(), path, "week", "a week after randomisation", NO_WEEK)
     earliest = min([0.0, settings.baseline_week, *(window.low for window in settings.windows)])
     expected = f"a week >= {earliest:g} (0: randomisation; baseline_week or its window is the earliest)"
@@ -130,6 +135,28 @@ def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
             f"{row['rater']}, {row['lesion_type']} stands twice; expected one visit each. Remove one of them."
         )
     return frame
+
+
+def _check_blanks(frame: pd.DataFrame, path: Path) -> None:
+    """Counts and volumes of all lesions are blank together, and only in rows that count what changed."""
+    told = frame.reindex(columns=[*CHANGE_COLUMNS, "previous_week"]).notna()
+    of_change = told["previous_week"] & told[list(CHANGE_COLUMNS)].any(axis=1)
+    of_change &= frame["lesion_count"].isna() & frame["volume_ml"].isna()
+    expected = "a number >= 0; both are blank in a row of change alone, with previous_week and a count of new lesions"
+    for name in ("lesion_count", "volume_ml"):
+        check_rows(frame, frame[name].isna() & ~of_change, path, name, expected, "Fill it in.")
+
+
+def _check_one_sort(rows: pd.DataFrame, settings: TrialSettings) -> None:
+    """Refuse raters who counted change alone beside others: they have no baseline, and nobody's volumes are theirs."""
+    alone = rows["volume_ml"].isna()
+    if alone.any() and not alone.all():
+        raters, others = (sorted(set(rows.loc[some, "rater"])) for some in (alone, ~alone))
+        raise TableError(
+            f"{', '.join(str(p) for p in settings.tables.visits)}: expected volumes in all rows of "
+            f"{settings.lesion_type} or in none, found none of {raters} (counts of change alone, as of pairs) "
+            f"beside those of {others}. Analyse one after the other, each with settings of its own: [lesions] raters."
+        )
 
 
 def raters_in(visits: pd.DataFrame) -> tuple[str, ...]:

@@ -68,6 +68,8 @@ class Measuring:
     pairs : str
         What a model of pairs of visits marks, "new", "new_or_enlarging" or "all" (see docs/new_lesions.md); blank for
         a model of single visits.
+    lesions : str
+        Lesion type of which a model of pairs marks the change; blank for a model of single visits.
     """
 
     classes: tuple[tuple[str, int], ...]
@@ -78,6 +80,7 @@ class Measuring:
     samples_per_fold: int = 1
     flips: int = 1
     pairs: str = ""
+    lesions: str = ""
 
     @property
     def member_thresholds(self) -> tuple[float, ...]:

@@ -23,6 +23,7 @@ from nnunet_ms.trainers.prediction.case_measures import (
     measured_types,
 )
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
+from nnunet_ms.trainers.prediction.pair_pictures import draw_pair
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic
 from nnunet_ms.trainers.prediction.tiles import Prediction
 from nnunet_ms.trainers.prediction.time_taken import Cost
@@ -30,7 +31,7 @@ from nnunet_ms.trainers.prediction.visit_tables import rule_name
 from nnunet_ms.trainers.prediction.voxel_uncertainty import outside
 from nnunet_ms.trainers.prediction.way_back import WayBack
 
-QC, DONE = "qc", ".done"
+QC, QC_VISITS, DONE = "qc", "qc_visits", ".done"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class ExportSettings:
     background_channel: int = 0
     note: str = ""
     samples_note: str = ""
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def export_case(
     sampled = accumulate(prediction, way, measuring)
     labels = label_map(sampled, measuring)
     way.write_mask(labels, settings.out / f"{case.case_id}.nii.gz")
+    write_change_masks(labels, way, settings.out, case.case_id, measuring)
     images = [read_volume(path).data for path in case.files]
     content = np.logical_or.reduce([image[way.box] != 0 for image in images])
     lesions, rows, entropy = [], [], None
@@ -108,9 +111,45 @@ def export_case(
     if settings.pictures:
         assert entropy is not None
         _draw(case.case_id, images[settings.background_channel][way.box], labels, entropy, lesions[0], way, settings)
+        draw_visits(settings.out, case.case_id, [image[way.box] for image in images], labels, way.box_grid, settings)
     spent = {} if cost is None else cost.columns(time.monotonic() - started)
     _write_rows(case, lesions, rows, settings, spent)
     return {name: value for name, value in rows[0].items() if isinstance(value, float)}
+
+
+def write_change_masks(
+    labels: npt.NDArray[np.uint8], way: WayBack, out: Path, case_id: str, measuring: Measuring
+) -> None:
+    """Of pairs with several labels a mask of each kind of change, `new/<case>.nii.gz` ..., beside the one of all."""
+    if not measuring.pairs or len(measuring.classes) == 1:
+        return
+    for name, value in measuring.classes:
+        way.write_mask((labels == value).astype(np.uint8), out / name / f"{case_id}.nii.gz")
+
+
+def draw_visits(
+    out: Path,
+    case_id: str,
+    images: Sequence[npt.NDArray[Any]],
+    labels: npt.NDArray[np.uint8],
+    grid: Grid,
+    settings: ExportSettings,
+) -> None:
+    """Of pairs, `qc_visits/<case>.png`: what the channels show of both visits, with the outlines of the change."""
+    if settings.measuring.pairs:
+        shown = dict(zip(settings.channels, images, strict=True))
+        draw_pair(
+            out / QC_VISITS / f"{case_id}.png",
+            shown,
+            labels,
+            settings.measuring.classes,
+            grid,
+            _title(case_id, settings),
+        )
+
+
+def _title(case_id: str, settings: ExportSettings) -> str:
+    return f"{case_id}: {settings.rater}" + (f", {settings.note} data" if settings.note else "")
 
 
 def _write_maps(case_id: str, found: Measured, way: WayBack, settings: ExportSettings) -> None:
@@ -134,8 +173,7 @@ def _draw(
     way: WayBack,
     settings: ExportSettings,
 ) -> None:
-    title = f"{case_id}: {settings.rater}" + (f", {settings.note} data" if settings.note else "")
-    path = settings.out / QC / f"{case_id}.png"
+    path, title = settings.out / QC / f"{case_id}.png", _title(case_id, settings)
     draw_mosaic(path, background, labels, entropy, lesions, way.box_grid, title, settings.samples_note)
 
 

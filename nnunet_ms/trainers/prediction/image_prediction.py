@@ -23,7 +23,14 @@ from nnunet_ms.trainers.prediction.case_measures import (
     label_map,
     measured_types,
 )
-from nnunet_ms.trainers.prediction.export import QC, ExportSettings, case_tables, map_files
+from nnunet_ms.trainers.prediction.export import (
+    QC,
+    ExportSettings,
+    case_tables,
+    draw_visits,
+    map_files,
+    write_change_masks,
+)
 from nnunet_ms.trainers.prediction.given_channels import GivenChannels, prepare_channels
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.likeness import unlike
@@ -46,11 +53,11 @@ class TypeMaps:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """What a picture and files need besides: in the crop, background and entropy; patients of cases that are known."""
+    """What a picture and files need besides: in the crop, channels and entropy; patients of cases that are known."""
 
     way: WayBack
     settings: ExportSettings
-    background: npt.NDArray[Any]
+    images: list[npt.NDArray[Any]]
     entropy: Float
     record: dict[str, Any]
     patients: Mapping[str, str]
@@ -117,7 +124,8 @@ class ImagePrediction:
     def _picture(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Float, pd.DataFrame, Grid]:
         way, first = self._drawn.way, next(iter(self.types))
         of_first = self.lesions[self.lesions["lesion_type"] == first]
-        return self._drawn.background, self.mask[way.box], self._drawn.entropy, of_first, way.box_grid
+        background = self._drawn.images[self._drawn.settings.background_channel]
+        return background, self.mask[way.box], self._drawn.entropy, of_first, way.box_grid
 
     def save(self, folder: str | Path, case_id: str = "image") -> Path:
         """Write what `nnunet-ms-predict` writes of a folder with this image alone, complete or not at all.
@@ -145,7 +153,9 @@ class ImagePrediction:
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise SettingsError(f"{target}: expected a new or empty folder, found something in it. Choose another.")
         with whole_folder(target, replace=True) as partial:
-            drawn.way.write_mask(self.mask[drawn.way.box], partial / f"{case_id}.nii.gz")
+            labels = self.mask[drawn.way.box]
+            drawn.way.write_mask(labels, partial / f"{case_id}.nii.gz")
+            write_change_masks(labels, drawn.way, partial, case_id, drawn.settings.measuring)
             for lesion_type, maps in self.types.items():
                 for name, path in map_files(partial, case_id, lesion_type, drawn.settings.measuring).items():
                     values = maps.probability if name == PROBABILITY else maps.uncertainty[name]
@@ -156,6 +166,7 @@ class ImagePrediction:
                 f", {drawn.settings.note} data" if drawn.settings.note else ""
             )
             draw_mosaic(partial / QC / f"{case_id}.png", *self._picture(), title, drawn.settings.samples_note)
+            draw_visits(partial, case_id, drawn.images, labels, drawn.way.box_grid, drawn.settings)
         return target / f"{case_id}.nii.gz"
 
     def _write_tables(self, folder: Path, case_id: str) -> None:
@@ -198,7 +209,7 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
         if entropy is None:  # the first type's, as in the command's pictures; a view where the map is kept anyway
             entropy = maps.uncertainty["entropy"][way.box] if "entropy" in maps.uncertainty else found.maps["entropy"]
     assert entropy is not None
-    background = given.volumes[settings.background_channel].data[way.box]
+    images = [volume.data[way.box] for volume in given.volumes]
     record = record_of(runner, measuring, settings.rater, settings.note)
     patients = runner.model.dataset_json.get("patients", {})
     spent = cost.columns(time.monotonic() - predicted_at)
@@ -209,7 +220,7 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
         lesions=pd.concat(lesions, ignore_index=True),
         patient=pd.DataFrame(rows),
         notes=(*runner.notes, *unlike(given.volumes, runner.model)),
-        _drawn=_Drawn(way, settings, background, entropy, record, patients, spent),
+        _drawn=_Drawn(way, settings, images, entropy, record, patients, spent),
     )
 
 

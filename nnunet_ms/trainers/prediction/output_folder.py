@@ -39,6 +39,7 @@ def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -
         "minimum_voxels": measuring.minimum_voxels,
         "maps": list(measuring.maps),
         "lesion_types": [name for name, _ in measuring.classes],
+        **({"pairs": {"target": measuring.pairs, "lesions": measuring.lesions}} if measuring.pairs else {}),
         "rater": rater,
         "data_note": note,
         "average": "probabilities over samples and folds; logits over tiles",

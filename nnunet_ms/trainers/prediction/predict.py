@@ -7,6 +7,8 @@ Written into the output folder:
 `probability/`            mean probability per case (`<case>_<lesion type>` when there are several)
 `<measure>/`              on request, see `MEASURES` and `PARTS`; `deterministic/` that without dropout
 `qc/<case>.png`           slices with outline and uncertainty
+`qc_visits/<case>.png`    of pairs of visits: baseline, follow-up, subtraction, with outlines of the change
+`new/`, `enlarging/` ...  of pairs with several labels: a mask of each kind of change
 `lesions.csv`             `tables.LESIONS`, `uncertainty` = LSU, and the measures of each lesion
 `cases.csv`               `tables.CASES`, with patient-level uncertainty; one row per case and lesion type
 `visits.csv`              `tables.VISITS` with the change since the visit before, as `nnunet-ms-measure` writes it;

@@ -84,6 +84,7 @@ def resolve_measuring(
     of_folds = len(folds) in (0, len(model.folds)) and all(0 < one < 1 for one in folds)
     _check("fold_thresholds", list(folds), of_folds, f"{len(model.folds)} numbers, one per fold, {limit}")
     check_sample_set(runner, maps)
+    pairs = model.dataset_json.get("pairs", {})
     return Measuring(
         classes=lesion_types(model, lesion_type),
         threshold=threshold,
@@ -92,7 +93,8 @@ def resolve_measuring(
         fold_thresholds=folds,
         samples_per_fold=runner.samples_per_fold(),
         flips=len(runner.flips()),
-        pairs=str(model.dataset_json.get("pairs", {}).get("target") or ""),
+        pairs=str(pairs.get("target") or ""),
+        lesions=(lesion_type or str(pairs.get("lesions") or "") or T2) if pairs else "",
     )
 
 
@@ -146,6 +148,7 @@ def export_settings(
         pictures=pictures,
         background_channel=names.index("flair") if "flair" in names else 0,
         note=note,
+        channels=model.channel_names,
         samples_note=f"{model.trainer}, {describe(runner)}, threshold {measuring.threshold:g}.",
     )
 
@@ -153,20 +156,25 @@ def export_settings(
 def lesion_types(model: Model, asked: str) -> tuple[tuple[str, int], ...]:
     """Names of the lesion types in all tables: those of `tables.REFERENCE_MASKS` for the converter's label names.
 
+    Of a model of pairs what each label is: "new", "enlarging" ...; the type that is asked for is then what has changed.
+
     Raises
     ------
     SettingsError
         If one name is given for a model of several labels, or it cannot be part of a file name.
     """
-    classes = model.classes
+    classes, pairs = model.classes, model.dataset_json.get("pairs", {})
+    if asked:
+        plain_name(asked, "lesion_type")
+    if pairs:
+        return ((str(pairs.get("target")), classes[0][1]),) if len(classes) == 1 else tuple(classes)
     if len(classes) > 1:
         if asked:
             raise SettingsError(f"lesion_type: this model has {[name for name, _ in classes]}; leave it out.")
         return tuple((_LESION_TYPES.get(name, name), value) for name, value in classes)
     name, value = classes[0]
-    if asked:
-        plain_name(asked, "lesion_type")
     return ((asked or _LESION_TYPES.get(name, name), value),)
 
 
-_LESION_TYPES = {"lesion": "t2_lesions", "unenhancing": "t1_unenhancing", "enhancing": "t1_enhancing"}
+T2 = "t2_lesions"
+_LESION_TYPES = {"lesion": T2, "unenhancing": "t1_unenhancing", "enhancing": "t1_enhancing"}

@@ -19,6 +19,7 @@ from nnunet_ms.trainers.prediction.lesion_uncertainty import CONNECTIVITY, MINIM
 
 CHANGE_KINDS = ("new", "enlarging", "resolved", "shrinking")
 CHANGE_WORDS = (*CHANGE_KINDS, "existing", "previous", "change")  # how the columns of change begin
+OF_CHANGE = "counted in a mask of change: lesion_count and volume_ml of all lesions are not known from it"
 RULE = "krishnan2023"  # the rule of evaluation with this connectivity and this smallest lesion
 
 
@@ -70,7 +71,7 @@ def write_visits(
         raise ImageError(f"{out}: visits.csv: case {done.failures[0].case}: {done.failures[0].reason}")
     told = [row for part in done.results for row in part.visits]
     if measuring.pairs:
-        told = _of_pairs(told, cases, measuring.pairs)
+        told = _of_pairs(told, cases, measuring)
     rows = VisitRows(visits=told)
     visits = rows.visit_table().sort_values("case_id", kind="stable", ignore_index=True)
     changed = [] if measuring.pairs else [frame for part in done.results for frame in part.changes]
@@ -80,20 +81,31 @@ def write_visits(
     return visits
 
 
-def _of_pairs(rows: Sequence[Mapping[str, Any]], cases: Sequence[ImageCase], target: str) -> list[dict[str, Any]]:
-    """Rows whose masks are of change themselves: counted as such, and not compared with those of the pair before."""
+def _of_pairs(
+    rows: Sequence[Mapping[str, Any]], cases: Sequence[ImageCase], measuring: Measuring
+) -> list[dict[str, Any]]:
+    """Rows whose masks are of change themselves, and are not compared with those of the pair before.
+
+    What the endpoints count stands in one row per case, of the lesions whose change it is; how many lesions there are
+    in all, and how large, such masks do not tell. Kinds that the model does not tell apart have rows of their own.
+    """
     case_of = {case.case_id: case for case in cases}
-    found = []
+    counted: dict[str, dict[str, Any]] = {}
+    others = []
     for row in rows:
-        kind = target if target != "all" else row["lesion_type"]
+        kind = row["lesion_type"] if measuring.pairs == "all" else measuring.pairs
         case = case_of[row["case_id"]]
         kept = {name: value for name, value in row.items() if not name.startswith(CHANGE_WORDS)}
         kept |= {"previous_visit": case.previous_visit or None, "previous_week": case.previous_week}
-        if kind in CHANGE_KINDS:
-            kept |= {f"{kind}_lesion_count": row["lesion_count"], f"{kind}_volume_ml": row["volume_ml"]}
-        kept["change_note"] = "" if kind in CHANGE_KINDS else f"{kind}: the model does not tell the two apart"
-        found.append(kept)
-    return found
+        if kind not in CHANGE_KINDS:
+            others.append(kept | {"change_note": f"{kind}: the model does not tell the two apart"})
+            continue
+        blank = dict.fromkeys(("lesion_count", "volume_ml", "mask_volume_ml"))
+        merged = counted.setdefault(
+            case.case_id, kept | blank | {"lesion_type": measuring.lesions, "change_note": OF_CHANGE}
+        )
+        merged |= {f"{kind}_lesion_count": row["lesion_count"], f"{kind}_volume_ml": row["volume_ml"]}
+    return [*counted.values(), *others]
 
 
 def _at_least(voxels: int, voxel_volume_ml: float) -> int:  # noqa: ARG001 - other rules state their filter in mm3

@@ -45,24 +45,32 @@ def pairs_of(write_nifti, value):
     return cases
 
 
+KINDS = (("new", 1), ("enlarging", 2), ("resolved", 3), ("shrinking", 4))
+
+
+@pytest.mark.parametrize("of", ["t2_lesions", "t1_unenhancing", "t1_enhancing"])
 @pytest.mark.parametrize(
     ("target", "classes", "value", "column"),
     [
-        ("new", (("t2_lesions", 1),), 1, "new"),
-        ("all", (("new", 1), ("enlarging", 2), ("resolved", 3), ("shrinking", 4)), 1, "new"),
-        ("all", (("new", 1), ("enlarging", 2), ("resolved", 3), ("shrinking", 4)), 2, "enlarging"),
-        ("all", (("new", 1), ("enlarging", 2), ("resolved", 3), ("shrinking", 4)), 3, "resolved"),
+        ("new", (("new", 1),), 1, "new"),
+        ("all", KINDS, 1, "new"),
+        ("all", KINDS, 2, "enlarging"),
+        ("all", KINDS, 3, "resolved"),
     ],
 )
-def test_masks_of_change_are_counted_and_not_compared(write_nifti, tmp_path, target, classes, value, column):
+def test_masks_of_change_are_counted_and_not_compared(write_nifti, tmp_path, target, classes, value, column, of):
     cases = pairs_of(write_nifti, value)
-    found = write_visits(cases, tmp_path / "out", Measuring(classes, pairs=target), "net", "")
-    rows = found[found["lesion_type"] == ("t2_lesions" if target == "new" else column)].set_index("case_id")
-    assert rows[f"{column}_lesion_count"].to_dict() == {"P1_24": 2, "P1_48": 1}
-    assert rows[f"{column}_volume_ml"].to_dict() == pytest.approx(
+    measuring = Measuring(classes, pairs=target, lesions=of)
+    found = write_visits(cases, tmp_path / "out", measuring, "net", "").set_index("case_id")
+    assert set(found["lesion_type"]) == {of}  # one row per case: that which the endpoints read
+    assert found[f"{column}_lesion_count"].to_dict() == {"P1_24": 2, "P1_48": 1}
+    assert found[f"{column}_volume_ml"].to_dict() == pytest.approx(
         {"P1_24": 0.108, "P1_48": 0.054}
     )  # 18 voxels of 3 mm3
-    assert (rows["previous_week"].tolist(), set(rows["previous_visit"])) == ([0.0, 0.0], {"base"})
+    assert found[["lesion_count", "volume_ml"]].isna().all().all()  # of all lesions, which the mask does not tell
+    assert (found["previous_week"].tolist(), set(found["previous_visit"])) == ([0.0, 0.0], {"base"})
+    others = [f"{kind}_lesion_count" for kind, _ in classes if kind != column]
+    assert (found[others] == 0).all().all()
     assert pd.read_csv(tmp_path / "out" / "lesion_changes.csv").empty
 
 

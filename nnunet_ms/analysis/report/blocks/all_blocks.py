@@ -80,7 +80,7 @@ def _patients(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str])
 def _volume(
     trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str], sources: Sequence[str]
 ) -> Iterator[Block]:
-    if trial.has_lesions:
+    if trial.has_volumes:
         yield with_source(volume_block(trial, endpoints, figures), trial, sources)
 
 
@@ -107,7 +107,7 @@ def _arms(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> 
 
 def _lesions_and_agreement(trial: TrialData, endpoints: pd.DataFrame, figures: Sequence[str]) -> Iterator[Block]:
     there = set(endpoints["endpoint"])
-    for outcome in _outcomes(trial, endpoints) if trial.has_lesions else ():
+    for outcome in _outcomes(trial, endpoints) if trial.has_volumes else ():
         yield lesion_outcome_block(trial, endpoints, outcome, figures)
     yield from t1_volume_block(trial, endpoints)
     if effect_agreement.ENDPOINT in there:

@@ -37,8 +37,10 @@ def disposition_block(trial: TrialData, endpoints: pd.DataFrame, figures: Sequen
     lines = [[text, *(number(counts.get("n", arm=a, term=t), 0) for a in settings.arms)] for t, text in shown.items()]
     tables = [TextTable("disposition", "Patients by arm", ["patients", *heads(trial, counts)], lines)]
     note = "A visit counts when every rater has a mask, so that raters are compared on the same patients."
-    if trial.has_lesions:
+    if trial.has_volumes:
         tables.append(_visit_table(trial, counts))
+    elif trial.has_lesions:
+        note = "The lesion table counts what changed between visits: there are no volumes of lesions, and no T2 volume."
     else:
         note = "The settings name no lesion table: clinical endpoints alone."
     return Block(

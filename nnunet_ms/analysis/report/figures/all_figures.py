@@ -27,7 +27,7 @@ def trial_drawings(trial: TrialData, results: Results) -> Iterator[Drawing]:
     if drawing := main_estimates_figure(rows, settings, raters):
         yield drawing
     yield patient_figures.flow_figure(rows, settings, outcomes)
-    if trial.has_lesions:
+    if trial.has_volumes:
         yield patient_figures.completeness_figure(rows, settings)
         yield t2_volume_figures.volume_figure(rows, settings, raters)
         yield t2_volume_figures.effect_figure(rows, settings, raters, trial.truth)

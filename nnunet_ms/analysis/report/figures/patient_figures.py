@@ -66,7 +66,7 @@ def flow_figure(rows: pd.DataFrame, settings: TrialSettings, outcomes: Sequence[
         " Masks: of every rater. A patient may miss one visit and be there at the next; outcomes need assessments, not "
         "masks."
     )
-    caption = f"Flow of patients.{masks * bool(settings.tables.visits)} n = {total:.0f} patients."
+    caption = f"Flow of patients.{masks * _has_volumes(rows)} n = {total:.0f} patients."
     alt = f"CONSORT flow diagram with numbers: {total:.0f} patients to {joined(arms)}, left out, followed up, analysed."
     return Drawing("patient_flow", figure, caption, alt)
 
@@ -157,13 +157,18 @@ def _analysed_text(rows: pd.DataFrame, settings: TrialSettings, arm: str, outcom
     week = week_text(settings.weeks[-1])
     volume = select(rows, endpoint=t2_volume.ENDPOINT, analysis=t2_volume.BY_VISIT, arm=arm, visit=week, stat_name="n")
     lines = ["Analysed"]
-    if settings.tables.visits:
+    if _has_volumes(rows):
         lines.append(f"T2 volume, week {week}: {volume['stat'].iloc[0] if len(volume) else 0:.0f}")
     for outcome in outcomes:
         keys = {"endpoint": outcome, "analysis": progression_by_arm.KM, "arm": arm}
         n, events = (value_of(rows, stat_name=name, **keys) for name in ("n", "events"))
         lines.append(f"{outcome.upper()}: {n:.0f}, {events:.0f} with event")
     return "\n".join(lines)
+
+
+def _has_volumes(rows: pd.DataFrame) -> bool:
+    """Whether T2 volumes were analysed: not without a lesion table, nor with one of counts of change alone."""
+    return bool((rows["endpoint"] == t2_volume.ENDPOINT).any())
 
 
 def _count(counts: pd.DataFrame, arm: str, term: str) -> float:
