@@ -4,6 +4,7 @@ Damage that nobody could see, such as one digit for another or a row that is gon
 """
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -94,10 +95,7 @@ def damaged_text(name, content, rng):
         yield "carriage return", content[:place] + b"\rx" + content[place:]
         yield "no UTF-8", content[:place] + bytes([int(rng.integers(0x80, 0xC0))]) + content[place:]
         yield "quote at the start of a cell", file(head, *rows[:row], '"' + rows[row], *rows[row + 1 :])
-        yield (
-            "comma for a digit",
-            file(head, *rows[:row], rows[row].replace(rows[row][-3:], ",", 1) + ",", *rows[row + 1 :]),
-        )
+        yield "comma for a digit", file(head, *rows[:row], re.sub(r"\d(?=\D*$)", ",", rows[row]), *rows[row + 1 :])
     again = int(rng.integers(len(columns)))
     yield "a cell more in every row", file(head, *(f"1,{row}" for row in rows))
     yield "a cell more at the end of every row", file(head, *(f"{row},1" for row in rows))

@@ -196,12 +196,15 @@ def common_counts(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return lesion counts of every type at (patient, week) that every rater read, and the visits left out.
 
-    Counts of change are blank where not every rater has them, or where there is no earlier scan.
+    Counts of change are blank where not every rater has them, or where there is no earlier scan. Rows are in an order
+    of their own, by patient and then the raters' order: sums differ in the last digit with the order of the table.
     """
     visits = planned.reindex(columns=["patient_id", *COUNT_COLUMNS[2:]])
     arm_of = patients.set_index("patient_id")["arm"].to_dict()
     weeks = (settings.baseline_week, *settings.weeks)
     visits = visits[visits["patient_id"].isin(arm_of) & visits["week"].isin(weeks) & visits["rater"].isin(raters)]
+    turn = {rater: number for number, rater in enumerate(raters)}
+    visits = visits.assign(turn=visits["rater"].map(turn)).sort_values(["patient_id", "lesion_type", "week", "turn"])
     there = visits.groupby(["patient_id", "lesion_type", "week"])["rater"].transform("nunique")
     excluded = [
         exclusion(row["patient_id"], arm_of, f"counts of {row['lesion_type']}", row["week"], "not read by every rater")
