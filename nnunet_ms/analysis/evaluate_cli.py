@@ -263,12 +263,16 @@ def _of_raters(found: "RaterMatrix") -> str:
             shown = rows[rows["metric"] == metric]
             readers, others = (dict.fromkeys(shown[name]) for name in ("rater", "versus"))
             columns = [*(name for name in readers if name in others), *(name for name in others if name not in readers)]
-            numbers = f"n = {shown['n_cases'].min()} to {shown['n_cases'].max()} cases"
-            lines.append(f"{rule}, {lesion_type}: mean {metric} of rows against columns, {numbers}")
-            lines.append(" " * 14 + "".join(f"{name[:10]:>12}" for name in columns))
+            n = f"n = {shown['n_cases'].min()} to {shown['n_cases'].max()} cases"
+            lines.append(f"{rule}, {lesion_type}: mean {metric} of rows against columns, {n}")
+            widths = [max(12, len(name) + 2) for name in columns]
+            first = max(12, *(len(name) + 1 for name in readers))
+            heads = "".join(f"{name:>{width}}" for name, width in zip(columns, widths, strict=True))
+            lines.append(" " * (first + 2) + heads)
             for rater, cells in shown.groupby("rater", sort=False):
                 values = cells.set_index("versus")["mean"].reindex(columns)
-                lines.append(f"  {rater:<12}" + "".join(f"{_number(value):>12}" for value in values))
+                numbers = (f"{_number(value):>{width}}" for value, width in zip(values, widths, strict=True))
+                lines.append(f"  {rater:<{first}}" + "".join(numbers))
     for row in found.williams.itertuples():
         limits = "" if math.isnan(row.low) else f"  ({row.low:.3f} to {row.high:.3f})"
         cases = f"{row.n_cases} cases, {row.n_complete} read by all"
