@@ -11,6 +11,7 @@ else may be there. A row counts the kills that came before the command had ended
 
 import argparse
 import hashlib
+import json
 import os
 import random
 import re
@@ -26,6 +27,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from nnunet_ms.trainers.prediction.time_taken import MEMORY, SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 AFFINE = np.diag([1.0, 1.0, 3.0, 1.0])
@@ -156,16 +159,26 @@ COMMANDS = {
 
 
 def tree(folder: Path, command: Command) -> dict[str, str]:
-    """Checksum of every file, folders by their name; dates of reports are left out."""
+    """Checksum of every file, folders by their name; dates, seconds and memory of the run are left out."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if re.search(command.passing, name):
             continue
         is_compared = path.is_file() and re.search(command.same, name)
-        content = DATE.sub(b"", path.read_bytes()) if is_compared else b"there"
+        content = _without_run(path) if is_compared else b"there"
         found[name] = hashlib.sha256(content).hexdigest()
     return found
+
+
+def _without_run(path: Path) -> bytes:
+    """What is in a file, but for what belongs to the run: its date, and what predict writes of its time and memory."""
+    if path.name == "cases.csv":
+        table = pd.read_csv(path, dtype=str)
+        return table.drop(columns=[*SECONDS, *MEMORY], errors="ignore").to_csv().encode()
+    if path.name == "prediction.json":
+        return json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "time"}).encode()
+    return DATE.sub(b"", path.read_bytes())
 
 
 @dataclass(frozen=True)

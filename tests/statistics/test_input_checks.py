@@ -28,16 +28,21 @@ from nnunet_ms.statistics import (
     cox_firth,
     design_matrix,
     input_checks,
+    method_families,
     mmrm,
     multiplicity,
     negative_binomial,
     paired_effect,
+    paired_means,
     percent_reduction,
+    pooled_effect,
     proportional_hazards,
+    repeated_measures,
     roc,
     separation,
     survival,
     survival_quantiles,
+    williams,
 )
 
 WEEKS, EVENT = np.array([4.0, 8.0, 8.0, 12.0, 20.0, 24.0]), np.array([1, 0, 1, 1, 0, 1])
@@ -51,6 +56,9 @@ FRAME = pd.DataFrame(
 ARMS = ["a", "b"]
 SETS = cox.risk_sets(WEEKS, EVENT, X)
 CURVE = survival.kaplan_meier(WEEKS, EVENT, "log")
+SCORES = pd.DataFrame(
+    [("flair", "ppv", arm, 10, n, n / 10) for arm in ("FT", "DN") for n in range(4)], columns=method_families.COLUMNS
+)
 A_TERM = design_matrix.number("age", FRAME["age"])
 
 # every function of nnunet_ms.statistics that takes a word, by its parameter, called with a word that it does not know;
@@ -209,6 +217,12 @@ LEVELS = {
     "restricted_mean": lambda c: survival.restricted_mean(WEEKS, EVENT, 20, c),
     "separation": lambda c: change_from_baseline.separation(WEEKS, WEEKS, c),
     "term": lambda c: cox.fit_cox(WEEKS, EVENT, X, NAMES, "efron").term("arm", c),
+    "method_comparisons": lambda c: method_families.method_comparisons(SCORES, alpha=c),
+    "paired_comparison": lambda c: repeated_measures.paired_comparison(WEEKS, WEEKS[::-1], c),
+    "paired_means": lambda c: paired_means.paired_means(WEEKS, WEEKS[::-1], c),
+    "pooled_effect": lambda c: pooled_effect.pooled_effect(np.zeros(2), np.ones(2), c),
+    "unpaired_comparison": lambda c: repeated_measures.unpaired_comparison(WEEKS, WEEKS[1:], c),
+    "williams_index": lambda c: williams.williams_index(X, X[:, :1], list("abcdef"), c),
 }
 
 

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from nnunet_ms.analysis.evaluation.agreement_by_location import ALL_PLACES, SCHEMES
 from nnunet_ms.analysis.evaluation.agreement_by_site import ALL_SITES
 from nnunet_ms.analysis.evaluation.matching import Rule
-from nnunet_ms.analysis.evaluation.size_groups import PATIENTS, group_names
+from nnunet_ms.analysis.evaluation.size_groups import AVERAGING, PATIENTS, group_names
+from nnunet_ms.options import chosen
 from nnunet_ms.plotting.point_panels import draw_points
 from nnunet_ms.plotting.style import footnote, headline, style
 from nnunet_ms.statistics.bootstrap_interval import LEVEL, MINIMUM_PATIENTS
@@ -34,7 +35,13 @@ def size_group_figure(table: pd.DataFrame, rule: Rule, averaging: str = PATIENTS
         For the groups and the description.
     averaging : {"patients", "pooled"}, optional
         Which of the two numbers of each group.
+
+    Raises
+    ------
+    OptionError
+        If it is neither.
     """
+    chosen(averaging, AVERAGING, "averaging")
     rows = table[table["averaging"] == averaging].rename(columns={"size_bin": "group"})
     rows = rows.assign(series=_series(rows))
     cohorts = list(dict.fromkeys(rows["series"]))
