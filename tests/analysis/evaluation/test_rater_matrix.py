@@ -281,6 +281,7 @@ def test_the_command_prints_the_matrix_and_who_is_missing(tmp_path, capsys):
     model = ["--predictions", str(tmp_path / "net"), "--rater", "unet"]
     assert main(["--raters", *raters, *model, "-o", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
+    assert "majority_of_others" in printed  # whole names, so that two that begin alike can be told apart
     assert "krishnan2023, t2_lesions: mean dice of rows against columns, n = 1 to 2 cases" in printed
     assert "RC is missing in 1 case: y" in printed
     assert "Williams' index unet" in printed
