@@ -91,6 +91,9 @@ ROOMS = {
             *("cases", "checks", "labels", "new_lesions", "pairs", "preparation", "resume_notes", "steps"),
         },
     },
+    "classification": {
+        "rim": set(),
+    },
     "simulation": {
         "model": set(),
         "truth": {"model"},

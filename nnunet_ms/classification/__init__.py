@@ -1,0 +1,1 @@
+"""Classification: of lesions (rims on QSM) and of patients."""
