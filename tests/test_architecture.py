@@ -92,7 +92,8 @@ ROOMS = {
         },
     },
     "classification": {
-        "rim": set(),
+        "patient_folds": set(),
+        "rim": {"patient_folds"},
     },
     "simulation": {
         "model": set(),
