@@ -183,6 +183,7 @@ TESTED_IN = {
     "vocabulary_of_curves": "test_vocabulary.py",
     "vocabulary_of_conversion": "test_vocabulary.py",
     "learning.scoring": "learning/test_curve.py",
+    "classification.rim.fold_models": "classification/rim/test_train_models.py",
     "dataset_conversion.raw_dataset.bids_derivative": "dataset_conversion/raw_dataset/test_write_back.py",
     "dataset_conversion.sources.annex": "dataset_conversion/sources/test_bids.py",
     "dataset_conversion.guess_cli": "dataset_conversion/test_guessing.py",
