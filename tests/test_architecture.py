@@ -221,6 +221,7 @@ TESTED_IN = {
     "statistics.frame_arms": "statistics/test_frames.py",
     "statistics.frame_rows": "statistics/test_frames.py",
     "statistics.frame_survival": "statistics/test_frames.py",
+    "trainers.label_counts": "trainers/test_rim.py",
     "trainers.matched_length": "trainers/test_new_lesions.py",
     "trainers.prediction.pair_pictures": "trainers/prediction/test_pairs.py",
     "trainers.safe_training": "trainers/test_multi_arm_t2.py",

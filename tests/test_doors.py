@@ -55,11 +55,11 @@ def test_nnunet_finds_every_class_by_name_without_torchvision(tmp_path):
 def test_door_exports_every_trainer():
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    from nnunet_ms.trainers import fine_tune, joint_t1, multi_arm_ablation, multi_arm_t2, new_lesions
+    from nnunet_ms.trainers import fine_tune, joint_t1, multi_arm_ablation, multi_arm_t2, new_lesions, rim
 
     trainers = {
         name
-        for module in (multi_arm_t2, multi_arm_ablation, joint_t1, new_lesions, fine_tune)
+        for module in (multi_arm_t2, multi_arm_ablation, joint_t1, new_lesions, fine_tune, rim)
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, nnUNetTrainer) and name.startswith("nnUNetTrainerMS")
     }

@@ -121,7 +121,7 @@ def rims_of_lesions(
     [675, 28, 26]
     """
     chosen = np.where(np.isin(lesions, list(rim_plus)), lesions, 0)
-    return np.where(shell_of(chosen, spacing_mm, thickness_mm), RIM, np.where(lesions > 0, CORE, 0)).astype(np.uint8)
+    return np.where(shell_of(chosen, spacing_mm, thickness_mm), RIM, np.where(lesions != 0, CORE, 0)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
