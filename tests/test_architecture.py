@@ -92,7 +92,8 @@ ROOMS = {
         },
     },
     "classification": {
-        "rim": set(),
+        "patient_folds": set(),
+        "rim": {"patient_folds"},
     },
     "simulation": {
         "model": set(),
@@ -176,6 +177,7 @@ TESTED_IN = {
     "analysis.trial.settings_text": "analysis/trial/test_settings_init.py",
     "analysis.trial.published": "analysis/report/blocks/test_all_blocks.py",
     "arrays": "statistics/test_linear_systems.py",
+    "classification.rim.case_images": "classification/rim/test_lesion_boxes.py",
     "meaning": "test_vocabulary.py",
     "vocabulary_of_groups": "test_vocabulary.py",
     "vocabulary_of_adam": "test_vocabulary.py",
