@@ -21,7 +21,9 @@ from nnunet_ms.statistics import (
     ancova,
     bootstrap_cox,
     bootstrap_interval,
+    calibration,
     change_from_baseline,
+    classification,
     concordance,
     count_model,
     cox,
@@ -37,6 +39,7 @@ from nnunet_ms.statistics import (
     percent_reduction,
     pooled_effect,
     proportional_hazards,
+    ranked_areas,
     repeated_measures,
     roc,
     separation,
@@ -191,6 +194,12 @@ def test_words_listed_in_a_docstring_stand_in_the_type_or_are_checked_as_text(pa
 
 
 LEVELS = {
+    "area_differences": lambda c: ranked_areas.area_differences(scores(3), scores(3), level=c),
+    "areas": lambda c: ranked_areas.areas(scores(3), level=c),
+    "calibration": lambda c: calibration.calibration(EVENT, X[:, 0], c),
+    "calibration_groups": lambda c: calibration.calibration_groups(EVENT, X[:, 0], 2, c),
+    "decision_differences": lambda c: classification.decision_differences(*(EVENT,) * 3, list("abcdef"), level=c),
+    "decision_rates": lambda c: classification.decision_rates(EVENT, EVENT, list("abcdef"), level=c),
     "ancova": lambda c: ancova.ancova(FRAME, "change", ARMS, confidence=c),
     "bland_altman": lambda c: concordance.bland_altman([1, 2, 3], [1, 2, 4], c),
     "bland_altman_ratio": lambda c: concordance.bland_altman_ratio([1, 2, 3], [1, 2, 4], c),
