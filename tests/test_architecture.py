@@ -136,6 +136,9 @@ COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that 
 TESTED_IN = {
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
+    "classification.rim.evaluation_figures": "classification/rim/test_evaluation.py",
+    "classification.rim.evaluation_tables": "classification/rim/test_evaluation.py",
+    "classification.rim.published": "classification/rim/test_evaluation.py",
     "comparison.forest": "comparison/test_effects.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
