@@ -27,6 +27,7 @@ LESION_ROWS = Table(
         Column("lesion_id", "integer", minimum=1),
         Column("voxels", "integer", required=False, minimum=1),
         Column("volume_ml", "number", required=False, minimum=0),
+        *(Column(name, "number", required=False, blank=True) for name in ("x_mm", "y_mm", "z_mm", "padded_share")),
         Column("label", "number", blank=True, minimum=0, maximum=1),
     ),
     key=KEYS,
