@@ -137,6 +137,9 @@ COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that 
 TESTED_IN = {
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
+    "classification.rim.evaluation_figures": "classification/rim/test_evaluation.py",
+    "classification.rim.evaluation_tables": "classification/rim/test_evaluation.py",
+    "classification.rim.published": "classification/rim/test_evaluation.py",
     "comparison.forest": "comparison/test_effects.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
@@ -185,6 +188,7 @@ TESTED_IN = {
     "vocabulary_of_curves": "test_vocabulary.py",
     "vocabulary_of_conversion": "test_vocabulary.py",
     "learning.scoring": "learning/test_curve.py",
+    "classification.rim.fold_models": "classification/rim/test_train_models.py",
     "dataset_conversion.raw_dataset.bids_derivative": "dataset_conversion/raw_dataset/test_write_back.py",
     "dataset_conversion.sources.annex": "dataset_conversion/sources/test_bids.py",
     "dataset_conversion.guess_cli": "dataset_conversion/test_guessing.py",
