@@ -85,7 +85,7 @@ class TrainingOptions:
         switch(self.include_self, "include_self")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise SettingsError(f"seed: expected a whole number >= 0, found {self.seed!r}. Correct it.")
-        _check_device(self.device)
+        check_device(self.device)
 
     @property
     def size(self) -> NetworkSize:
@@ -150,6 +150,7 @@ def fit_fold(
         "model": name,
         "feature_names": list(names),
         "geometry": list(lesions.geometry),
+        "lesion_settings": dict(lesions.settings),
         "mean": torch.from_numpy(scale.mean),
         "sd": torch.from_numpy(scale.sd),
         "options": asdict(options) | {"device": "cpu"},
@@ -193,7 +194,7 @@ def load_fold_model(path: str | Path) -> dict[str, Any]:
     ModelError
         If it is damaged, or of another format or model than this version knows.
     """
-    contents = load_checkpoint(path, ("format", "model", "weights", "threshold"), "a rim model")
+    contents = load_checkpoint(path, ("format", "model", "weights", "threshold", "lesion_settings"), "a rim model")
     if contents["format"] != FORMAT or contents["model"] not in MODELS:
         raise ModelError(
             f"{path}: expected {FORMAT!r} of one of {', '.join(MODELS)}, found {contents['format']!r} of "
@@ -210,6 +211,13 @@ def check_fits(contents: Mapping[str, Any], lesions: LesionSet) -> None:
             f"{lesions.source}: expected patches of {its_cells} cells as the model {contents['model']} was trained on, "
             f"found {lesions.geometry}. Run nnunet-ms-rim features with that geometry."
         )
+    for setting in ("extent_mm", "features"):
+        its, found = (given.get(setting) for given in (contents["lesion_settings"], lesions.settings))
+        if its is not None and found is not None and its != found:
+            raise ModelError(
+                f"{lesions.source}: expected lesions measured with {setting} {its!r} as those that the model "
+                f"{contents['model']} was trained on, found {found!r}. Run nnunet-ms-rim features in the same way."
+            )
     missing = [name for name in contents["feature_names"] if name not in lesions.names]
     if missing:
         raise ModelError(
@@ -274,7 +282,8 @@ def _network(model: RimModel, features: int, options: TrainingOptions) -> torch.
     )
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise SettingsError unless torch has the device."""
     try:
         kind = torch.device(device).type
     except RuntimeError as error:

@@ -2,9 +2,10 @@
 
 import json
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ LESION_ROWS = Table(
         Column("lesion_id", "integer", minimum=1),
         Column("voxels", "integer", required=False, minimum=1),
         Column("volume_ml", "number", required=False, minimum=0),
+        *(Column(name, "number", required=False, blank=True) for name in ("x_mm", "y_mm", "z_mm", "padded_share")),
         Column("label", "number", blank=True, minimum=0, maximum=1),
     ),
     key=KEYS,
@@ -65,6 +67,8 @@ class LesionSet:
         QSM and FLAIR.
     source : str
         Where they come from, for messages.
+    settings : dict
+        How they were found, cut and measured; empty where that is not known.
     """
 
     rows: pd.DataFrame
@@ -72,6 +76,7 @@ class LesionSet:
     names: tuple[str, ...]
     patches: SingleFloats
     source: str = "lesions"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def labels(self) -> Floats:
@@ -149,10 +154,10 @@ def read_lesion_set(folder: str | Path) -> LesionSet:
     rows = read_table(folder / "lesions.csv", LESION_ROWS)
     _check_labels(rows, folder / "lesions.csv")
     names, features = _read_features(folder / "features.csv", rows)
-    return LesionSet(rows, features, names, _read_patches(folder, rows), str(folder))
+    return LesionSet(rows, features, names, _read_patches(folder, rows), str(folder), read_settings(folder))
 
 
-def read_settings(folder: str | Path) -> dict[str, object]:
+def read_settings(folder: str | Path) -> dict[str, Any]:
     """Settings that a features folder was made with; empty where it has none.
 
     Raises

@@ -83,7 +83,7 @@ def train_rim_models(
     labelled = lesions.take(~lesions.rows["label"].isna().to_numpy())
     fold = _folds(labelled, folds, seed)
     output = Path(output)
-    _begin(output, _settings(folder, lesions, labelled, folds, options))
+    _begin(output, _settings(lesions, labelled, folds, options))
     _write_folds(labelled, fold, output / FOLDS)
     tables = [_cross_validated(name, labelled, fold, output / name, options, progress) for name in names]
     return _joined(tables, output)
@@ -116,12 +116,8 @@ def _folds(lesions: "LesionSet", folds: int, seed: int) -> "Ints":
     return fold
 
 
-def _settings(
-    folder: str | Path, lesions: "LesionSet", labelled: "LesionSet", folds: int, options: "TrainingOptions"
-) -> dict[str, Any]:
+def _settings(lesions: "LesionSet", labelled: "LesionSet", folds: int, options: "TrainingOptions") -> dict[str, Any]:
     """What decides the result, and what a reader of the folder wants to know."""
-    from nnunet_ms.classification.rim.lesion_set import read_settings
-
     digest = hashlib.sha256(labelled.patches.tobytes() + labelled.features.tobytes())
     digest.update(labelled.rows[["patient_id", "visit", "lesion_id", "label"]].to_csv().encode())
     return {
@@ -133,7 +129,7 @@ def _settings(
         "geometry": list(labelled.geometry),
         "folds": folds,
         **{name: value for name, value in asdict(options).items() if name != "device"},
-        "features_settings": read_settings(folder),
+        "lesion_settings": dict(labelled.settings),
     }
 
 
