@@ -8,7 +8,7 @@ Simulated data: the numbers compare these models on these phantoms and say nothi
     python benchmarks/rim_models.py --work runs/rim_models_full --full --device cuda --results runs/rim_models_full
 
 Finished steps are not repeated; a killed one goes on where it was. `--features` takes a folder that is there already.
-Written into `--results`: `rim_models.csv` (pooled over folds, with intervals over patients) and `rim_models_counts.csv`.
+Written into `--results`: `rim_models.csv` (pooled over folds, intervals over patients) and `rim_models_counts.csv`.
 """
 
 import argparse
