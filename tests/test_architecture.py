@@ -223,6 +223,7 @@ TESTED_IN = {
     "simulation.images.lesion_fates": "simulation/images/test_susceptibility.py",
     "simulation.model.course": "simulation/images/test_phantom.py",
     "simulation.model.presets": "simulation/model/test_preset_check.py",
+    "simulation.model.rim_presets": "simulation/images/test_rim_patient.py",
     "simulation.truth.population": "simulation/model/test_trial_presets.py",
     "simulation.truth.progression": "simulation/truth/test_rows.py",
     "statistics.frame_arms": "statistics/test_frames.py",
