@@ -5,12 +5,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nnunet_ms.errors import ConversionError
+from nnunet_ms.options import chosen
 
 LABEL = "label"  # name of the reference mask among a case's files
 JOINT_T1 = "t1_unenhancing,t1_enhancing"  # the one target with two classes of lesion
+
+LabelRule = Literal["single", "classes", "majority", "union", "brighter", "darker", "signed", "visits"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,11 @@ class Mask:
     """
 
     files: dict[str, Path]
-    rule: Literal["single", "classes", "majority", "union", "brighter", "darker", "signed", "visits"] = "single"
+    rule: LabelRule = "single"
     values: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})
+
+    def __post_init__(self) -> None:
+        chosen(self.rule, get_args(LabelRule), "rule")
 
 
 @dataclass(frozen=True)
