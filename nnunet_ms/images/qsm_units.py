@@ -1,107 +1,134 @@
-"""Whether an image is a map of susceptibility in parts per billion (ppb): not one in ppm, and not a phase image.
+"""Whether an image can be a quantitative susceptibility map in ppb; phase, magnitude and maps in ppm are refused."""
 
-Signs and sizes carry meaning in these maps (iron is positive, myelin negative, a rim is some 50 to 100 ppb brighter
-than what is around it), so that everything of this package that reads one asks here first. Within a brain most values
-of a map in ppb lie between -150 and 150, the largest (deep grey nuclei, veins, bleeds) near 300 to 1000.
-"""
-
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from nnunet_ms.arrays import SingleFloats
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.volumes import Volume
 
-SMALLEST_PPB = 5.0  # a map in ppb holds larger values in any brain, one in ppm never does
-WIDE_PPB = 250.0  # the upper quartile of absolute values of a map in ppb lies far below, that of a raw phase far above
-EVEN = 0.3  # median / largest absolute value: 0.5 where a wrapped phase is spread evenly, 0.1 to 0.2 in a map
-PER_PPM = 1000.0
-FEWEST = 8  # voxels, for percentiles
-TURNS = {"radians": np.pi, "degrees": 180.0}
+QsmUnit = Literal["ppb", "ppm"]
 
-_PHASE = "A rim is read on QSM: reconstruct the map from phase and magnitude (dipole inversion), in ppb."
+PPM_LIMIT = 5.0  # no map of a brain in ppb stays below, none in ppm goes beyond but for a few voxels
+MEDIAN_LIMIT_PPB = 300.0  # tissue lies within some tens of ppb
+# what scanners store as phase: the largest values of radians and of 12 or 13 bits, either sign
+_ENDS = {
+    "radians, -pi to pi": (-np.pi, np.pi),
+    "radians, 0 to 2 pi": (0.0, 2 * np.pi),
+    "whole numbers, 0 to 4095": (0.0, 4095.0),
+    "whole numbers, -4096 to 4095": (-4096.0, 4095.0),
+    "whole numbers, -4096 to 4094": (-4096.0, 4094.0),
+    "whole numbers, -4096 to 4096": (-4096.0, 4096.0),
+    "whole numbers, -2048 to 2047": (-2048.0, 2047.0),
+}
+_END_TOLERANCE = 0.02  # of the range: a cut-out need not hold the last values
+_WRAP = 0.75  # of the range: a step from one voxel to the next that only a wrap makes
+_WRAPPED_SHARE = 5e-4  # of the pairs of neighbours; a healthy crop of raw phase has 1e-3 to 4e-2, a map none
+_CLIPPED_SHARE = 2e-3
+_BINS, _FILLED = 8, 0.02  # phase fills its range evenly; a map has long, thin tails
+
+_FEW = 1e-3  # of the voxels that are not 0: artefacts
+
+MULTIPLY = "Multiply by 1000 (fslmaths QSM -mul 1000 QSM_ppb)"
+CONVERSION = f"{MULTIPLY}, or say that it is in ppm (--qsm-unit ppm)."
+_IS_PHASE = (
+    "Give the susceptibility map that was computed from it: unwrap, remove the background field, invert the dipole."
+)
 
 
-def qsm_fault(values: npt.ArrayLike, inside: npt.ArrayLike | None = None) -> str:
-    """What is wrong with the values of an image that should be QSM in ppb; blank where nothing is.
+def checked_qsm(volume: Volume, unit: QsmUnit = "ppb", conversion: str = CONVERSION) -> SingleFloats:
+    """Voxels of a map in ppb, (X, Y, Z) float32.
 
     Parameters
     ----------
-    values : array_like of float
-        Voxels of the image, any shape.
-    inside : array_like of bool, optional
-        The brain, same shape. Without it every voxel counts that is not 0, the value outside of a map's mask.
+    volume : Volume
+        The map; finite.
+    unit : {"ppb", "ppm"}, optional
+        What it is in; ppm are multiplied by 1000.
+    conversion : str, optional
+        What the message about a map in ppm says to do.
 
-    Returns
-    -------
-    str
-        What was expected, found, and the next step. An image without eight finite voxels inside is a fault, too.
-        Told from the sizes alone: a high-pass filtered phase in radians has the sizes of a map in ppm, and the text
-        then names both.
+    Raises
+    ------
+    ImageError
+        If it holds one value only, is phase (by its range, or by its wraps), is in the other unit (a map whose
+        largest value is below 5, but in one voxel of a thousand, is in ppm), or has values that no tissue has.
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
-    >>> ppb = rng.normal(0, 40, 5000)
-    >>> qsm_fault(ppb)
-    ''
-    >>> qsm_fault(ppb / 1000)[:62]
-    'expected QSM in ppb (parts per billion), found values up to 0.'
-    >>> "phase" in qsm_fault(rng.uniform(0, 4095, 5000).round())
+    >>> from pathlib import Path
+    >>> from nnunet_ms.images.volumes import Grid
+    >>> grid = Grid((16, 16, 16), np.eye(4))
+    >>> noise = np.random.default_rng(0).normal(0, 30, grid.shape).astype(np.float32)
+    >>> float(abs(checked_qsm(Volume(noise, grid, Path("qsm.nii.gz")))).max()) > 100
     True
-    """
-    flat = np.asarray(values, dtype=np.float64).ravel()
-    counted = flat != 0 if inside is None else np.asarray(inside, dtype=bool).ravel()
-    seen = flat[counted & np.isfinite(flat)]
-    expected = "expected QSM in ppb (parts per billion), found"
-    if seen.size < FEWEST:
-        return f"{expected} {seen.size} voxels with a value in the brain. Is this the map, and the right mask?"
-    median, upper, largest = np.percentile(np.abs(seen), [50, 75, 99.9])
-    told = f"{expected} values up to {largest:.3g} (99.9th percentile; median of the absolute values {median:.2g})"
-    if unit := _wrapped(seen, upper):
-        return f"{told} that fill one turn in {unit}: a phase image. {_PHASE}"
-    if largest < SMALLEST_PPB:
-        return _small(told, median, largest)
-    if upper > WIDE_PPB:
-        return (
-            f"{told}, a quarter of them beyond +-{upper:.3g}: a raw phase image, a field map or a map in parts per "
-            f"trillion, where three quarters of a brain lie within +-{WIDE_PPB:g} ppb. {_PHASE}"
-        )
-    return ""
-
-
-def check_qsm(values: npt.ArrayLike, path: Path | str, inside: npt.ArrayLike | None = None) -> None:
-    """Raise ImageError if an image cannot be QSM in ppb, see `qsm_fault`.
-
-    Examples
-    --------
-    >>> check_qsm(np.linspace(-0.2, 0.3, 100), "qsm.nii.gz")
+    >>> checked_qsm(Volume(noise / 1000, grid, Path("qsm.nii.gz")))
     Traceback (most recent call last):
         ...
-    nnunet_ms.errors.ImageError: qsm.nii.gz: expected QSM in ppb (parts per billion), found values up to 0.3 ...
+    nnunet_ms.errors.ImageError: qsm.nii.gz: expected QSM in ppb, found no value beyond 0.117: this is ppm. Multiply ...
     """
-    if fault := qsm_fault(values, inside):
-        raise ImageError(f"{path}: {fault}")
+    data = np.asarray(volume.data, dtype=np.float32)
+    low, high = float(data.min()), float(data.max())
+    if low == high:
+        raise ImageError(f"{volume.path}: expected QSM, found {low:g} in every voxel. Was the right file written?")
+    if found := _phase(data, low, high):
+        raise ImageError(f"{volume.path}: expected QSM in {unit}, found phase ({found}). {_IS_PHASE}")
+    if unit == "ppb" and (found := _small(data)):
+        raise ImageError(f"{volume.path}: expected QSM in ppb, found {found}: this is ppm. {conversion}")
+    factor = 1.0 if unit == "ppb" else 1000.0
+    typical = float(np.median(np.abs(data[data != 0]))) * factor
+    if typical > MEDIAN_LIMIT_PPB:
+        raise ImageError(f"{volume.path}: {_not_tissue(unit, typical, low)}")
+    return data if unit == "ppb" else data * np.float32(factor)
 
 
-def _wrapped(seen: npt.NDArray[np.float64], upper: float) -> str:
-    """Unit of a phase that fills its turn, from -half to half or from 0 to the whole; blank where none does.
+def _small(data: SingleFloats) -> str:
+    """What shows that a map is in ppm; blank where it is not."""
+    sizes = np.abs(data[data != 0])
+    beyond = int(np.count_nonzero(sizes >= PPM_LIMIT))
+    if beyond > _FEW * sizes.size:
+        return ""
+    but = f" but in {beyond} of {sizes.size} voxels" if beyond else ""
+    return f"no value beyond {sizes[sizes < PPM_LIMIT].max():.3g}{but}"
 
-    The turn must be full: its ends are reached, and a quarter of the voxels lie in its outer half.
-    """
-    low, high = float(seen.min()), float(seen.max())
-    for unit, half in TURNS.items():
-        from_minus = -1.001 * half <= low <= -0.97 * half and 0.97 * half <= high <= 1.001 * half
-        from_zero = 0 <= low <= 0.05 * half and 1.94 * half <= high <= 2.002 * half
-        if (from_minus or from_zero) and upper > half / 2:
-            return unit
+
+def _not_tissue(unit: QsmUnit, typical: float, low: float) -> str:
+    expected = f"expected QSM in {unit}, some tens of ppb in tissue, found half of the voxels beyond {typical:.4g} ppb"
+    if unit == "ppm":
+        return f"{expected}. Is it in ppb already? Leave out --qsm-unit ppm."
+    if low >= 0:
+        return f"{expected}, and none below 0: a magnitude or R2* image? Give the susceptibility map."
+    return f"{expected}: a field map in Hz, or raw numbers of a scanner? Give the susceptibility map in ppb."
+
+
+def _phase(data: SingleFloats, low: float, high: float) -> str:
+    """What shows that an image is phase; blank where nothing does."""
+    for name, (first, last) in _ENDS.items():
+        within = _END_TOLERANCE * (last - first)
+        whole = name.startswith("radians") or bool((data == np.rint(data)).all())
+        if abs(low - first) <= within and abs(high - last) <= within and whole and _fills(data, low, high):
+            return name
+    wrapped = _wrapped_share(data, high - low)
+    # a map that was clipped at both ends is symmetric too, but piles up there
+    is_symmetric = abs(low + high) <= 0.01 * (high - low) and np.mean((data == low) | (data == high)) < _CLIPPED_SHARE
+    if wrapped >= _WRAPPED_SHARE and (is_symmetric or _is_even(data, low, high)) and np.unique(data).size > 16:
+        return f"{100 * wrapped:.2g} % of neighbouring voxels differ by over {_WRAP:.0%} of its range, as wraps do"
     return ""
 
 
-def _small(told: str, median: float, largest: float) -> str:
-    if median > EVEN * largest:
-        return f"{told}, spread evenly: a phase image, scaled. {_PHASE}"
-    return (
-        f"{told}: a map in ppm, or a filtered phase image in radians. If it is QSM in ppm, multiply it by "
-        f"{PER_PPM:g} and store it anew; if it is phase: {_PHASE[0].lower()}{_PHASE[1:]}"
-    )
+def _fills(data: SingleFloats, low: float, high: float) -> bool:
+    """Whether values are spread over the range: of a map with one voxel at either end they are not."""
+    outer = np.abs(data - (low + high) / 2) > 0.25 * (high - low)
+    return float(outer.mean()) > 0.01
+
+
+def _is_even(data: SingleFloats, low: float, high: float) -> bool:
+    counts, _ = np.histogram(data, _BINS, (low, high))
+    return bool((counts >= _FILLED * data.size).all())
+
+
+def _wrapped_share(data: SingleFloats, span: float) -> float:
+    steps = [np.abs(np.diff(data, axis=axis)) > _WRAP * span for axis in range(3)]
+    pairs = sum(step.size for step in steps)
+    return sum(int(step.sum()) for step in steps) / pairs if pairs else 0.0

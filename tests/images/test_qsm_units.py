@@ -1,70 +1,119 @@
-"""Maps of susceptibility in ppb are let through; ppm, phase of many kinds and empty images are refused."""
+"""What may be a map in ppb, and what is refused by name: ppm, phase in the ways scanners store it, magnitude."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images.qsm_units import check_qsm, qsm_fault
+from nnunet_ms.images.qsm_units import checked_qsm
+from nnunet_ms.images.volumes import Grid, Volume, read_volume
 
-RNG = np.random.default_rng(7)
-
-
-def brain(noise=12.0):
-    """A map as the literature describes it, in ppb: white -30, grey 20, nuclei 150, two veins of 300, lesions, rims."""
-    means = np.repeat([-30.0, 20.0, 150.0, 300.0, 90.0], [6000, 4000, 200, 30, 60])
-    return means + noise * RNG.standard_normal(means.size)
+SHAPE = (24, 24, 16)
 
 
-PPB = {
-    "brain": brain(),
-    "without noise": brain(0.0),
-    "noisy": brain(60.0),
-    "crop of one lesion": np.concatenate([RNG.normal(20, 15, 700), RNG.normal(90, 15, 60)]),
-    "crop of a nucleus": RNG.normal(130, 40, 500),
-    "with air around": np.concatenate([np.zeros(90_000), brain()]),
-    "a bleed": np.concatenate([brain(), RNG.normal(900, 100, 300)]),
-}
-FAULTS = {
-    "ppm": (brain() / 1000, "ppm.* multiply it by 1000"),
-    "ppm with air": (np.concatenate([np.zeros(90_000), brain() / 1000]), "multiply it by 1000"),
-    "ppm with a few bad voxels": (np.concatenate([brain() / 1000, [40.0, -30.0]]), "multiply it by 1000"),
-    "ppm crop": (RNG.normal(0.02, 0.03, 300), "multiply it by 1000"),
-    "phase -pi to pi": (RNG.uniform(-np.pi, np.pi, 9000), "in radians: a phase image"),
-    "phase 0 to 2 pi": (RNG.uniform(0, 2 * np.pi, 9000), "in radians: a phase image"),
-    "phase in degrees": (RNG.uniform(-180, 180, 9000), "in degrees: a phase image"),
-    "phase 0 to 360": (RNG.uniform(0, 360, 9000), "in degrees: a phase image"),
-    "phase 0 to 4095": (RNG.integers(0, 4096, 9000), "raw phase image"),
-    "phase -4096 to 4094": (RNG.integers(-4096, 4095, 9000), "raw phase image"),
-    "phase, filtered, around 2048": (RNG.normal(2048, 90, 9000), "raw phase image"),
-    "phase, filtered, in radians": (RNG.normal(0, 0.08, 9000), "filtered phase image in radians"),
-    "phase, stored in thousandths": (RNG.uniform(-0.0037, 0.0037, 9000), "a phase image, scaled"),
-    "parts per trillion": (brain() * 1000, "parts per trillion"),
-    "nothing": (np.zeros(500), "found 0 voxels with a value"),
-    "no number": (np.full(500, np.nan), "found 0 voxels with a value"),
-}
+def volume(data):
+    data = np.asarray(data, dtype=np.float32)
+    return Volume(data, Grid(data.shape, np.eye(4)), Path("qsm.nii.gz"))
 
 
-@pytest.mark.parametrize("values", PPB.values(), ids=PPB.keys())
-def test_maps_in_ppb_are_let_through(values):
-    check_qsm(values, "qsm.nii.gz")
-    check_qsm(-values, "qsm.nii.gz")  # another sign convention is not a fault of units
+def tissue_ppb(seed=0):
+    rng = np.random.default_rng(seed)
+    data = rng.normal(0, 20, SHAPE)
+    data[4:8, 4:8, 4:8] += 80  # deep grey matter
+    data[12, 12, :] = 350  # a vein
+    return data
 
 
-@pytest.mark.parametrize(("values", "told"), FAULTS.values(), ids=FAULTS.keys())
-def test_what_is_no_map_in_ppb_is_refused_with_the_next_step(values, told):
-    with pytest.raises(ImageError, match=rf"qsm\.nii\.gz: expected QSM in ppb.*{told}"):
-        check_qsm(values, "qsm.nii.gz")
+def wrapped(cycles=2.3, noise=0.2, seed=0):
+    """Phase of a field that rises along the diagonal, in -pi to pi."""
+    x, y, z = np.meshgrid(*(np.linspace(0, 1, n) for n in SHAPE), indexing="ij")
+    phase = 2 * np.pi * cycles * (x + 0.5 * y + 0.3 * z**2) + noise * np.random.default_rng(seed).standard_normal(SHAPE)
+    return np.angle(np.exp(1j * phase))
 
 
-def test_only_the_brain_counts_where_there_is_a_mask():
-    outside = RNG.uniform(-4000, 4000, 3 * brain().size)
-    values = np.concatenate([brain(), outside])
-    inside = np.arange(values.size) < brain().size
-    assert qsm_fault(values, inside) == ""
-    assert "raw phase" in qsm_fault(values)
+@pytest.mark.parametrize(
+    "data",
+    [
+        tissue_ppb(),
+        np.rint(tissue_ppb()),  # saved as whole numbers
+        np.clip(tissue_ppb(), -60, 60),  # clipped at both ends
+        np.where(np.arange(24)[:, None, None] < 4, 0, tissue_ppb()),  # 0 outside the brain
+        np.where(tissue_ppb() > 60, 60, 0),  # made by hand: two values
+        np.where(np.indices(SHAPE).sum(0) % 97 == 0, 4095, tissue_ppb()),  # artefacts
+    ],
+)
+def test_a_map_in_ppb_stays_as_it_is(data):
+    assert np.array_equal(checked_qsm(volume(data)), np.asarray(data, dtype=np.float32))
 
 
-def test_conversion_that_the_message_names_makes_a_map_that_is_let_through():
-    ppm = (brain() / 1000).astype(np.float32).reshape(-1, 10)
-    assert "1000" in qsm_fault(ppm)
-    assert qsm_fault(1000 * ppm) == ""
+def test_a_map_in_ppm_is_converted_where_the_user_says_so_and_refused_otherwise():
+    ppm = tissue_ppb() / 1000
+    np.testing.assert_allclose(checked_qsm(volume(ppm), "ppm"), tissue_ppb(), rtol=1e-5)
+    with pytest.raises(ImageError, match=r"no value beyond 0.35: this is ppm. Multiply by 1000 .*--qsm-unit ppm"):
+        checked_qsm(volume(ppm))
+
+
+@pytest.mark.parametrize("largest", [4.9, 0.02, 1e-6])
+def test_every_map_with_no_value_of_5_is_in_ppm(largest):
+    with pytest.raises(ImageError, match="this is ppm"):
+        checked_qsm(volume(tissue_ppb() * largest / 350))
+
+
+@pytest.mark.parametrize("artefact", [40.0, -300.0, 4095.0])
+def test_a_few_artefacts_do_not_make_ppb_of_ppm(artefact):
+    ppm = tissue_ppb() / 1000
+    ppm[0, 0, :5] = artefact
+    with pytest.raises(ImageError, match=r"no value beyond 0.35 but in 5 of 9216 voxels: this is ppm. Multiply by it"):
+        checked_qsm(volume(ppm), conversion="Multiply by it")
+
+
+def test_ppb_called_ppm_is_refused_too():
+    with pytest.raises(ImageError, match="Is it in ppb already"):
+        checked_qsm(volume(tissue_ppb()), "ppm")
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (wrapped(), "radians, -pi to pi"),
+        (np.random.default_rng(0).uniform(-np.pi, np.pi, SHAPE), "radians, -pi to pi"),
+        (wrapped() % (2 * np.pi), "radians, 0 to 2 pi"),
+        (np.rint(wrapped() / np.pi * 4095), "whole numbers, -4096 to"),
+        (np.rint((wrapped() + np.pi) / (2 * np.pi) * 4095), "whole numbers, 0 to 4095"),
+        (np.rint(wrapped() / np.pi * 2047), "whole numbers, -2048 to 2047"),
+        (wrapped() * 1000, "of neighbouring voxels differ"),  # scaled: its wraps tell
+        (wrapped() / np.pi * 180, "of neighbouring voxels differ"),  # degrees
+        (wrapped() * 0.00117, "of neighbouring voxels differ"),  # a lost factor of the header
+        (np.where(np.arange(24)[:, None, None] < 6, 0, wrapped()), "radians, -pi to pi"),  # 0 outside the brain
+    ],
+)
+@pytest.mark.parametrize("unit", ["ppb", "ppm"])
+def test_phase_is_refused_by_name(data, found, unit):
+    with pytest.raises(ImageError, match=rf"found phase \(.*{found}.*Give the susceptibility map"):
+        checked_qsm(volume(data), unit)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.zeros(SHAPE), "found 0 in every voxel"),
+        (np.full(SHAPE, 7.0), "found 7 in every voxel"),
+        (1000 + 50 * np.random.default_rng(0).standard_normal(SHAPE), "a magnitude or R2. image"),
+        (tissue_ppb() * 1000, "raw numbers of a scanner"),
+    ],
+)
+def test_what_is_no_map_of_tissue_is_refused(data, message):
+    with pytest.raises(ImageError, match=message):
+        checked_qsm(volume(data))
+
+
+@pytest.mark.parametrize("echo", [0, 1, 2])
+def test_measured_phase_is_refused_by_name(shared, tmp_path, echo):
+    import nibabel as nib
+
+    image = nib.load(shared / "data/qsm_crop/Phase.nii")
+    path = tmp_path / "phase.nii.gz"
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., echo], image.affine), path)
+    with pytest.raises(ImageError, match="found phase"):
+        checked_qsm(read_volume(path))

@@ -8,9 +8,9 @@ import numpy as np
 
 from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.classification.rim.cohort import RimCase
-from nnunet_ms.classification.rim.qsm import QsmUnit, checked_qsm
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.grids import onto_grid
+from nnunet_ms.images.qsm_units import QsmUnit, checked_qsm
 from nnunet_ms.images.volumes import Grid, Volume, read_mask, read_volume
 
 NAN_STEP = (

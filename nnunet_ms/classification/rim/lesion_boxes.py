@@ -10,11 +10,11 @@ from scipy import ndimage
 from nnunet_ms.arrays import Bools, Floats, SingleFloats
 from nnunet_ms.classification.rim.case_images import BrainSource, CaseImages, read_case
 from nnunet_ms.classification.rim.cohort import RimCase
-from nnunet_ms.classification.rim.lesion_labels import Labelled, LabelProblem, label_lesions
 from nnunet_ms.classification.rim.patches import GEOMETRIES, Cutter, cutter
-from nnunet_ms.classification.rim.qsm import QsmUnit
 from nnunet_ms.errors import OptionError
+from nnunet_ms.images.qsm_units import QsmUnit
 from nnunet_ms.lesions.confluent import Splitting, split_confluent
+from nnunet_ms.lesions.lesion_labels import Labelled, LabelProblem, label_lesions
 
 CLIP_PPB = 300.0
 BOX_MARGIN = 8  # voxels around a lesion: wavelets of its features look 6 voxels far

@@ -13,6 +13,7 @@ from nnunet_ms.arrays import Floats, Ints
 from nnunet_ms.errors import TableError
 from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.volumes import Grid, Volume, read_mask
+from nnunet_ms.lesions.components import find_components
 from nnunet_ms.tables import Column, Table, read_table
 
 LABEL_POINTS = Table(
@@ -184,8 +185,6 @@ def _by_image(image: Volume, lesions: npt.NDArray[np.int32], grid: Grid) -> Labe
 
 def _outside(image: Volume, lesions: npt.NDArray[np.int32], grid: Grid) -> list[LabelProblem]:
     """Labelled regions that touch no lesion."""
-    from nnunet_ms.lesions.components import find_components
-
     problems = []
     for label, value in ((0, RIM_MINUS), (1, RIM_PLUS)):
         regions = find_components(image.data == value)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.classification.rim.lesion_labels import label_lesions
 from nnunet_ms.errors import ImageError, TableError
 from nnunet_ms.images.volumes import Grid, write_volume
 from nnunet_ms.lesions.confluent import split_confluent
+from nnunet_ms.lesions.lesion_labels import label_lesions
 from tests.classification.rim.visits import AFFINE, CENTRES, SHAPE, SPACING, in_mm, lesion_mask, write_points
 
 GRID = Grid(SHAPE, AFFINE)
