@@ -26,8 +26,10 @@ GROUND = {
     "vocabulary_of_groups": {"meaning"},
     "vocabulary_of_curves": {"meaning"},
     "vocabulary_of_conversion": {"meaning"},
+    "vocabulary_of_rims": {"meaning"},
     "vocabulary": {
         *("meaning", "vocabulary_of_adam", "vocabulary_of_conversion", "vocabulary_of_curves", "vocabulary_of_groups"),
+        "vocabulary_of_rims",
     },
     "options": {"errors"},
     "nnunet": {"errors"},
@@ -135,6 +137,10 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "classification.rim.feature_intensity": "classification/rim/test_features.py",
+    "classification.rim.feature_shape": "classification/rim/test_features.py",
+    "classification.rim.feature_texture": "classification/rim/test_features.py",
+    "classification.rim_cli": "classification/rim/test_dataset.py",
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
     "classification.rim.evaluation_figures": "classification/rim/test_evaluation.py",
@@ -187,6 +193,7 @@ TESTED_IN = {
     "vocabulary_of_adam": "test_vocabulary.py",
     "vocabulary_of_curves": "test_vocabulary.py",
     "vocabulary_of_conversion": "test_vocabulary.py",
+    "vocabulary_of_rims": "test_vocabulary.py",
     "learning.scoring": "learning/test_curve.py",
     "classification.rim.fold_models": "classification/rim/test_train_models.py",
     "dataset_conversion.raw_dataset.bids_derivative": "dataset_conversion/raw_dataset/test_write_back.py",
