@@ -135,6 +135,10 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "classification.rim.feature_intensity": "classification/rim/test_features.py",
+    "classification.rim.feature_shape": "classification/rim/test_features.py",
+    "classification.rim.feature_texture": "classification/rim/test_features.py",
+    "classification.rim_cli": "classification/rim/test_dataset.py",
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
     "classification.rim.evaluation_figures": "classification/rim/test_evaluation.py",
