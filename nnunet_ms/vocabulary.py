@@ -12,6 +12,7 @@ from nnunet_ms.vocabulary_of_adam import ADAM
 from nnunet_ms.vocabulary_of_conversion import CONVERSION
 from nnunet_ms.vocabulary_of_curves import CURVES
 from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
+from nnunet_ms.vocabulary_of_rims import RIMS
 
 
 def meaning_of(column: str, table: str = "") -> Meaning:
@@ -400,4 +401,5 @@ COLUMNS = {
     **GROUPS,
     **CURVES,
     **CONVERSION,
+    **RIMS,
 }

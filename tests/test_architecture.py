@@ -26,8 +26,10 @@ GROUND = {
     "vocabulary_of_groups": {"meaning"},
     "vocabulary_of_curves": {"meaning"},
     "vocabulary_of_conversion": {"meaning"},
+    "vocabulary_of_rims": {"meaning"},
     "vocabulary": {
         *("meaning", "vocabulary_of_adam", "vocabulary_of_conversion", "vocabulary_of_curves", "vocabulary_of_groups"),
+        "vocabulary_of_rims",
     },
     "options": {"errors"},
     "nnunet": {"errors"},
@@ -191,6 +193,7 @@ TESTED_IN = {
     "vocabulary_of_adam": "test_vocabulary.py",
     "vocabulary_of_curves": "test_vocabulary.py",
     "vocabulary_of_conversion": "test_vocabulary.py",
+    "vocabulary_of_rims": "test_vocabulary.py",
     "learning.scoring": "learning/test_curve.py",
     "classification.rim.fold_models": "classification/rim/test_train_models.py",
     "dataset_conversion.raw_dataset.bids_derivative": "dataset_conversion/raw_dataset/test_write_back.py",
