@@ -9,8 +9,8 @@ PyRadiomics needs an environment of its own and a C compiler: `pip install numpy
 Lesions are balls with a rim in noise: of 32 to 9,114 voxels, and one of 44,472. Every program gets the same box (8
 voxels around the lesion) in memory and makes the same nine images; fastrad has no wavelets and gets those of
 PyWavelets. Each runs in a process of its own on one thread: processor seconds, the best of `--repeats`; largest
-resident memory above that before the first lesion. Values are compared on the way: a feature counts as equal within 0.001,
-relative above 1.
+resident memory above that before the first lesion. Values are compared on the way: a feature counts as equal within
+0.001, relative above 1.
 """
 
 import argparse
