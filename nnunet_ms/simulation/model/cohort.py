@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import Floats, Ints
 from nnunet_ms.simulation.model.presets import GRIDS, Arm, Hazard, TimedTest, TrialPreset
 from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
-
-Numbers = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 EDSS_BELOW = 4.0  # the covariate of the published models
 EDSS_STEP_LIMIT = 5.5  # a worsening is 1.0 point up to this baseline and 0.5 above
@@ -24,12 +22,12 @@ EDSS_MAXIMUM = 10.0
 class Baseline:
     """Patients at randomisation, (n,) each; `log_tlv` of ml; `discontinued_week` is infinite for completers."""
 
-    age_years: Numbers
+    age_years: Floats
     female: npt.NDArray[np.bool_]
     us: npt.NDArray[np.bool_]
-    edss: Numbers
-    log_tlv: Numbers
-    discontinued_week: Numbers
+    edss: Floats
+    log_tlv: Floats
+    discontinued_week: Floats
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,10 @@ class Activity:
     unenhancing.
     """
 
-    new_t2: Indices
-    enlarging_t2: Indices
-    enhancing: Indices
-    new_t1: Indices
+    new_t2: Ints
+    enlarging_t2: Ints
+    enhancing: Ints
+    new_t1: Ints
 
 
 def draw_baseline(preset: TrialPreset, n: int, rng: np.random.Generator) -> Baseline:
@@ -68,7 +66,7 @@ def draw_baseline(preset: TrialPreset, n: int, rng: np.random.Generator) -> Base
     return Baseline(np.round(age, 1), female, us, edss, log_tlv, _draw_discontinuation(preset, n, rng))
 
 
-def baseline_lesions(preset: TrialPreset, volume_ml: Numbers) -> Indices:
+def baseline_lesions(preset: TrialPreset, volume_ml: Floats) -> Ints:
     """Return the number of T2 lesions of typical size that each baseline volume stands for, at least 1.
 
     Examples
@@ -82,7 +80,7 @@ def baseline_lesions(preset: TrialPreset, volume_ml: Numbers) -> Indices:
     return np.maximum(1, np.rint(volume_ml / mean_ml)).astype(np.int64)
 
 
-def draw_log_tlv(preset: TrialPreset, arm: Indices, log_tlv: Numbers, rng: np.random.Generator) -> Numbers:
+def draw_log_tlv(preset: TrialPreset, arm: Ints, log_tlv: Floats, rng: np.random.Generator) -> Floats:
     """Log volume (ml) at the MRI weeks, (n, visits): the baseline, the arm's slope, the patient's own, noise.
 
     Examples
@@ -99,7 +97,7 @@ def draw_log_tlv(preset: TrialPreset, arm: Indices, log_tlv: Numbers, rng: np.ra
     return np.asarray(log_tlv[:, None] + slope[:, None] * years + noise)
 
 
-def log_hazard_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline: Baseline) -> Numbers:
+def log_hazard_ratio(preset: TrialPreset, hazard: Hazard, arm: Ints, baseline: Baseline) -> Floats:
     """Log of the hazard over that of a reference-arm patient at the median volume and covariates of 0, (n,).
 
     Age counts from the cohort's mean.
@@ -119,7 +117,7 @@ def log_hazard_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline
     return np.asarray(ratio + by.age_per_year * (baseline.age_years - preset.age_mean))
 
 
-def draw_onset(rate_per_year: float, log_ratio: Numbers, rng: np.random.Generator) -> Numbers:
+def draw_onset(rate_per_year: float, log_ratio: Floats, rng: np.random.Generator) -> Floats:
     """Week of lasting progression, (n,): exponential with hazard `rate_per_year` x exp(`log_ratio`).
 
     Examples
@@ -131,7 +129,7 @@ def draw_onset(rate_per_year: float, log_ratio: Numbers, rng: np.random.Generato
     return np.asarray(rng.standard_exponential(log_ratio.size) / (rate_per_year * np.exp(log_ratio)) * WEEKS_PER_YEAR)
 
 
-def draw_edss(preset: TrialPreset, baseline: Numbers, onset_week: Numbers, rng: np.random.Generator) -> Numbers:
+def draw_edss(preset: TrialPreset, baseline: Floats, onset_week: Floats, rng: np.random.Generator) -> Floats:
     """EDSS at the assessment weeks, (n, assessments): a lasting step at the onset, and noise that never confirms.
 
     Single assessments reach the threshold (spikes), never two in a row and never right before the onset, so
@@ -158,7 +156,7 @@ def draw_edss(preset: TrialPreset, baseline: Numbers, onset_week: Numbers, rng: 
     return np.where(edss == 0.5, 0.0, edss)  # the scale has no 0.5
 
 
-def draw_timed_test(preset: TrialPreset, test: TimedTest, onset_week: Numbers, rng: np.random.Generator) -> Numbers:
+def draw_timed_test(preset: TrialPreset, test: TimedTest, onset_week: Floats, rng: np.random.Generator) -> Floats:
     """Seconds at the assessment weeks, (n, assessments), to a hundredth.
 
     Examples
@@ -189,7 +187,7 @@ def draw_relapses(preset: TrialPreset, arm: int, last_week: float, rng: np.rando
     return sorted(int(week) for week in np.ceil(rng.random(count) * last_week))
 
 
-def draw_activity(preset: TrialPreset, arm: Indices, rng: np.random.Generator) -> Activity:
+def draw_activity(preset: TrialPreset, arm: Ints, rng: np.random.Generator) -> Activity:
     """Lesions that are new, have grown or enhance at each MRI week.
 
     One frailty per patient makes every count negative binomial, and the sum of new and enlarging ones too.
@@ -216,7 +214,7 @@ def draw_activity(preset: TrialPreset, arm: Indices, rng: np.random.Generator) -
     return Activity(new, grown, enhancing, new_t1)
 
 
-def enhancing_share(preset: TrialPreset) -> Numbers:
+def enhancing_share(preset: TrialPreset) -> Floats:
     """Share of the lesions new at a visit that enhance there, (arms, follow-up visits).
 
     Examples
@@ -231,7 +229,7 @@ def enhancing_share(preset: TrialPreset) -> Numbers:
     return np.asarray(np.divide(enhancing, new, out=np.where(enhancing > 0, np.inf, 0.0), where=new > 0))
 
 
-def draw_arms(preset: TrialPreset, n: int, rng: np.random.Generator) -> Indices:
+def draw_arms(preset: TrialPreset, n: int, rng: np.random.Generator) -> Ints:
     """Arm of each patient, (n,), by permuted blocks; the first k are the same for every n >= k.
 
     Examples
@@ -246,11 +244,11 @@ def draw_arms(preset: TrialPreset, n: int, rng: np.random.Generator) -> Indices:
     return np.concatenate(blocks)[:n]
 
 
-def _intervals(preset: TrialPreset) -> Numbers:
+def _intervals(preset: TrialPreset) -> Floats:
     return np.diff(preset.mri_weeks) / WEEKS_PER_YEAR
 
 
-def _of_arms(preset: TrialPreset, attribute: str) -> Numbers:
+def _of_arms(preset: TrialPreset, attribute: str) -> Floats:
     values: list[float] = [_value(arm, attribute) for arm in preset.arms]
     return np.array(values)
 
@@ -259,14 +257,14 @@ def _value(arm: Arm, attribute: str) -> float:
     return float(getattr(arm, attribute))
 
 
-def _truncated_normal(n: int, mean: float, sd: float, limits: tuple[float, float], rng: np.random.Generator) -> Numbers:
+def _truncated_normal(n: int, mean: float, sd: float, limits: tuple[float, float], rng: np.random.Generator) -> Floats:
     values = np.asarray(mean + sd * rng.standard_normal(n))
     while (bad := (values < limits[0]) | (values > limits[1])).any():
         values[bad] = mean + sd * rng.standard_normal(int(bad.sum()))
     return values
 
 
-def _draw_discontinuation(preset: TrialPreset, n: int, rng: np.random.Generator) -> Numbers:
+def _draw_discontinuation(preset: TrialPreset, n: int, rng: np.random.Generator) -> Floats:
     week = np.ceil(rng.standard_exponential(n) / preset.discontinuations_per_year * WEEKS_PER_YEAR)
     return np.where(week < preset.assessment_weeks[-1], week, np.inf)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_ms.arrays import Bools
-from nnunet_ms.simulation.model.cohort import EDSS_BELOW, Baseline, Indices, Numbers, baseline_lesions
+from nnunet_ms.arrays import Bools, Floats, Ints
+from nnunet_ms.simulation.model.cohort import EDSS_BELOW, Baseline, baseline_lesions
 from nnunet_ms.simulation.model.presets import TrialPreset
 from nnunet_ms.simulation.truth.expected_cox import (
     Expected,
@@ -28,7 +28,7 @@ AGE_LIMIT_YEARS = 45  # of the age groups of the published models
 Row = dict[str, str | float]
 
 # term of `endpoints.csv` -> the covariate of patients at baseline
-COVARIATES: dict[str, Callable[[Baseline], Numbers]] = {
+COVARIATES: dict[str, Callable[[Baseline], Floats]] = {
     "sex: M": lambda b: (~b.female).astype(float),
     "region: US": lambda b: b.us.astype(float),
     "edss < 4": lambda b: (b.edss < EDSS_BELOW).astype(float),
@@ -67,7 +67,7 @@ class Place:
         return self.row(analysis=analysis, stat_name="hazard_ratio", stat=float(np.exp(coefficient)), **values)
 
 
-def multivariable_covariates(arm: Indices, baseline: Baseline) -> tuple[Numbers, tuple[str, ...]]:
+def multivariable_covariates(arm: Ints, baseline: Baseline) -> tuple[Floats, tuple[str, ...]]:
     """Design (n, k) of the multivariable model and its terms: arm, `COVARIATES`, arm x log TLV."""
     active = (arm == 1).astype(float)
     columns = [active, *(pick(baseline) for pick in COVARIATES.values()), active * baseline.log_tlv]
