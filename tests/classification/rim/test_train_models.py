@@ -38,6 +38,14 @@ def trained(folder, tmp_path_factory):
     return train_rim_models(folder, output, list(MODELS), **FAST), output
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_forests():
+    """A tenth of the trees, which is all that these tests need."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnunet_ms.classification.rim.baselines.TREES", 50)
+        yield
+
+
 def without_checksums(output):
     return {
         path.relative_to(output).as_posix(): path.read_bytes()
