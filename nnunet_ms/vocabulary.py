@@ -144,6 +144,7 @@ _LESIONS = {
         voxels_old="Voxels that are lesion at both visits",
         voxels_only_here="Voxels that are lesion at this visit only",
         lesion_count="Lesions in the mask under the rule",
+        prl_count="Lesions with a paramagnetic rim; of patients those at baseline, of visits those of T2 lesions",
         new_lesion_count="Lesions that the visit before did not have; blank at the first visit",
         enlarging_lesion_count="Lesions that have grown since the visit before; blank at the first visit",
         existing_lesion_count="Lesions that were there before and have not grown",
