@@ -12,6 +12,7 @@ from nnunet_ms.vocabulary_of_adam import ADAM
 from nnunet_ms.vocabulary_of_conversion import CONVERSION
 from nnunet_ms.vocabulary_of_curves import CURVES
 from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
+from nnunet_ms.vocabulary_of_rims import RIMS
 
 
 def meaning_of(column: str, table: str = "") -> Meaning:
@@ -336,6 +337,9 @@ _ENDPOINTS = {
         component="Measure that made a composite outcome: edss, t25fw or nhpt",
         handling="What is done with 0 ml before a logarithm",
         column="Column of patients.csv that decides",
+        prl_stratum="Stratum of the number of rim lesions; `missing` where it is not known",
+        prl_counts__source="Table, and rater, that the number was taken from",
+        prl_counts__note="That there is none, or what another rater counted",
         timed_tests__column="Value of a timed test that is computed from its trials",
     ),
     **_words("as `unit` says", stat="The number, not rounded; blank where not estimable, `method` says why"),
@@ -401,4 +405,5 @@ COLUMNS = {
     **GROUPS,
     **CURVES,
     **CONVERSION,
+    **RIMS,
 }

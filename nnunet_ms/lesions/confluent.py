@@ -40,7 +40,7 @@ class Splitting:
         Of the components that are looked at.
     """
 
-    smooth_mm: float = 0.7
+    smooth_mm: float = 1.0
     prominence_mm: float = 0.5
     minimum_voxels: int = 30
     connectivity: Connectivity = 18

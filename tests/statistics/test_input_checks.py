@@ -45,6 +45,7 @@ from nnunet_ms.statistics import (
     roc,
     separation,
     survival,
+    survival_predictions,
     survival_quantiles,
     williams,
 )
@@ -103,6 +104,12 @@ WORDS = {
         proportional_hazards.proportional_hazards_test(WEEKS, EVENT, X, TERMS, "efron", word)
     ),
     "survival.kaplan_meier interval": lambda word: survival.kaplan_meier(WEEKS, EVENT, word),
+    "survival_predictions.curve_concordance weights": lambda word: survival_predictions.curve_concordance(
+        WEEKS, EVENT, ONES.T, [8], weights=word
+    ),
+    "survival_predictions.time_concordance weights": lambda word: survival_predictions.time_concordance(
+        WEEKS, EVENT, WEEKS, weights=word
+    ),
     "survival.median_time flat_step": lambda word: survival.median_time(CURVE, word),
 }
 # names that are not words of ours, but of the caller
@@ -195,6 +202,8 @@ def test_words_listed_in_a_docstring_stand_in_the_type_or_are_checked_as_text(pa
 
 
 LEVELS = {
+    "curve_concordance": lambda c: survival_predictions.curve_concordance(WEEKS, EVENT, ONES.T, [8], level=c),
+    "time_concordance": lambda c: survival_predictions.time_concordance(WEEKS, EVENT, WEEKS, level=c),
     "area_differences": lambda c: ranked_areas.area_differences(scores(3), scores(3), level=c),
     "areas": lambda c: ranked_areas.areas(scores(3), level=c),
     "calibration": lambda c: calibration.calibration(EVENT, X[:, 0], c),

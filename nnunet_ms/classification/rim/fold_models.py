@@ -30,7 +30,8 @@ from nnunet_ms.progress import Progress, unseen
 
 FORMAT = "rim model 1"
 WEIGHTS = "model.pth"
-SMALL_RATE, SMALL_EPOCHS = 1e-3, {"qsmrimnet": 15, "rimnet": 8}  # a small network on a CPU sees few batches
+# for a CPU: few batches, large steps, and an early end
+SMALL_RATE, SMALL_EPOCHS, SMALL_PATIENCE = 1e-3, {"qsmrimnet": 15, "rimnet": 8}, 4
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class TrainingOptions:
         """How a kind of network is trained."""
         recipe = RIMNET if kind == "rimnet" else QSMRIMNET
         if self.small:
-            recipe = replace(recipe, learning_rate=SMALL_RATE, epochs=SMALL_EPOCHS[kind])
+            recipe = replace(recipe, learning_rate=SMALL_RATE, epochs=SMALL_EPOCHS[kind], patience=SMALL_PATIENCE)
         return recipe if self.epochs is None else replace(recipe, epochs=self.epochs)
 
 

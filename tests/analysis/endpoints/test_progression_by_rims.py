@@ -11,6 +11,7 @@ from nnunet_ms.analysis.endpoints.progression_by_rims import rim_statistics
 from nnunet_ms.analysis.endpoints.progression_by_t2_volume import outcome_audit
 from nnunet_ms.analysis.endpoints.progression_subgroups import subgroup_statistics
 from nnunet_ms.analysis.endpoints.statistic_rows import to_frame
+from nnunet_ms.analysis.report.blocks.progression_by_rims import rim_tables
 from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.settings import read_settings
 from nnunet_ms.errors import OptionError, SettingsError, TableError
@@ -239,3 +240,13 @@ def test_three_ratios_above_0(tmp_path, ratios):
 def test_rims_of_images_are_drawn_elsewhere(tmp_path):
     with pytest.raises(OptionError, match="expected a trial without images"):
         simulate(tmp_path / "out", patients=2, images=True, prl_hazard_ratios=RATIOS)
+
+
+def test_the_report_prints_what_was_computed(folders):
+    trial = read(folders / "interaction")
+    frame = statistics(trial)
+    (table,) = rim_tables(trial, frame, OUTCOME)
+    ratio = stat(frame, "hazard_ratio", analysis="cox_by_prl_stratum", term="arm:prl_stratum: >= 4")
+    (line,) = [row for row in table.lines if row[0] == "arm × PRL: ≥ 4, active / placebo"]
+    assert line[1].startswith(f"{ratio:.2f} (")
+    assert rim_tables(trial, frame[frame["analysis"] == "subgroup"], OUTCOME) == []
