@@ -73,6 +73,10 @@ def train_rim_models(
         If there are too few patients with rim+ lesions, or `output` is of other lesions or settings.
     TableError
         If the folder is damaged.
+
+    Examples
+    --------
+    >>> train_rim_models("features", "models", ["qsmrimnet", "aprl"])  # doctest: +SKIP
     """
     from nnunet_ms.classification.rim.fold_models import TrainingOptions
     from nnunet_ms.classification.rim.lesion_set import read_lesion_set
