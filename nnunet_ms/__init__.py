@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
     from nnunet_ms.classification.rim.dataset import rim_dataset as rim_dataset
     from nnunet_ms.classification.rim.evaluation import evaluate_rims as evaluate_rims
+    from nnunet_ms.classification.rim.features import rim_features as rim_features
     from nnunet_ms.classification.rim.predict_models import predict_rims as predict_rims
     from nnunet_ms.classification.rim.train_models import train_rim_models as train_rim_models
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
@@ -108,6 +109,7 @@ _PLACES = {
     "predict_rims": "nnunet_ms.classification.rim.predict_models",
     "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
     "rim_dataset": "nnunet_ms.classification.rim.dataset",
+    "rim_features": "nnunet_ms.classification.rim.features",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
     "train_rim_models": "nnunet_ms.classification.rim.train_models",
@@ -131,6 +133,7 @@ __all__ = [
     "predict_rims",
     "rater_matrix",
     "rim_dataset",
+    "rim_features",
     "run_trial",
     "simulate",
     "statistics",
