@@ -172,6 +172,7 @@ TESTED_IN = {
     "analysis.report.blocks.populations": "analysis/report/blocks/test_all_blocks.py",
     "analysis.report.blocks.progression_by_arm": "analysis/report/blocks/test_all_blocks.py",
     "analysis.report.blocks.progression_by_lesions": "analysis/report/blocks/test_all_blocks.py",
+    "analysis.report.blocks.progression_by_rims": "analysis/endpoints/test_progression_by_rims.py",
     "analysis.report.blocks.progression_by_t1_volume": "analysis/endpoints/test_progression_by_t1_volume.py",
     "analysis.report.blocks.t2_volume": "analysis/report/blocks/test_all_blocks.py",
     "analysis.report.effect_names": "analysis/report/blocks/test_all_blocks.py",
@@ -185,6 +186,7 @@ TESTED_IN = {
     "analysis.report.render": "analysis/report/test_report.py",
     "analysis.run_trial": "analysis/report/test_report.py",
     "analysis.trial.settings_text": "analysis/trial/test_settings_init.py",
+    "analysis.trial.rim_counts": "analysis/endpoints/test_progression_by_rims.py",
     "analysis.trial.published": "analysis/report/blocks/test_all_blocks.py",
     "arrays": "statistics/test_linear_systems.py",
     "classification.rim.case_images": "classification/rim/test_lesion_boxes.py",
@@ -227,6 +229,7 @@ TESTED_IN = {
     "images.brain_mask": "dataset_conversion/test_preparation.py",
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",
     "simulation.images.files": "simulation/test_cli.py",
+    "simulation.images.rim_mask": "simulation/images/test_lesion_tables.py",
     "simulation.images.lesion_fates": "simulation/images/test_susceptibility.py",
     "simulation.model.course": "simulation/images/test_phantom.py",
     "simulation.model.presets": "simulation/model/test_preset_check.py",
@@ -375,6 +378,19 @@ def test_no_module_called_utils_none_over_455_lines_no_function_over_60():
     assert [p for p in MODULES if p.stem in {"utils", "helpers", "misc"}] == []
     assert {label(p): n for p in MODULES if (n := len(p.read_text(encoding="utf-8").splitlines())) > 455} == {}
     assert [(label(p), name, n) for p in MODULES for name, n in functions(p) if n > 60] == []
+
+
+def array_types(path):
+    """Names of array types that a file gives at its top: name -> type as text."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and "NDArray[" in ast.unparse(node.value):
+            yield node.targets[0].id, ast.unparse(node.value)
+
+
+def test_names_of_array_types_stand_in_one_module():
+    shared = dict(array_types(PACKAGE / "arrays.py"))
+    others = [(label(p), *found) for p in MODULES if p != PACKAGE / "arrays.py" for found in array_types(p)]
+    assert [found for found in others if found[1] in shared or found[2] in shared.values()] == []
 
 
 def room_of(path):

@@ -79,6 +79,10 @@ def predict_rims(
         If the lesions or images cannot be read, or do not belong together.
     FileExistsError
         If the output exists.
+
+    Examples
+    --------
+    >>> predict_rims("models/qsmrimnet", "features", "predicted")  # doctest: +SKIP
     """
     from nnunet_ms.classification.rim.lesion_set import read_lesion_set
     from nnunet_ms.outputs import resumable_folder

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nnunet_ms.simulation.images.anatomy import Anatomy, Bools, Floats, draw_anatomy, small_rotation
+from nnunet_ms.arrays import Bools, SingleFloats
+from nnunet_ms.simulation.images.anatomy import Anatomy, draw_anatomy, small_rotation
 from nnunet_ms.simulation.images.lesion_fates import draw_fates, draw_rims
 from nnunet_ms.simulation.images.lesion_shapes import (
     FAR,
@@ -29,6 +30,7 @@ from nnunet_ms.simulation.images.lesion_shapes import (
     smooth_noise,
     visit_map,
 )
+from nnunet_ms.simulation.images.rim_mask import rim_mask
 from nnunet_ms.simulation.images.susceptibility import susceptibility_map
 from nnunet_ms.simulation.model.course import Course
 from nnunet_ms.simulation.model.presets import CONTRASTS, SCANNER, SUSCEPTIBILITY, Contrast, GridSettings, Scanner
@@ -36,6 +38,7 @@ from nnunet_ms.simulation.model.streams import Step, stream
 
 BLACK_HOLE_DEPTH = 0.12  # of the radius: the hole is a little smaller than its T2 lesion
 DIRT_MM = 6.0  # correlation length of patchy white matter
+PPB_PER_PPM = 1000
 HALO_MM = 4.0  # width of the bright seam beside the ventricles
 
 
@@ -45,7 +48,7 @@ class Patient:
 
     anatomy: Anatomy
     lesions: tuple[Lesion, ...]
-    dirt: Floats  # (X, Y, Z) logarithm of the patchiness of white matter, the same at all visits
+    dirt: SingleFloats  # (X, Y, Z) logarithm of the patchiness of white matter, the same at all visits
     volume_ml: tuple[float, ...]
     smallest_voxels: int
 
@@ -61,23 +64,31 @@ class VisitMasks:
     found: LesionMap
     masks: dict[str, npt.NDArray[np.uint8]]
     owner: npt.NDArray[np.int16]
-    depths: dict[str, Floats]
+    depths: dict[str, SingleFloats]
 
 
 @dataclass(frozen=True)
 class VisitImages:
-    """One visit: `contrasts` (X, Y, Z) int16, `masks` uint8, by the manifest's column names; `qsm` in ppm."""
+    """One visit: `contrasts` (X, Y, Z) int16, `masks` uint8, by the manifest's column names; `qsm` in ppm.
+
+    `rims` (X, Y, Z) bool where a rim is seen; None without a QSM.
+    """
 
     contrasts: dict[str, npt.NDArray[np.int16]]
     masks: dict[str, npt.NDArray[np.uint8]]
     owner: npt.NDArray[np.int16]
-    qsm: Floats | None = None
+    qsm: SingleFloats | None = None
+    rims: Bools | None = None
 
     @property
     def volumes(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Images and masks together; beside a QSM the lesions' numbers, because rims belong to single lesions."""
+        """Images and masks together; beside a QSM (in ppb) the lesions' numbers and the rims, which belong to some."""
         images: dict[str, npt.NDArray[np.generic]] = {**self.contrasts, **self.masks}
-        return images if self.qsm is None else {**images, "qsm": self.qsm, "t2_lesion_ids": self.owner}
+        if self.qsm is None or self.rims is None:
+            return images
+        rims = self.rims.astype(np.uint8)
+        qsm = self.qsm * np.float32(PPB_PER_PPM)
+        return {**images, "qsm": qsm, "t2_lesion_ids": self.owner, "rim_mask": rims}
 
 
 def draw_patient(settings: GridSettings, course: Course, seed: int, patient: int, qsm: bool = False) -> Patient:
@@ -129,11 +140,12 @@ def acquire_visit(patient: Patient, visit: int, rng: np.random.Generator) -> Vis
     qsm = None
     if anatomy.iron is not None:
         qsm = susceptibility_map(patient.lesions, truth.found, anatomy, SUSCEPTIBILITY, rng)
-    return VisitImages(contrasts, truth.masks, truth.owner, qsm)
+    rims = rim_mask(patient.lesions, truth.found, anatomy, SUSCEPTIBILITY)
+    return VisitImages(contrasts, truth.masks, truth.owner, qsm, None if qsm is None else rims)
 
 
 def acquire_contrast(
-    patient: Patient, found: LesionMap, depths: dict[str, Floats], contrast: Contrast, rng: np.random.Generator
+    patient: Patient, found: LesionMap, depths: dict[str, SingleFloats], contrast: Contrast, rng: np.random.Generator
 ) -> npt.NDArray[np.int16]:
     """One contrast as the scanner shows it, (X, Y, Z); `depths` in mm below the border of each kind of lesion."""
     return _acquire(_signal(patient, found, depths, contrast), patient.anatomy, contrast, SCANNER, rng)
@@ -171,7 +183,7 @@ def _draw_lesion(
     born: int,
     enhancing_at: int,
     anatomy: Anatomy,
-    noise: Floats,
+    noise: SingleFloats,
     course: Course,
     rng: np.random.Generator,
 ) -> Lesion:
@@ -192,15 +204,17 @@ def _kinds(lesions: Sequence[Lesion], visit: int) -> tuple[Bools, Bools]:
     return hole, enhancing
 
 
-def _of_kind(found: LesionMap, kind: Bools) -> Floats:
+def _of_kind(found: LesionMap, kind: Bools) -> SingleFloats:
     return np.where(kind[found.owner], found.depth_mm, np.float32(-FAR))
 
 
-def _radius(lesions: Sequence[Lesion], found: LesionMap) -> Floats:
+def _radius(lesions: Sequence[Lesion], found: LesionMap) -> SingleFloats:
     return np.array([lesion.radius_mm for lesion in lesions] + [0.0], dtype=np.float32)[found.owner]
 
 
-def _masks(brain: Bools, lesions: Bools, depths: dict[str, Floats], smallest: int) -> dict[str, npt.NDArray[np.uint8]]:
+def _masks(
+    brain: Bools, lesions: Bools, depths: dict[str, SingleFloats], smallest: int
+) -> dict[str, npt.NDArray[np.uint8]]:
     hole, enhancing = ((depths[kind] >= 0) & lesions for kind in ("black_hole", "enhancing"))
     masks = {
         "brain_mask": brain,
@@ -211,7 +225,7 @@ def _masks(brain: Bools, lesions: Bools, depths: dict[str, Floats], smallest: in
     return {name: mask.astype(np.uint8) for name, mask in masks.items()}
 
 
-def _signal(patient: Patient, found: LesionMap, depths: dict[str, Floats], contrast: Contrast) -> Floats:
+def _signal(patient: Patient, found: LesionMap, depths: dict[str, SingleFloats], contrast: Contrast) -> SingleFloats:
     """Signal before the scanner: tissue, its patchiness and halo, then lesions over it by their partial volume."""
     anatomy = patient.anatomy
     halo = contrast.halo * np.exp(-anatomy.ventricle_mm / HALO_MM)
@@ -226,13 +240,13 @@ def _signal(patient: Patient, found: LesionMap, depths: dict[str, Floats], contr
     return np.asarray(signal, dtype=np.float32)
 
 
-def _occupancy(depth_mm: Floats, edge_mm: float) -> Floats:
+def _occupancy(depth_mm: SingleFloats, edge_mm: float) -> SingleFloats:
     """Share of a lesion in a voxel: 1/2 on the border of the mask, so that mask and image agree."""
     return np.asarray(np.clip(np.float32(0.5) + depth_mm / np.float32(2 * edge_mm), 0, 1))
 
 
 def _acquire(
-    signal: Floats, anatomy: Anatomy, contrast: Contrast, scanner: Scanner, rng: np.random.Generator
+    signal: SingleFloats, anatomy: Anatomy, contrast: Contrast, scanner: Scanner, rng: np.random.Generator
 ) -> npt.NDArray[np.int16]:
     moved = _move(signal, anatomy, scanner, rng)
     moved += np.float32(scanner.ghost_sd * rng.standard_normal()) * np.roll(moved, signal.shape[1] // 2, axis=1)
@@ -244,7 +258,7 @@ def _acquire(
     return np.where(anatomy.brain, np.clip(np.rint(gain * magnitude), 1, 32767), 0).astype(np.int16)
 
 
-def _move(signal: Floats, anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> Floats:
+def _move(signal: SingleFloats, anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> SingleFloats:
     """Rigid motion between contrasts: a small turn about the grid's centre, and a shift."""
     spacing = np.array(anatomy.grid.spacing)
     turn = small_rotation(scanner.turn_sd_degrees, rng)
@@ -254,7 +268,7 @@ def _move(signal: Floats, anatomy: Anatomy, scanner: Scanner, rng: np.random.Gen
     return np.asarray(ndimage.affine_transform(signal, matrix, offset, order=1, mode="nearest"), dtype=np.float32)
 
 
-def _coil_profile(shape: tuple[int, ...], log_sd: float, rng: np.random.Generator) -> Floats:
+def _coil_profile(shape: tuple[int, ...], log_sd: float, rng: np.random.Generator) -> SingleFloats:
     """Smooth positive field: the exponential of a random quadratic polynomial of SD `log_sd`."""
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij", sparse=True)
     terms = [x, y, z, x * y, x * z, y * z, x**2 - 1 / 3, y**2 - 1 / 3, z**2 - 1 / 3]
