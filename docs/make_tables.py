@@ -107,7 +107,7 @@ PREDICT = [
         "lesion of the predicted mask",
         tables.LESIONS,
         ("mean_probability", *MEASURE_COLUMNS, "lsu_plus", *BOX, "rim_score", "rim_share", "rim", "rule", "data_note"),
-        note="`lsu_plus` with `--fold-thresholds`; `rim_score`, `rim_share` and `rim` of models of lesion core and rim.",
+        note="`lsu_plus` with `--fold-thresholds`; `rim_score`, `rim_share`, `rim` of models of core and rim.",
     ),
     Output(
         "cases.csv",
@@ -119,7 +119,8 @@ PREDICT = [
             *(f"{measure}_mean" for measure in MEASURES),
             *("psu_plus", "prl_count", "data_note"),
         ),
-        note="`psu_plus` with `--fold-thresholds`; `prl_count` of models of lesion core and rim. Spreads over samples are blank with one sample.",
+        note="`psu_plus` with `--fold-thresholds`; `prl_count` of models of core and rim. "
+        "Spreads over samples are blank with one sample.",
     ),
     Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
     Output("lesion_changes.csv", "lesion of either of two visits", LESION_CHANGES),

@@ -197,14 +197,9 @@ def predict(
         maps=maps,
     )
     measuring = resolve_measuring(
-        runner,
-        threshold=threshold,
-        fold_thresholds=fold_thresholds,
-        maps=maps,
-        minimum_voxels=minimum_voxels,
-        lesion_type=lesion_type,
-        rim_threshold=rim_threshold,
-    )
+        runner, threshold=threshold, fold_thresholds=fold_thresholds, maps=maps, minimum_voxels=minimum_voxels,
+        lesion_type=lesion_type, rim_threshold=rim_threshold,
+    )  # fmt: skip
     export = export_settings(runner, measuring, Path(out), rater=rater, note=note, pictures=pictures)
     found = find_image_cases(Path(images), opened.model, None if cases is None else Path(cases))
     with sole_run(export.out):
