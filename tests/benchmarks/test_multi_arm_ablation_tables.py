@@ -44,9 +44,7 @@ def test_means_over_seeds_and_the_difference_paired_by_patient_and_seed(script):
     # by hand: -0.1 with seed 0 in all five; 0 with seed 1 in the first four, nothing in the fifth
     assert plain["difference"] == pytest.approx((4 * -0.05 - 0.1) / 5)
     assert plain["patients"] == 5
-    assert (
-        -0.1 < plain["low"] < plain["difference"] < plain["high"] < -0.05 + 1e-9
-    )  # limits: all patients the one or the other
+    assert -0.1 < plain["low"] < plain["difference"] < plain["high"] < -0.05 + 1e-9
     assert whole[["difference", "low", "high", "patients"]].isna().all()
     assert (plain["seeds"], plain["parameters"], plain["kind"]) == (2, 7, "simulated")
 
