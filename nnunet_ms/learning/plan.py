@@ -71,6 +71,7 @@ class Plan:
     grader2: Path | None = None
     default_masks: Path | None = None
     note: str = ""
+    tta: bool = True
 
     @property
     def runs(self) -> list[Run]:
@@ -112,6 +113,7 @@ class Plan:
         return (
             *("nnunet-ms-predict", "-i", str(self.images(subset)), "-o", str(out), "-m", str(model), "-f", fold),
             *("--mc-samples", "0", "--minimum-voxels", "1", "--no-pictures", "--rater", rater, "-device", self.device),
+            *(() if self.tta else ("--no-tta",)),
             "--continue",
         )
 
@@ -162,6 +164,7 @@ class Plan:
             "source": source,
             "policy": self.policy if source else None,
             "subsets": [list(subset) for subset in self.studies.subsets],
+            "tta": None if self.tta else False,  # not in the notes of curves that were begun before it could be left out
         }
 
 
