@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--patch", help="voxels z,y,x, written into the plans")
     parser.add_argument("--presentations", type=int, help="per study, instead of the 40 of Small; in forks")
+    parser.add_argument("--batch", type=int, default=4, help="with --presentations; epochs stay as long (%(default)s)")
     parser.add_argument("--source-presentations", type=int, default=120, help="the same for the source (%(default)s)")
     parser.add_argument("--full", action="store_true", help="full networks and length: GPU")
     parser.add_argument("--gpus", help="numbers with commas between; else the CPU")
@@ -93,7 +94,7 @@ def prepare(args: argparse.Namespace) -> None:
             "--c",
         )
         if args.presentations:
-            call(args, "fork", args.source_presentations, "nnUNetv2_train", *words)
+            call(args, "fork", args.source_presentations, args.batch, "nnUNetv2_train", *words)
         else:
             call(args, "nnUNetv2_train", *words)
 
@@ -122,7 +123,7 @@ def curve(args: argparse.Namespace, seed: int) -> dict[str, pd.DataFrame]:
     words += ("--task", args.task, "--sizes", args.sizes)
     words += ("--gpus", args.gpus) if args.gpus else ("-device", device(args))
     if args.presentations:
-        call(args, "fork", args.presentations, TARGET[0], *words, "--no-tta", results=out / "results")
+        call(args, "fork", args.presentations, args.batch, TARGET[0], *words, "--no-tta", results=out / "results")
     else:
         call(args, "nnunet-ms-learning-curve", TARGET[0], *words)
     files = {"means": "learning_curve.csv", "tests": "comparisons.csv", "scores": "scores.csv"}

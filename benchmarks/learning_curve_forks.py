@@ -3,7 +3,7 @@
 A command of nnU-Net or of ours takes 7 to 9 s to start on two CPU cores, and the smallest trainings of
 `learning_curve.py` hardly longer. A fork runs the same function with the same words, variables and log; what is left
 out is what no weight and no mask depends on: the picture of the losses after every epoch, and nnU-Net's own validation
-after the training, which predicts what `nnunet-ms-predict` predicts once more. With `--presentations 40` and one thread
+after the training, which predicts what `nnunet-ms-predict` predicts once more. With `--presentations 40 --batch 4` and one thread
 the weights equal those of `nnUNetv2_train`.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 
-def main(presentations: int, words: Sequence[str]) -> int:
+def main(presentations: int, batch: int, words: Sequence[str]) -> int:
     """Run `nnUNetv2_train ...`, or `nnunet-ms-learning-curve` with these words.
 
     nnU-Net's variables are set before: it reads them when it is imported.
@@ -30,8 +30,9 @@ def main(presentations: int, words: Sequence[str]) -> int:
     from nnunet_ms.trainers.prediction import predict  # noqa: F401
 
     torch.set_num_threads(1)
-    new_lesions.nnUNetTrainerMSBalancedSmall.presentations_per_study = presentations
-    fine_tune.nnUNetTrainerMSFineTuneSmall.presentations_per_study = presentations
+    small = new_lesions.nnUNetTrainerMSBalancedSmall  # what fine-tuning at this size inherits from too
+    epoch = small.batch * small.iterations_per_epoch
+    small.presentations_per_study, small.batch, small.iterations_per_epoch = presentations, batch, epoch // batch
     new_lesions.nnUNetTrainerMSBalanced.perform_actual_validation = _nothing
     MetaLogger.plot_progress_png = _nothing
     if words[0] == "nnUNetv2_train":
@@ -89,4 +90,4 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
