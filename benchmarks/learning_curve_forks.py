@@ -3,8 +3,8 @@
 A command of nnU-Net or of ours takes 7 to 9 s to start on two CPU cores, and the smallest trainings of
 `learning_curve.py` hardly longer. A fork runs the same function with the same words, variables and log; what is left
 out is what no weight and no mask depends on: the picture of the losses after every epoch, and nnU-Net's own validation
-after the training, which predicts what `nnunet-ms-predict` predicts once more. With `--presentations 40 --batch 4` and one thread
-the weights equal those of `nnUNetv2_train`.
+after the training, which predicts what `nnunet-ms-predict` predicts once more. With `--presentations 40 --batch 4` and
+one thread the weights equal those of `nnUNetv2_train`.
 """
 
 import os

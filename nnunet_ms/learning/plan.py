@@ -164,7 +164,9 @@ class Plan:
             "source": source,
             "policy": self.policy if source else None,
             "subsets": [list(subset) for subset in self.studies.subsets],
-            "tta": None if self.tta else False,  # not in the notes of curves that were begun before it could be left out
+            "tta": None
+            if self.tta
+            else False,  # not in the notes of curves that were begun before it could be left out
         }
 
 
