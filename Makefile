@@ -5,6 +5,7 @@ PYTHON ?= python3
 TORCH ?= $(shell grep -E '^(torch|torchvision)==' constraints.txt)
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
 READY := $(VENV)/.ready
 
 .PHONY: demo test lint docs gallery wheelhouse clean
@@ -34,8 +35,12 @@ gallery: $(READY)
 
 # lint, types, the site, the architecture, all other tests and every example; tests/test_whole_way.py is the small
 # end-to-end run
+#
+# Two processes share the test files, each with one thread; a file stays whole, so that what it trains or simulates is
+# made once. No test depends on what else the machine does.
 test: lint docs
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # every wheel that an installation needs, for a machine or a container without the network
 wheelhouse: $(READY)

@@ -56,6 +56,14 @@ def draw_study(folder: Path) -> None:
     pd.DataFrame(rows).to_csv(folder / "study" / "manifest.csv", index=False)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the tests, begin with the files that have slow ones: no process ends with a long rest."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
 @cache
 def simulated_trial(folder: Path) -> Path:
     """A trial of 40 patients without scans; made once, when the first example asks for it."""

@@ -19,14 +19,17 @@ from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.evaluation.size_groups import SIZE_GROUPS
 from nnunet_ms.analysis.trial import exclusions, outcomes, populations, timed_tests, visit_windows, zero_volumes
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
+from nnunet_ms.classification.rim import cohort, dataset, evaluation_tables, lesion_set, scored_lesions
 from nnunet_ms.comparison.cohorts import COHORTS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
 from nnunet_ms.comparison.effects import EFFECTS, POOLED
 from nnunet_ms.learning import curve_tables, scoring
 from nnunet_ms.learning.curve import RUNS
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
+from nnunet_ms.lesions.lesion_labels import LABEL_POINTS, PROBLEMS
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
+from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
 from nnunet_ms.tables import Table
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
 from nnunet_ms.vocabulary import meaning_of
@@ -289,6 +292,28 @@ LEARNING_CURVE = [
     Output("runs.csv", "training", RUNS),
     Output("failures.csv", "training, model or study that is in none of the above", tables.FAILURES),
 ]
+RIM = [
+    Output("manifest.csv", "visit", cohort.RIM_MANIFEST, note="Input. `labels` names a table of points, or an image."),
+    Output("labels.csv", "label", LABEL_POINTS, note="Input: points in lesions."),
+    Output("truth.csv", "simulated lesion", RIM_TRUTH, note="Of `nnunet-ms-simulate rims`."),
+    Output("label_problems.csv", "label that is not that of one lesion", PROBLEMS),
+    Output("lesions.csv", "lesion", dataset.DATASET_LESIONS, note="Of `features`; `features.csv` has the same rows."),
+    Output("rim_visits.csv", "visit", dataset.DATASET_VISITS),
+    Output("failures.csv", "visit or lesion that could not be measured", tables.FAILURES),
+    Output("lesions.csv of train", "lesion", lesion_set.LESION_ROWS, note="What `train` and `predict` need of it."),
+    Output("cross_validation.csv", "model and labelled lesion", lesion_set.CROSS_VALIDATION),
+    Output(
+        "rim_lesions.csv",
+        "lesion",
+        scored_lesions.PREDICTIONS,
+        note="Input of `evaluate`, which `train`, `predict` and segmented rims give; `label`, `threshold`, `rim`, "
+        "`fold` and `model` may be missing.",
+    ),
+    Output("lesions.csv of --labels", "lesion", scored_lesions.LABELS, note="Input of `evaluate`."),
+    Output("results.csv", "model, scope and measure", evaluation_tables.RESULTS),
+    Output("counts.csv", "model and visit", evaluation_tables.COUNTS),
+    Output("left_out.csv", "model and lesion that it is not compared on", scored_lesions.LEFT_OUT),
+]
 CHAPTERS = {
     "Input: the trial": INPUTS,
     "nnunet-ms-convert": CONVERT,
@@ -299,6 +324,7 @@ CHAPTERS = {
     "nnunet-ms-endpoints run": ENDPOINTS,
     "nnunet-ms-endpoints compare": COMPARE,
     "nnunet-ms-learning-curve": LEARNING_CURVE,
+    "nnunet-ms-rim": RIM,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

@@ -75,6 +75,32 @@ def load_checkpoint(path: str | Path, needed: Sequence[str] = (), what: str = "a
     return loaded
 
 
+def save_checkpoint(contents: dict[str, Any], path: str | Path, *, checksum: bool = True) -> None:
+    """Write a checkpoint that `load_checkpoint` can read, complete or not at all, with its checksum beside it.
+
+    Parameters
+    ----------
+    contents : dict
+        Tensors, plain values, lists and dicts of them.
+    path : str or Path
+        An older file and its checksum are replaced.
+    checksum : bool, optional
+        Off for a state that the next minute replaces.
+
+    Examples
+    --------
+    >>> save_checkpoint({"weights": torch.zeros(2), "epoch": 3}, "state.pth")
+    >>> load_checkpoint("state.pth")["epoch"], checksum_file("state.pth").is_file()
+    (3, True)
+    """
+    path = Path(path)
+    checksum_file(path).unlink(missing_ok=True)  # a kill between the two must leave none rather than a wrong one
+    with whole_file(path) as partial:
+        torch.save(contents, partial)
+    if checksum:
+        write_checksum(path)
+
+
 def checksum_file(path: str | Path) -> Path:
     """Where the SHA-256 of a file stands: beside it.
 

@@ -52,13 +52,18 @@ VOLUME_LIMIT_ML = 3000  # more than any head holds
 SEQUENCES = ("flair", "t2", "t1", "t1post", "qsm")
 REFERENCE_MASKS = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
 
+RIM_FILES = ("lesions", "rim_mask", "labels")  # for the target rim: lesion mask, mask of rims, labels of lesions
+
 MANIFEST = Table(
     "trial manifest",
     (
         Column("patient_id"),
         Column("visit"),
         Column("week", "number", blank=True, maximum=WEEK_LIMIT),
-        *(Column(name, required=False, blank=True) for name in (*SEQUENCES, "brain_mask", *REFERENCE_MASKS)),
+        *(
+            Column(name, required=False, blank=True)
+            for name in (*SEQUENCES, "brain_mask", *REFERENCE_MASKS, *RIM_FILES)
+        ),
         Column("site", required=False, blank=True),
     ),
     key=("patient_id", "visit"),

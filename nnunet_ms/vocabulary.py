@@ -12,6 +12,7 @@ from nnunet_ms.vocabulary_of_adam import ADAM
 from nnunet_ms.vocabulary_of_conversion import CONVERSION
 from nnunet_ms.vocabulary_of_curves import CURVES
 from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
+from nnunet_ms.vocabulary_of_rims import RIMS
 
 
 def meaning_of(column: str, table: str = "") -> Meaning:
@@ -90,7 +91,10 @@ _SOURCES = {
         t2="File of the T2-weighted image",
         t1="File of the T1-weighted image",
         t1post="File of the T1-weighted image after contrast agent",
-        qsm="File of the quantitative susceptibility map",
+        qsm="File of the quantitative susceptibility map, in ppb",
+        lesions="File of the lesion mask that rims are told of; without it that of T2 lesions",
+        rim_mask="File of the mask of rims",
+        labels="File of the lesions' labels: points (x_mm, y_mm, z_mm, label) or an image (1 rim-, 2 rim+)",
         brain_mask="File of the brain mask",
         t2_lesions="File of the reference mask of T2 lesions",
         t1_unenhancing="File of the reference mask of T1 unenhancing lesions",
@@ -401,4 +405,5 @@ COLUMNS = {
     **GROUPS,
     **CURVES,
     **CONVERSION,
+    **RIMS,
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunet_ms.checkpoints import check_checksum, load_checkpoint, write_checksum
+from nnunet_ms.checkpoints import check_checksum, load_checkpoint, save_checkpoint, write_checksum
 from nnunet_ms.errors import ModelError
 
 
@@ -125,6 +125,16 @@ def test_a_checksum_is_that_of_sha256sum(tmp_path):
     assert (tmp_path / "weights.pth.sha256").read_text() == expected
     check_checksum(path)
     assert sorted(found.name for found in tmp_path.iterdir()) == ["weights.pth", "weights.pth.sha256"]
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+def test_what_is_saved_comes_back_and_an_older_checksum_does_not_stay(tmp_path, checksum):
+    path = tmp_path / "state.pth"
+    save_checkpoint({"epoch": 1}, path)
+    save_checkpoint({"epoch": 2, "weights": torch.ones(2), "rows": [{"loss": 0.5}]}, path, checksum=checksum)
+    loaded = load_checkpoint(path)
+    assert (loaded["epoch"], loaded["weights"].tolist(), loaded["rows"]) == (2, [1.0, 1.0], [{"loss": 0.5}])
+    assert (tmp_path / "state.pth.sha256").is_file() == checksum
 
 
 @pytest.mark.parametrize("changed", [b"abd", b"ab", b"abcc", b""])

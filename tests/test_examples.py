@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
-SUBCOMMANDS = {"nnunet-ms-convert": ("", "check", "back", "splits")}
+SUBCOMMANDS = {
+    "nnunet-ms-convert": ("", "check", "back", "splits"),
+    "nnunet-ms-rim": ("", "features", "train", "predict", "evaluate"),
+}
 
 
 def commands():

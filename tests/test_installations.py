@@ -15,6 +15,8 @@ from tests.installations import Environment, libraries, nnunet_checkout, nnunet_
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
+# no part of an installation; other processes write the last of them at this moment
+LEFT_OUT = (".*", "tests", "benchmarks", "docs", "demo", "build", "__pycache__")
 LOOKUP = """
 import json, sys
 from os.path import join
@@ -80,7 +82,7 @@ def both_editable(folder, libs, wheel):
     here = Environment(folder / "env")
     here.see(libs)
     checkout = folder / "nnunet_ms"
-    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "tests", "benchmarks", "docs", "demo", "build"))
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(*LEFT_OUT))
     here.install("-e", str(nnunet_checkout(folder / "nnUNet")))
     here.install("-e", str(checkout))
     return here
@@ -152,8 +154,8 @@ def test_doors_of_0_1_0_are_removed_on_upgrade(tmp_path, libs, wheel):
         "nnunetv2/preprocessing/normalization/nnunet_ms_normalization.py",
     }
     before = tmp_path / "before"
-    shutil.copytree(ROOT / "nnunet_ms", before / "nnunet_ms")
-    shutil.copytree(ROOT / "startup", before / "startup")
+    shutil.copytree(ROOT / "nnunet_ms", before / "nnunet_ms", ignore=shutil.ignore_patterns(*LEFT_OUT))
+    shutil.copytree(ROOT / "startup", before / "startup", ignore=shutil.ignore_patterns(*LEFT_OUT))
     for name in ("README.md", "LICENSE"):
         shutil.copy(ROOT / name, before)
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -70,7 +70,7 @@ NOT_HERE = {
         *("nhpt_dominant_1_s", "nhpt_dominant_2_s", "nhpt_other_1_s", "nhpt_other_2_s"),
     },
     "relapses.csv": {"date"},
-    "manifest.csv": {"site"},
+    "manifest.csv": {"site", "lesions", "labels", "rim_mask"},
 }
 
 

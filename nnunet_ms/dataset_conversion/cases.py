@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from nnunet_ms.errors import ConversionError
 
+Rule = Literal["single", "classes", "majority", "union", "brighter", "darker", "signed", "visits", "rims", "rim_labels"]
 LABEL = "label"  # name of the reference mask among a case's files
 JOINT_T1 = "t1_unenhancing,t1_enhancing"  # the one target with two classes of lesion
 
@@ -19,13 +20,14 @@ class Mask:
 
     `rule` is `single` (one file), `classes` (file k gives label k; the last one wins where two overlap), `majority`
     (marked by more than half of the raters; with two raters by both), `union` (by any of them), or `brighter`,
-    `darker`, `signed` (parts of a mask of change, see `signed_change`). `values` says which number of a single file
+    `darker`, `signed` (parts of a mask of change, see `signed_change`), or `rims`, `rim_labels` (a lesion mask with a
+    mask of rims, or with labels of its lesions, see `rim_masks`). `values` says which number of a single file
     becomes which label; any other number is an error. `visits`: the masks of two visits, each made by a rule of its
     own, see `Case.pair`.
     """
 
     files: dict[str, Path]
-    rule: Literal["single", "classes", "majority", "union", "brighter", "darker", "signed", "visits"] = "single"
+    rule: Rule = "single"
     values: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})
 
 
@@ -118,7 +120,7 @@ class DatasetInfo:
 
 
 def label_names(target: str) -> dict[str, int]:
-    """Labels of dataset.json for a target: one lesion class but for the joint T1 task and for signed change.
+    """Labels of dataset.json for a target: one lesion class but for the joint T1 task, rims, and signed change.
 
     Examples
     --------
@@ -129,6 +131,8 @@ def label_names(target: str) -> dict[str, int]:
     """
     if target == JOINT_T1:
         return {"background": 0, "unenhancing": 1, "enhancing": 2}
+    if target == "rim":
+        return {"background": 0, "core": 1, "rim": 2}
     if target == "signed_change":
         return {"background": 0, "brighter": 1, "darker": 2}
     return {"background": 0, "lesion": 1}

@@ -12,6 +12,7 @@ import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import Case, Mask
 from nnunet_ms.dataset_conversion.gather import find_cases
+from nnunet_ms.dataset_conversion.rim_masks import RIMS, TARGET
 from nnunet_ms.dataset_conversion.sources.all_sources import source_of
 from nnunet_ms.dataset_conversion.sources.archive import walk_files
 from nnunet_ms.dataset_conversion.sources.folder import MASKS
@@ -194,11 +195,12 @@ def write_manifest(
 def _rows(source: Path, out: Path, patterns: Patterns) -> tuple[list[dict[str, object]], list[str]]:
     folder, told = source_of("folder"), []
     table: dict[tuple[str, str], dict[str, object]] = {}
-    masks = [name for name in REFERENCE_MASKS if name in patterns] or ["t2_lesions"]
-    lost = [name for name in MASKS if name in patterns and name not in REFERENCE_MASKS]
+    masks = [name for name in MASKS if name in patterns and name in MANIFEST.names] or ["t2_lesions"]
+    lost = [name for name in MASKS if name in patterns and name not in MANIFEST.names]
     told += [f"{', '.join(lost)}: a manifest has no column for it; nnunet-ms-convert folder reads it"] if lost else []
     for target in masks:
-        for case in find_cases(folder, folder.request(source, target=target, patterns=patterns)):
+        of_rims = TARGET if target == RIMS else target
+        for case in find_cases(folder, folder.request(source, target=of_rims, patterns=patterns)):
             if case.problem:
                 told.append(f"left out: {case.problem}")
                 continue
@@ -217,7 +219,7 @@ def _rows(source: Path, out: Path, patterns: Patterns) -> tuple[list[dict[str, o
 
 
 def _row(case: Case, target: str, out: Path) -> dict[str, object]:
-    label: Mapping[str, Path] = {target: next(iter(_files(case.label)))} if case.label else {}
+    label: Mapping[str, Path] = {target: case.label.files.get(target, _files(case.label)[0])} if case.label else {}
     paths = {**case.images, **label, **({BRAIN: case.brain_mask} if case.brain_mask else {})}
     row: dict[str, object] = {"patient_id": case.patient_id, "visit": case.visit or "1", "week": case.week}
     return row | {"site": case.site or None} | {name: _below(path, out) for name, path in paths.items()}

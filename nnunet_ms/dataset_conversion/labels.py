@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_ms.dataset_conversion.cases import Mask
+from nnunet_ms.dataset_conversion.rim_masks import read_rims
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_mask, read_volume
 from nnunet_ms.lesions.components import find_components
@@ -40,6 +41,8 @@ def read_label(mask: Mask) -> tuple[Volume, str]:
         table = np.zeros(LARGEST_BYTE + 1, np.uint8)
         table[list(mask.values)] = list(mask.values.values())
         return Volume(table[volume.data], volume.grid, volume.path), ""
+    if mask.rule in ("rims", "rim_labels"):
+        return read_rims(mask)
     volumes = [read_mask(path) for path in mask.files.values()]
     for other in volumes[1:]:
         check_same_grid(volumes[0], other, str(volumes[0].path), str(other.path))
@@ -73,15 +76,15 @@ def _classes(marked: npt.NDArray[np.uint8], names: list[str]) -> tuple[npt.NDArr
     return label, f"{shared} voxels marked by several of {', '.join(names)}; {names[-1]} wins" if shared else ""
 
 
-def check_inside_brain(label: Volume, enhancing: int, brain_mask: Path) -> None:
-    """Raise ImageError if most of the enhancing lesions lie outside the brain mask: another patient's, or shifted."""
+def check_inside_brain(label: Volume, value: int, brain_mask: Path, what: str = "enhancing mask") -> None:
+    """Raise ImageError if most of one label lies outside the brain mask: another patient's, or shifted."""
     brain = read_mask(brain_mask)
     check_same_grid(label, brain, str(label.path), str(brain_mask))
-    marked = label.data == enhancing
+    marked = label.data == value
     inside = int((marked & (brain.data != 0)).sum())
     if marked.any() and inside < MINIMUM_RAW_MASK_OVERLAP * int(marked.sum()):
         raise ImageError(
-            f"{label.path}: expected the enhancing mask inside the brain mask {brain_mask}, found {inside} of "
+            f"{label.path}: expected the {what} inside the brain mask {brain_mask}, found {inside} of "
             f"{int(marked.sum())} voxels inside. Check that both belong to this visit."
         )
 

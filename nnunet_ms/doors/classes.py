@@ -67,6 +67,9 @@ CLASSES = {
             "nnunet_ms.trainers.new_lesions",
         ),
         **dict.fromkeys(
+            ("nnUNetTrainerMSRim", "nnUNetTrainerMSRimSmall", "nnUNetTrainerMSRimTiny"), "nnunet_ms.trainers.rim"
+        ),
+        **dict.fromkeys(
             (
                 "nnUNetTrainerMSDeNovoFlairT1",
                 "nnUNetTrainerMSDeNovoFlairT1Small",
@@ -96,7 +99,9 @@ CLASSES = {
         ),
     },
     PLANNERS: {"nnUNetPlannerMS": "nnunet_ms.trainers.planner"},
-    NORMALISATION: {"BrainPercentileNormalization": "nnunet_ms.trainers.normalization"},
+    NORMALISATION: dict.fromkeys(
+        ("BrainPercentileNormalization", "QsmWindowNormalization"), "nnunet_ms.trainers.normalization"
+    ),
 }
 
 

@@ -69,6 +69,7 @@ from nnunet_ms.trainers.new_lesions import (
     nnUNetTrainerMSBalancedTiny,
     nnUNetTrainerMSBalancedVolumeLoss,
 )
+from nnunet_ms.trainers.rim import nnUNetTrainerMSRim, nnUNetTrainerMSRimSmall, nnUNetTrainerMSRimTiny
 
 __all__ = [
     "nnUNetTrainerMSBalanced",
@@ -125,6 +126,9 @@ __all__ = [
     "nnUNetTrainerMSPlain",
     "nnUNetTrainerMSPlainSmall",
     "nnUNetTrainerMSPlainTiny",
+    "nnUNetTrainerMSRim",
+    "nnUNetTrainerMSRimSmall",
+    "nnUNetTrainerMSRimTiny",
     "nnUNetTrainerMSSingleArm",
     "nnUNetTrainerMSSingleArm25D",
     "nnUNetTrainerMSSingleArmEncoder",

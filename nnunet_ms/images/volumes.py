@@ -104,8 +104,15 @@ def read_grid(path: str | Path) -> Grid:
     return grid_of(open_image(path), path)
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, repair: str = "Repair or leave out this image.") -> Volume:
     """Read a 3-D volume; every voxel is finite.
+
+    Parameters
+    ----------
+    path : str or Path
+        NIfTI file.
+    repair : str, optional
+        What the message about NaN and infinite voxels says to do.
 
     Returns
     -------
@@ -130,10 +137,7 @@ def read_volume(path: str | Path) -> Volume:
     is_float = np.issubdtype(data.dtype, np.floating)  # whole numbers are finite; looking at them all takes time
     bad = int(data.size - np.count_nonzero(np.isfinite(data))) if is_float else 0
     if bad:
-        raise ImageError(
-            f"{path}: expected finite voxels, found {bad} NaN or infinite of {data.size}. "
-            "Repair or leave out this image."
-        )
+        raise ImageError(f"{path}: expected finite voxels, found {bad} NaN or infinite of {data.size}. " + repair)
     return Volume(data, grid, path)
 
 

@@ -1,4 +1,4 @@
-"""`nnunet-ms-simulate`: a trial or single scans whose truth is known."""
+"""`nnunet-ms-simulate`: a trial, single scans, or a cohort of rims on QSM, whose truth is known."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,20 +15,25 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `nnunet-ms-simulate`."""
     parser = commands.parser(
         PROGRAM,
-        "Simulate data with known truth: a two-arm trial, or single brain scans with multiple sclerosis lesions.\n"
+        "Simulate data with known truth: a two-arm trial, single brain scans with multiple sclerosis lesions, or a\n"
+        "cohort of patients with rim lesions on QSM.\n"
         "Repeating a command finishes an interrupted run.",
         f"{PROGRAM} trial --preset demo --patients 20 --images --seed 1 -o simulated_trial",
     )
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{trial,phantom}")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{trial,phantom,rims}")
     trial = kinds.add_parser("trial", help="tables and truth.json of a trial, with --images also its MRI")
     trial.add_argument("--preset", choices=sorted(PRESETS), default="demo", help="which trial (default: demo)")
     trial.add_argument("--images", action="store_true", help="make images and masks instead of a table of volumes")
     trial.add_argument("--qsm", action="store_true", help="with --images: a map of susceptibility at every visit too")
     phantom = kinds.add_parser("phantom", help="scans without a trial: FLAIR, T2, T1, T1 post contrast, QSM and masks")
     phantom.add_argument("--visits", type=commands.positive, default=1, help="per patient, 24 weeks apart (default: 1)")
-    for kind in (trial, phantom):
+    rims = kinds.add_parser("rims", help="QSM, FLAIR, masks and labels of rim lesions: a manifest of nnunet-ms-rim")
+    for kind in (trial, phantom, rims):
         _add_common(kind)
+    for kind in (trial, phantom):
+        kind.add_argument("--grid", choices=sorted(GRIDS), help="voxel grid (default: the preset's, or demo)")
     phantom.set_defaults(patients=1)
+    rims.set_defaults(patients=120)
     return parser
 
 
@@ -40,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder: new, empty or of the same command")
-    parser.add_argument("--patients", type=commands.positive, help="number of patients (default: the preset's, or 1)")
-    parser.add_argument("--grid", choices=sorted(GRIDS), help="voxel grid (default: the preset's, or demo)")
+    parser.add_argument(
+        "--patients", type=commands.positive, help="number of patients (default: the preset's, 1, or 120 with rims)"
+    )
     parser.add_argument("--seed", type=_seed, default=0, help="whole number >= 0 (default: 0)")
     commands.add_parallel_options(parser)
 
@@ -55,11 +61,14 @@ def _seed(text: str) -> int:
 
 def _simulate(args: argparse.Namespace) -> int:
     from nnunet_ms.simulation.images.files import PhantomSettings, write_phantoms  # takes a second; not for --help
+    from nnunet_ms.simulation.images.rim_files import RimSettings, write_rims
     from nnunet_ms.simulation.simulate import simulate
 
     if args.kind == "phantom":
         settings = PhantomSettings(args.patients, args.seed, args.grid or "demo", args.visits)
         failures = write_phantoms(settings, args.output, args.workers)
+    elif args.kind == "rims":
+        failures = write_rims(RimSettings(args.patients, args.seed), args.output, args.workers)
     else:
         failures = simulate(
             args.output,

@@ -151,6 +151,50 @@ def time_to_event(weeks: npt.ArrayLike, event: npt.ArrayLike) -> tuple[Floats, B
     return time, marks == 1, problem
 
 
+def two_classes(**classes: npt.ArrayLike) -> tuple[list[Bools], str]:
+    """Return arrays of 0 and 1 as flags, and why they cannot be analysed (blank text: they can).
+
+    Raises
+    ------
+    StatisticsError
+        If lengths differ or a value is no number.
+
+    Examples
+    --------
+    >>> two_classes(label=[1, 0, 2])[1]
+    'label: expected 0 and 1, found 2'
+    """
+    numbers = {name: as_numbers(values, name) for name, values in classes.items()}
+    equally_long(**numbers)
+    problem = missing_values(**numbers)
+    for name, values in numbers.items():
+        other = np.unique(values[(values != 0) & (values != 1)])
+        if not problem and other.size:
+            problem = f"{name}: expected 0 and 1, found {', '.join(f'{value:g}' for value in other[:3])}"
+    return [values == 1 for values in numbers.values()], problem
+
+
+def probabilities(values: npt.ArrayLike, name: str = "probability", dimensions: int = 1) -> tuple[Floats, str]:
+    """Return probabilities as floats, and why they are none (blank text: they are).
+
+    Raises
+    ------
+    StatisticsError
+        If a value is no number, or there are other axes.
+
+    Examples
+    --------
+    >>> probabilities([0.2, 20])[1]
+    'probability: expected values from 0 to 1, found 20'
+    """
+    array = as_numbers(values, name, dimensions)
+    problem = missing_values(**{name: array})
+    outside = array[(array < 0) | (array > 1)]
+    if not problem and outside.size:
+        problem = f"{name}: expected values from 0 to 1, found {outside[0]:g}"
+    return array, problem
+
+
 def columns_there(frame: pd.DataFrame, names: Iterable[str]) -> None:
     """Raise unless the frame has every column.
 

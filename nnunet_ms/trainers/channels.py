@@ -9,6 +9,7 @@ _SPELLINGS = {
     "t2": ("t2", "t2w"),
     "t1": ("t1", "t1w", "t1p", "t1pre"),
     "t1post": ("t1post", "t1wgd", "t1gd", "t1c", "t1ce"),
+    "qsm": ("qsm", "chi", "chimap", "susceptibility", "susceptibilitymap"),
 }
 _OF_T2 = ("nnUNetTrainerMSMultiArm", "nnUNetTrainerMSSingleArm", "nnUNetTrainerMSFlairT1")
 _SEQUENCE_OF = {spelling: sequence for sequence, spellings in _SPELLINGS.items() for spelling in spellings}

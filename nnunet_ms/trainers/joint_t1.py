@@ -17,10 +17,11 @@ from torch import nn
 
 from nnunet_ms.errors import ModelError
 from nnunet_ms.trainers.channels import channel_indices
+from nnunet_ms.trainers.label_counts import told_of_labels
 from nnunet_ms.trainers.lesion_patches import ENHANCING, UNENHANCING, JointT1Dataset
 from nnunet_ms.trainers.lesion_volumes import LesionVolumeDataset
 from nnunet_ms.trainers.losses import JointT1Loss
-from nnunet_ms.trainers.multi_arm_t2 import lesion_labels, nnUNetTrainerMSMultiArm, nnUNetTrainerMSMultiArmSmall
+from nnunet_ms.trainers.multi_arm_t2 import nnUNetTrainerMSMultiArm, nnUNetTrainerMSMultiArmSmall
 from nnunet_ms.trainers.networks.joint_unet import CrossConnections, JointUNet
 from nnunet_ms.trainers.patches import Stride
 
@@ -75,16 +76,8 @@ class nnUNetTrainerMSJointT1(nnUNetTrainerMSMultiArm):  # noqa: N801 - nnU-Net's
     def _training_cases(self, train: list[str], with_lesions: list[str]) -> list[str]:
         """All cases: those without a lesion give free patches. Says how many have which lesions."""
         folder = Path(self.preprocessed_dataset_folder)
-        labels = [lesion_labels(folder, case) for case in with_lesions]
-        counts = {name: sum(value in found for found in labels) for name, value in LABELS.items()}
-        self.print_to_log_file(f"Training cases: {len(train)}, with lesions: {counts}.")
-        for name, cases in counts.items():
-            if cases == 0:
-                self.print_to_log_file(
-                    f"WARNING: no {name} lesion in any of the {len(train)} training cases of fold {self.fold}. The "
-                    f"training goes on, and the {name} branch learns only to stay silent: this model's masks and "
-                    f"probabilities say nothing about {name} lesions. Add scans that have some, or use another fold."
-                )
+        for line in told_of_labels(folder, train, with_lesions, LABELS, self.fold)[1]:
+            self.print_to_log_file(line)
         return train
 
 

@@ -1,7 +1,7 @@
-"""Where patches of the joint T1 system are centred: enhancing lesions are rare, so a share of the patches is theirs.
+"""Where patches of two labels are centred, of which the second is rare: enhancing lesions, and rims.
 
-Ours: half of the patches on an enhancing lesion when the case has one; the others on an unenhancing lesion, and one in
-four of them anywhere in the brain.
+Ours: half of the patches on an enhancing lesion (or a rim) when the case has one; the others on an unenhancing lesion
+(or a lesion's core), and one in four of them anywhere in the brain.
 """
 
 from typing import Any, ClassVar

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from batchgenerators.utilities.file_and_folder_operations import load_pickle
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
@@ -25,6 +24,7 @@ from nnunet_ms.errors import ModelError
 from nnunet_ms.trainers.allowed_names import check_names
 from nnunet_ms.trainers.augmentation import MAX_ROTATION, SCALING, training_transforms
 from nnunet_ms.trainers.channels import channel_indices
+from nnunet_ms.trainers.label_counts import lesion_labels
 from nnunet_ms.trainers.lesion_volumes import LesionVolumeDataset, write_volume_maps
 from nnunet_ms.trainers.losses import SmoothTruncatedLoss
 from nnunet_ms.trainers.networks.multi_arm_unet import (
@@ -346,18 +346,3 @@ class nnUNetTrainerMSPlainTiny(nnUNetTrainerMSPlain, nnUNetTrainerMSMultiArmTiny
 
 def _as_list(value: Any) -> list[torch.Tensor]:
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def lesion_labels(preprocessed: Path, case: str) -> set[int]:
-    """Labels that a preprocessed case holds, without the background.
-
-    Examples
-    --------
-    >>> import pickle
-    >>> located = {"class_locations": {1: [(0, 2, 3, 4)], 2: []}}
-    >>> _ = Path("P001.pkl").write_bytes(pickle.dumps(located))
-    >>> lesion_labels(Path(), "P001")
-    {1}
-    """
-    locations = load_pickle(str(preprocessed / f"{case}.pkl"))["class_locations"]
-    return {label for label, found in locations.items() if len(found) > 0}

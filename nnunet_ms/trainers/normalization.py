@@ -1,4 +1,4 @@
-"""Intensity normalisation of `multi_arm_t2`: clip, then z-score by the middle intensities of the brain."""
+"""Intensity normalisation: by the middle intensities of the brain (`multi_arm_t2`), or by a fixed window (QSM)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -64,5 +64,36 @@ class BrainPercentileNormalization(ImageNormalization):
         mean, sd = float(inside.mean()), float(inside.std())
         normalised = (np.clip(image, low, high) - mean) / max(sd, 1e-8)
         normalised[~brain] = 0
+        result: npt.NDArray[np.floating] = normalised.astype(self.target_dtype, copy=False)
+        return result
+
+
+class QsmWindowNormalization(ImageNormalization):
+    """Clip a map of susceptibility to +-300 ppb and divide by 100: the same window for everybody, 0 stays 0.
+
+    Signs and sizes mean something in these maps (iron above, myelin below water; a rim is some 50 to 100 ppb above its
+    surroundings), and a z-score by the patient's own spread would take that away. The window is ours; Pignedoli et al.
+    (2026) use the same limits. What is outside of the brain becomes 0. Whether the map is one in ppb is checked where
+    it is read (`images.qsm_units`).
+
+    Examples
+    --------
+    >>> scheme = QsmWindowNormalization(use_mask_for_norm=True, intensityproperties={})
+    >>> scheme.run(np.array([[[-900.0, -50.0, 0.0, 75.0, 400.0]]]), np.zeros((1, 1, 5), np.int8)).tolist()
+    [[[-3.0, -0.5, 0.0, 0.75, 3.0]]]
+    """
+
+    leaves_pixels_outside_mask_at_zero_if_use_mask_for_norm_is_true = True
+    window_ppb = 300.0
+    unit_ppb = 100.0  # of the network's input, so that it is of the size of a z-score
+
+    def run(
+        self, image: npt.NDArray[np.floating], seg: npt.NDArray[np.integer] | None = None
+    ) -> npt.NDArray[np.floating]:
+        """Normalise one channel, see `BrainPercentileNormalization.run`."""
+        image = image.astype(self.target_dtype, copy=False)
+        normalised = np.clip(image, -self.window_ppb, self.window_ppb) / self.unit_ppb
+        if seg is not None:
+            normalised[seg < 0] = 0
         result: npt.NDArray[np.floating] = normalised.astype(self.target_dtype, copy=False)
         return result

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
-from nnunet_ms.trainers.normalization import BrainPercentileNormalization
+from nnunet_ms.trainers.channels import sequence_of
+from nnunet_ms.trainers.normalization import BrainPercentileNormalization, QsmWindowNormalization
 from nnunet_ms.trainers.patches import (
     ANISOTROPIC_PATCH,
     ISOTROPIC_PATCH,
@@ -34,6 +35,17 @@ def estimated_gpu_memory_gb(patch: tuple[int, ...], batch_size: int) -> float:
     11.7
     """
     return GB_FIXED + GB_PER_REFERENCE_PATCH * batch_size * float(np.prod(patch)) / REFERENCE_VOXELS
+
+
+def scheme_of(sequence: str) -> str:
+    """Name of the normalisation of a sequence.
+
+    Examples
+    --------
+    >>> scheme_of("qsm"), scheme_of("flair")
+    ('QsmWindowNormalization', 'BrainPercentileNormalization')
+    """
+    return (QsmWindowNormalization if sequence == "qsm" else BrainPercentileNormalization).__name__
 
 
 class nnUNetPlannerMS(ExperimentPlanner):  # noqa: N801 - nnU-Net finds it by this name
@@ -77,9 +89,9 @@ class nnUNetPlannerMS(ExperimentPlanner):  # noqa: N801 - nnU-Net finds it by th
         self.lowres_creation_threshold = 0.0  # never a low-resolution stage
 
     def determine_normalization_scheme_and_whether_mask_is_used_for_norm(self) -> tuple[list[str], list[bool]]:
-        """Our scheme for every channel, statistics inside the brain."""
-        channels = len(self.dataset_json["channel_names"])
-        return [BrainPercentileNormalization.__name__] * channels, [True] * channels
+        """A fixed window in ppb for QSM, our z-score for every other channel, statistics inside the brain."""
+        names = [sequence_of(str(name)) for name in self.dataset_json["channel_names"].values()]
+        return [scheme_of(name) for name in names], [True] * len(names)
 
     def patch_for(self, spacing: Sequence[float], median_shape: Sequence[float]) -> tuple[int, ...]:
         """Patch (z, y, x) for voxels of `spacing` mm and images of `median_shape` voxels."""

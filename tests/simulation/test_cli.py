@@ -64,11 +64,9 @@ def test_failed_patients_are_listed_and_left_out(tmp_path, monkeypatch, capsys):
 
 
 def test_help_is_fast():
-    start = time.perf_counter()
     command = [sys.executable, "-X", "importtime", "-m", "nnunet_ms.simulation.cli", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "example:" in done.stdout
-    assert time.perf_counter() - start < 2  # 0.1 s on an idle machine; this one may be busy
     assert not any(name in done.stderr for name in ("numpy", "scipy", "pandas", "nilearn"))
 
 

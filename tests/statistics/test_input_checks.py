@@ -21,8 +21,11 @@ from nnunet_ms.statistics import (
     ancova,
     bootstrap_cox,
     bootstrap_interval,
+    calibration,
     change_from_baseline,
+    classification,
     concordance,
+    count_agreement,
     count_model,
     cox,
     cox_firth,
@@ -37,10 +40,12 @@ from nnunet_ms.statistics import (
     percent_reduction,
     pooled_effect,
     proportional_hazards,
+    ranked_areas,
     repeated_measures,
     roc,
     separation,
     survival,
+    survival_predictions,
     survival_quantiles,
     williams,
 )
@@ -99,6 +104,12 @@ WORDS = {
         proportional_hazards.proportional_hazards_test(WEEKS, EVENT, X, TERMS, "efron", word)
     ),
     "survival.kaplan_meier interval": lambda word: survival.kaplan_meier(WEEKS, EVENT, word),
+    "survival_predictions.curve_concordance weights": lambda word: survival_predictions.curve_concordance(
+        WEEKS, EVENT, ONES.T, [8], weights=word
+    ),
+    "survival_predictions.time_concordance weights": lambda word: survival_predictions.time_concordance(
+        WEEKS, EVENT, WEEKS, weights=word
+    ),
     "survival.median_time flat_step": lambda word: survival.median_time(CURVE, word),
 }
 # names that are not words of ours, but of the caller
@@ -191,6 +202,16 @@ def test_words_listed_in_a_docstring_stand_in_the_type_or_are_checked_as_text(pa
 
 
 LEVELS = {
+    "curve_concordance": lambda c: survival_predictions.curve_concordance(WEEKS, EVENT, ONES.T, [8], level=c),
+    "time_concordance": lambda c: survival_predictions.time_concordance(WEEKS, EVENT, WEEKS, level=c),
+    "area_differences": lambda c: ranked_areas.area_differences(scores(3), scores(3), level=c),
+    "areas": lambda c: ranked_areas.areas(scores(3), level=c),
+    "calibration": lambda c: calibration.calibration(EVENT, X[:, 0], c),
+    "calibration_groups": lambda c: calibration.calibration_groups(EVENT, X[:, 0], 2, c),
+    "count_agreement": lambda c: count_agreement.count_agreement([1, 2], [1, 2], ["a", "b"], level=c),
+    "fisher_interval": lambda c: count_agreement.fisher_interval(0.5, 10, c),
+    "decision_differences": lambda c: classification.decision_differences(*(EVENT,) * 3, list("abcdef"), level=c),
+    "decision_rates": lambda c: classification.decision_rates(EVENT, EVENT, list("abcdef"), level=c),
     "ancova": lambda c: ancova.ancova(FRAME, "change", ARMS, confidence=c),
     "bland_altman": lambda c: concordance.bland_altman([1, 2, 3], [1, 2, 4], c),
     "bland_altman_ratio": lambda c: concordance.bland_altman_ratio([1, 2, 3], [1, 2, 4], c),

@@ -15,8 +15,8 @@ import nnunet_ms.doors.trainers as door
 from nnunet_ms.errors import ModelError
 from nnunet_ms.trainers.planner import nnUNetPlannerMS
 
-# those of joint_t1 ask for other labels, those that fine-tune for a source; the last have the network of another
-OTHERS = ("JointT1", "IndividualT1", "FineTune", "DeNovo", "VolumeLoss")
+# joint_t1 and rim ask for other labels, those that fine-tune for a source; VolumeLoss has the network of another
+OTHERS = ("JointT1", "IndividualT1", "FineTune", "DeNovo", "VolumeLoss", "MSRim")
 TRAINERS = [getattr(door, name) for name in door.__all__ if not any(word in name for word in OTHERS)]
 DATASET_JSON = {
     "channel_names": {"0": "T1w", "1": "FLAIR", "2": "T2w"},

@@ -120,7 +120,7 @@ def test_other_labels_are_refused_with_the_way_out(labels):
 # data ------------------------------------------------------------------------------------------------------------
 
 
-def preprocessed(root, labels_of):
+def preprocessed(root, labels_of, channels=4, made=lambda: make(door.nnUNetTrainerMSJointT1Tiny, shape=(12, 60, 60))):
     """Preprocessed cases with a cube of each label; every case is training and validation (fold `all` apart)."""
     base = root / "preprocessed" / "Dataset001_Test"
     folder = base / "nnUNetPlansMS_3d_fullres"
@@ -130,7 +130,7 @@ def preprocessed(root, labels_of):
         seg = np.zeros((1, 12, 60, 60), np.int16)
         for label in labels:
             seg[0, 3 + 3 * label, 20 * label : 20 * label + 4, 10:14] = label
-        data = rng.normal(size=(4, *seg.shape[1:])).astype(np.float32)
+        data = rng.normal(size=(channels, *seg.shape[1:])).astype(np.float32)
         locations = {label: np.argwhere(seg == label) for label in (1, 2)}
         locations = {label: np.c_[np.zeros(len(found), int), found[:, 1:]] for label, found in locations.items()}
         blocks = (1, 12, 60, 60)
@@ -140,7 +140,7 @@ def preprocessed(root, labels_of):
     cases = list(labels_of)
     (base / "splits_final.json").write_text(json.dumps([{"train": cases[:-1], "val": cases[-1:]}]))
     (base / "dataset_fingerprint.json").write_text("{}")
-    return make(door.nnUNetTrainerMSJointT1Tiny, shape=(12, 60, 60))
+    return made()
 
 
 def test_half_of_the_patches_are_centred_on_an_enhancing_lesion(nnunet_folders, monkeypatch):  # noqa: F811

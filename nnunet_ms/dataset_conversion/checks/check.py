@@ -17,6 +17,7 @@ from nnunet_ms.dataset_conversion.checks.misplaced_files import (
 from nnunet_ms.dataset_conversion.checks.plausibility import notes_of
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, check_inside_brain, is_copied, read_label
 from nnunet_ms.dataset_conversion.resume_notes import fingerprint, recall, remember
+from nnunet_ms.dataset_conversion.rim_masks import is_of_rims, is_table
 from nnunet_ms.dataset_conversion.steps import NO_STEPS, Steps
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.brain_mask import given_mask
@@ -26,7 +27,7 @@ from nnunet_ms.images.headers import Header, check_header
 from nnunet_ms.images.volumes import Grid, check_same_grid, same_grid
 from nnunet_ms.parallel import Outcome, Workers, map_cases
 
-ENHANCING = 2  # label of enhancing lesions in the joint T1 task
+ENHANCING = 2  # label of enhancing lesions in the joint T1 task, and of rims
 
 
 @dataclass(frozen=True)
@@ -222,18 +223,18 @@ def _check_label(case: Case, grid: Grid, look: Look, headers_only: bool) -> tupl
     if case.label is None:
         return False, "", {}
     image = str(case.reference or next(iter(case.images.values())))
-    headers = {path: check_header(path) for path in case.label.files.values()}
+    headers = {path: check_header(path) for path in case.label.files.values() if not is_table(path)}
     for path, header in headers.items():
         if case.label.rule in CHANGE_RULES or not is_turned(header.grid, grid):
             check_same_grid(grid, header.grid, image, str(path))
     recoded = not is_copied(case.label) or any(header.stored_as_float for header in headers.values())
-    single = dict(zip([LABEL], headers.values(), strict=True)) if len(headers) == 1 else {}
+    single = dict(zip([LABEL], headers.values(), strict=True)) if len(case.label.files) == 1 else {}
     if headers_only and not recoded:
         return False, "", single
     label, remark = read_label(case.label)
     label = label if case.label.rule in CHANGE_RULES else onto_grid(label, grid, image)
     if case.brain_mask is not None and case.label.rule not in CHANGE_RULES and label.data.max(initial=0) >= ENHANCING:
-        check_inside_brain(label, ENHANCING, case.brain_mask)
+        check_inside_brain(label, ENHANCING, case.brain_mask, "rim" if is_of_rims(case.label) else "enhancing mask")
     if look.appearance and case.label.rule not in CHANGE_RULES:
         look_at_mask(case, look, label)
     return recoded, remark, single

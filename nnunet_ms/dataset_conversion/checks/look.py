@@ -15,6 +15,7 @@ from nnunet_ms.dataset_conversion.checks.plausibility import (
     empty_mask,
     image_findings,
     mask_findings,
+    qsm_findings,
 )
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.appearance import Appearance, Coarse, appearance_of, coarse_of
@@ -66,6 +67,8 @@ def look_at_images(case: Case, *, aligned_later: bool = False) -> Look:
         here = coarse_of(volume)
         seen = look.appearance[channel] = appearance_of(volume, here)
         look.findings += image_findings(case, channel, seen)
+        if channel == "qsm":
+            look.findings += qsm_findings(volume)
         if coarse is None:
             first, coarse = channel, here
         elif not aligned_later and not case.transforms and seen.shows_a_head:

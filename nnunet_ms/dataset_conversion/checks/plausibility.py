@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nnunet_ms.dataset_conversion.cases import Case
-from nnunet_ms.errors import ConversionError
+from nnunet_ms.errors import ConversionError, ImageError
 from nnunet_ms.images.appearance import Appearance, Coarse, information_about
 from nnunet_ms.images.limits import (
     BRIGHT_FLUID,
@@ -23,6 +23,7 @@ from nnunet_ms.images.limits import (
     LITTLE_INFORMATION,
 )
 from nnunet_ms.images.mask_fit import MaskFit
+from nnunet_ms.images.qsm_units import MULTIPLY, checked_qsm
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.options import chosen
 
@@ -35,6 +36,7 @@ ACCEPTABLE: Mapping[str, str] = {
     "sequence": "FLAIR, T1 or T2 whose tissues have another sequence's order",
     "alignment": "a sequence that shows another head than the first one, or the same elsewhere",
     "brain_mask": "a brain mask larger than a brain",
+    "qsm": "a map of susceptibility that cannot be one in ppb",
     "visits_same": "a pair whose two visits are one scan",
     "visits_order": "a pair whose new lesions are darker at the follow-up",
 }
@@ -46,6 +48,7 @@ Name = Literal[
     "sequence",
     "alignment",
     "brain_mask",
+    "qsm",
     "visits_same",
     "visits_order",
 ]
@@ -182,6 +185,15 @@ def _contrast_findings(path: str, fit: MaskFit) -> list[Finding]:
         return [Finding(text, "mask_mirrored" if counts else "")]
     text = f"{told}{fit.contrast:.2f}. Is it the mask of this visit, at its place, and is this the FLAIR image?"
     return [Finding(text, "mask_contrast" if counts else "")]
+
+
+def qsm_findings(volume: Volume) -> list[Finding]:
+    """Whether an image that is called QSM can be one in ppb; also a crop tells its units."""
+    try:
+        checked_qsm(volume, conversion=f"{MULTIPLY}.")
+    except ImageError as error:
+        return [Finding(str(error), "qsm")]
+    return []
 
 
 def empty_mask(case: Case) -> Finding:

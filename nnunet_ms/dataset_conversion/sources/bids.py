@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from nnunet_ms.dataset_conversion.cases import Case, DatasetInfo
+from nnunet_ms.dataset_conversion.rim_masks import LABELS, RIMS, TARGET, with_rim_mask
 from nnunet_ms.dataset_conversion.sources.annex import missing_content
 from nnunet_ms.dataset_conversion.sources.archive import NIFTI, Archive, cases_among, check_words, walk_files
 from nnunet_ms.dataset_conversion.sources.bids_tables import read_clinical, write_clinical
@@ -34,6 +35,7 @@ def _mask(names: str, abbreviation: str = "") -> str:
     return rf"(?:derivatives/(?:[^/]+/)*)?{_STEM}{_ANY}{_OF_IMAGE}{_ANY}_(?:{named}|{plain}){NIFTI}"
 
 
+_LESIONS = "lesions?|t2lesions?|wmh|lesionmask"
 LOOKED_FOR = "label-lesion, label-L, desc-lesion or label-wmh before _mask, _dseg or _roi, or _lesion-manual"
 # where a mask may lie: the image's own space under the names that tools give it
 _TEMPLATES = re.compile(r"_space-(MNI|ICBM|fs|OASIS|Talairach|UNC|NIHPD|IXI)", re.IGNORECASE)
@@ -45,11 +47,13 @@ ARCHIVE = Archive(
         "t2": rf"{_STEM}{_ENTITIES}_T2w{NIFTI}",
         "t1": rf"{_STEM}{_ENTITIES}_T1w{NIFTI}",
         "t1post": rf"{_STEM}{_CE}_T1w{NIFTI}",
+        "qsm": rf"(?:derivatives/(?:[^/]+/)*)?{_STEM}{_ENTITIES}_(?:Chimap|QSM){NIFTI}",
     },
     masks={
-        "t2_lesions": {"consensus": _mask("lesions?|t2lesions?|wmh|lesionmask", "L")},
+        "t2_lesions": {"consensus": _mask(_LESIONS, "L")},
         "t1_enhancing": {"consensus": _mask("t1enhancing|enhancing")},
         "t1_unenhancing": {"consensus": _mask("t1unenhancing|unenhancing|blackhole")},
+        TARGET: {"t2_lesions": _mask(_LESIONS, "L"), RIMS: _mask("rims?|prl"), LABELS: _mask("rimlabels?|prllabels?")},
     },
     expected="files like sub-01/ses-01/anat/sub-01_ses-01_FLAIR.nii.gz and derivatives/NAME/sub-01/ses-01/anat/"
     "sub-01_ses-01_label-lesion_mask.nii.gz",
@@ -76,6 +80,8 @@ def find_cases(request: Request) -> list[Case]:
     check_words(ARCHIVE, request)
     files, left_out = walk_files(request.path)
     cases = _with_masks_of_no_session(cases_among(ARCHIVE, request, files, partial(_chosen, rules=rules)))
+    if request.target == TARGET:
+        cases = [with_rim_mask(case, {} if case.label is None else case.label.files) for case in cases]
     clinical = read_clinical(request.path)
     unmasked = _without_mask(request, files, cases)
     return [

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from nnunet_ms.dataset_conversion.cases import JOINT_T1, Case, DatasetInfo, Mask, choose
+from nnunet_ms.dataset_conversion.rim_masks import LABELS, PARTS, RIMS, TARGET, with_rim_mask
 from nnunet_ms.dataset_conversion.sources.archive import CONSENSUS, Archive, Names, find_archive_cases
 from nnunet_ms.dataset_conversion.sources.patterns import BRAIN, Patterns, expression, has_weeks
 from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.tables import REFERENCE_MASKS
 
-MASKS = (*REFERENCE_MASKS, "new_lesions", "resolved_lesions", "change")
+MASKS = (*REFERENCE_MASKS, "new_lesions", "resolved_lesions", "change", "lesions", RIMS, LABELS)
 
 
 def find_cases(request: Request) -> list[Case]:
@@ -55,8 +56,9 @@ def archive_of(request: Request) -> Archive:
             "found none. nnunet-ms-convert guess SOURCE proposes some."
         )
     choose(request.channels, channels_of(patterns, request.target), "--channels", request.path)
-    masks = [name for name in request.target.split(",") if name in patterns]
-    raters = {name if len(masks) > 1 else CONSENSUS: _expressions(patterns, name) for name in masks}
+    is_rim = request.target == TARGET
+    masks = [name for name in (PARTS if is_rim else request.target.split(",")) if name in patterns]
+    raters = {name if len(masks) > 1 or is_rim else CONSENSUS: _expressions(patterns, name) for name in masks}
     return Archive(
         images={name: _expressions(patterns, name) for name in channels_of(patterns, request.target)},
         masks={request.target: raters},
@@ -82,7 +84,9 @@ def _expressions(patterns: Mapping[str, tuple[str, ...]], name: str) -> Names:
 
 
 def _finished(case: Case, target: str) -> Case:
-    """The two masks of the joint T1 task are two labels, and one without the other is a problem."""
+    """The two masks of the joint T1 task are two labels, and one without the other is a problem; rims: `rim_masks`."""
+    if target == TARGET and not case.problem:
+        return with_rim_mask(case, {} if case.label is None else case.label.files)
     names = target.split(",")
     if len(names) < 2 or case.label is None or case.problem:
         return case

@@ -17,6 +17,8 @@ _ROLES = {
     "t1_unenhancing": r"un_?enhanc|non_?enhanc|black_?hole|hypo_?int",
     "t1_enhancing": r"(?<!un)(?<!non)(?<!un_)(?<!non_)enhanc|gd_?les|gad\w*_les|cel_?mask",
     "new_lesions": r"new_?les|new_?t2",
+    "labels": r"(?:rim|prl)s?_?labels?",
+    "rim_mask": r"(?<![a-z])(?:rims?|prls?)(?![a-z])",
     "t2_lesions": r"lesion|(?<![a-z])les(?![a-z])|wmh|consensus|(?<![a-z])gt(?![a-z])|ground_?truth|gold_?st|manual"
     r"|annotation|(?<![a-z])roi(?![a-z])|(?<![a-z])seg(?![a-z])|segmentation|(?<![a-z])label|(?<![a-z])mask|plaque",
     "t1post": r"(?<![a-z])ce_[a-z0-9]+_t1|t1\w*?_?(?:gd|gad|gado|post|ks|km|ce(?![a-z])|contrast)|gado|post_?contrast"
@@ -29,7 +31,7 @@ _ROLES = {
     "qsm": r"qsm|suscept",
     "other": r"(?<![a-z])(?:dwi|adc|bold|dti|mtr?|localizer|scout|fa|md|prob\w*|ventricle\w*|vent)(?![a-z])",
 }
-_MASKS = (BRAIN, "t1_unenhancing", "t1_enhancing", "new_lesions", "t2_lesions")
+_MASKS = (BRAIN, "t1_unenhancing", "t1_enhancing", "new_lesions", "labels", "rim_mask", "t2_lesions")
 _SEQUENCES = ("flair", "t2", "t1", "t1post", "qsm")
 _LEFT_OUT = ("t2star", "pd", "other")
 _VISIT = re.compile(

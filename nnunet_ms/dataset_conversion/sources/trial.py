@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import JOINT_T1, Case, DatasetInfo, Mask, choose
+from nnunet_ms.dataset_conversion.rim_masks import PARTS, TARGET, with_rim_mask
 from nnunet_ms.dataset_conversion.sources.archive import LayoutError, walk_files
 from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.errors import ConversionError
@@ -37,7 +38,7 @@ def find_cases(request: Request) -> list[Case]:
             walk_files(source)[0],
         )
     choose(channels, SEQUENCES, "--channels", source)
-    targets = choose(target.split(","), REFERENCE_MASKS, "--target", source)
+    targets = choose(target.split(","), (*REFERENCE_MASKS, TARGET), "--target", source)
     if len(targets) > 1 and target != JOINT_T1:
         raise ConversionError(f"{source}: --target {target}: expected one mask, or {JOINT_T1}. Correct --target.")
     manifest = read_table(source, MANIFEST)
@@ -47,7 +48,8 @@ def find_cases(request: Request) -> list[Case]:
             f"{source}: expected paths in columns {list(channels)}, found none in {empty or 'any of them'}. "
             "Fill them in, or choose other --channels."
         )
-    for name in (*channels, *(name for name in (*targets, "brain_mask") if name in manifest)):
+    masks = PARTS if target == TARGET else targets
+    for name in (*channels, *(name for name in (*masks, "brain_mask") if name in manifest)):
         _check_inside(manifest[name], name, source)
     return [_case(row, source, channels, targets) for row in manifest.to_dict("records")]
 
@@ -64,8 +66,9 @@ def _check_inside(paths: pd.Series, column: str, source: Path) -> None:
 
 def _case(row: dict[str, object], source: Path, channels: Sequence[str], targets: Sequence[str]) -> Case:
     images = {name: as_stored(source.parent / str(row[name])) for name in channels if row[name] is not None}
-    masks = [name for name in targets if row.get(name) is not None]
-    missing = [name for name in (*channels, *(targets if masks else [])) if row.get(name) is None]
+    masks = [name for name in (PARTS if targets == [TARGET] else targets) if row.get(name) is not None]
+    wanted = targets if masks and targets != [TARGET] else []
+    missing = [name for name in (*channels, *wanted) if row.get(name) is None]
     problem = ""
     if missing:
         problem = (
@@ -74,16 +77,17 @@ def _case(row: dict[str, object], source: Path, channels: Sequence[str], targets
         )
     files = {name: as_stored(source.parent / str(row[name])) for name in masks}
     brain = row.get("brain_mask")
-    return Case(
+    case = Case(
         patient_id=str(row["patient_id"]),
         visit=str(row["visit"]),
         week=None if pd.isna(row["week"]) else float(str(row["week"])),
         images=images,
-        label=_mask(files) if files else None,
+        label=_mask(files) if files and targets != [TARGET] else None,
         problem=problem,
         site=str(row.get("site") or ""),
         brain_mask=None if brain is None else as_stored(source.parent / str(brain)),
     )
+    return with_rim_mask(case, files) if targets == [TARGET] else case
 
 
 def _mask(files: dict[str, Path]) -> Mask:

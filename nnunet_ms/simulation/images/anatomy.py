@@ -91,9 +91,12 @@ def make_grid(spacing_mm: tuple[float, float, float]) -> Grid:
     return Grid(tuple(int(n) for n in np.ceil(size / spacing_mm)), affine)
 
 
-def draw_anatomy(spacing_mm: tuple[float, float, float], rng: np.random.Generator, with_iron: bool = False) -> Anatomy:
-    """Draw one brain: scaled, turned, warped, with ventricles of its own size."""
-    grid, template = make_grid(spacing_mm), load_template(spacing_mm)
+def draw_anatomy(
+    spacing_mm: tuple[float, float, float], rng: np.random.Generator, with_iron: bool = False, grid: Grid | None = None
+) -> Anatomy:
+    """Draw one brain: scaled, turned, warped, with ventricles of its own size; a slab of it where a grid says so."""
+    template = load_template(spacing_mm)
+    grid = make_grid(spacing_mm) if grid is None else grid
     world = _template_points(grid, rng)
     points = world - template.origin[:, None, None, None].astype(np.float32)
     grey, white, inside, texture = (ndimage.map_coordinates(m, points, order=1) for m in template.maps)

@@ -123,13 +123,20 @@ def acquire_visit(patient: Patient, visit: int, rng: np.random.Generator) -> Vis
     """Images and reference masks of the visit with index `visit`."""
     anatomy, truth = patient.anatomy, visit_masks(patient, visit)
     contrasts = {
-        name: _acquire(_signal(patient, truth.found, truth.depths, contrast), anatomy, contrast, SCANNER, rng)
+        name: acquire_contrast(patient, truth.found, truth.depths, contrast, rng)
         for name, contrast in CONTRASTS.items()
     }
     qsm = None
     if anatomy.iron is not None:
         qsm = susceptibility_map(patient.lesions, truth.found, anatomy, SUSCEPTIBILITY, rng)
     return VisitImages(contrasts, truth.masks, truth.owner, qsm)
+
+
+def acquire_contrast(
+    patient: Patient, found: LesionMap, depths: dict[str, Floats], contrast: Contrast, rng: np.random.Generator
+) -> npt.NDArray[np.int16]:
+    """One contrast as the scanner shows it, (X, Y, Z); `depths` in mm below the border of each kind of lesion."""
+    return _acquire(_signal(patient, found, depths, contrast), patient.anatomy, contrast, SCANNER, rng)
 
 
 def _draw_lesions(

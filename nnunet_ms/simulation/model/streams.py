@@ -23,6 +23,7 @@ class Step(IntEnum):
     QSM = 12
     RESOLUTION = 13
     GROWTH_READER = 14
+    RIM_COHORT = 15
 
 
 def stream(seed: int, step: Step, *index: int) -> np.random.Generator:

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import nibabel as nib
 import numpy as np
@@ -327,9 +326,7 @@ def test_a_killed_run_leaves_no_output_and_the_next_one_clears_up(folders):
 
 def test_help_is_quick_and_has_an_example():
     code = "import sys; from nnunet_ms.analysis.evaluate_cli import main; main(['--help'])"
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=False)
-    assert time.perf_counter() - start < 5  # a busy machine; the imports below are the point
     assert done.returncode == 0
     assert "example:\n  nnunet-ms-evaluate --predictions" in done.stdout
     assert not [name for name in ("numpy", "pandas", "matplotlib", "cc3d") if f" {name}\n" in done.stderr]

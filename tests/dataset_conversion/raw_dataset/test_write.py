@@ -2,10 +2,12 @@
 
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 import signal
-import time
+import sys
+from functools import partial
 from threading import RLock
 
 import nibabel as nib
@@ -57,6 +59,30 @@ def test_same_result_with_more_workers_and_again(trial, raw, tmp_path):
     assert tree(raw) == tree(tmp_path / "other")
 
 
+def killed_at(event, work):
+    """Do some work in a fork that is killed at its n-th file event, or never; return how many events it has seen."""
+    reader, writer = os.pipe()
+    child = os.fork()  # everything is imported, so that the kill falls into the work
+    if child == 0:
+        seen = itertools.count(1)
+
+        def watch(name, _):
+            if name in {"open", "os.mkdir", "os.rename", "os.remove", "os.link"} and next(seen) == event:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        tqdm.set_lock(RLock())  # the one of this process is shared between both, and a kill may leave it taken
+        sys.addaudithook(watch)
+        try:
+            work()
+        finally:
+            os.write(writer, str(next(seen) - 1).encode())
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe:
+        return int(pipe.read() or event)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is a POSIX signal")
 def test_killed_at_any_moment_and_started_again_gives_the_same_dataset(trial, tmp_path):
     save(
@@ -64,24 +90,16 @@ def test_killed_at_any_moment_and_started_again_gives_the_same_dataset(trial, tm
     )  # resampled
     save(first_image(trial, "mask"), np.eye(10, 12, dtype=np.float32)[..., None].repeat(6, 2))  # rewritten
     assert convert_trial(trial, tmp_path / "undisturbed") == 0
-    started = time.monotonic()
-    assert convert_trial(trial, tmp_path / "timed") == 0
-    whole = time.monotonic() - started
+    events = killed_at(None, partial(convert_trial, trial, tmp_path / "watched"))
+    assert tree(tmp_path / "watched") == tree(tmp_path / "undisturbed")
     states = set()
-    for number, moment in enumerate(np.random.default_rng(0).uniform(0, 1.2 * whole, 20)):
-        raw = tmp_path / f"raw{number}"
-        child = os.fork()  # everything is imported, so that the kill falls into the work
-        if child == 0:
-            tqdm.set_lock(RLock())  # the one of this process is shared between both, and a kill may leave it taken
-            convert_trial(trial, raw)
-            os._exit(0)
-        time.sleep(moment)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    for event in np.linspace(1, events, 20).astype(int):
+        raw = tmp_path / f"raw{event}"
+        assert killed_at(event, partial(convert_trial, trial, raw)) == event
         states.add(sorted(path.name for path in raw.iterdir())[0] if raw.exists() and any(raw.iterdir()) else "")
         assert convert_trial(trial, raw, "--overwrite") == 0
         assert tree(raw) == tree(tmp_path / "undisturbed")
-    assert ".partial-Dataset005_Trial-resume" in states
+    assert states == {"", ".partial-Dataset005_Trial-resume"}  # in the end a folder is renamed and the rest removed
 
 
 def test_what_changed_between_a_killed_run_and_the_next_is_done_again(trial, raw, tmp_path, monkeypatch):

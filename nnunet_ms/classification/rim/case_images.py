@@ -1,0 +1,90 @@
+"""The images of one visit on the grid of its QSM: read, checked, never resampled."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from nnunet_ms.arrays import Bools, SingleFloats
+from nnunet_ms.classification.rim.cohort import RimCase
+from nnunet_ms.errors import ImageError
+from nnunet_ms.images.grids import onto_grid
+from nnunet_ms.images.qsm_units import QsmUnit, checked_qsm
+from nnunet_ms.images.volumes import Grid, Volume, read_mask, read_volume
+
+NAN_STEP = (
+    "Where NaN stands for no value outside the brain, put 0 there (fslmaths QSM -nan QSM_0); inside, compute the map "
+    "again, or leave out this visit."
+)
+BrainSource = Literal["given", "nonzero FLAIR", "nonzero QSM"]
+
+
+@dataclass(frozen=True)
+class CaseImages:
+    """One visit; all arrays (X, Y, Z) on `grid`.
+
+    Attributes
+    ----------
+    qsm_ppb : float32
+    flair : float32 or None
+        z-scored in `brain`: mean 0, standard deviation 1 there.
+    lesions, brain : bool
+    brain_from : str
+        Which brain it is: the given mask, or the voxels of FLAIR (else of QSM) that are not 0.
+    """
+
+    grid: Grid
+    qsm_ppb: SingleFloats
+    flair: SingleFloats | None
+    lesions: Bools
+    brain: Bools
+    brain_from: BrainSource
+
+
+def read_case(case: RimCase, qsm_unit: QsmUnit = "ppb") -> CaseImages:
+    """Read a visit's QSM, FLAIR, lesion mask and brain mask.
+
+    Images whose axes are stored in another order or direction are turned onto the QSM; one on another grid is
+    refused, because a resampled lesion mask or FLAIR would be another one than was drawn.
+
+    Raises
+    ------
+    ImageError
+        If a file is missing, damaged, not 3-D, not finite, on another grid than the QSM, or not what its column says
+        (`qsm.checked_qsm`); if a lesion mask holds others than 0 and 1, or FLAIR one value only.
+    """
+    qsm = read_volume(case.qsm, repair=NAN_STEP)
+    qsm_ppb = checked_qsm(qsm, qsm_unit)
+    lesions = _on(qsm, read_mask(case.lesions))
+    flair = None if case.flair is None else _on(qsm, read_volume(case.flair))
+    brain, source = _brain(case.brain_mask, qsm, flair)
+    scored = None if flair is None else _z_scored(flair, brain)
+    return CaseImages(qsm.grid, qsm_ppb, scored, lesions.data != 0, brain, source)
+
+
+def _on(qsm: Volume, other: Volume) -> Volume:
+    return onto_grid(other, qsm)
+
+
+def _brain(path: Path | None, qsm: Volume, flair: Volume | None) -> tuple[Bools, BrainSource]:
+    if path is not None:
+        brain = _on(qsm, read_mask(path)).data != 0
+        if not brain.any():
+            raise ImageError(f"{path}: expected a brain mask, found no voxel in it. Copy it again, or leave it blank.")
+        return brain, "given"
+    if flair is not None:
+        return flair.data != 0, "nonzero FLAIR"
+    return qsm.data != 0, "nonzero QSM"
+
+
+def _z_scored(flair: Volume, brain: Bools) -> SingleFloats:
+    data = np.asarray(flair.data, dtype=np.float32)
+    inside = data[brain].astype(np.float64)
+    spread = float(inside.std()) if inside.size else 0.0
+    if not spread > 0:
+        raise ImageError(
+            f"{flair.path}: expected an image, found one value in all of the brain. Was the right file written, and is "
+            "the brain mask the right one?"
+        )
+    return np.asarray((data - inside.mean()) / spread, dtype=np.float32)

@@ -1,0 +1,283 @@
+"""A folder of lesions to learn from or to judge: rows, radiomic features and patches of every visit of a manifest.
+
+========================  ===========================================================================================
+`settings.json`           what all visits are made with
+`lesions.csv`             `DATASET_LESIONS`: one row per lesion
+`features.csv`            the keys of `lesions.csv`, in its order, and the columns of `features.feature_names`
+`boxes/<visit>.npz`       of a visit, in its rows' order: `patches`, (n, 2, D, H, W) float32, and `lesion_id`, (n,)
+`rim_visits.csv`          `DATASET_VISITS`: one row per visit, those without lesions too
+`label_problems.csv`      `PROBLEMS`: labels that did not become the label of one lesion
+`failures.csv`            visits and lesions that are in none of the above, and why
+`visits/<visit>.json`     what is known of one visit; an interrupted call goes on after the last of them
+========================  ===========================================================================================
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nnunet_ms.classification.rim.cohort import FILE_COLUMNS, RimCase, read_cohort
+from nnunet_ms.classification.rim.features import feature_names, rim_features
+from nnunet_ms.classification.rim.lesion_boxes import DEFAULT, LESION_COLUMNS, BoxSettings, RimLesion, visit_lesions
+from nnunet_ms.errors import ImageError, SettingsError
+from nnunet_ms.lesions.lesion_labels import PROBLEMS
+from nnunet_ms.locks import sole_run
+from nnunet_ms.outputs import remove_leftovers, whole_file
+from nnunet_ms.parallel import Failure, Workers, map_cases
+from nnunet_ms.tables import WEEK_LIMIT, Column, Table, write_failures, write_table
+
+FEATURES = "PyRadiomics 3.0.1, 527 features"  # changes when a value would
+KEYS = ("patient_id", "visit", "lesion_id")
+
+DATASET_LESIONS = Table(
+    "rim_lesions",
+    (
+        *(Column(name) for name in ("patient_id", "visit")),
+        Column("week", "number", blank=True, maximum=WEEK_LIMIT),
+        Column("lesion_id", "integer", minimum=1),
+        Column("voxels", "integer", minimum=1),
+        Column("volume_ml", "number", minimum=0),
+        *(Column(name, "number") for name in ("x_mm", "y_mm", "z_mm")),
+        Column("label", "number", blank=True, minimum=0, maximum=1),
+        Column("padded_share", "number", minimum=0, maximum=1),
+        Column("touches_border", "flag"),
+        Column("parts", "integer", minimum=1),
+        Column("brain_from"),
+        Column("has_flair", "flag"),
+    ),
+    key=KEYS,
+)
+DATASET_VISITS = Table(
+    "rim_visits",
+    (
+        *(Column(name) for name in ("patient_id", "visit")),
+        Column("week", "number", blank=True, maximum=WEEK_LIMIT),
+        *(Column(name, "integer", minimum=0) for name in ("lesion_count", "labelled", "rim_positive")),
+        *(Column(name, "integer", minimum=0) for name in ("too_small", "too_small_rims", "not_measured")),
+    ),
+    key=("patient_id", "visit"),
+)
+
+
+@dataclass(frozen=True)
+class RimDataset:
+    """The tables of a folder, as written to `out`, and what is in none of them."""
+
+    lesions: pd.DataFrame
+    features: pd.DataFrame
+    visits: pd.DataFrame
+    label_problems: pd.DataFrame
+    failures: list[Failure]
+    out: Path
+
+
+def rim_dataset(
+    manifest: str | Path, out: str | Path, settings: BoxSettings = DEFAULT, workers: Workers = 1
+) -> RimDataset:
+    """Measure the lesions of every visit of a manifest; visits that are done are not done again.
+
+    Parameters
+    ----------
+    manifest : path
+        CSV of `cohort.RIM_MANIFEST`.
+    out : path
+        Folder to fill. A visit in it is kept while its files, and its row, are as they were.
+    settings : BoxSettings, optional
+        How lesions are found and cut; those of the folder, if it has some.
+    workers : int or Dask, optional
+        As in `parallel.map_cases`.
+
+    Returns
+    -------
+    RimDataset
+        A visit that cannot be read and a lesion that cannot be measured are among the failures.
+
+    Raises
+    ------
+    TableError
+        If the manifest is not one, see `cohort.read_cohort`.
+    SettingsError
+        If the folder was made with other settings, or another run is filling it.
+
+    Examples
+    --------
+    >>> rim_dataset("rims/manifest.csv", "rim_data")  # doctest: +SKIP
+    """
+    cases, out = read_cohort(manifest), Path(out)
+    with sole_run(out):
+        _claim(out, settings)
+        remove_leftovers(out)
+        wanted = [case for case in cases if _known(case, out) is None]
+        done = map_cases(partial(_measure, out=out, settings=settings), wanted, _name, "visits", workers)
+        return _write_tables(cases, done.failures, out)
+
+
+def _name(case: RimCase) -> str:
+    return case.case_id
+
+
+def _claim(out: Path, settings: BoxSettings) -> None:
+    """Write the settings into an empty folder; refuse one with others."""
+    ours = json.loads(json.dumps({"features": FEATURES, **asdict(settings)}))
+    path = out / "settings.json"
+    if not path.is_file():
+        if others := sorted(place.name for place in out.iterdir() if not place.name.startswith(".")):
+            raise SettingsError(
+                f"{out}: expected an empty folder, or one of this step, found {others[0]}. Choose another folder."
+            )
+        with whole_file(path) as partial_file:
+            partial_file.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
+        return
+    try:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise SettingsError(
+            f"{path}: expected the settings of this folder in JSON ({error}). Remove the folder."
+        ) from error
+    for name in sorted({*ours, *found}):
+        if ours.get(name) != found.get(name):
+            raise SettingsError(
+                f"{path}: expected {name} = {found.get(name)}, as the visits there were made with, found "
+                f"{ours.get(name)}. Ask for the same, or choose another folder."
+            )
+
+
+def read_settings(folder: str | Path) -> BoxSettings:
+    """Settings that a folder of `rim_dataset` was made with.
+
+    Raises
+    ------
+    SettingsError
+        If it has none.
+    """
+    path = Path(folder) / "settings.json"
+    if not path.is_file():
+        raise SettingsError(f"{path}: no such file. Is this a folder of nnunet-ms-rim features?")
+    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    splitting = type(DEFAULT.splitting)(**found["splitting"])
+    plain = {field.name: found[field.name] for field in fields(BoxSettings)}
+    return BoxSettings(**{**plain, "geometry": tuple(found["geometry"]), "splitting": splitting})
+
+
+def _made_from(case: RimCase) -> str:
+    """What a visit is made from: its row, and size and time of its files."""
+    files: list[tuple[str, int, int]] = []
+    for name in FILE_COLUMNS:
+        path = getattr(case, name)
+        if path is not None and path.is_file():
+            status = path.stat()
+            files.append((name, status.st_size, status.st_mtime_ns))
+    told = [case.patient_id, case.visit, repr(case.week), files]
+    return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _note(case: RimCase, out: Path) -> Path:
+    return out / "visits" / f"{case.case_id}.json"
+
+
+def _box(case: RimCase, out: Path) -> Path:
+    return out / "boxes" / f"{case.case_id}.npz"
+
+
+def _known(case: RimCase, out: Path) -> dict[str, Any] | None:
+    """What is noted of a visit, if it was made from the same files; a damaged note is none."""
+    try:
+        note: dict[str, Any] = json.loads(_note(case, out).read_text(encoding="utf-8"))
+        is_same = note["made_from"] == _made_from(case) and note["box_bytes"] == _box(case, out).stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return note if is_same else None
+
+
+def _measure(case: RimCase, out: Path, settings: BoxSettings) -> None:
+    """Write the patches of a visit, and then its note."""
+    made_from = _made_from(case)  # before reading: a file that changes meanwhile is read again by the next call
+    found = visit_lesions(case, settings)
+    measured: list[tuple[RimLesion, list[float]]] = []
+    failures: list[tuple[int, str]] = []
+    for lesion in found.lesions:
+        try:
+            measured.append((lesion, list(rim_features(lesion.qsm_ppb, lesion.mask, lesion.spacing_mm).values())))
+        except ImageError as error:
+            failures.append((lesion.lesion_id, str(error)))
+    _write_box([lesion for lesion, _ in measured], settings, _box(case, out))
+    note = {
+        "made_from": made_from,
+        "box_bytes": _box(case, out).stat().st_size,
+        "lesions": [lesion.row for lesion, _ in measured],
+        "features": [values for _, values in measured],
+        "too_small": found.too_small,
+        "too_small_rims": found.too_small_rims,
+        "problems": [(*astuple(problem), problem.reason) for problem in found.problems],
+        "failures": failures,
+    }
+    with whole_file(_note(case, out)) as partial_file:
+        partial_file.write_text(json.dumps(note), encoding="utf-8")
+
+
+def _write_box(lesions: Sequence[RimLesion], settings: BoxSettings, path: Path) -> None:
+    patches = np.zeros((len(lesions), 2, *settings.geometry), dtype=np.float32)
+    for place, lesion in enumerate(lesions):
+        patches[place] = lesion.patch
+    with whole_file(path) as partial_file:
+        np.savez(partial_file, patches=patches, lesion_id=np.array([one.lesion_id for one in lesions], dtype=np.int64))
+
+
+def _write_tables(cases: Sequence[RimCase], failures: Sequence[Failure], out: Path) -> RimDataset:
+    """Put the notes of all visits together, in the order of the manifest."""
+    notes = [(case, note) for case in cases if (note := _known(case, out)) is not None]
+    rows = [row for _, note in notes for row in note["lesions"]]
+    lesions = pd.DataFrame(rows, columns=LESION_COLUMNS)
+    values = [one for _, note in notes for one in note["features"]]
+    features = pd.DataFrame(
+        np.array(values, dtype=float).reshape(len(rows), -1), columns=feature_names() if rows else None
+    )
+    features = pd.concat([lesions[list(KEYS)], features.reindex(columns=feature_names())], axis=1)
+    visits = pd.DataFrame([_visit_row(case, note) for case, note in notes], columns=DATASET_VISITS.names)
+    problems = pd.DataFrame([row for pair in notes for row in _problem_rows(*pair)], columns=PROBLEMS.names)
+    problems["lesion_id"] = problems["lesion_id"].astype("Int64")
+    of_lesions = [
+        Failure(f"{case.case_id} lesion {lesion_id}", reason)
+        for case, note in notes
+        for lesion_id, reason in note["failures"]
+    ]
+    found = RimDataset(lesions, features, visits, problems, [*failures, *of_lesions], out)
+    for name, frame in (
+        ("lesions", lesions),
+        ("features", features),
+        ("rim_visits", visits),
+        ("label_problems", problems),
+    ):
+        write_table(frame, out / f"{name}.csv")
+    write_failures(found.failures, out / "failures.csv")
+    return found
+
+
+def _visit_row(case: RimCase, note: Mapping[str, Any]) -> dict[str, object]:
+    labels = [row["label"] for row in note["lesions"]]
+    return {
+        "patient_id": case.patient_id,
+        "visit": case.visit,
+        "week": case.week,
+        "lesion_count": len(labels),
+        "labelled": sum(not math.isnan(label) for label in labels),
+        "rim_positive": sum(label == 1 for label in labels),
+        "too_small": note["too_small"],
+        "too_small_rims": note["too_small_rims"],
+        "not_measured": len(note["failures"]),
+    }
+
+
+def _problem_rows(case: RimCase, note: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    return [
+        (case.patient_id, case.visit, *place, label, kind, lesion_id, distance, reason)
+        for kind, label, place, lesion_id, distance, reason in note["problems"]
+    ]

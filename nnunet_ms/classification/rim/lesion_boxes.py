@@ -1,0 +1,275 @@
+"""The lesions of a visit: confluent ones taken apart, labelled, with a cube for networks and a box for features."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from nnunet_ms.arrays import Bools, Floats, SingleFloats
+from nnunet_ms.classification.rim.case_images import BrainSource, CaseImages, read_case
+from nnunet_ms.classification.rim.cohort import RimCase
+from nnunet_ms.classification.rim.patches import GEOMETRIES, Cutter, cutter
+from nnunet_ms.errors import OptionError
+from nnunet_ms.images.qsm_units import QsmUnit
+from nnunet_ms.lesions.confluent import Splitting, split_confluent
+from nnunet_ms.lesions.lesion_labels import Labelled, LabelProblem, label_lesions
+
+CLIP_PPB = 300.0
+BOX_MARGIN = 8  # voxels around a lesion: wavelets of its features look 6 voxels far
+
+
+@dataclass(frozen=True)
+class BoxSettings:
+    """How lesions are taken from a visit.
+
+    Attributes
+    ----------
+    geometry : (D, H, W)
+        Cells of the cube, one of `patches.GEOMETRIES`.
+    extent_mm : float
+        Edge of the cube.
+    minimum_voxels : int
+        Smaller lesions are left out and counted.
+    split : bool
+        Whether confluent lesions are taken apart.
+    splitting : Splitting
+        When.
+    qsm_unit : {"ppb", "ppm"}
+        What QSM files hold.
+    label_reach_mm : float
+        How far outside a lesion its label's point may lie.
+    unlabelled : {"unknown", "rim-"}
+        What a lesion is that has no label in a visit with labels, such as where raters marked rim+ alone.
+    """
+
+    geometry: tuple[int, int, int] = GEOMETRIES[0]
+    extent_mm: float = 24.0
+    minimum_voxels: int = 30
+    split: bool = True
+    splitting: Splitting = field(default_factory=Splitting)
+    qsm_unit: QsmUnit = "ppb"
+    label_reach_mm: float = 0.0
+    unlabelled: Literal["unknown", "rim-"] = "unknown"
+
+    def __post_init__(self) -> None:
+        if tuple(self.geometry) not in GEOMETRIES:
+            raise OptionError(f"geometry: expected one of {GEOMETRIES}, found {self.geometry}. Choose one of them.")
+        if not (np.isfinite(self.extent_mm) and self.extent_mm > 0):
+            raise OptionError(f"extent_mm: expected a number > 0, found {self.extent_mm}. Correct it.")
+        if self.minimum_voxels < 1:
+            raise OptionError(f"minimum_voxels: expected a number >= 1, found {self.minimum_voxels}. Correct it.")
+        if not self.label_reach_mm >= 0:
+            raise OptionError(f"label_reach_mm: expected a number >= 0, found {self.label_reach_mm}. Correct it.")
+
+
+DEFAULT = BoxSettings()
+
+
+@dataclass(frozen=True)
+class RimLesion:
+    """One lesion.
+
+    Attributes
+    ----------
+    lesion_id : int
+        From 1, in its visit; lesions that are too small have numbers too, so some may be missing.
+    centre_mm : (3,) floats
+        Centre of mass in world mm (RAS+).
+    label : float
+        1.0 rim+, 0.0 rim-, NaN unknown.
+    qsm_ppb : (x, y, z) float32 array
+        Not clipped, in the native voxels of its bounding box and `BOX_MARGIN` voxels around, as far as the image goes.
+    mask : (x, y, z) bool array
+        The lesion in that box.
+    first_voxel : (3,) ints
+        Where the box begins in the image of the QSM.
+    spacing_mm : (3,) floats
+    patch : (2, D, H, W) float32 array
+        QSM clipped at 300 ppb over 300, and FLAIR z-scored in the brain (0 where there is none); see `patches.cutter`.
+    padded_share : float
+        Share of the cube outside the image, where it is 0.
+    touches_border : bool
+        Whether the lesion reaches the image's last voxel, so that a part of it may be missing.
+    parts : int
+        Number of lesions into which its component was taken apart; 1 where it was not confluent.
+    brain_from : str
+        Brain of the z-score: `given`, or `nonzero FLAIR` or `nonzero QSM`.
+    has_flair : bool
+    """
+
+    patient_id: str
+    visit: str
+    week: float
+    lesion_id: int
+    centre_mm: tuple[float, float, float]
+    voxels: int
+    volume_ml: float
+    label: float
+    qsm_ppb: SingleFloats
+    mask: Bools
+    first_voxel: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    patch: SingleFloats
+    padded_share: float
+    touches_border: bool
+    parts: int
+    brain_from: BrainSource
+    has_flair: bool
+
+    @property
+    def row(self) -> dict[str, object]:
+        """What a table of lesions says of it."""
+        x, y, z = self.centre_mm
+        return {
+            "patient_id": self.patient_id,
+            "visit": self.visit,
+            "week": self.week,
+            "lesion_id": self.lesion_id,
+            "voxels": self.voxels,
+            "volume_ml": self.volume_ml,
+            "x_mm": x,
+            "y_mm": y,
+            "z_mm": z,
+            "label": self.label,
+            "padded_share": self.padded_share,
+            "touches_border": self.touches_border,
+            "parts": self.parts,
+            "brain_from": self.brain_from,
+            "has_flair": self.has_flair,
+        }
+
+
+LESION_COLUMNS = (
+    *("patient_id", "visit", "week", "lesion_id", "voxels", "volume_ml", "x_mm", "y_mm", "z_mm", "label"),
+    *("padded_share", "touches_border", "parts", "brain_from", "has_flair"),
+)
+
+
+@dataclass(frozen=True)
+class VisitLesions:
+    """The lesions of a visit, and what was left out on the way.
+
+    Attributes
+    ----------
+    lesions : tuple of RimLesion
+        Empty for a patient without a lesion: that is no error.
+    problems : tuple of LabelProblem
+        Labels that did not become the label of one lesion.
+    too_small, too_small_rims : int
+        Lesions left out for their size, and how many of them are rim+.
+    """
+
+    lesions: tuple[RimLesion, ...]
+    problems: tuple[LabelProblem, ...] = ()
+    too_small: int = 0
+    too_small_rims: int = 0
+
+
+def lesions_of(case: RimCase, settings: BoxSettings = DEFAULT) -> list[RimLesion]:
+    """Lesions of a visit; `visit_lesions` also says what was left out.
+
+    Raises
+    ------
+    ImageError, TableError
+        See `case_images.read_case` and `lesion_labels.label_lesions`.
+    """
+    return list(visit_lesions(case, settings).lesions)
+
+
+def visit_lesions(case: RimCase, settings: BoxSettings = DEFAULT) -> VisitLesions:
+    """Lesions of a visit, with the labels that could not be placed and the number of lesions that are too small."""
+    images = read_case(case, settings.qsm_unit)
+    numbers = numbered_lesions(images, settings)
+    labelled = _labels(case, numbers, images, settings)
+    sizes = np.bincount(numbers.ravel(), minlength=int(numbers.max()) + 1)[1:]
+    large = sizes >= settings.minimum_voxels
+    parts = _parts(images.lesions, numbers)
+    boxes = ndimage.find_objects(numbers)
+    lesions = tuple(
+        _lesion(case, images, settings, numbers, i, boxes[i], float(labelled.values[i]), int(parts[i]))
+        for i in np.flatnonzero(large).tolist()
+    )
+    return VisitLesions(
+        lesions, labelled.problems, int((~large).sum()), int(np.count_nonzero(labelled.values[~large] == 1))
+    )
+
+
+def numbered_lesions(images: CaseImages, settings: BoxSettings = DEFAULT) -> npt.NDArray[np.int32]:
+    """Number the lesions of a visit, (X, Y, Z): `lesion_id` in each, those that are too small included."""
+    if settings.split:
+        return split_confluent(images.lesions, images.grid.spacing, settings.splitting)
+    whole = Splitting(minimum_voxels=images.lesions.size + 1, connectivity=settings.splitting.connectivity)
+    return split_confluent(images.lesions, images.grid.spacing, whole)
+
+
+def _labels(case: RimCase, numbers: npt.NDArray[np.int32], images: CaseImages, settings: BoxSettings) -> Labelled:
+    if case.labels is None:
+        return Labelled(np.full(int(numbers.max()), np.nan), ())
+    labelled = label_lesions(case.labels, numbers, images.grid, settings.label_reach_mm)
+    if settings.unlabelled == "unknown":
+        return labelled
+    undecided = [problem.lesion_id or 0 for problem in labelled.problems if problem.kind == "conflict"]
+    free = np.isnan(labelled.values) & ~np.isin(np.arange(1, labelled.values.size + 1), undecided)
+    return Labelled(np.where(free, 0.0, labelled.values), labelled.problems)
+
+
+def _parts(mask: Bools, numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """In how many lesions the component of each lesion was taken apart, (L,)."""
+    from nnunet_ms.lesions.components import find_components
+
+    components = find_components(mask)
+    pairs = np.unique(np.stack([numbers[components.axes], components.component]), axis=1)
+    count = np.bincount(pairs[1], minlength=components.count)
+    of_lesion = np.ones(int(numbers.max()) + 1, dtype=np.int64)
+    of_lesion[pairs[0]] = count[pairs[1]]
+    return of_lesion[1:]
+
+
+def _lesion(
+    case: RimCase,
+    images: CaseImages,
+    settings: BoxSettings,
+    numbers: npt.NDArray[np.int32],
+    index: int,
+    box: tuple[slice, ...],
+    label: float,
+    parts: int,
+) -> RimLesion:
+    grid, shape = images.grid, numbers.shape
+    inside = numbers[box] == index + 1
+    places = np.argwhere(inside) + [part.start for part in box]
+    middle: Floats = places.mean(axis=0)
+    wide = tuple(
+        slice(max(part.start - BOX_MARGIN, 0), min(part.stop + BOX_MARGIN, n))
+        for part, n in zip(box, shape, strict=True)
+    )
+    cube = cutter(grid, middle, settings.extent_mm, settings.geometry)
+    x, y, z = grid.to_world(middle[None])[0]
+    return RimLesion(
+        patient_id=case.patient_id,
+        visit=case.visit,
+        week=case.week,
+        lesion_id=index + 1,
+        centre_mm=(float(x), float(y), float(z)),
+        voxels=len(places),
+        volume_ml=len(places) * grid.voxel_volume_ml,
+        label=label,
+        qsm_ppb=images.qsm_ppb[wide].copy(),
+        mask=numbers[wide] == index + 1,
+        first_voxel=(wide[0].start, wide[1].start, wide[2].start),
+        spacing_mm=grid.spacing,
+        patch=_patch(images, cube),
+        padded_share=cube.padded_share,
+        touches_border=any(part.start == 0 or part.stop == n for part, n in zip(box, shape, strict=True)),
+        parts=parts,
+        brain_from=images.brain_from,
+        has_flair=images.flair is not None,
+    )
+
+
+def _patch(images: CaseImages, cube: Cutter) -> SingleFloats:
+    # clipped before the mean over a cell, which one artefact would draw away
+    qsm = cube.cut(images.qsm_ppb, CLIP_PPB) / np.float32(CLIP_PPB)
+    return np.stack([qsm, np.zeros_like(qsm) if images.flair is None else cube.cut(images.flair)])

@@ -1,0 +1,134 @@
+"""Whether an image can be a quantitative susceptibility map in ppb; phase, magnitude and maps in ppm are refused."""
+
+from typing import Literal
+
+import numpy as np
+
+from nnunet_ms.arrays import SingleFloats
+from nnunet_ms.errors import ImageError
+from nnunet_ms.images.volumes import Volume
+
+QsmUnit = Literal["ppb", "ppm"]
+
+PPM_LIMIT = 5.0  # no map of a brain in ppb stays below, none in ppm goes beyond but for a few voxels
+MEDIAN_LIMIT_PPB = 300.0  # tissue lies within some tens of ppb
+# what scanners store as phase: the largest values of radians and of 12 or 13 bits, either sign
+_ENDS = {
+    "radians, -pi to pi": (-np.pi, np.pi),
+    "radians, 0 to 2 pi": (0.0, 2 * np.pi),
+    "whole numbers, 0 to 4095": (0.0, 4095.0),
+    "whole numbers, -4096 to 4095": (-4096.0, 4095.0),
+    "whole numbers, -4096 to 4094": (-4096.0, 4094.0),
+    "whole numbers, -4096 to 4096": (-4096.0, 4096.0),
+    "whole numbers, -2048 to 2047": (-2048.0, 2047.0),
+}
+_END_TOLERANCE = 0.02  # of the range: a cut-out need not hold the last values
+_WRAP = 0.75  # of the range: a step from one voxel to the next that only a wrap makes
+_WRAPPED_SHARE = 5e-4  # of the pairs of neighbours; a healthy crop of raw phase has 1e-3 to 4e-2, a map none
+_CLIPPED_SHARE = 2e-3
+_BINS, _FILLED = 8, 0.02  # phase fills its range evenly; a map has long, thin tails
+
+_FEW = 1e-3  # of the voxels that are not 0: artefacts
+
+MULTIPLY = "Multiply by 1000 (fslmaths QSM -mul 1000 QSM_ppb)"
+CONVERSION = f"{MULTIPLY}, or say that it is in ppm (--qsm-unit ppm)."
+_IS_PHASE = (
+    "Give the susceptibility map that was computed from it: unwrap, remove the background field, invert the dipole."
+)
+
+
+def checked_qsm(volume: Volume, unit: QsmUnit = "ppb", conversion: str = CONVERSION) -> SingleFloats:
+    """Voxels of a map in ppb, (X, Y, Z) float32.
+
+    Parameters
+    ----------
+    volume : Volume
+        The map; finite.
+    unit : {"ppb", "ppm"}, optional
+        What it is in; ppm are multiplied by 1000.
+    conversion : str, optional
+        What the message about a map in ppm says to do.
+
+    Raises
+    ------
+    ImageError
+        If it holds one value only, is phase (by its range, or by its wraps), is in the other unit (a map whose
+        largest value is below 5, but in one voxel of a thousand, is in ppm), or has values that no tissue has.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from nnunet_ms.images.volumes import Grid
+    >>> grid = Grid((16, 16, 16), np.eye(4))
+    >>> noise = np.random.default_rng(0).normal(0, 30, grid.shape).astype(np.float32)
+    >>> float(abs(checked_qsm(Volume(noise, grid, Path("qsm.nii.gz")))).max()) > 100
+    True
+    >>> checked_qsm(Volume(noise / 1000, grid, Path("qsm.nii.gz")))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ImageError: qsm.nii.gz: expected QSM in ppb, found no value beyond 0.117: this is ppm. Multiply ...
+    """
+    data = np.asarray(volume.data, dtype=np.float32)
+    low, high = float(data.min()), float(data.max())
+    if low == high:
+        raise ImageError(f"{volume.path}: expected QSM, found {low:g} in every voxel. Was the right file written?")
+    if found := _phase(data, low, high):
+        raise ImageError(f"{volume.path}: expected QSM in {unit}, found phase ({found}). {_IS_PHASE}")
+    if unit == "ppb" and (found := _small(data)):
+        raise ImageError(f"{volume.path}: expected QSM in ppb, found {found}: this is ppm. {conversion}")
+    factor = 1.0 if unit == "ppb" else 1000.0
+    typical = float(np.median(np.abs(data[data != 0]))) * factor
+    if typical > MEDIAN_LIMIT_PPB:
+        raise ImageError(f"{volume.path}: {_not_tissue(unit, typical, low)}")
+    return data if unit == "ppb" else data * np.float32(factor)
+
+
+def _small(data: SingleFloats) -> str:
+    """What shows that a map is in ppm; blank where it is not."""
+    sizes = np.abs(data[data != 0])
+    beyond = int(np.count_nonzero(sizes >= PPM_LIMIT))
+    if beyond > _FEW * sizes.size:
+        return ""
+    but = f" but in {beyond} of {sizes.size} voxels" if beyond else ""
+    return f"no value beyond {sizes[sizes < PPM_LIMIT].max():.3g}{but}"
+
+
+def _not_tissue(unit: QsmUnit, typical: float, low: float) -> str:
+    expected = f"expected QSM in {unit}, some tens of ppb in tissue, found half of the voxels beyond {typical:.4g} ppb"
+    if unit == "ppm":
+        return f"{expected}. Is it in ppb already? Leave out --qsm-unit ppm."
+    if low >= 0:
+        return f"{expected}, and none below 0: a magnitude or R2* image? Give the susceptibility map."
+    return f"{expected}: a field map in Hz, or raw numbers of a scanner? Give the susceptibility map in ppb."
+
+
+def _phase(data: SingleFloats, low: float, high: float) -> str:
+    """What shows that an image is phase; blank where nothing does."""
+    for name, (first, last) in _ENDS.items():
+        within = _END_TOLERANCE * (last - first)
+        whole = name.startswith("radians") or bool((data == np.rint(data)).all())
+        if abs(low - first) <= within and abs(high - last) <= within and whole and _fills(data, low, high):
+            return name
+    wrapped = _wrapped_share(data, high - low)
+    # a map that was clipped at both ends is symmetric too, but piles up there
+    is_symmetric = abs(low + high) <= 0.01 * (high - low) and np.mean((data == low) | (data == high)) < _CLIPPED_SHARE
+    if wrapped >= _WRAPPED_SHARE and (is_symmetric or _is_even(data, low, high)) and np.unique(data).size > 16:
+        return f"{100 * wrapped:.2g} % of neighbouring voxels differ by over {_WRAP:.0%} of its range, as wraps do"
+    return ""
+
+
+def _fills(data: SingleFloats, low: float, high: float) -> bool:
+    """Whether values are spread over the range: of a map with one voxel at either end they are not."""
+    outer = np.abs(data - (low + high) / 2) > 0.25 * (high - low)
+    return float(outer.mean()) > 0.01
+
+
+def _is_even(data: SingleFloats, low: float, high: float) -> bool:
+    counts, _ = np.histogram(data, _BINS, (low, high))
+    return bool((counts >= _FILLED * data.size).all())
+
+
+def _wrapped_share(data: SingleFloats, span: float) -> float:
+    steps = [np.abs(np.diff(data, axis=axis)) > _WRAP * span for axis in range(3)]
+    pairs = sum(step.size for step in steps)
+    return sum(int(step.sum()) for step in steps) / pairs if pairs else 0.0

@@ -1,0 +1,154 @@
+"""System `rim`: trainers that segment lesion core and rim on QSM (and FLAIR).
+
+The natural system of an nnU-Net plugin beside the classifier of QSMRim-Net: QSM-RimDS (Luu et al., 2025) and Asan et
+al. (2026) segment rims too, and neither prints enough of its network to be rebuilt, so every detail here is ours
+(docs/rim.md). A lesion is rim+ by how much of its shell is segmented as rim (`lesions.rims`).
+
+`nnUNetv2_train D 3d_fullres FOLD -tr nnUNetTrainerMSRim -p nnUNetPlansMS` on a dataset of
+`nnunet-ms-convert trial MANIFEST --target rim --channels qsm,flair`. Class names stand in every checkpoint: never
+rename them.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from nnunet_ms.errors import ModelError
+from nnunet_ms.lesions.rims import CORE, RIM
+from nnunet_ms.trainers.channels import sequence_of
+from nnunet_ms.trainers.label_counts import lesion_labels, told_of_labels
+from nnunet_ms.trainers.lesion_patches import JointT1Dataset
+from nnunet_ms.trainers.lesion_volumes import LesionVolumeDataset
+from nnunet_ms.trainers.losses import JointT1Loss
+from nnunet_ms.trainers.multi_arm_t2 import nnUNetTrainerMSMultiArmSmall, nnUNetTrainerMSPlain
+
+LABELS = {"core": CORE, "rim": RIM}
+SEQUENCES = ("qsm", "flair")  # one of them at least
+MOST_OFTEN = 10  # times that a case with a rim is drawn where another is drawn once
+
+
+class nnUNetTrainerMSRim(nnUNetTrainerMSPlain):  # noqa: N801 - nnU-Net's naming
+    """Plain 3-D U-Net on whatever channels there are; everything that the class does not name is as in the T2 system.
+
+    QSM enters in a fixed window in ppb (`nnUNetPlannerMS`), not as a z-score. Rims are rare: cases with one are drawn
+    as often as all others together (up to `MOST_OFTEN` times each), half of their patches are centred on a rim, and a
+    quarter of the other patches lie anywhere. Each label has the smooth-truncated loss, whose lesion-volume weights
+    make the thin rim heavy, and the product of both probabilities is added (`exclusivity`), because a voxel is core or
+    rim. Patches are mirrored along all axes: few rims, no side that they prefer.
+    """
+
+    mirror_axes: ClassVar[tuple[int, ...]] = (0, 1, 2)
+    exclusivity: ClassVar[float] = 0.1
+    dataset: ClassVar[type[LesionVolumeDataset]] = JointT1Dataset  # the second label is the rare one here as well
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net reads this signature
+    ) -> None:
+        check_dataset(dataset_json, type(self).__name__)
+        check_window(plans, configuration, dataset_json, type(self).__name__)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+
+    def _loss(self, patch_volume_mm3: float) -> nn.Module:
+        return JointT1Loss(patch_volume_mm3, self.exclusivity)  # of two labels that exclude each other
+
+    def _training_cases(self, train: list[str], with_lesions: list[str]) -> list[str]:
+        """All cases, those with a rim more often. Says how many have which labels, and how often each is drawn."""
+        folder = Path(self.preprocessed_dataset_folder)
+        counts, lines = told_of_labels(folder, train, with_lesions, LABELS, self.fold)
+        with_rim = [case for case in with_lesions if RIM in lesion_labels(folder, case)]
+        times = times_drawn(len(train), len(with_rim))
+        lines.append(
+            f"Of {len(train)} training cases {counts['rim']} have a rim; each of those is drawn {times} times as often."
+        )
+        if len(with_rim) == 1:
+            lines.append(
+                f"WARNING: a single training case of fold {self.fold}, {with_rim[0]}, has a rim: the network learns "
+                "that one by heart. Add cases with rims, or use another fold."
+            )
+        for line in lines:
+            self.print_to_log_file(line)
+        return [*train, *with_rim * (times - 1)]
+
+
+class nnUNetTrainerMSRimSmall(nnUNetTrainerMSRim):  # noqa: N801
+    """8/16/32/64 filters, 600 steps of four small patches: minutes on two CPU cores, for trying things out.
+
+    Sizes, learning rate and dropout as in the small T2 trainer.
+    """
+
+    filters: ClassVar[tuple[int, ...]] = nnUNetTrainerMSMultiArmSmall.filters
+    learning_rate = nnUNetTrainerMSMultiArmSmall.learning_rate
+    dropout = 0.0
+    epochs = 60
+    iterations_per_epoch = 10
+    validation_iterations_per_epoch = 1
+    max_patch_voxels: ClassVar[int | None] = nnUNetTrainerMSMultiArmSmall.max_patch_voxels
+    max_batch_size: ClassVar[int | None] = 4
+    seed: ClassVar[int | None] = 0
+    checkpoint_every = 5
+
+
+class nnUNetTrainerMSRimTiny(nnUNetTrainerMSRimSmall):  # noqa: N801
+    """Seconds instead of minutes: for tests of the whole way, not for results."""
+
+    epochs = 2
+    iterations_per_epoch = 4
+    max_batch_size: ClassVar[int | None] = 2
+
+
+def times_drawn(cases: int, with_rim: int) -> int:
+    """How often a case with a rim is drawn where another is drawn once, so that half of the draws have a rim.
+
+    Examples
+    --------
+    >>> times_drawn(20, 5), times_drawn(20, 15), times_drawn(100, 1), times_drawn(8, 0)
+    (3, 1, 10, 1)
+    """
+    return min(max(ceil((cases - with_rim) / with_rim), 1), MOST_OFTEN) if with_rim else 1
+
+
+def check_dataset(dataset_json: Mapping[str, Any], trainer: str) -> None:
+    """Raise ModelError unless a dataset has the labels core and rim, and QSM or FLAIR among its channels.
+
+    Examples
+    --------
+    >>> check_dataset({"labels": {"background": 0, "core": 1, "rim": 2}, "channel_names": {"0": "qsm"}}, "rims")
+    >>> check_dataset({"labels": {"background": 0, "lesion": 1}, "channel_names": {"0": "qsm"}}, "rims")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ModelError: rims needs the labels {'core': 1, 'rim': 2} in dataset.json, found {'lesion': 1}. ...
+    """
+    found = {name: value for name, value in dataset_json["labels"].items() if name not in ("background", "ignore")}
+    # regions and an ignore label have errors of their own
+    if found != LABELS and not any(isinstance(value, list | tuple) for value in found.values()):
+        raise ModelError(
+            f"{trainer} needs the labels {LABELS} in dataset.json, found {found}. Convert with --target rim."
+        )
+    names = [str(name) for name in dataset_json["channel_names"].values()]
+    if not {sequence_of(name) for name in names} & set(SEQUENCES):
+        raise ModelError(
+            f"{trainer} sees rims on QSM, or less well on FLAIR; expected one of {list(SEQUENCES)} among the channels, "
+            f"found {names}. Convert with --channels qsm,flair (or one of them), or name the channels in dataset.json."
+        )
+
+
+def check_window(plans: Mapping[str, Any], configuration: str, dataset_json: Mapping[str, Any], trainer: str) -> None:
+    """Raise ModelError where the plans normalise QSM by anything but its fixed window, which would lose its units."""
+    schemes: Sequence[str] = plans["configurations"][configuration].get("normalization_schemes", ())
+    names = [str(name) for name in dataset_json["channel_names"].values()]
+    for name, scheme in zip(names, schemes, strict=False):
+        if sequence_of(name) == "qsm" and scheme != "QsmWindowNormalization":
+            raise ModelError(
+                f"{trainer}: these plans normalise channel {name} by {scheme}; expected QsmWindowNormalization, a "
+                "fixed window in ppb. Plan and preprocess with nnUNetv2_plan_and_preprocess -pl nnUNetPlannerMS, and "
+                "train with -p nnUNetPlansMS."
+            )

@@ -1,0 +1,169 @@
+"""Prediction by trained folds: their mean, counts of visits, masks and pictures, and what does not belong together."""
+
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from nnunet_ms.classification.rim.cohort import FILE_COLUMNS, read_cohort
+from nnunet_ms.classification.rim.fold_models import load_fold_model, probabilities
+from nnunet_ms.classification.rim.lesion_boxes import visit_lesions
+from nnunet_ms.classification.rim.lesion_set import read_lesion_set
+from nnunet_ms.classification.rim.predict_models import model_folder, predict_rims
+from nnunet_ms.classification.rim.train_models import train_rim_models
+from nnunet_ms.errors import ModelError, OptionError, SettingsError, TableError
+from nnunet_ms.tables import VISITS, read_table
+from tests.classification.rim.tiny_lesions import NAMES
+from tests.classification.rim.visits import lesion_mask, write_visit
+
+PATIENTS = ("01", "02", "03", "04", "05")  # the last has no lesion
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Images and manifest of five patients, and the folder of their lesions' features."""
+    folder = tmp_path_factory.mktemp("study")
+    rows = []
+    for patient in PATIENTS:
+        (folder / patient).mkdir()
+        empty = {"lesions": np.zeros(lesion_mask().shape, np.uint8)} if patient == PATIENTS[-1] else {}
+        case = write_visit(folder / patient, **empty)
+        files = {name: getattr(case, name) for name in FILE_COLUMNS}
+        paths = {name: path.relative_to(folder).as_posix() for name, path in files.items() if path}
+        rows.append({"patient_id": patient, "visit": "base", "week": 0, **paths})
+    pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
+    write_features(folder)
+    return folder
+
+
+def write_features(folder):
+    (folder / "features" / "boxes").mkdir(parents=True)
+    generator, rows = np.random.default_rng(0), []
+    for case in read_cohort(folder / "manifest.csv"):
+        lesions = visit_lesions(case).lesions
+        rows += [lesion.row | {"label": float(lesion.lesion_id < 3)} for lesion in lesions]
+        patches = np.array([lesion.patch for lesion in lesions]).reshape(-1, 2, 8, 32, 32)
+        np.savez(folder / "features" / "boxes" / f"{case.case_id}.npz", patches=patches)
+    table = pd.DataFrame(rows)
+    values = generator.normal(0, 0.1, (len(table), len(NAMES))) + 2 * table[["label"]].to_numpy()
+    features = pd.concat([table[["patient_id", "visit", "lesion_id"]], pd.DataFrame(values, columns=NAMES)], axis=1)
+    table.to_csv(folder / "features" / "lesions.csv", index=False)
+    features.to_csv(folder / "features" / "features.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def models(study):
+    how = {"folds": 2, "epochs": 1, "small": True}
+    train_rim_models(study / "features", study / "models", ["radiomics", "qsmrimnet"], **how)
+    return study / "models"
+
+
+@pytest.fixture(scope="module")
+def predicted(study, models):
+    output = study / "predicted"
+    table = predict_rims(models / "radiomics", study / "features", output, manifest=study / "manifest.csv", pictures=4)
+    return table, output
+
+
+def test_probabilities_are_the_mean_of_the_folds(predicted, study, models):
+    table, output = predicted
+    folds = [load_fold_model(models / "radiomics" / f"fold_{k}" / "model.pth") for k in (0, 1)]
+    lesions = read_lesion_set(study / "features")
+    each = np.array([probabilities(contents, lesions) for contents in folds])
+    np.testing.assert_allclose(table["probability"], each.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(table["probability_sd"], np.abs(each[0] - each[1]) / 2, atol=1e-12)
+    assert set(table["threshold"]) == {np.mean([contents["threshold"] for contents in folds])}
+    assert np.array_equal(table["rim"] == 1, table["probability"] >= table["threshold"])
+    assert list(table["rim"]) == list(lesions.labels)  # its features tell all
+    written = pd.read_csv(output / "rim_lesions.csv", dtype={"patient_id": str})
+    assert list(written) == list(table)
+    numbers = ["lesion_id", "x_mm", "z_mm", "label", "probability", "threshold", "rim"]
+    pd.testing.assert_frame_equal(written[numbers], table[numbers], check_dtype=False)
+
+
+def test_visits_are_counted_also_those_without_a_lesion(predicted):
+    _, output = predicted
+    visits = read_table(output / "visits.csv", VISITS)
+    assert list(visits["patient_id"]) == list(PATIENTS)
+    assert list(visits["lesion_count"]) == [3, 3, 3, 3, 0]
+    assert [int(count) for count in visits["prl_count"]] == [2, 2, 2, 2, 0]
+    assert set(visits["rater"]) == {"radiomics"}
+
+
+def test_masks_are_of_the_rims_in_the_grid_of_the_input(predicted, study):
+    table, output = predicted
+    for patient in PATIENTS:
+        mask = nib.load(output / "masks" / f"{patient}_base.nii.gz")
+        assert np.array_equal(mask.affine, nib.load(study / patient / "qsm.nii.gz").affine)
+        rim = table[(table["patient_id"] == patient) & (table["rim"] == 1)]
+        assert set(np.unique(np.asarray(mask.dataobj))) - {0} == set(rim["lesion_id"])
+
+
+def test_pictures_of_the_most_and_least_certain(predicted):
+    _, output = predicted
+    assert sorted(path.name for path in (output / "pictures").iterdir()) == ["least_certain.png", "most_certain.png"]
+
+
+def test_without_a_manifest_there_are_tables_only(study, models, tmp_path):
+    table = predict_rims(models / "qsmrimnet", study / "features", tmp_path / "out")
+    assert len(table) == 12
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["rim_lesions.csv", "visits.csv"]
+    assert len(pd.read_csv(tmp_path / "out" / "visits.csv")) == 4
+
+
+def test_an_existing_output_is_left_alone(study, models, predicted):
+    with pytest.raises(FileExistsError):
+        predict_rims(models / "radiomics", study / "features", predicted[1])
+
+
+def test_a_folder_of_several_models_or_none_is_refused(study, models, tmp_path):
+    with pytest.raises(ModelError, match=r"found models qsmrimnet, radiomics\. Name one of them"):
+        model_folder(models)
+    with pytest.raises(ModelError, match=r"found none\. Train one"):
+        model_folder(study / "features")
+    shutil.copytree(models / "radiomics", tmp_path / "one" / "radiomics")
+    assert model_folder(tmp_path / "one") == tmp_path / "one" / "radiomics"
+
+
+def test_folds_of_two_models_are_no_model(study, models, tmp_path):
+    mixed = shutil.copytree(models / "radiomics", tmp_path / "mixed")
+    shutil.copytree(models / "qsmrimnet" / "fold_0", mixed / "fold_7")
+    with pytest.raises(ModelError, match="expected folds of one model, found several"):
+        predict_rims(mixed, study / "features", tmp_path / "out")
+
+
+def test_a_damaged_fold_is_refused(study, models, tmp_path):
+    damaged = shutil.copytree(models / "radiomics", tmp_path / "damaged")
+    path = damaged / "fold_1" / "model.pth"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ModelError, match="expected SHA-256"):
+        predict_rims(damaged, study / "features", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_manifest_of_other_visits_is_refused(study, models, tmp_path):
+    rows = pd.read_csv(study / "manifest.csv", dtype=str)
+    for name in FILE_COLUMNS[:4]:
+        rows[name] = [str(study / path) for path in rows[name]]
+    rows[rows["patient_id"] != "02"].to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(SettingsError, match=r"patient 02 visit base lacks\. Give the manifest that the features"):
+        predict_rims(models / "radiomics", study / "features", tmp_path / "out", manifest=tmp_path / "m.csv")
+
+
+def test_a_mask_that_was_redrawn_is_refused_and_nothing_is_written(study, models, tmp_path):
+    copy = shutil.copytree(study, tmp_path / "copy")
+    image = nib.load(copy / "03" / "lesions.nii.gz")
+    data = np.asarray(image.dataobj).copy()
+    data[np.nonzero(data)[0][0]] = 0
+    nib.save(nib.Nifti1Image(data, image.affine), copy / "03" / "lesions.nii.gz")
+    with pytest.raises(TableError, match=r"expected .* voxels as in lesions\.csv"):
+        predict_rims(models / "radiomics", copy / "features", tmp_path / "out", manifest=copy / "manifest.csv")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("pictures", [-1, 1.5, True, "4"])
+def test_pictures_are_a_number(study, models, tmp_path, pictures):
+    with pytest.raises(OptionError, match="pictures: expected a whole number >= 0"):
+        predict_rims(models / "radiomics", study / "features", tmp_path / "out", pictures=pictures)
