@@ -1,10 +1,11 @@
 """Runs the commands of a learning curve in forks of one process that has imported the libraries already.
 
 A command of nnU-Net or of ours takes 7 to 9 s to start on two CPU cores, and the smallest trainings of
-`learning_curve.py` hardly longer. A fork runs the same function with the same words (and `--step-size 0.75`, which takes
-a third of the time), variables and log; what is left out is what no weight and no mask depends on: the picture of the losses after every epoch, a search for threaded
-libraries at every batch, and nnU-Net's own validation after the training, which predicts what `nnunet-ms-predict`
-predicts once more. With `--presentations 40 --batch 4` and one thread the weights equal those of `nnUNetv2_train`.
+`learning_curve.py` hardly longer. A fork runs the same function with the same words, variables and log. What is left
+out is what no weight depends on: the picture of the losses after every epoch, a search for threaded libraries at every
+batch, and nnU-Net's own validation after the training, of what `nnunet-ms-predict` predicts once more. Predictions
+overlap by a quarter of the patch (`--step-size 0.75`), which takes a third of the time. With `--presentations 40
+--batch 4` and one thread the weights equal those of `nnUNetv2_train`.
 """
 
 import os

@@ -153,7 +153,7 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """All that must stay as it is when an output folder is gone on with; sizes and arms may be added."""
-        source = None if self.source is None else {"file": str(self.source), "sha256": _sha256(self.source)}
+        source = None if self.source is None else {"file": self.source.name, "sha256": _sha256(self.source)}
         return {
             "dataset": self.studies.raw.name,
             "label": self.studies.label,
@@ -259,6 +259,8 @@ def check_place(plan: Plan) -> bool:
     file, wanted = plan.out / PLAN, plan.identity()
     if file.is_file():
         earlier = json.loads(file.read_text(encoding="utf-8"))
+        if source := earlier.get("source"):  # with its folder, in notes of earlier versions
+            source["file"] = Path(source["file"]).name
         for name, value in wanted.items():
             if earlier.get(name) != value:
                 raise SettingsError(

@@ -121,7 +121,7 @@ def _against(task: str, metric: str, arm: str, size: int, once: str, comparisons
         largest(m, count) if error is None else error + ROUNDING
         for m, count, error in zip((mean, other), (n, ONCE), errors, strict=True)
     ]
-    worst = _unpaired(mean, other, *bounds, n)
+    worst = _unpaired(mean, other, bounds[0], bounds[1], n)
     if worst < limit:
         return *keys, 0.0, worst, known, "yes"
     found = [
