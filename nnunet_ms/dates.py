@@ -6,7 +6,9 @@ passed over: days are counted from dates as they are written, as CDISC counts st
 
 import datetime
 import re
-from typing import Literal
+from typing import Literal, get_args
+
+from nnunet_ms.options import chosen
 
 DAY_EXPECTED = "one day in ISO 8601 such as 2021-12-31"
 DAY_NEXT_STEP = "Write the whole date; no day is guessed."
@@ -50,6 +52,11 @@ def day_of(text: str, order: DayOrder = "iso") -> datetime.date | None:
         As written, whatever the time zone. None for a partial date, an interval, a day that the calendar does not
         have, and every other text.
 
+    Raises
+    ------
+    OptionError
+        If the order is none of these.
+
     References
     ----------
     ISO 8601-1:2019, Date and time, part 1: basic rules. Expanded years (+002021-12-31), which need an agreement of both
@@ -66,7 +73,7 @@ def day_of(text: str, order: DayOrder = "iso") -> datetime.date | None:
     >>> day_of("3/4/2021", "day-first"), day_of("3/4/2021", "month-first")
     (datetime.date(2021, 4, 3), datetime.date(2021, 3, 4))
     """
-    for form in (*_FORMS, *_ORDERS.get(order, ())):
+    for form in (*_FORMS, *_ORDERS.get(chosen(order, get_args(DayOrder), "order"), ())):
         if found := form.fullmatch(text.strip()):
             try:
                 return _day(found)

@@ -3,7 +3,8 @@
 Installed beside the package, not inside nnU-Net (pyproject.toml, `force-include`), with a start-up file that calls
 `install`. Nothing is imported until nnU-Net itself imports its look-up function, wherever that nnU-Net lies: in the
 same folder, in an editable checkout, in the base environment below a virtual one. Then the function is wrapped: for a
-class of ours it answers at once, for every other name nnU-Net walks its folders as before.
+class of ours it answers at once, for every other name nnU-Net walks its folders as before. Where the program that
+starts is a command of this package, Ctrl-C gives one line from here on.
 """
 
 import sys
@@ -55,8 +56,29 @@ def wrap(module):
 
 
 def install():
-    """Wait for nnU-Net; a second call changes nothing."""
+    """Wait for nnU-Net, and for Ctrl-C where a command of ours starts; a second call changes nothing."""
     if LOOKUP in sys.modules:
         wrap(sys.modules[LOOKUP])
     elif not any(type(finder).__name__ == "Finder" and finder.__module__ == __name__ for finder in sys.meta_path):
         sys.meta_path.insert(0, Finder())
+    command = sys.orig_argv[1].rpartition("/")[2] if len(sys.orig_argv) > 1 else ""
+    if command.startswith("nnunet-ms-") and getattr(sys.excepthook, "nnunet_ms", None) is None:
+        one_line(command)
+
+
+def one_line(command):
+    """Let Ctrl-C while a command is being imported end in one line and exit code 130; later the command sees to it."""
+    usual = sys.excepthook
+
+    def tell(kind, error, trace):
+        if not issubclass(kind, KeyboardInterrupt):
+            usual(kind, error, trace)
+            return
+        import os
+
+        sys.stderr.write(f"{command}: interrupted. Repeat the command to start again.\n")
+        sys.stderr.flush()
+        os._exit(130)  # the interpreter itself would end by the signal
+
+    tell.nnunet_ms = True
+    sys.excepthook = tell

@@ -40,7 +40,7 @@ GROUND = {
     "processes": {"memory", "threads"},
     "cluster": {"errors", "memory", "processes"},
     "parallel": {"cluster", "errors", "processes"},
-    "dates": set(),
+    "dates": {"options"},
     "table_files": {"errors"},
     "table_columns": {"arrays", "dates", "errors", "table_files"},
     "tables": {

@@ -3,6 +3,7 @@
 import ast
 import json
 import runpy
+import signal
 import subprocess
 import sys
 import zipfile
@@ -101,6 +102,40 @@ def test_starting_python_imports_nothing_of_nnunet_or_of_us():
         check=True,
     ).stdout
     assert set(ast.literal_eval(loaded)) - set(ast.literal_eval(bare)) == {"nnunet_ms_doors"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("name", "code", "told"),
+    [
+        ("nnunet-ms-simulate", 130, "nnunet-ms-simulate: interrupted. Repeat the command to start again.\n"),
+        ("other", -signal.SIGINT, "KeyboardInterrupt\n"),
+    ],
+)
+def test_a_command_that_is_interrupted_while_it_is_imported_says_so_in_one_line(tmp_path, name, code, told):
+    script = tmp_path / name  # as pip writes it, with an import that takes long
+    script.write_text("print('begun', flush=True)\nimport time\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-c", RUN, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=STARTUP,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # pytest may run where it is ignored
+    )
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors == told if code == 130 else errors.endswith(told)
+
+
+RUN = """
+import runpy, sys
+sys.orig_argv = [sys.executable, sys.argv[1]]  # of `nnunet-ms-simulate ...` in a shell
+import nnunet_ms_doors; nnunet_ms_doors.install()
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
 
 
 @pytest.mark.slow

@@ -127,6 +127,18 @@ def register(word):
     return register(None, None, word)
 
 
+def day_of(word):
+    from nnunet_ms.dates import day_of
+
+    return day_of("2021-12-31", word)
+
+
+def label_of_masks(word):
+    from nnunet_ms.dataset_conversion.cases import Mask
+
+    return Mask({}, word)
+
+
 # what takes a word outside of the statistics and does not refuse it on its way from a command
 ELSEWHERE = {
     "alpha_mode": lambda word: loss(alpha_mode=word),
@@ -141,10 +153,12 @@ ELSEWHERE = {
     "median_of_flat_step": lambda word: conventions(median_of_flat_step=word),
     "nb_covariance": lambda word: conventions(nb_covariance=word),
     "open_progression": progression_rule,
+    "order": day_of,
     "outcome": outcome_audit,
     "outcome_source": lambda word: settings_of_trial(outcome_source=word),
     "preset": lambda word: settings_of_trial(preset=word),
     "quantity": concordance_rows,
+    "rule": label_of_masks,
     "site": dropout_layers,
     "ties": lambda word: conventions(ties=word),
     "zero_volume": lambda word: settings_of_trial(zero_volume=word),
@@ -155,3 +169,25 @@ ELSEWHERE = {
 def test_an_unknown_word_falls_into_no_else_branch(name):
     with pytest.raises(OptionError, match=rf"^{name.split()[0]}: expected one of '.*', found 'other'"):
         ELSEWHERE[name]("other")
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["without lesions", "with lesions"])
+@pytest.mark.parametrize("found", [8, "18", None])
+def test_an_unknown_connectivity_is_refused_by_all_that_label(empty, found):
+    from nnunet_ms.images.volumes import Grid, Volume
+    from nnunet_ms.lesions.components import find_components
+    from nnunet_ms.lesions.confluent import Splitting, split_confluent
+    from nnunet_ms.lesions.labelling import find_lesions
+    from nnunet_ms.lesions.rows import lesions_in
+
+    mask = np.zeros((4, 4, 4), np.uint8)
+    mask[1, 1, 1] = not empty
+    grid = Grid(mask.shape, np.eye(4))
+    for label in (
+        lambda: find_components(mask, found),
+        lambda: find_lesions(Volume(mask, grid, Path("mask.nii")), found),
+        lambda: lesions_in(mask, spacing=(1, 1, 1), connectivity=found),
+        lambda: split_confluent(mask, (1, 1, 1), Splitting(connectivity=found)),
+    ):
+        with pytest.raises(OptionError, match=f"^connectivity: expected 6, 18 or 26, found {found!r}. Choose one"):
+            label()

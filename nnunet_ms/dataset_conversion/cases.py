@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nnunet_ms.errors import ConversionError
+from nnunet_ms.options import chosen
 
 Rule = Literal["single", "classes", "majority", "union", "brighter", "darker", "signed", "visits", "rims", "rim_labels"]
 LABEL = "label"  # name of the reference mask among a case's files
@@ -29,6 +30,9 @@ class Mask:
     files: dict[str, Path]
     rule: Rule = "single"
     values: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 1})
+
+    def __post_init__(self) -> None:
+        chosen(self.rule, get_args(Rule), "rule")
 
 
 @dataclass(frozen=True)

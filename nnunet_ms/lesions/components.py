@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_ms.arrays import Bools, Ints
+from nnunet_ms.errors import OptionError
 
 Connectivity = Literal[6, 18, 26]
 Labels = npt.NDArray[np.unsignedinteger]
@@ -80,6 +81,11 @@ def find_components(data: npt.NDArray[np.generic], connectivity: Connectivity = 
     Components
         Numbered by their first voxel where the last axis runs fastest; arrays of length 0 without foreground.
 
+    Raises
+    ------
+    OptionError
+        If the connectivity is none of them.
+
     Examples
     --------
     Two voxels that touch by an edge are one component; a third one lies alone:
@@ -114,6 +120,20 @@ def coordinates(index: Ints, shape: Sequence[int]) -> tuple[Ints, Ints, Ints]:
     return in_plane - y * shape[0], y, z
 
 
+def check_connectivity(value: object) -> None:
+    """Raise OptionError unless a value is 6, 18 or 26.
+
+    Examples
+    --------
+    >>> check_connectivity(8)
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: connectivity: expected 6, 18 or 26, found 8. Choose one of them.
+    """
+    if value not in _AXES_CHANGED:
+        raise OptionError(f"connectivity: expected 6, 18 or 26, found {value!r}. Choose one of them.")
+
+
 def label_voxels(
     index: Ints, shape: Sequence[int], connectivities: Sequence[Connectivity]
 ) -> tuple[dict[Connectivity, Ints], Bools]:
@@ -135,7 +155,14 @@ def label_voxels(
         voxels where z runs fastest: the same on every machine and for every storage order.
     surface : (V,) bool array
         Whether a neighbour by face is missing.
+
+    Raises
+    ------
+    OptionError
+        If a connectivity is none of them.
     """
+    for connectivity in connectivities:
+        check_connectivity(connectivity)
     if not index.size:
         return dict.fromkeys(connectivities, np.zeros(0, dtype=np.int64)), np.zeros(0, dtype=np.bool_)
     inside, place, scan = _boxed(index, shape)

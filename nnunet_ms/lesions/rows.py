@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.errors import OptionError
 from nnunet_ms.images.given import ImageLike
 from nnunet_ms.images.given_mask import mask_of
-from nnunet_ms.lesions.components import Connectivity
+from nnunet_ms.lesions.components import Connectivity, check_connectivity
 from nnunet_ms.lesions.labelling import Lesions, find_lesions
 
 Columns = dict[str, npt.NDArray[np.generic]]
@@ -112,8 +111,7 @@ def lesions_in(
        voxels  volume_ml  x_mm  z_mm
     0       3      0.006   3.0   8.0
     """
-    if connectivity not in (6, 18, 26):
-        raise OptionError(f"connectivity: expected 6, 18 or 26, found {connectivity!r}. Choose one of them.")
+    check_connectivity(connectivity)
     volume = mask_of(mask, "mask", affine=affine, spacing=spacing, label=label)
     lesions = find_lesions(volume, connectivity, minimum_voxels)
     return pd.DataFrame({**lesion_columns(lesions), **box_columns(lesions)})
