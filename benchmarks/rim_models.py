@@ -24,7 +24,7 @@ MODELS = (
     *("qsmrimnet-no-oversampling", "rimnet", "rimnet-oversampling"),
 )
 BAR = 5.0  # times the prevalence
-SIMULATE, RIM = "nnunet_ms.simulation.cli", "nnunet_ms.classification.rim_cli"
+SIMULATE, RIM = "simulate", "rim"  # commands of `python -m nnunet_ms`
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,9 +96,9 @@ def summary(evaluation: Path, results: Path) -> int:
     return 0 if ok else 1
 
 
-def command(module: str, *arguments: object) -> None:
+def command(name: str, *arguments: object) -> None:
     """Run a command of the package; its messages go to the terminal."""
-    subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=True)
+    subprocess.run([sys.executable, "-m", "nnunet_ms", name, *map(str, arguments)], check=True)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.rater_matrix import rater_matrix as rater_matrix
     from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
+    from nnunet_ms.classification.rim.dataset import rim_dataset as rim_dataset
+    from nnunet_ms.classification.rim.features import rim_features as rim_features
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
     from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
     from nnunet_ms.dataset_conversion.convert import convert as convert
@@ -101,6 +103,8 @@ _PLACES = {
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
     "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
+    "rim_dataset": "nnunet_ms.classification.rim.dataset",
+    "rim_features": "nnunet_ms.classification.rim.features",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
@@ -120,6 +124,8 @@ __all__ = [
     "open_model",
     "predict",
     "rater_matrix",
+    "rim_dataset",
+    "rim_features",
     "run_trial",
     "simulate",
     "statistics",

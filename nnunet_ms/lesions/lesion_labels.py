@@ -72,7 +72,7 @@ class LabelProblem:
         where = f"lesion {self.lesion_id}"
         return {
             "outside": f"In no lesion; {where} is nearest, {self.distance_mm:.1f} mm away. Move the point, draw the "
-            "lesion, or give a label reach of that length.",
+            "lesion, or allow for it (--label-reach-mm).",
             "moved": f"In no lesion; given to {where}, {self.distance_mm:.1f} mm away, within the reach asked for.",
             "conflict": f"{where} has labels of both kinds and is left without. Draw two lesions, or correct one.",
             "doubled": f"{where} has this label more than once; it counts once.",

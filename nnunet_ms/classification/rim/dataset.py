@@ -30,6 +30,7 @@ from nnunet_ms.classification.rim.lesion_boxes import DEFAULT, LESION_COLUMNS, B
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.lesions.lesion_labels import PROBLEMS
 from nnunet_ms.locks import sole_run
+from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import WEEK_LIMIT, Column, Table, write_failures, write_table
@@ -79,10 +80,11 @@ class RimDataset:
     out: Path
 
 
+@known_keywords
 def rim_dataset(
     manifest: str | Path, out: str | Path, settings: BoxSettings = DEFAULT, workers: Workers = 1
 ) -> RimDataset:
-    """Measure the lesions of every visit of a manifest; visits that are done are not done again.
+    r"""Measure the lesions of every visit of a manifest; visits that are done are not done again.
 
     Parameters
     ----------
@@ -109,7 +111,16 @@ def rim_dataset(
 
     Examples
     --------
-    >>> rim_dataset("rims/manifest.csv", "rim_data")  # doctest: +SKIP
+    >>> from nnunet_ms.images.volumes import write_volume
+    >>> x, y, z = np.indices((40, 40, 20)) - np.array([20, 20, 10]).reshape(3, 1, 1, 1)
+    >>> lesion = x**2 + y**2 + (2 * z) ** 2 < 40
+    >>> qsm = np.where(lesion, 60.0, 20.0 * np.sin(x + y)) + 10 * np.cos(3 * z)
+    >>> for name, data in (("qsm", qsm), ("lesions", lesion.astype(np.uint8))):
+    ...     write_volume(f"{name}.nii.gz", data, np.diag([1.0, 1.0, 2.0, 1.0]))
+    >>> _ = Path("rims.csv").write_text("patient_id,visit,qsm,lesions\nP1,base,qsm.nii.gz,lesions.nii.gz\n")
+    >>> found = rim_dataset("rims.csv", "rim_data")
+    >>> found.lesions[["patient_id", "lesion_id", "voxels"]].values.tolist(), found.features.shape
+    ([['P1', 1, 495]], (1, 530))
     """
     cases, out = read_cohort(manifest), Path(out)
     with sole_run(out):
@@ -157,6 +168,13 @@ def read_settings(folder: str | Path) -> BoxSettings:
     ------
     SettingsError
         If it has none.
+
+    Examples
+    --------
+    >>> read_settings("trial")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.SettingsError: trial/settings.json: no such file. Is this a folder of nnunet-ms-rim features?
     """
     path = Path(folder) / "settings.json"
     if not path.is_file():

@@ -57,7 +57,7 @@ def shape_features(mask: Bools, spacing_mm: tuple[float, float, float]) -> dict[
     --------
     >>> found = shape_features(np.ones((2, 2, 2), dtype=bool), (1.0, 1.0, 1.0))
     >>> found["VoxelVolume"], round(found["MeshVolume"], 3)
-    (8.0, 5.833)
+    (8.0, 5.667)
     """
     inside = mask[tuple(slice(axis.min(), axis.max() + 1) for axis in mask.nonzero())]
     padded = np.pad(inside, 1)

@@ -64,7 +64,7 @@ def rim_features(
     >>> radius = np.sqrt(x**2 + y**2 + z**2)
     >>> found = rim_features(60 * np.exp(-((radius - 3) ** 2)), radius < 4, (1.0, 1.0, 1.0))
     >>> len(found), round(found["original_firstorder_Mean"], 3), round(found["original_shape_VoxelVolume"], 3)
-    (527, 30.866, 280.0)
+    (527, 39.389, 280.0)
     """
     values, inside = _checked(qsm_ppb, mask, spacing_mm)
     spacing = (float(spacing_mm[0]), float(spacing_mm[1]), float(spacing_mm[2]))

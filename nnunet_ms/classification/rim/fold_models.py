@@ -31,7 +31,7 @@ from nnunet_ms.progress import Progress, unseen
 FORMAT = "rim model 1"
 WEIGHTS = "model.pth"
 # for a CPU: few batches, large steps, and an early end
-SMALL_RATE, SMALL_EPOCHS, SMALL_PATIENCE = 1e-3, {"qsmrimnet": 15, "rimnet": 8}, 4
+SMALL_RATE, SMALL_EPOCHS, SMALL_PATIENCE = 1e-3, {"qsmrimnet": 15, "rimnet": 5}, 4
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class TrainingOptions:
     ----------
     seed : int
     epochs : int or None
-        None: the recipe's, 60 for QSMRim-Net and 40 for RimNet; with `small` 15 and 8.
+        None: the recipe's, 60 for QSMRim-Net and 40 for RimNet; with `small` 15 and 5.
     small : bool
-        Networks for a CPU: a quarter of the filters (RimNet: an eighth, at half the cells), ten times the learning
+        Networks for a CPU: an eighth of the filters (RimNet also: at half the cells), ten times the learning
         rate.
     fusion : {"concat", "sum"}
     include_self : bool

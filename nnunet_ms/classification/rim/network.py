@@ -49,7 +49,7 @@ class NetworkSize:
 
 
 FULL = NetworkSize()
-SMALL = NetworkSize(filters=(16, 32, 64, 128), radiomic=256, head=64)  # ours, for a CPU: a twelfth of the time
+SMALL = NetworkSize(filters=(8, 16, 32, 64), radiomic=256, head=64)  # ours, for a CPU: a twentieth of the time
 
 
 class ResidualBlock(nn.Module):

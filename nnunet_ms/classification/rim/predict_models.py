@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.rim.case_images import CaseImages
     from nnunet_ms.classification.rim.cohort import RimCase
     from nnunet_ms.classification.rim.lesion_boxes import BoxSettings
+    from nnunet_ms.classification.rim.lesion_set import LesionSet
     from nnunet_ms.classification.rim.mosaics import Portrait
+    from nnunet_ms.parallel import Workers
+
+    Visit = tuple[str, str, float]  # patient, visit, week
 
 PROGRAM = "nnunet-ms-rim"
 LESIONS, VISITS, MASKS, PICTURES = "rim_lesions.csv", "visits.csv", "masks", "pictures"
+FEATURES = "features"
 LESION_TYPE = "lesions"  # all lesions of a visit, of which `prl_count` have a rim
 
 
@@ -31,7 +36,9 @@ def predict_rims(
     *,
     manifest: str | Path | None = None,
     pictures: int = 12,
+    qsm_unit: str | None = None,
     device: str = "cpu",
+    workers: "Workers" = 1,
     progress: Progress = unseen,
 ) -> "pd.DataFrame":
     """Judge lesions by the mean of a model's folds.
@@ -41,14 +48,19 @@ def predict_rims(
     model : str or Path
         `OUTPUT/<model>` of `train_rim_models`, or an output that holds one model.
     source : str or Path
-        Folder of `nnunet-ms-rim features`.
+        Folder of `nnunet-ms-rim features`, or a manifest: its lesions are measured as those that the model was trained
+        on, into `features` of the output.
     output : str or Path
-        A new folder: `rim_lesions.csv`, `visits.csv` and, with a manifest, `masks` and `pictures`.
+        A new folder: `rim_lesions.csv`, `visits.csv` and, with a manifest, `masks` and `pictures`. After a kill the
+        next run goes on.
     manifest : str or Path, optional
-        Of the images that the features are of: for masks of the rim+ lesions in the input's grid, pictures, and visits
-        without a lesion.
+        Of the images that a folder of features is of: for masks of the rim+ lesions in the input's grid, and pictures.
     pictures : int, optional
         Lesions in each mosaic; 0 draws none.
+    qsm_unit : {"ppb", "ppm"}, optional
+        Of the maps of a manifest, where it is not that of the training.
+    workers : int or Dask, optional
+        For measuring, as in `parallel.map_cases`.
     device : str, optional
         Of torch.
     progress : Progress, optional
@@ -69,21 +81,25 @@ def predict_rims(
         If the output exists.
     """
     from nnunet_ms.classification.rim.lesion_set import read_lesion_set
-    from nnunet_ms.outputs import whole_folder
+    from nnunet_ms.outputs import resumable_folder
     from nnunet_ms.tables import write_table
 
     if isinstance(pictures, bool) or not isinstance(pictures, int) or pictures < 0:
         raise OptionError(f"pictures: expected a whole number >= 0, found {pictures!r}. 12 are usual.")
-    folder = model_folder(model)
-    lesions = read_lesion_set(source)
-    table = lesions.rows.assign(**_judged(folder, lesions, device, progress))
-    cases = _cases(manifest, table)
-    with whole_folder(output) as work:
-        write_table(table, work / LESIONS)
-        write_table(visit_counts(table, cases), work / VISITS)
+    models = _models(model_folder(model), device)
+    with resumable_folder(output) as work:
+        if not Path(source).is_dir():
+            measured = work.folder / FEATURES
+            _measure(source, measured, models[0], qsm_unit, workers)
+            source, manifest = measured, source
+        lesions = read_lesion_set(source)
+        table = lesions.rows.assign(**_judged(models, lesions, device, progress))
+        visits = _visits(Path(source), table)
+        cases = _cases(manifest, visits)
+        write_table(table, work.folder / LESIONS)
+        write_table(visit_counts(table, visits), work.folder / VISITS)
         if cases:
-            settings = _box_settings(lesions.settings)
-            _write_images(table, cases, settings, work, pictures, progress)
+            _write_images(table, cases, _box_settings(lesions.settings), work.folder, pictures, progress)
     return table
 
 
@@ -106,31 +122,36 @@ def model_folder(model: str | Path) -> Path:
     raise ModelError(f"{model}: expected a folder with one trained model (fold_0/model.pth), found {found}. {step}")
 
 
-def visit_counts(table: "pd.DataFrame", cases: "Sequence[RimCase]" = ()) -> "pd.DataFrame":
+def visit_counts(table: "pd.DataFrame", visits: "Sequence[Visit]") -> "pd.DataFrame":
     """Lesions and rims per visit, in the columns of `visits.csv` (`tables.VISITS`) and `prl_count`.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As `predict_rims` returns it.
-    cases : sequence of RimCase, optional
-        All visits: those without a lesion have 0 of them, and no rim.
+    visits : sequence of (patient, visit, week)
+        All visits; those without a lesion have 0 of them, and no rim.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"patient_id": ["1", "1"], "visit": "a", "volume_ml": 0.5, "rim": [1, 0], "model": "aprl"})
+    >>> counts = visit_counts(table, [("1", "a", 0.0), ("2", "a", 0.0)])
+    >>> counts[["patient_id", "lesion_count", "volume_ml", "prl_count"]].to_dict("list")
+    {'patient_id': ['1', '2'], 'lesion_count': [2, 0], 'volume_ml': [1.0, 0.0], 'prl_count': [1, 0]}
     """
     import pandas as pd
 
-    told = {(case.patient_id, case.visit): case.week for case in cases}
-    rows = []
     groups = dict(list(table.groupby(["patient_id", "visit"], sort=False)))
-    for patient, visit in {**told, **dict.fromkeys(groups)}:
+    rows = []
+    for patient, visit, week in visits:
         lesions = groups.get((patient, visit), table.iloc[:0])
-        week = float(lesions["week"].iloc[0]) if len(lesions) and "week" in lesions else float("nan")
         rows.append(
             {
                 "case_id": f"{patient}_{visit}",
                 "patient_id": patient,
                 "visit": visit,
-                "week": told.get((patient, visit), week),
-                "rater": str(table["model"].iloc[0]) if len(table) else "",
+                "week": week,
+                "rater": str(table["model"].iloc[0]),
                 "lesion_type": LESION_TYPE,
                 "lesion_count": len(lesions),
                 "volume_ml": float(lesions["volume_ml"].sum()) if "volume_ml" in lesions else float("nan"),
@@ -140,16 +161,39 @@ def visit_counts(table: "pd.DataFrame", cases: "Sequence[RimCase]" = ()) -> "pd.
     return pd.DataFrame(rows)
 
 
-def _judged(folder: Path, lesions: Any, device: str, progress: Progress) -> dict[str, Any]:
-    import numpy as np
+def _measure(
+    manifest: str | Path, folder: Path, contents: Mapping[str, Any], qsm_unit: str | None, workers: "Workers"
+) -> None:
+    """Measure the lesions of a manifest as those of the training were."""
+    from dataclasses import replace
+    from typing import get_args
 
-    from nnunet_ms.classification.rim.fold_models import WEIGHTS, check_device, load_fold_model, probabilities
+    from nnunet_ms.classification.rim.dataset import rim_dataset
+    from nnunet_ms.images.qsm_units import QsmUnit
+    from nnunet_ms.options import chosen
+
+    settings = _box_settings(contents["lesion_settings"])
+    if qsm_unit is not None:
+        settings = replace(settings, qsm_unit=chosen(qsm_unit, get_args(QsmUnit), "qsm_unit"))  # type: ignore[arg-type]
+    rim_dataset(manifest, folder, settings, workers)
+
+
+def _models(folder: Path, device: str) -> list[dict[str, Any]]:
+    """The folds of a model; ModelError unless they are of one."""
+    from nnunet_ms.classification.rim.fold_models import WEIGHTS, check_device, load_fold_model
 
     check_device(device)
-    paths = sorted(folder.glob(f"fold_*/{WEIGHTS}"))
-    models = [load_fold_model(path) for path in paths]
+    models = [load_fold_model(path) for path in sorted(folder.glob(f"fold_*/{WEIGHTS}"))]
     if len({contents["model"] for contents in models}) > 1:
         raise ModelError(f"{folder}: expected folds of one model, found several. Copy the folder again.")
+    return models
+
+
+def _judged(models: list[dict[str, Any]], lesions: "LesionSet", device: str, progress: Progress) -> dict[str, Any]:
+    import numpy as np
+
+    from nnunet_ms.classification.rim.fold_models import probabilities
+
     found = np.stack(
         [
             probabilities(contents, lesions, device)
@@ -166,21 +210,31 @@ def _judged(folder: Path, lesions: Any, device: str, progress: Progress) -> dict
     }
 
 
-def _cases(manifest: str | Path | None, table: "pd.DataFrame") -> "list[RimCase]":
-    """All visits of a manifest; SettingsError if lesions are of visits that it has not."""
+def _visits(folder: Path, table: "pd.DataFrame") -> "list[Visit]":
+    """Visits of a features folder, those without a lesion too where it has a table of them."""
+    from nnunet_ms.classification.rim.dataset import DATASET_VISITS
+    from nnunet_ms.tables import read_table
+
+    path = folder / "rim_visits.csv"
+    frame = read_table(path, DATASET_VISITS) if path.is_file() else table.drop_duplicates(["patient_id", "visit"])
+    week = frame["week"] if "week" in frame else [float("nan")] * len(frame)
+    return [(str(p), str(v), float(w)) for p, v, w in zip(frame["patient_id"], frame["visit"], week, strict=True)]
+
+
+def _cases(manifest: str | Path | None, visits: "Sequence[Visit]") -> "list[RimCase]":
+    """Cases of the visits that were measured; SettingsError if the manifest lacks one of them."""
     if manifest is None:
         return []
     from nnunet_ms.classification.rim.cohort import read_cohort
 
-    cases = read_cohort(manifest)
-    known = {(case.patient_id, case.visit) for case in cases}
-    missing = [key for key in zip(table["patient_id"], table["visit"], strict=True) if key not in known]
+    known = {(case.patient_id, case.visit): case for case in read_cohort(manifest)}
+    missing = [(patient, visit) for patient, visit, _ in visits if (patient, visit) not in known]
     if missing:
         raise SettingsError(
             f"{manifest}: expected the visits of lesions.csv, patient {missing[0][0]} visit {missing[0][1]} lacks. "
             "Give the manifest that the features were measured from."
         )
-    return cases
+    return [known[patient, visit] for patient, visit, _ in visits]
 
 
 def _box_settings(written: Mapping[str, Any]) -> "BoxSettings":
@@ -246,27 +300,45 @@ def add_predict_parser(to: "argparse._SubParsersAction[Any]") -> None:
     """Add `predict` to the command's sub-commands."""
     parser = to.add_parser("predict", help="judge lesions by a trained model")
     parser.add_argument("model", type=Path, metavar="MODEL", help="folder of one model that nnunet-ms-rim train wrote")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="that nnunet-ms-rim features wrote")
+    parser.add_argument("source", type=Path, metavar="MANIFEST|FOLDER", help="images, or a folder of the step features")
     parser.add_argument("-o", "--output", type=Path, required=True, help="new folder")
-    parser.add_argument("--manifest", type=Path, help="of the images: writes masks and pictures too")
+    parser.add_argument("--manifest", type=Path, help="of a folder's images: writes masks and pictures too")
+    parser.add_argument("--qsm-unit", choices=("ppb", "ppm"), help="of a manifest's maps (default: as in training)")
     parser.add_argument("--pictures", type=int, default=12, help="lesions in each picture (default: 12; 0: none)")
     parser.add_argument("--device", default="cpu", help="of torch, such as cuda (default: cpu)")
+    commands.add_parallel_options(parser)
     parser.set_defaults(action=run_predict)
 
 
 def run_predict(args: argparse.Namespace) -> int:
-    """Act on the arguments of `predict`; exit code 0."""
+    """Act on the arguments of `predict`; exit code 1 where a visit or a lesion could not be measured."""
     from nnunet_ms.progress import bar
 
     table = predict_rims(
         args.model,
-        args.folder,
+        args.source,
         args.output,
         manifest=args.manifest,
         pictures=args.pictures,
+        qsm_unit=args.qsm_unit,
         device=args.device,
+        workers=args.workers,
         progress=bar,
     )
-    images = "" if args.manifest else " No masks and pictures: name the images by --manifest."
+    drawn = (args.output / MASKS).is_dir()
+    images = "" if drawn else " No masks and pictures: name the images by --manifest."
     print(f"{args.output / LESIONS}: {int(table['rim'].sum())} of {len(table)} lesions rim+.{images}")
-    return commands.OK
+    return _told_failures(args.output / FEATURES / "failures.csv")
+
+
+def _told_failures(path: Path) -> int:
+    """Exit code, after one line per visit or lesion of a manifest that is in no table."""
+    if not path.is_file():
+        return commands.OK
+    from nnunet_ms.parallel import Failure
+    from nnunet_ms.tables import FAILURES, read_table
+
+    rows = read_table(path, FAILURES)
+    failures = [Failure(case, reason) for case, reason in zip(rows["case_id"], rows["reason"], strict=True)]
+    commands.report_failures(failures, PROGRAM)
+    return commands.SOME_CASES_FAILED if failures else commands.OK

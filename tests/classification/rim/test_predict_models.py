@@ -1,5 +1,6 @@
 """Prediction by trained folds: their mean, counts of visits, masks and pictures, and what does not belong together."""
 
+import json
 import shutil
 
 import nibabel as nib
@@ -8,14 +9,16 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.classification.rim.cohort import FILE_COLUMNS, read_cohort
+from nnunet_ms.classification.rim.dataset import DATASET_VISITS, rim_dataset
 from nnunet_ms.classification.rim.fold_models import load_fold_model, probabilities
 from nnunet_ms.classification.rim.lesion_boxes import visit_lesions
 from nnunet_ms.classification.rim.lesion_set import read_lesion_set
 from nnunet_ms.classification.rim.predict_models import model_folder, predict_rims
 from nnunet_ms.classification.rim.train_models import train_rim_models
+from nnunet_ms.classification.rim_cli import main
 from nnunet_ms.errors import ModelError, OptionError, SettingsError, TableError
 from nnunet_ms.tables import VISITS, read_table
-from tests.classification.rim.tiny_lesions import NAMES
+from tests.classification.rim.tiny_lesions import NAMES, write_lesions
 from tests.classification.rim.visits import lesion_mask, write_visit
 
 PATIENTS = ("01", "02", "03", "04", "05")  # the last has no lesion
@@ -46,6 +49,9 @@ def write_features(folder):
         rows += [lesion.row | {"label": float(lesion.lesion_id < 3)} for lesion in lesions]
         patches = np.array([lesion.patch for lesion in lesions]).reshape(-1, 2, 8, 32, 32)
         np.savez(folder / "features" / "boxes" / f"{case.case_id}.npz", patches=patches)
+    visits = pd.DataFrame({"patient_id": PATIENTS, "visit": "base", "week": 0, "lesion_count": [3, 3, 3, 3, 0]})
+    counts = dict.fromkeys(DATASET_VISITS.names[4:], 0)
+    visits.assign(**counts).to_csv(folder / "features" / "rim_visits.csv", index=False)
     table = pd.DataFrame(rows)
     values = generator.normal(0, 0.1, (len(table), len(NAMES))) + 2 * table[["label"]].to_numpy()
     features = pd.concat([table[["patient_id", "visit", "lesion_id"]], pd.DataFrame(values, columns=NAMES)], axis=1)
@@ -110,7 +116,14 @@ def test_without_a_manifest_there_are_tables_only(study, models, tmp_path):
     table = predict_rims(models / "qsmrimnet", study / "features", tmp_path / "out")
     assert len(table) == 12
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["rim_lesions.csv", "visits.csv"]
-    assert len(pd.read_csv(tmp_path / "out" / "visits.csv")) == 4
+    assert len(pd.read_csv(tmp_path / "out" / "visits.csv")) == 5
+
+
+def test_a_folder_without_a_table_of_visits_knows_those_with_lesions(study, models, tmp_path):
+    copy = shutil.copytree(study / "features", tmp_path / "copy")
+    (copy / "rim_visits.csv").unlink()
+    predict_rims(models / "radiomics", copy, tmp_path / "out")
+    assert list(pd.read_csv(tmp_path / "out" / "visits.csv")["prl_count"]) == [2, 2, 2, 2]
 
 
 def test_an_existing_output_is_left_alone(study, models, predicted):
@@ -167,3 +180,65 @@ def test_a_mask_that_was_redrawn_is_refused_and_nothing_is_written(study, models
 def test_pictures_are_a_number(study, models, tmp_path, pictures):
     with pytest.raises(OptionError, match="pictures: expected a whole number >= 0"):
         predict_rims(models / "radiomics", study / "features", tmp_path / "out", pictures=pictures)
+
+
+@pytest.fixture(scope="module")
+def measured(study):
+    """A model of the 527 features of the study's lesions, measured by the step before."""
+    folder = study / "measured"
+    rim_dataset(study / "manifest.csv", folder)
+    rows = pd.read_csv(folder / "lesions.csv", dtype={"patient_id": str})
+    rows["label"] = (rows["lesion_id"] < 3).astype(float)
+    rows.to_csv(folder / "lesions.csv", index=False)
+    train_rim_models(folder, study / "measured_models", ["radiomics"], folds=2)
+    return folder
+
+
+def test_a_manifest_is_measured_as_the_lesions_of_the_training_were(study, measured, tmp_path, capsys):
+    manifest, model = str(study / "manifest.csv"), str(study / "measured_models")
+    assert main(["predict", model, manifest, "-o", str(tmp_path / "out"), "--pictures", "2"]) == 0
+    assert "of 12 lesions rim+." in capsys.readouterr().out
+    direct = predict_rims(model, measured, tmp_path / "direct")
+    written = pd.read_csv(tmp_path / "out" / "rim_lesions.csv")
+    np.testing.assert_allclose(written["probability"], direct["probability"], atol=1e-9)
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 5
+    assert len(pd.read_csv(tmp_path / "out" / "visits.csv")) == 5
+
+
+def test_a_visit_that_cannot_be_read_is_listed_and_not_counted_as_one_without_rims(study, measured, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    for name in ("01", "02"):
+        shutil.copytree(study / name, copy / name)
+    rows = pd.read_csv(study / "manifest.csv", dtype=str)
+    rows[rows["patient_id"].isin(["01", "02"])].to_csv(copy / "manifest.csv", index=False)
+    (copy / "02" / "flair.nii.gz").unlink()
+    command = ["predict", str(study / "measured_models"), str(copy / "manifest.csv"), "-o", str(tmp_path / "out")]
+    assert main(command) == 1
+    assert "case 02_base" in capsys.readouterr().err
+    assert list(pd.read_csv(tmp_path / "out" / "visits.csv", dtype=str)["patient_id"]) == ["01"]
+    assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == ["01_base.nii.gz"]
+
+
+def test_a_unit_that_is_none(study, measured, tmp_path):
+    with pytest.raises(OptionError, match="qsm_unit: expected one of 'ppb', 'ppm', found 'T'"):
+        predict_rims(study / "measured_models", study / "manifest.csv", tmp_path / "out", qsm_unit="T")
+
+
+def test_a_model_of_another_extent_is_refused(study, measured, tmp_path):
+    copy = shutil.copytree(measured, tmp_path / "copy")
+    settings = json.loads((copy / "settings.json").read_text())
+    (copy / "settings.json").write_text(json.dumps(settings | {"extent_mm": 30.0}))
+    with pytest.raises(ModelError, match=r"measured with extent_mm 24\.0 as those that the model radiomics .*30\.0"):
+        predict_rims(study / "measured_models", copy, tmp_path / "out")
+
+
+def test_the_commands_train_and_say_what_they_left_out(tmp_path, capsys):
+    folder = write_lesions(tmp_path / "features", geometry=(8, 16, 16))
+    rows = pd.read_csv(folder / "lesions.csv", dtype={"patient_id": str})
+    rows.loc[5, "label"] = np.nan
+    rows.to_csv(folder / "lesions.csv", index=False)
+    assert main(["train", str(folder), "-o", str(tmp_path / "m"), "--models", "radiomics,aprl", "--folds", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "142 probabilities out of fold of 2 models. 1 lesions without a label were left out." in told
+    assert main(["train", str(folder), "-o", str(tmp_path / "m"), "--models", "radiomix"]) == 2
+    assert "Did you mean 'radiomics'" in capsys.readouterr().err
