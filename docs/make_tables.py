@@ -17,7 +17,15 @@ from nnunet_ms.analysis.evaluation.agreement_by_site import BY_SITE
 from nnunet_ms.analysis.evaluation.agreement_by_visit import BY_VISIT
 from nnunet_ms.analysis.evaluation.cohort_metrics import SIZE_BINS
 from nnunet_ms.analysis.evaluation.size_groups import SIZE_GROUPS
-from nnunet_ms.analysis.trial import exclusions, outcomes, populations, timed_tests, visit_windows, zero_volumes
+from nnunet_ms.analysis.trial import (
+    exclusions,
+    outcomes,
+    populations,
+    rim_counts,
+    timed_tests,
+    visit_windows,
+    zero_volumes,
+)
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.classification.rim import cohort, dataset, evaluation_tables, lesion_set, scored_lesions
 from nnunet_ms.comparison.cohorts import COHORTS
@@ -227,6 +235,7 @@ ENDPOINTS = [
     Output("audit/populations.csv", "patient outside a population", None, populations.COLUMNS),
     Output("audit/visit_windows.csv", "scan that is not at its planned week", None, visit_windows.COLUMNS),
     Output("audit/baseline_conflicts.csv", "patient whose EDSS at week 0 is not edss_baseline", None, CONFLICT_COLUMNS),
+    Output("audit/prl_counts.csv", "patient, where rim lesions are counted", None, rim_counts.LISTING),
     Output("audit/timed_tests.csv", "timed test that lacks some of its trials", None, timed_tests.COLUMNS),
     Output("audit/zero_volumes.csv", "volume of 0 ml", None, zero_volumes.COLUMNS),
     Output("audit/rater_pairs.csv", "visit, model and quantity", None, rater_concordance.COLUMNS),

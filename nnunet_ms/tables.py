@@ -49,6 +49,7 @@ T25FW_LIMIT_S, NHPT_LIMIT_S = 180, 300  # where the examiner stops the test (MSF
 WEEK_LIMIT = 5218  # a hundred years
 VOLUME_LIMIT_ML = 3000  # more than any head holds
 
+PRL_COUNT = "prl_count"  # number of rim lesions
 SEQUENCES = ("flair", "t2", "t1", "t1post", "qsm")
 REFERENCE_MASKS = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
 
@@ -136,6 +137,7 @@ VISITS = Table(
         Column("new_lesion_count", "integer", required=False, blank=True, minimum=0),
         Column("enlarging_lesion_count", "integer", required=False, blank=True, minimum=0),
         Column("previous_week", "number", required=False, blank=True, maximum=WEEK_LIMIT),
+        Column(PRL_COUNT, "integer", required=False, blank=True, minimum=0),
     ),
     key=("case_id", "rater", "lesion_type"),
     extra=True,
@@ -193,6 +195,7 @@ PATIENTS = Table(
         Column("randomisation_date", "date", required=False, blank=True),
         Column("discontinued_week", "number", required=False, blank=True, maximum=WEEK_LIMIT),
         Column("discontinuation_reason", required=False, blank=True),
+        Column(PRL_COUNT, "integer", required=False, blank=True, minimum=0),  # at baseline
     ),
     key=("patient_id",),
     extra=True,

@@ -18,6 +18,7 @@ from nnunet_ms.lesions.labelling import Lesions
 
 CORE, RIM = 1, 2  # labels of a map of lesion core and rim
 RIM_MM = 1.5  # thickness of the shell; histology and 7 T give 1 to 2 mm
+PRL_STRATA = (1, 4)  # where the trials' strata begin: 0, 1 to 3, 4 and more rim lesions
 RIM_THRESHOLD = 0.5  # of the score: half of the shell
 
 
@@ -189,3 +190,28 @@ def rim_scores(
     share = np.bincount(lesion, segmented[axes] != 0, minlength=lesions.count) / size
     score = np.clip(score, 0.0, 1.0)  # sums of shares of 1 may end above it
     return RimScores(score, share, score >= decision.threshold)
+
+
+def prl_strata(bounds: Sequence[int] = PRL_STRATA) -> tuple[str, ...]:
+    """Names of the strata of rim lesion counts, in order; `bounds` rise from 1 or more and say where each begins.
+
+    Examples
+    --------
+    >>> prl_strata(), prl_strata((1,)), prl_strata((2, 3))
+    (('0', '1-3', '>= 4'), ('0', '>= 1'), ('0-1', '2', '>= 3'))
+    """
+    ends = zip((0, *bounds), (*(bound - 1 for bound in bounds), None), strict=True)
+    return tuple(
+        f">= {first}" if last is None else f"{first}" if first == last else f"{first}-{last}" for first, last in ends
+    )
+
+
+def prl_stratum(count: float, bounds: Sequence[int] = PRL_STRATA) -> str:
+    """Stratum of a patient with so many rim lesions; "missing" of a blank.
+
+    Examples
+    --------
+    >>> [prl_stratum(count) for count in (0, 3, 4, float("nan"))]
+    ['0', '1-3', '>= 4', 'missing']
+    """
+    return "missing" if np.isnan(count) else prl_strata(bounds)[sum(count >= bound for bound in bounds)]

@@ -40,7 +40,7 @@ CHANGES = Table(
     key=(),
 )
 _EXTRAS = ("mask_volume_ml", *CHANGE_COUNTS[1:], *CHANGE_VOLUMES, "previous_visit", "previous_week", "change_note")
-_KEYS = [name for name in tables.VISITS.names if name not in _EXTRAS]
+_KEYS = [name for name in tables.VISITS.names if name not in (*_EXTRAS, tables.PRL_COUNT)]
 VISIT_COLUMNS = [*_KEYS, *_EXTRAS, "rule", "data_note"]
 NOT_RISING = "weeks of this visit and the one before are not known to rise"
 

@@ -25,6 +25,13 @@ def build_parser() -> argparse.ArgumentParser:
     trial.add_argument("--preset", choices=sorted(PRESETS), default="demo", help="which trial (default: demo)")
     trial.add_argument("--images", action="store_true", help="make images and masks instead of a table of volumes")
     trial.add_argument("--qsm", action="store_true", help="with --images: a map of susceptibility at every visit too")
+    trial.add_argument(
+        "--prl-hazard-ratios",
+        type=float,
+        nargs=3,
+        metavar=("HR0", "HR1-3", "HR4+"),
+        help="without --images: hazard ratios of the treatment by the number of rim lesions; prl_count in the tables",
+    )
     phantom = kinds.add_parser("phantom", help="scans without a trial: FLAIR, T2, T1, T1 post contrast, QSM and masks")
     phantom.add_argument("--visits", type=commands.positive, default=1, help="per patient, 24 weeks apart (default: 1)")
     rims = kinds.add_parser("rims", help="QSM, FLAIR, masks and labels of rim lesions: a manifest of nnunet-ms-rim")
@@ -78,6 +85,7 @@ def _simulate(args: argparse.Namespace) -> int:
             grid=args.grid,
             images=args.images,
             qsm=args.qsm,
+            prl_hazard_ratios=args.prl_hazard_ratios,
             workers=args.workers,
         ).failures
     commands.report_failures(failures, PROGRAM)

@@ -1,12 +1,15 @@
 """A simulated trial by one call with plain arguments: the recipe behind `nnunet-ms-simulate trial`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isfinite, log
 from pathlib import Path
 from typing import Literal, get_args
 
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.options import chosen, known_keywords
 from nnunet_ms.parallel import Failure, Workers
+from nnunet_ms.simulation.model.presets import Rims, TrialPreset
 from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
 from nnunet_ms.threads import one_thread
@@ -47,6 +50,7 @@ def simulate(
     grid: GridName | None = None,
     images: bool = False,
     qsm: bool = False,
+    prl_hazard_ratios: Sequence[float] | None = None,
     workers: Workers = 1,
 ) -> SimulatedTrial:
     """Simulate a two-arm trial with known effects, or finish one that was interrupted.
@@ -67,6 +71,9 @@ def simulate(
         Whether images and masks are made, instead of a table of lesion volumes.
     qsm : bool, optional
         Whether images come with a map of susceptibility.
+    prl_hazard_ratios : (3,) sequence of float, optional
+        Hazard ratios > 0 of the treatment in patients with 0, 1 to 3, and 4 or more rim lesions, of every kind of
+        progression, in the place of the preset's; patients then have `prl_count`. Of a trial without images.
     workers : int or Dask, optional
         Processes, or a cluster, that make images; the result does not depend on it.
 
@@ -95,5 +102,24 @@ def simulate(
     if qsm and not images:
         raise SettingsError("qsm: expected images beside it, found none. Ask for images too, or leave out qsm.")
     folder = Path(out)
+    if prl_hazard_ratios is not None:
+        chosen_preset = _with_rims(chosen_preset, prl_hazard_ratios, images)
     trial = TrialSettings(chosen_preset, number, seed, chosen_grid, images, qsm)
     return SimulatedTrial(folder, write_trial(trial, folder, workers))
+
+
+def _with_rims(preset: TrialPreset, ratios: Sequence[float], images: bool) -> TrialPreset:
+    """The preset with an effect of treatment that depends on rim lesions."""
+    given = tuple(float(ratio) for ratio in ratios)
+    if len(given) != 3 or not all(isfinite(ratio) and ratio > 0 for ratio in given):
+        raise OptionError(
+            f"prl_hazard_ratios: expected three numbers > 0, for 0, 1 to 3, and 4 or more rim lesions, found "
+            f"{list(ratios)}. Correct them."
+        )
+    if images:
+        raise OptionError(
+            "prl_hazard_ratios: expected a trial without images, whose rims are drawn lesion by lesion, found images. "
+            "Leave one of them out."
+        )
+    first, second, third = (log(ratio) for ratio in given)
+    return replace(preset, rims=Rims((first, second, third)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms import tables
@@ -156,8 +157,11 @@ def describe_trial(settings: TrialSettings) -> dict[str, Any]:
     >>> truth["simulated"], truth["parameters"]["patients"]
     (True, 40)
     """
+    preset = asdict(settings.preset)
+    if settings.preset.rims is None:  # a trial without them is the one that it was before there were any
+        del preset["rims"]
     parameters = {
-        **asdict(settings.preset),
+        **preset,
         "patients": settings.patients,
         "grid": settings.grid,
         "images": settings.images,
@@ -279,7 +283,11 @@ def visit_table(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -
     (['reference', 'simulated_reader'], ['t1_enhancing', 't1_unenhancing', 't2_lesions'])
     """
     rows = [row for p in patients for row in _visit_rows(settings, p)]
-    return pd.DataFrame(rows, columns=tables.VISITS.names).astype(dict.fromkeys(CHANGES, "Int64"))
+    frame = pd.DataFrame(rows, columns=tables.VISITS.names)
+    whole = [*CHANGES, *([] if settings.preset.rims is None else [tables.PRL_COUNT])]
+    return frame[[name for name in frame if name != tables.PRL_COUNT or name in whole]].astype(
+        dict.fromkeys(whole, "Int64")
+    )
 
 
 def _visit_rows(settings: TrialSettings, p: SimulatedPatient) -> Iterator[tuple[object, ...]]:
@@ -300,6 +308,7 @@ def _visit_rows(settings: TrialSettings, p: SimulatedPatient) -> Iterator[tuple[
     # a visit has the lesions that are new there or have grown, whatever its volume says
     count["t2_lesions"] = np.maximum(count["t2_lesions"], new["t2_lesions"] + grown)
     read = read_volumes(preset.reader, np.array([p.volume_ml]), rng)[0]
+    rims = _rims_read(preset, p, stream(settings.seed, Step.RIM_READER, p.index))
     for rater, volume_ml in ((tables.REFERENCE, np.array(p.volume_ml)), (RATER, read)):
         for kind in LESION_TYPES:
             counts, fresh, larger = count[kind], new[kind], grown if kind == "t2_lesions" else None
@@ -313,7 +322,17 @@ def _visit_rows(settings: TrialSettings, p: SimulatedPatient) -> Iterator[tuple[
                 case = (f"{p.name}_{visit_name(week)}", p.name, visit_name(week), week)
                 volume = round(float((volume_ml * share)[k]), 6)
                 change = [None if values is None or not k else int(values[k]) for values in (fresh, larger)]
-                yield (*case, rater, kind, int(counts[k]), volume, *change, preset.mri_weeks[k - 1] if k else None)
+                since = preset.mri_weeks[k - 1] if k else None
+                seen = int(rims[rater][k]) if kind == "t2_lesions" and rims else None
+                yield (*case, rater, kind, int(counts[k]), volume, *change, since, seen)
+
+
+def _rims_read(preset: TrialPreset, p: SimulatedPatient, rng: np.random.Generator) -> dict[str, npt.NDArray[np.int64]]:
+    """Rim lesions at each MRI week, by rater: they stay, and the simulated reader misses and invents some."""
+    if preset.rims is None:
+        return {}
+    true = np.repeat(p.baseline.prl_count, len(preset.mri_weeks))
+    return {tables.REFERENCE: true, RATER: read_counts(preset.reader, true, rng)}
 
 
 def manifest(settings: TrialSettings, patients: Sequence[SimulatedPatient]) -> pd.DataFrame:
@@ -352,4 +371,5 @@ def _patient_row(preset: TrialPreset, p: SimulatedPatient) -> dict[str, object]:
         "region": "US" if p.baseline.us[0] else "ROW",
         "edss_baseline": float(p.baseline.edss[0]),
         "discontinued_week": None if np.isinf(week) else int(week),
+        **({} if preset.rims is None else {tables.PRL_COUNT: int(p.baseline.prl_count[0])}),
     }

@@ -2,10 +2,18 @@
 
 import json
 
+from nnunet_ms.lesions.rims import PRL_STRATA, prl_strata
 from nnunet_ms.simulation.model.presets import TrialPreset
 
 PUBLISHED = ("opera1", "opera2", "oratorio", "olympus")  # presets that have published numbers to show
 OUTCOMES = ("cdp12", "cdp24", "t25fw24", "9hpt24", "ccdp24")
+
+RIM_LINES = (
+    "",
+    "[analysis]",
+    'subgroups = ["sex", "region", "age_group", "edss_stratum", "prl_stratum"]  # the last: rim lesions at baseline',
+    f"prl_strata = [{', '.join(map(str, PRL_STRATA))}]  # where they begin: {', '.join(prl_strata())} rim lesions",
+)
 
 
 def trial_file(preset: TrialPreset) -> str:
@@ -46,5 +54,6 @@ def trial_file(preset: TrialPreset) -> str:
         "",
         "[conventions]",
         'preset = "r"',
+        *(RIM_LINES if preset.rims else []),
     ]
     return "\n".join(lines) + "\n"

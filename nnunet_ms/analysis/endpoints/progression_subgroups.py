@@ -11,6 +11,7 @@ from nnunet_ms.analysis.endpoints.progression_by_arm import POPULATION, usable
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
+from nnunet_ms.analysis.trial.rim_counts import MISSING, STRATUM
 from nnunet_ms.statistics.cox import fit_cox
 from nnunet_ms.statistics.cox_firth import penalised_test
 from nnunet_ms.statistics.design_matrix import arm_term, design, factor, product
@@ -31,7 +32,13 @@ def subgroup_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) -> 
             group = two["patient_id"].map(trial.groups(name))
             for level in sorted(group.unique()):
                 yield from _level(trial, two[(group == level).to_numpy()], arm, replace(base, term=f"{name}: {level}"))
-            yield from _interaction(trial, two, group, arm, replace(base, term=f"{name}: interaction"))
+            known = ((group != MISSING) | (name != STRATUM)).to_numpy()  # of rim lesions: an unknown number is none
+            keys = replace(base, term=f"{name}: interaction", method=_left_out(int((~known).sum())))
+            yield from _interaction(trial, two[known], group[known], arm, keys)
+
+
+def _left_out(patients: int) -> str:
+    return f"; {patients} patients without a count of rim lesions left out" if patients else ""
 
 
 def _level(trial: TrialData, table: pd.DataFrame, arm: str, base: Statistic) -> list[Statistic]:
@@ -59,7 +66,8 @@ def _degenerate(table: pd.DataFrame, arm: str) -> str:
 def _interaction(trial: TrialData, table: pd.DataFrame, group: pd.Series, arm: str, base: Statistic) -> list[Statistic]:
     """Likelihood-ratio test of arm x subgroup."""
     ties, levels = trial.settings.conventions.ties, sorted(group.unique())
-    base = replace(base, method="likelihood-ratio test of arm x subgroup")
+    left_out = base.method
+    base = replace(base, method=f"likelihood-ratio test of arm x subgroup{left_out}")
     if len(levels) < 2:
         return spread(base, {"p": (np.nan, "")}, not_estimable("one level only"))
     arms, subgroup = arm_term(table["arm"], [trial.settings.reference_arm, arm]), factor("subgroup", group)
@@ -79,7 +87,7 @@ def _interaction(trial: TrialData, table: pd.DataFrame, group: pd.Series, arm: s
     rows = spread(replace(base, method=f"{base.method}; {note}"), stats)
     tested = range(designs[0].X.shape[1], designs[1].X.shape[1])
     p = penalised_test(table["time_weeks"], table["event"], designs[1].X, tested, ties)
-    method = f"Firth's penalised likelihood-ratio test of arm x subgroup, {ties.capitalize()} ties"
+    method = f"Firth's penalised likelihood-ratio test of arm x subgroup, {ties.capitalize()} ties{left_out}"
     return [*rows, *spread(replace(base, method=method), {"p_penalised": (p, "")})]
 
 

@@ -24,6 +24,7 @@ TITLES = {
     "t2_volume_percent_change": "T2 lesion volume and its change by visit",
     "zero_volumes": "Volumes of 0 ml",
     "visit_windows": "Scans that are not at their planned week",
+    "prl_counts": "Rim lesions of each patient at baseline",
     "timed_tests": "Timed tests that lack some of their trials",
     "adam_variables": "Variables of ADaM, and the columns that were read from them",
 }

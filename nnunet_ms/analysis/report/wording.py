@@ -61,4 +61,5 @@ def term_text(term: str) -> str:
     if term.startswith("arm:"):
         return f"arm × {term_text(term.removeprefix('arm:'))}"
     text = term.replace("edss_", "EDSS ", 1) if term.startswith("edss_") else term
+    text = text.replace("prl_stratum", "PRL") if text.startswith("prl_stratum") else text
     return _TERMS.get(term, text.replace("_", " ").replace("<=", "≤").replace(">=", "≥"))

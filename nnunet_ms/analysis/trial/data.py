@@ -27,6 +27,7 @@ from nnunet_ms.analysis.trial.exclusions import (
 )
 from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.populations import Population, inside, split_population
+from nnunet_ms.analysis.trial.rim_counts import STRATUM, rim_counts
 from nnunet_ms.analysis.trial.settings import TablePaths, TrialSettings
 from nnunet_ms.analysis.trial.timed_tests import trial_listing
 from nnunet_ms.analysis.trial.visit_windows import COLUMNS as WINDOW_COLUMNS
@@ -39,8 +40,9 @@ from nnunet_ms.analysis.trial.visits import (
     read_visits,
 )
 from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.lesions.rims import prl_stratum
 from nnunet_ms.table_columns import check_spellings
-from nnunet_ms.tables import AGREEMENT, PATIENTS, RELAPSES, read_table
+from nnunet_ms.tables import AGREEMENT, PATIENTS, PRL_COUNT, RELAPSES, read_table
 
 AGE_LIMIT_YEARS = 45  # the published models' age groups: <= 45, > 45
 EDSS_STRATUM = 4.0  # the trials' strata: below 4, 4 and above
@@ -112,9 +114,12 @@ class TrialData:
             return table["age_years"].map(age_group)
         if name == "edss_stratum":
             return table["edss_baseline"].map(edss_stratum)
+        if name == STRATUM and PRL_COUNT in table:
+            return table[PRL_COUNT].map(lambda count: prl_stratum(count, self.settings.analysis.prl_strata))
         if name not in table:
             raise SettingsError(
-                f"{self.settings.path}: [analysis] names {name!r}; expected age_group, edss_stratum or a column of "
+                f"{self.settings.path}: [analysis] names {name!r}; expected age_group, edss_stratum, {STRATUM} (where "
+                f"{PRL_COUNT} is known at baseline) or a column of "
                 f"{self.settings.tables.patients.name}, found {list(table.columns)}. Correct the settings."
             )
         return table[name].map(lambda value: "missing" if pd.isna(value) else str(value))
@@ -178,8 +183,10 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
             volumes, exclusions = common_volumes(visits, patients, raters, settings)
         counts, uncounted = common_counts(counted, settings, patients, raters)
     else:
+        counted = pd.DataFrame()
         volumes, counts, windows = (pd.DataFrame(columns=c) for c in (VOLUME_COLUMNS, COUNT_COLUMNS, WINDOW_COLUMNS))
         raters, exclusions, uncounted = (), exclusion_table([]), exclusion_table([])
+    patients, rims = rim_counts(patients, counted, raters, settings)
     assessments, unknown = read_assessments(settings, everybody, without)
     relapses, unknown_relapses = read_weekly(
         paths.relapses, RELAPSES, everybody, paths.patients, without=without, dates=paths.dates
@@ -189,6 +196,7 @@ def read_trial(settings: TrialSettings, population: str | None = None) -> TrialD
     listed = [population_exclusions(outside), exclusions, window_exclusions(windows, patients), uncounted]
     times, titles = _read_times(settings, patients)
     audit = {"populations": outside, "visit_windows": windows, "adam_variables": _adam_variables(settings, everybody)}
+    audit["prl_counts"] = rims
     audit["timed_tests"] = trial_listing(assessments)
     audit["baseline_conflicts"] = baseline_conflicts(patients, assessments)
     trial = TrialData(

@@ -1,6 +1,7 @@
 """`trial.toml`: what a trial's tables are, what its arms and visits mean, and which conventions its numbers follow."""
 
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -13,6 +14,7 @@ from nnunet_ms.analysis.trial.settings_section import Section, did_you_mean, rea
 from nnunet_ms.analysis.trial.visit_windows import Window, window_settings
 from nnunet_ms.dates import DayOrder
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.lesions.rims import PRL_STRATA
 from nnunet_ms.options import chosen
 from nnunet_ms.statistics.count_model import Covariance
 from nnunet_ms.statistics.cox import Ties
@@ -132,9 +134,14 @@ class Analysis:
     Parameters
     ----------
     strata : tuple of str
-        Of stratified tests and models: "region", "sex", "age_group", "edss_stratum", or a column of the patient table.
+        Of stratified tests and models: "region", "sex", "age_group", "edss_stratum", "prl_stratum", or a column of the
+        patient table.
     subgroups : tuple of str
         As `strata`; each is one part of the forest plot.
+    prl_strata : tuple of int
+        Where the strata of rim lesion counts ("prl_stratum") begin: (1, 4) for 0, 1 to 3, 4 and more.
+    prl_rater : str
+        Whose counts at baseline make the strata where the patient table has none; blank: the first rater that has.
     sequence : tuple of str
         Endpoints in the order of a fixed-sequence test; empty: no adjustment.
         An entry "cdp24: high" is of one arm; "cdp24" of all, in the order of [arms] compared.
@@ -150,6 +157,8 @@ class Analysis:
 
     strata: tuple[str, ...] = ("region",)
     subgroups: tuple[str, ...] = ("sex", "region", "age_group", "edss_stratum")
+    prl_strata: tuple[int, ...] = PRL_STRATA
+    prl_rater: str = ""
     sequence: tuple[str, ...] = ()
     sequence_arms: Within = "fixed"
     holm: bool = False
@@ -330,12 +339,24 @@ def _analysis(section: Section) -> Analysis:
     return Analysis(
         strata=section.texts("strata", usual.strata, none=True),
         subgroups=section.texts("subgroups", usual.subgroups, none=True),
+        prl_strata=_prl_strata(section, usual.prl_strata),
+        prl_rater=section.optional_text("prl_rater") or "",
         sequence=section.texts("sequence", usual.sequence, none=True),
         sequence_arms=cast("Within", section.choice("sequence_arms", get_args(Within)) or usual.sequence_arms),
         holm=bool(holm),
         alpha=alpha,
         **whole,
     )
+
+
+def _prl_strata(section: Section, usual: tuple[int, ...]) -> tuple[int, ...]:
+    if section.get("prl_strata", "a list such as [1, 4]", required=False) is None:
+        return usual
+    found = section.numbers("prl_strata")
+    rising = all(a < b for a, b in pairwise((0.0, *found)))
+    expected = "rising whole numbers >= 1, such as [1, 4] for 0, 1-3 and >= 4 rim lesions"
+    section.check("prl_strata", list(found), expected, rising and all(value == int(value) for value in found))
+    return tuple(int(value) for value in found)
 
 
 def _check_arms(settings: TrialSettings) -> None:

@@ -20,10 +20,11 @@ from nnunet_ms.analysis.trial.settings_text import POPULATION_NAMES, Proposal, a
 from nnunet_ms.analysis.trial.visit_windows import Window
 from nnunet_ms.dates import DayOrder
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.lesions.rims import prl_stratum
 from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.table_columns import check_spellings
-from nnunet_ms.tables import ASSESSMENTS, PATIENTS, REFERENCE, VISITS, read_table
+from nnunet_ms.tables import ASSESSMENTS, PATIENTS, PRL_COUNT, REFERENCE, VISITS, read_table
 
 REFERENCE_ARM_NAMES = (
     "placebo", "control", "comparator", "sham", "vehicle", "standard of care", "untreated", "interferon", "ifn",
@@ -123,6 +124,7 @@ def propose(found: Found, encoding: str | None = None) -> Proposal:
         )
     outcomes, further, source, reach = _outcomes(found, guess)
     groups = [name for name in ("sex", "region", "age_group", "edss_stratum") if _levels(patients, name) > 1]
+    groups += ["prl_stratum"] if has_rim_strata(patients) else []
     part = Proposal(
         arms=arms, reference=_reference(arms), flags=flags, population=population, lesion_types=[], lesion_type="",
         weeks=_plan(reach), windows=[], zeros=0, raters=[], outcomes=outcomes, further=further, source=source,
@@ -145,6 +147,8 @@ def _with_lesions(part: Proposal, tables: tuple[Path, ...]) -> Proposal:
         )
     raters = sorted(visits["rater"].unique(), key=lambda rater: (rater != REFERENCE, rater))
     zeros = int((visits["volume_ml"] <= 0).sum())
+    if "prl_stratum" not in part.subgroups and has_rim_strata(visits):
+        part = replace(part, subgroups=[*part.subgroups, "prl_stratum"])
     return replace(part, lesion_types=lesion_types, lesion_type=lesion_type, weeks=weeks, windows=windows, zeros=zeros,
                    raters=raters)  # fmt: skip
 
@@ -206,6 +210,12 @@ def _read(path: Path, guess: AdamGuess | None, whom: Population | None, dates: D
     if guess is not None:
         return adam_patients(path, guess.settings, find_adam(guess.settings.folder)[1], whom)
     return read_table(path, PATIENTS if whom is None else SCREENED, dates)
+
+
+def has_rim_strata(table: pd.DataFrame) -> bool:
+    """Whether a table of patients or visits counts rim lesions, in more than one stratum."""
+    counts = table[PRL_COUNT].dropna().astype(float) if PRL_COUNT in table else pd.Series(dtype=float)
+    return len(set(counts.map(prl_stratum))) > 1
 
 
 def _levels(patients: pd.DataFrame, name: str) -> int:

@@ -10,8 +10,13 @@ from nnunet_ms.analysis.trial.outcomes import PRESETS
 from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.analysis.trial.settings import CONVENTIONS, EXPOSURES, ZERO_VOLUME, TablePaths
 from nnunet_ms.analysis.trial.visit_windows import Window
+from nnunet_ms.lesions.rims import PRL_STRATA, prl_strata
 
 OPTIONAL_TABLES = ("assessments", "relapses", "agreement", "size_bin_figure", "truth")
+
+PRL_LINE = (
+    f"prl_strata = {list(PRL_STRATA)}  # where strata of rim lesions at baseline begin: {', '.join(prl_strata())}"
+)
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,7 @@ def _choice_lines(data: Proposal, conventions: str) -> list[str]:
         f"strata = [{', '.join(map(_quoted, data.strata))}]  # of stratified tests; also sex, age_group, edss_stratum, "
         "or a column of the patients",
         f"subgroups = [{', '.join(map(_quoted, data.subgroups))}]",
+        *([PRL_LINE] if "prl_stratum" in data.subgroups else []),
         f"# sequence = [{', '.join(map(_quoted, _sequence(data)))}]  # fixed-sequence test of these endpoints, in this "
         "order",
         '# sequence_arms = "fixed"  # several arms of an endpoint in their order; "holm": by Holm, all before the next',

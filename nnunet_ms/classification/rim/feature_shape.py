@@ -27,11 +27,11 @@ _TRIANGLES = """
     bfcfgcgkckic bhfeki acffcheki adidkibhf chiidkihddhf bhddhgeki acddcggcheki abibhgbgigki cgiigkchg cejekj
     aebbkjbek adcdkjdjc bdjdkj cejekjdfg aebbkjbekdfg afcfgcgkckjc bfkfgkbkj bhfcejekj aeffehhejjek adcdkjdjcbhf
     djffjhdkj bhddhgcejekj agdahgajhakjaek abhahgagkakjajc gkhhkj glk acbglk adeglk bdcdecglk dfkflk acbdfkflk
-    aflalelke bfcflkfkckec bhfglk acffchglk adebhfglk cheehddhfglk bkdbhkkhl adcdkldlclhc abebhehlelke cheehkkhl
-    cijglk aibbijglk adecijglk bdjdejeijglk cijdfkflk adidkibjffjl aflalelkecij bfeflelkebejeij bhfcijglk
+    aflalelke bfcflkfkckec bhfglk acffchglk adebhfglk cheehddhfglk bkdbhkkhl acddlkdcllch abebhehlelke cheehkkhl
+    cijglk aibbijglk adecijglk bdjdejeijglk cijdfkflk aibbijdfkflk aflalelkecij bfeflelkebejeij bhfcijglk
     aiffihhijglk adebhfcijglk deffehhejjeiglk bkdbhkkhlcij ahddhkkhlaihhij abebhehlelkecij eihijhehkhlk egiigl
-    acbegiigl adldglali bdcdgcglclic dfeflifie acbdfeflifie afifli bfcflific bhfegiigl afefgecihilh adldglalibhf
-    cdiidlldgchddhf bhddheehiihl acddiedlidhldch ablbhlali chiihl cegcgjglj abebjlblelge adcdgcglcljc bdjdgjglj
+    acbegiigl adldglali bdcdgcglclic dfeflifie acbdfeflifie afifli bfcflific bhfegiigl acffchegiigl adldglalibhf
+    cdiidlldgchddhf bhddheehiihl acddiedlidhldch ablbhlali chiihl cegcgjglj aebbljbelleg adcdgcglcljc bdjdgjglj
     cejedjdfjflj aebbejjelleffed aflalcljc bfjflj bhfcegcgjglj ajffjhaejjgljeg adcdgcglcljcbhf djffjhdgjjgl
     blddleelccljbhl aedhlj ablbhlalcljc hlj
 """

@@ -265,7 +265,7 @@ def _fit(
     if model.oversampling:
         features, rim = baselines.oversampled(features, rim, seed)
     if model.kind == "forest":
-        return baselines.fit_forest(features, rim, seed), None
+        return baselines.fit_forest(features, rim, seed, baselines.TREES), None
     return baselines.fit_regression(features, rim, validation.features, validation.labels == 1), None
 
 

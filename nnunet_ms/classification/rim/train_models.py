@@ -70,12 +70,15 @@ def train_rim_models(
     OptionError
         If a model or an option is unknown.
     SettingsError
-        If there are too few patients with rim+ lesions, or `output` is of other lesions or settings.
+        If there are too few patients with rim+ lesions, `output` is of other lesions or settings, or another run is
+        writing into it.
     TableError
         If the folder is damaged.
     """
     from nnunet_ms.classification.rim.fold_models import TrainingOptions
     from nnunet_ms.classification.rim.lesion_set import read_lesion_set
+    from nnunet_ms.locks import sole_run
+    from nnunet_ms.outputs import remove_leftovers
 
     names = _checked_names(models)
     options = TrainingOptions(seed, epochs, small, fusion, include_self, device)  # type: ignore[arg-type]
@@ -83,10 +86,12 @@ def train_rim_models(
     labelled = lesions.take(~lesions.rows["label"].isna().to_numpy())
     fold = _folds(labelled, folds, seed)
     output = Path(output)
-    _begin(output, _settings(lesions, labelled, folds, options))
-    _write_folds(labelled, fold, output / FOLDS)
-    tables = [_cross_validated(name, labelled, fold, output / name, options, progress) for name in names]
-    return _joined(tables, output)
+    with sole_run(output):
+        remove_leftovers(output)
+        _begin(output, _settings(lesions, labelled, folds, options))
+        _write_folds(labelled, fold, output / FOLDS)
+        tables = [_cross_validated(name, labelled, fold, output / name, options, progress) for name in names]
+        return _joined(tables, output)
 
 
 def _checked_names(models: Sequence[str]) -> list[str]:
@@ -148,7 +153,7 @@ def _begin(output: Path, settings: dict[str, Any]) -> None:
                 f"{settings[name]!r}. Write to another folder, or remove this one."
             )
         return
-    if output.is_dir() and any(output.iterdir()):
+    if any(not path.name.startswith(".") for path in output.iterdir()):
         raise SettingsError(
             f"{output}: expected a new folder or one of the same command, found other files. Choose one."
         )

@@ -149,7 +149,7 @@ def visit_name(week: int) -> str:
 
 def image_columns(qsm: bool) -> tuple[str, ...]:
     """Return the manifest's columns of images."""
-    return (*CONTRASTS, "qsm", "brain_mask", *tables.REFERENCE_MASKS) if qsm else IMAGE_COLUMNS
+    return (*CONTRASTS, "qsm", "brain_mask", *tables.REFERENCE_MASKS, "rim_mask") if qsm else IMAGE_COLUMNS
 
 
 def image_paths(patient: str, week: int, qsm: bool = False) -> dict[str, str]:

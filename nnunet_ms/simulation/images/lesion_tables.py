@@ -68,12 +68,13 @@ def measure_patient(
                 pair = () if k == 0 else (masks_before[rater][kind], masks[rater][kind])
                 larger = _count_enlarging(*pair, grid) if pair and kind == "t2_lesions" else None
                 size = (of_mask.count, round(of_mask.volume_ml, 6))
-                rows.append((*case, rater, kind, *size, new, larger, visits[k - 1][1] if k else None))
+                rims = _count_rims(patient, found, masks[rater][kind]) if kind == "t2_lesions" else None
+                rows.append((*case, rater, kind, *size, new, larger, visits[k - 1][1] if k else None, rims))
         truth += [(*case, *row) for row in _true_lesions(patient, found, k)]
         before, masks_before = now, masks
     return {
         "lesions": pd.DataFrame(lesions, columns=tables.LESIONS.names[:-1]),
-        "visits": pd.DataFrame(rows, columns=tables.VISITS.names).astype(dict.fromkeys(CHANGES, "Int64")),
+        "visits": _visit_table(rows, has_qsm=patient.anatomy.iron is not None),
         "lesion_truth": pd.DataFrame(truth, columns=TRUTH_COLUMNS),
     }
 
@@ -112,8 +113,21 @@ def write_lesion_tables(folder: Path, visits: Sequence[tuple[str, int]]) -> None
         ]
         filled = [frame for frame in frames if len(frame)] or frames
         gathered = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
-        gathered = gathered.astype({name: "Int64" for name in CHANGES if name in gathered})
+        gathered = gathered.astype({name: "Int64" for name in (*CHANGES, tables.PRL_COUNT) if name in gathered})
         tables.write_table(gathered, folder / f"{table}.csv")
+
+
+def _visit_table(rows: list[tuple[object, ...]], has_qsm: bool) -> pd.DataFrame:
+    """Rows of visits; rim lesions are counted where there is a map that shows them."""
+    frame = pd.DataFrame(rows, columns=tables.VISITS.names)
+    frame = frame if has_qsm else frame.drop(columns=tables.PRL_COUNT)
+    return frame.astype({name: "Int64" for name in (*CHANGES, tables.PRL_COUNT) if name in frame})
+
+
+def _count_rims(patient: Patient, found: VisitMasks, mask: Bools) -> int:
+    """Simulated lesions with a rim that a mask holds a part of; confluent lesions are told apart."""
+    there = np.unique(found.owner[mask & (found.owner > 0)])
+    return sum(patient.lesions[number - 1].rim for number in there.tolist())
 
 
 def _lesion_masks(found: VisitMasks) -> Masks:

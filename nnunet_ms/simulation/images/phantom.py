@@ -29,6 +29,7 @@ from nnunet_ms.simulation.images.lesion_shapes import (
     smooth_noise,
     visit_map,
 )
+from nnunet_ms.simulation.images.rim_mask import rim_mask
 from nnunet_ms.simulation.images.susceptibility import susceptibility_map
 from nnunet_ms.simulation.model.course import Course
 from nnunet_ms.simulation.model.presets import CONTRASTS, SCANNER, SUSCEPTIBILITY, Contrast, GridSettings, Scanner
@@ -36,6 +37,7 @@ from nnunet_ms.simulation.model.streams import Step, stream
 
 BLACK_HOLE_DEPTH = 0.12  # of the radius: the hole is a little smaller than its T2 lesion
 DIRT_MM = 6.0  # correlation length of patchy white matter
+PPB_PER_PPM = 1000
 HALO_MM = 4.0  # width of the bright seam beside the ventricles
 
 
@@ -66,18 +68,26 @@ class VisitMasks:
 
 @dataclass(frozen=True)
 class VisitImages:
-    """One visit: `contrasts` (X, Y, Z) int16, `masks` uint8, by the manifest's column names; `qsm` in ppm."""
+    """One visit: `contrasts` (X, Y, Z) int16, `masks` uint8, by the manifest's column names; `qsm` in ppm.
+
+    `rims` (X, Y, Z) bool where a rim is seen; None without a QSM.
+    """
 
     contrasts: dict[str, npt.NDArray[np.int16]]
     masks: dict[str, npt.NDArray[np.uint8]]
     owner: npt.NDArray[np.int16]
     qsm: Floats | None = None
+    rims: Bools | None = None
 
     @property
     def volumes(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Images and masks together; beside a QSM the lesions' numbers, because rims belong to single lesions."""
+        """Images and masks together; beside a QSM (in ppb) the lesions' numbers and the rims, which belong to some."""
         images: dict[str, npt.NDArray[np.generic]] = {**self.contrasts, **self.masks}
-        return images if self.qsm is None else {**images, "qsm": self.qsm, "t2_lesion_ids": self.owner}
+        if self.qsm is None or self.rims is None:
+            return images
+        rims = self.rims.astype(np.uint8)
+        qsm = self.qsm * np.float32(PPB_PER_PPM)
+        return {**images, "qsm": qsm, "t2_lesion_ids": self.owner, "rim_mask": rims}
 
 
 def draw_patient(settings: GridSettings, course: Course, seed: int, patient: int, qsm: bool = False) -> Patient:
@@ -129,7 +139,8 @@ def acquire_visit(patient: Patient, visit: int, rng: np.random.Generator) -> Vis
     qsm = None
     if anatomy.iron is not None:
         qsm = susceptibility_map(patient.lesions, truth.found, anatomy, SUSCEPTIBILITY, rng)
-    return VisitImages(contrasts, truth.masks, truth.owner, qsm)
+    rims = rim_mask(patient.lesions, truth.found, anatomy, SUSCEPTIBILITY)
+    return VisitImages(contrasts, truth.masks, truth.owner, qsm, None if qsm is None else rims)
 
 
 def acquire_contrast(

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import nbinom
 
+from nnunet_ms.lesions.rims import PRL_STRATA
 from nnunet_ms.simulation.model.presets import GRIDS, Arm, Hazard, TimedTest, TrialPreset
 from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
 
@@ -22,7 +24,10 @@ EDSS_MAXIMUM = 10.0
 
 @dataclass(frozen=True)
 class Baseline:
-    """Patients at randomisation, (n,) each; `log_tlv` of ml; `discontinued_week` is infinite for completers."""
+    """Patients at randomisation, (n,) each; `log_tlv` of ml; `discontinued_week` is infinite for completers.
+
+    `prl_count` are rim lesions, 0 in a preset without them.
+    """
 
     age_years: Numbers
     female: npt.NDArray[np.bool_]
@@ -30,6 +35,7 @@ class Baseline:
     edss: Numbers
     log_tlv: Numbers
     discontinued_week: Numbers
+    prl_count: Indices
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,32 @@ def draw_baseline(preset: TrialPreset, n: int, rng: np.random.Generator) -> Base
     edss = np.array(preset.edss_levels)[np.searchsorted(np.cumsum(weights)[:-1], rng.random(n), side="right")]
     female, us = rng.random(n) < preset.female_share, rng.random(n) < preset.us_share
     log_tlv = np.log(preset.tlv_median_ml) + preset.tlv_log_sd * deviation
-    return Baseline(np.round(age, 1), female, us, edss, log_tlv, _draw_discontinuation(preset, n, rng))
+    discontinued = _draw_discontinuation(preset, n, rng)
+    rims = quantile_of_rims(preset, rng.random(n)) if preset.rims else np.zeros(n, np.int64)  # the last to be drawn
+    return Baseline(np.round(age, 1), female, us, edss, log_tlv, discontinued, rims)
+
+
+def quantile_of_rims(preset: TrialPreset, probability: Numbers) -> Indices:
+    """Number of rim lesions at these quantiles of their negative binomial distribution, (n,); 0 without rims.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from nnunet_ms.simulation.model.presets import Rims
+    >>> from nnunet_ms.simulation.model.trial_presets import DEMO
+    >>> quantile_of_rims(replace(DEMO, rims=Rims((0.0, 0.0, 0.0))), np.array([0.2, 0.5, 0.9])).tolist()
+    [0, 1, 6]
+    """
+    if preset.rims is None:
+        return np.zeros(probability.size, np.int64)
+    size = 1 / preset.rims.count_dispersion
+    counts = nbinom.ppf(probability, size, size / (size + preset.rims.mean_count))
+    return np.asarray(counts, dtype=np.int64)
+
+
+def rim_stratum(count: Indices) -> Indices:
+    """Index of the stratum of each count of rim lesions, see `lesions.rims.prl_strata`."""
+    return np.searchsorted(np.array(PRL_STRATA), count, side="right").astype(np.int64)
 
 
 def baseline_lesions(preset: TrialPreset, volume_ml: Numbers) -> Indices:
@@ -114,9 +145,18 @@ def log_hazard_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline
     """
     deviation = baseline.log_tlv - np.log(preset.tlv_median_ml)
     by = preset.covariates
-    ratio = np.array(hazard.log_ratio)[arm] + np.array(hazard.per_log_tlv)[arm] * deviation
+    ratio = _arm_ratio(preset, hazard, arm, baseline) + np.array(hazard.per_log_tlv)[arm] * deviation
     ratio += by.male * ~baseline.female + by.us * baseline.us + by.edss_below_4 * (baseline.edss < EDSS_BELOW)
     return np.asarray(ratio + by.age_per_year * (baseline.age_years - preset.age_mean))
+
+
+def _arm_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline: Baseline) -> Numbers:
+    """What the arm does, by the rim lesions where the preset has some, and what those do in both arms."""
+    if preset.rims is None:
+        return np.asarray(np.array(hazard.log_ratio)[arm])
+    stratum = rim_stratum(baseline.prl_count)
+    of_arm = np.where(arm == 1, np.array(preset.rims.log_ratio)[stratum], 0.0)
+    return np.asarray(of_arm + np.array(preset.rims.log_risk)[stratum])
 
 
 def draw_onset(rate_per_year: float, log_ratio: Numbers, rng: np.random.Generator) -> Numbers:

@@ -8,7 +8,7 @@ from nnunet_ms.errors import SettingsError
 from nnunet_ms.simulation.model.cohort import enhancing_share
 from nnunet_ms.simulation.model.presets import TrialPreset
 
-SIGNED = ("log_tlv_slope", "bias", "male", "us", "edss_below_4", "age_per_year", "log_ratio", "per_log_tlv")
+SIGNED = ("log_tlv_slope", "bias", "male", "us", "edss_below_4", "age_per_year", "log_ratio", "per_log_tlv", "log_risk")
 POSITIVE = ("patients", "tlv_median_ml", "tlv_truncation_sd", "new_lesion_dispersion", "median_s")
 SHARES = ("black_hole_share", "female_share", "us_share", "edss_fluctuation", "edss_spikes", "missed_share")
 

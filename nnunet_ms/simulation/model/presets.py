@@ -136,6 +136,21 @@ class TableReader:
 
 
 @dataclass(frozen=True)
+class Rims:
+    """Rim lesions at baseline, and what they do to every kind of progression; all ours.
+
+    Counts are negative binomial. By stratum (`lesions.rims.PRL_STRATA`: 0, 1 to 3, 4 and more): `log_ratio` is that of
+    the compared arm over the reference arm, in the place of `Hazard.log_ratio`; `log_risk` that of both arms over
+    patients without a rim.
+    """
+
+    log_ratio: tuple[float, float, float]
+    log_risk: tuple[float, float, float] = (0.0, 0.25, 0.5)
+    mean_count: float = 2.2
+    count_dispersion: float = 1.0
+
+
+@dataclass(frozen=True)
 class TrialPreset:
     """Everything that generates one trial. The first arm is the reference of every contrast."""
 
@@ -169,6 +184,7 @@ class TrialPreset:
     nhpt: TimedTest
     covariates: Covariates = Covariates()
     reader: TableReader = TableReader()
+    rims: Rims | None = None
 
 
 GRIDS = {

@@ -24,6 +24,7 @@ class Step(IntEnum):
     RESOLUTION = 13
     GROWTH_READER = 14
     RIM_COHORT = 15
+    RIM_READER = 16
 
 
 def stream(seed: int, step: Step, *index: int) -> np.random.Generator:

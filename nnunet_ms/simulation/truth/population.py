@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 from scipy.stats.qmc import Sobol
 
-from nnunet_ms.simulation.model.cohort import Baseline, Indices, Numbers, log_hazard_ratio
+from nnunet_ms.simulation.model.cohort import Baseline, Indices, Numbers, log_hazard_ratio, quantile_of_rims
 from nnunet_ms.simulation.model.presets import Hazard, TrialPreset
 from nnunet_ms.simulation.truth.expected_cox import Expected, expected_events
 
@@ -58,7 +58,9 @@ def draw_population(preset: TrialPreset, patients: int) -> Population:
     ----------
     .. [1] Joe S, Kuo FY. SIAM J Sci Comput 30:2635-2654, 2008. doi:10.1137/070709359
     """
-    age, volume, edss, sex, region, reading = Sobol(6, rng=np.random.default_rng(SEED)).random(patients).T
+    dimensions = 6 if preset.rims is None else 7
+    points = Sobol(dimensions, rng=np.random.default_rng(SEED)).random(patients).T
+    age, volume, edss, sex, region, reading = points[:6]
     levels = np.cumsum(preset.edss_weights) / sum(preset.edss_weights)
     low, high = ((limit - preset.age_mean) / preset.age_sd for limit in preset.age_limits)
     cut = preset.tlv_truncation_sd
@@ -69,6 +71,7 @@ def draw_population(preset: TrialPreset, patients: int) -> Population:
         np.array(preset.edss_levels)[np.searchsorted(levels[:-1], edss, side="right")],
         np.log(preset.tlv_median_ml) + preset.tlv_log_sd * _truncated_quantile(volume, -cut, cut),
         np.full(patients, np.inf),  # discontinuation enters by its probabilities
+        quantile_of_rims(preset, points[-1]),
     )
     reader = preset.reader
     read = drawn.log_tlv + reader.bias + math.hypot(reader.patient_log_sd, reader.visit_log_sd) * ndtri(reading)

@@ -6,12 +6,14 @@ multivariable model (Krishnan et al., Sci Rep 2023;13:4102, Table 4).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nnunet_ms.arrays import Bools
-from nnunet_ms.simulation.model.cohort import EDSS_BELOW, Baseline, Indices, Numbers, baseline_lesions
+from nnunet_ms.lesions.rims import prl_strata
+from nnunet_ms.simulation.model.cohort import EDSS_BELOW, Baseline, Indices, Numbers, baseline_lesions, rim_stratum
 from nnunet_ms.simulation.model.presets import TrialPreset
 from nnunet_ms.simulation.truth.expected_cox import (
     Expected,
@@ -36,6 +38,11 @@ COVARIATES: dict[str, Callable[[Baseline], Numbers]] = {
     "log_tlv": lambda b: b.log_tlv,
 }
 
+
+def _has_rims(stratum: int, baseline: Baseline) -> Bools:
+    return np.asarray(rim_stratum(baseline.prl_count) == stratum)
+
+
 # term of `endpoints.csv` -> who belongs to the subgroup
 SUBGROUPS: dict[str, Callable[[Baseline], Bools]] = {
     "sex: F": lambda b: b.female,
@@ -46,6 +53,7 @@ SUBGROUPS: dict[str, Callable[[Baseline], Bools]] = {
     "age_group: > 45": lambda b: b.age_years > AGE_LIMIT_YEARS,
     "edss_stratum: < 4": lambda b: b.edss < EDSS_BELOW,
     "edss_stratum: >= 4": lambda b: b.edss >= EDSS_BELOW,
+    **{f"prl_stratum: {name}": partial(_has_rims, index) for index, name in enumerate(prl_strata())},
 }
 
 
@@ -104,9 +112,22 @@ def _cox_rows(preset: TrialPreset, population: Population, expected: Expected, t
         if 0 < chosen.mean() < 1:
             within = limit_of_cox(expected.of(chosen), arm[chosen])
             yield to.hazard_ratio("subgroup", within, **contrast, term=term)
+    if preset.rims is not None:
+        yield from _rim_rows(expected, arm, rim_stratum(baseline.prl_count), to)
     gap = limit_of_cox(expected, population.log_tlv_read) - log_tlv
     values: Any = {"analysis": "effect_agreement", "term": "log_tlv", "stat_name": "difference", "stat": gap}
     yield to.row(**values, unit="log hazard ratio per log(TLV in ml)")
+
+
+def _rim_rows(expected: Expected, arm: Numbers, stratum: Indices, to: Place) -> Iterator[Row]:
+    """The model of arm, stratum of rim lesions and both together."""
+    names = [f"prl_stratum: {name}" for name in prl_strata()[1:]]
+    strata = np.column_stack([stratum == index for index in range(1, len(names) + 1)]).astype(float)
+    X = np.column_stack([arm, strata, arm[:, None] * strata])
+    terms = ("arm", *names, *(f"arm:{name}" for name in names))
+    for term, value in zip(terms, limits_of_cox(expected, X), strict=True):
+        contrast = {"contrast": to.contrast} if term.startswith("arm") else {}
+        yield to.hazard_ratio("cox_by_prl_stratum", float(value), term=term, **contrast)
 
 
 def _joint_rows(population: Population, expected: Expected, to: Place) -> Iterator[Row]:

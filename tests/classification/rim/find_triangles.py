@@ -67,6 +67,15 @@ def measures(triangle):
         yield np.cross(a, b) @ c / 6
 
 
+def looks_out(config, triangle):
+    """Whether the corners are counted so that the normal points from inside to outside: not told by a volume of 0."""
+    a, b, c = MIDDLES[list(triangle)]
+    outwards = np.zeros(3)
+    for first, second in (EDGES[edge] for edge in triangle):
+        outwards += (CORNERS[second] - CORNERS[first]) * (1 if config >> first & 1 else -1)
+    return np.cross(b - a, c - a) @ outwards > 0
+
+
 def triangles_of(config, of_triangle):
     """Triangles of one cube."""
     mask = np.zeros((2, 2, 2), dtype=bool)
@@ -79,7 +88,8 @@ def triangles_of(config, of_triangle):
         ]
         for parts in product(*both_sides):
             found = [triangle for part in parts for triangle in part]
-            if np.allclose(sum((of_triangle[t] for t in found), np.zeros(6)), wanted, rtol=0, atol=1e-9):
+            is_equal = np.allclose(sum((of_triangle[t] for t in found), np.zeros(6)), wanted, rtol=0, atol=1e-9)
+            if is_equal and all(looks_out(config, triangle) for triangle in found):
                 return found
     raise ValueError(f"no triangles give the surface and volume of cube {config}")
 

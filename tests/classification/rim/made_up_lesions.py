@@ -55,4 +55,6 @@ def made_up_lesions():
     mask = np.zeros((16, 16, 16), dtype=bool)
     mask[5:8, 5:8, 6:8] = mask[8:10, 8:11, 8:10] = True
     found["two_at_a_corner"] = noise(mask.shape, 12, 90), mask, one
+    inside = np.pad(noise((14, 14, 14), 13, 1) > 0, 3)  # has each of the 256 cubes of the mesh
+    found["every_cube"] = noise(inside.shape, 14, 60), inside, (0.7, 1.0, 1.9)
     return found

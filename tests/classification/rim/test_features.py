@@ -122,3 +122,10 @@ def _only(mask, places):
     found = np.zeros_like(mask)
     found[tuple(np.transpose(places))] = True
     return found
+
+
+def test_the_made_up_lesions_have_every_cube_of_the_mesh():
+    mask = np.pad(LESIONS["every_cube"][1], 1)
+    sides = (slice(None, -1), slice(1, None))
+    corners = np.stack([mask[x, y, z].ravel() for x in sides for y in sides for z in sides])
+    assert len(np.unique(corners, axis=1).T) == 256

@@ -237,7 +237,21 @@ def test_the_commands_train_and_say_what_they_left_out(tmp_path, capsys):
     rows = pd.read_csv(folder / "lesions.csv", dtype={"patient_id": str})
     rows.loc[5, "label"] = np.nan
     rows.to_csv(folder / "lesions.csv", index=False)
-    assert main(["train", str(folder), "-o", str(tmp_path / "m"), "--models", "radiomics,aprl", "--folds", "2"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                str(folder),
+                "-o",
+                str(tmp_path / "m"),
+                "--models",
+                "radiomics,radiomics-oversampling",
+                "--folds",
+                "2",
+            ]
+        )
+        == 0
+    )
     told = capsys.readouterr().out
     assert "142 probabilities out of fold of 2 models. 1 lesions without a label were left out." in told
     assert main(["train", str(folder), "-o", str(tmp_path / "m"), "--models", "radiomix"]) == 2

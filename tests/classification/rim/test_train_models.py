@@ -19,6 +19,7 @@ from nnunet_ms.classification.rim.fold_models import (
 from nnunet_ms.classification.rim.lesion_set import CROSS_VALIDATION, read_lesion_set
 from nnunet_ms.classification.rim.train_models import NAMES, train_rim_models
 from nnunet_ms.errors import ModelError, NnunetMsError, OptionError, SettingsError
+from nnunet_ms.locks import sole_run
 from nnunet_ms.tables import read_table
 from tests.classification.rim.tiny_lesions import NAMES as FEATURES
 from tests.classification.rim.tiny_lesions import write_lesions
@@ -36,6 +37,14 @@ def folder(tmp_path_factory):
 def trained(folder, tmp_path_factory):
     output = tmp_path_factory.mktemp("trained") / "models"
     return train_rim_models(folder, output, list(MODELS), **FAST), output
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_forests():
+    """A tenth of the trees, which is all that these tests need."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnunet_ms.classification.rim.baselines.TREES", 50)
+        yield
 
 
 def without_checksums(output):
@@ -122,6 +131,20 @@ def test_a_killed_run_ends_as_one_without_the_kill(trained, folder, tmp_path):
     for name, content in without_checksums(tmp_path / "m").items():
         if name.startswith("qsmrimnet"):
             assert content == (output / name).read_bytes()
+
+
+def test_two_runs_do_not_write_one_folder(folder, tmp_path):
+    with sole_run(tmp_path / "m"), pytest.raises(SettingsError, match="another run is writing it at this moment"):
+        train_rim_models(folder, tmp_path / "m", "radiomics", **FAST)
+
+
+def test_what_a_kill_left_half_written_is_removed(folder, tmp_path):
+    half = tmp_path / "m" / "radiomics" / "fold_0" / ".partial-model.pth-abc"
+    train_rim_models(folder, tmp_path / "m", "radiomics", **FAST)
+    half.mkdir()
+    (half / "model.pth").write_bytes(b"half")
+    train_rim_models(folder, tmp_path / "m", "radiomics", **FAST)
+    assert not half.exists()
 
 
 def test_models_of_a_later_run_join_the_table(folder, tmp_path):

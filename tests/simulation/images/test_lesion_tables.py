@@ -104,12 +104,13 @@ def test_lesions_grow_shrink_and_resolve(folder):
     assert (sizes[0].isna() & sizes[48].notna()).any()
 
 
-def test_qsm_is_in_ppm_and_its_lesions_are_numbered(folder):
+def test_qsm_is_in_ppb_and_its_lesions_are_numbered(folder):
     manifest = tables.read_table(folder / "manifest.csv", tables.MANIFEST)
     path = folder / manifest.qsm[0]
     qsm, ids = read_volume(path), read_volume(path.parent / "t2_lesion_ids.nii.gz")
     assert qsm.data.dtype == np.float32
-    assert -0.15 < qsm.data.min() < qsm.data.max() < 0.3
+    assert -150 < qsm.data.min() < -40
+    assert 90 < qsm.data.max() < 300
     truth = pd.read_csv(folder / "lesion_truth.csv")
     listed = truth[(truth.patient_id == "P001") & (truth.week == 0)]
     assert set(np.unique(ids.data)) == {0, *listed.lesion_id}

@@ -82,6 +82,7 @@ def one_patient(**changed):
     return cohort.Baseline(
         **{name: np.array([value]) for name, value in {**values, **changed}.items()},
         discontinued_week=np.array([np.inf]),
+        prl_count=np.array([0]),
     )
 
 

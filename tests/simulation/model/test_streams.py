@@ -25,5 +25,15 @@ def test_every_seed_step_patient_and_visit_has_its_own_numbers():
 def test_numbers_of_the_steps_are_part_of_every_simulated_trial(step):
     # Regression test: renumbering a step would change every trial that was ever made.
     order = ["ALLOCATION", "BASELINE", "VOLUME", "PROGRESSION", "ASSESSMENTS", "RELAPSES", "NEW_LESIONS", "ANATOMY"]
-    order += ["LESIONS", "ACQUISITION", "READER", "COURSE", "QSM", "RESOLUTION", "GROWTH_READER", "RIM_COHORT"]
+    order += [
+        "LESIONS",
+        "ACQUISITION",
+        "READER",
+        "COURSE",
+        "QSM",
+        "RESOLUTION",
+        "GROWTH_READER",
+        "RIM_COHORT",
+        "RIM_READER",
+    ]
     assert step.value == order.index(step.name)
