@@ -42,6 +42,11 @@ def check_pairs(
     -------
     list of Failure
         Pairs that a conversion would leave out, or write, flag and end with 1 for.
+
+    Examples
+    --------
+    >>> check_pairs([], PairOptions("consecutive"), ["flair_subtraction"])
+    []
     """
     try_pair = partial(_try, options=options, names=tuple(channels), accept=accept)
     outcome = map_cases(try_pair, [one.case for one in cases], lambda case: case.case_id, "pairs", workers)
