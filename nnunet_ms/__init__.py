@@ -73,7 +73,10 @@ if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.two_masks import evaluate_masks as evaluate_masks
     from nnunet_ms.analysis.run_trial import run_trial as run_trial
     from nnunet_ms.classification.rim.dataset import rim_dataset as rim_dataset
+    from nnunet_ms.classification.rim.evaluation import evaluate_rims as evaluate_rims
     from nnunet_ms.classification.rim.features import rim_features as rim_features
+    from nnunet_ms.classification.rim.predict_models import predict_rims as predict_rims
+    from nnunet_ms.classification.rim.train_models import train_rim_models as train_rim_models
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
     from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
     from nnunet_ms.dataset_conversion.convert import convert as convert
@@ -95,18 +98,21 @@ _PLACES = {
     "compare_trials": "nnunet_ms.comparison.compare_trials",
     "convert": "nnunet_ms.dataset_conversion.convert",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
-    "guess_source": "nnunet_ms.dataset_conversion.guessing",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
+    "evaluate_rims": "nnunet_ms.classification.rim.evaluation",
+    "guess_source": "nnunet_ms.dataset_conversion.guessing",
     "learning_curve": "nnunet_ms.learning.curve",
     "lesions_in": "nnunet_ms.lesions.rows",
     "measure": "nnunet_ms.analysis.evaluation.measure",
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
+    "predict_rims": "nnunet_ms.classification.rim.predict_models",
     "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
     "rim_dataset": "nnunet_ms.classification.rim.dataset",
     "rim_features": "nnunet_ms.classification.rim.features",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
+    "train_rim_models": "nnunet_ms.classification.rim.train_models",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
 }
 __all__ = [
@@ -117,18 +123,21 @@ __all__ = [
     "convert",
     "evaluate",
     "evaluate_masks",
+    "evaluate_rims",
     "guess_source",
     "learning_curve",
     "lesions_in",
     "measure",
     "open_model",
     "predict",
+    "predict_rims",
     "rater_matrix",
     "rim_dataset",
     "rim_features",
     "run_trial",
     "simulate",
     "statistics",
+    "train_rim_models",
     "write_manifest",
 ]
 

@@ -380,6 +380,19 @@ def test_no_module_called_utils_none_over_455_lines_no_function_over_60():
     assert [(label(p), name, n) for p in MODULES for name, n in functions(p) if n > 60] == []
 
 
+def array_types(path):
+    """Names of array types that a file gives at its top: name -> type as text."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and "NDArray[" in ast.unparse(node.value):
+            yield node.targets[0].id, ast.unparse(node.value)
+
+
+def test_names_of_array_types_stand_in_one_module():
+    shared = dict(array_types(PACKAGE / "arrays.py"))
+    others = [(label(p), *found) for p in MODULES if p != PACKAGE / "arrays.py" for found in array_types(p)]
+    assert [found for found in others if found[1] in shared or found[2] in shared.values()] == []
+
+
 def room_of(path):
     """The smallest room that a file is in: `analysis.trial`, or `analysis` for a file beside the parts."""
     room, part = part_of(dotted(path))

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
-from nnunet_ms.arrays import Bools
+from nnunet_ms.arrays import Bools, Matrix
 from nnunet_ms.dataset_conversion.cases import Case, Pair
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES
 from nnunet_ms.dataset_conversion.pair_labels import label_of_pair, nearest
@@ -26,7 +26,7 @@ from nnunet_ms.dataset_conversion.pairs import BASELINE, FOLLOWUP, SUBTRACTION, 
 from nnunet_ms.dataset_conversion.preparation import moved_onto, simpleitk_threads
 from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images.itk import Matrix, to_itk, voxels
+from nnunet_ms.images.itk import to_itk, voxels
 from nnunet_ms.images.two_visits import deep_in, head_in, header_words, likeness, robust_z
 from nnunet_ms.images.volumes import Grid, read_volume, write_volume
 from nnunet_ms.outputs import whole_file

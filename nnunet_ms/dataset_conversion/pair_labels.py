@@ -3,12 +3,13 @@
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import Matrix
 from nnunet_ms.dataset_conversion.cases import Case, Pair
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, read_label, signed_change
 from nnunet_ms.dataset_conversion.pair_ways import Visits, Ways
 from nnunet_ms.dataset_conversion.preparation import moved_onto
 from nnunet_ms.images.brain_mask import given_mask
-from nnunet_ms.images.itk import Matrix, inverse, to_itk, voxels
+from nnunet_ms.images.itk import inverse, to_itk, voxels
 from nnunet_ms.images.volumes import Grid, Volume
 from nnunet_ms.lesions.change import changed_voxels
 from nnunet_ms.lesions.components import find_components

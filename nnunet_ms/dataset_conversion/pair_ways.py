@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
+from nnunet_ms.arrays import Matrix
 from nnunet_ms.dataset_conversion.cases import Case, Pair
 from nnunet_ms.dataset_conversion.pairs import PairOptions, Registration
 from nnunet_ms.dataset_conversion.preparation import aligned, brain_of, naming, target_grid, without_bias
 from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.brain_mask import given_mask
-from nnunet_ms.images.itk import Matrix, inverse, to_itk, to_matrix
+from nnunet_ms.images.itk import inverse, to_itk, to_matrix
 from nnunet_ms.images.registration import register_visits
 from nnunet_ms.images.two_visits import half_of, half_way_grid
 from nnunet_ms.images.volumes import Grid, read_grid, read_volume

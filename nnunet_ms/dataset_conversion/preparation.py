@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from nnunet_ms.arrays import Matrix
 from nnunet_ms.dataset_conversion.cases import Case, Mask, place_in_time
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase
 from nnunet_ms.dataset_conversion.labels import CHANGE_RULES, label_of_change, read_label
@@ -24,7 +25,7 @@ from nnunet_ms.errors import ImageError
 from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
 from nnunet_ms.images.grids import orientation_of, reoriented, respaced
-from nnunet_ms.images.itk import Matrix, resample, to_itk, voxels
+from nnunet_ms.images.itk import resample, to_itk, voxels
 from nnunet_ms.images.registration import Registration, register
 from nnunet_ms.images.template import mni152, register_to_mni
 from nnunet_ms.images.volumes import Grid, Volume, read_volume, same_grid, write_volume

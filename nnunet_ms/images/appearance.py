@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.images.volumes import Grid, Volume
 
 COARSE_MM, DEPTH_MM = 3.0, 15.0
@@ -22,18 +23,15 @@ HEAD_LEVEL = 0.15  # of the 98th percentile: what is brighter belongs to the hea
 MINIMUM_VOXELS = 200  # coarse ones inside, for percentiles
 LEAST_INSIDE = 1000  # coarse voxels inside, for what two images share
 
-Float = npt.NDArray[np.float32]
-Bool = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
 class Coarse:
     """An image on every n-th voxel: `data` (X, Y, Z), its `grid`, the `head` and what is `inside` of it."""
 
-    data: Float
+    data: SingleFloats
     grid: Grid
-    head: Bool
-    inside: Bool
+    head: Bools
+    inside: Bools
 
 
 @dataclass(frozen=True)
@@ -198,7 +196,7 @@ def _ranges(seen: list[Appearance]) -> dict[str, Any]:
     return found
 
 
-def sides(mask: Bool) -> npt.NDArray[np.float64]:
+def sides(mask: Bools) -> npt.NDArray[np.float64]:
     """Sides (3,) in voxels of the box around a mask; 0 of an empty one."""
     profiles = [mask.any(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
     return np.array([np.ptp(np.flatnonzero(p)) + 1 if p.any() else 0 for p in profiles], dtype=float)
@@ -221,7 +219,7 @@ def information_about(moving: Volume, first: Coarse) -> float | None:
     return shared_information(first.data[inside], values[inside])
 
 
-def sampled_at(moving: Volume, grid: Grid) -> tuple[Float, Bool]:
+def sampled_at(moving: Volume, grid: Grid) -> tuple[SingleFloats, Bools]:
     """Voxels of an image that are nearest to the places of a grid, and where there are any; (X, Y, Z) each."""
     index = np.indices(grid.shape).reshape(3, -1)
     to_moving = np.linalg.inv(moving.grid.affine) @ grid.affine
@@ -233,7 +231,7 @@ def sampled_at(moving: Volume, grid: Grid) -> tuple[Float, Bool]:
     return values.reshape(grid.shape), there.reshape(grid.shape)
 
 
-def shared_information(first: Float, second: Float, bins: int = 16) -> float:
+def shared_information(first: SingleFloats, second: SingleFloats, bins: int = 16) -> float:
     """Mutual information in nats of paired values (N,), each ranked into equal bins; less what chance would give.
 
     Examples
@@ -250,7 +248,7 @@ def shared_information(first: Float, second: Float, bins: int = 16) -> float:
     return float((joint[there] * np.log(joint[there] / product[there])).sum() - by_chance)
 
 
-def _ranks(values: Float, bins: int) -> npt.NDArray[np.int64]:
+def _ranks(values: SingleFloats, bins: int) -> npt.NDArray[np.int64]:
     edges = np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])
     return np.searchsorted(edges, values, side="left")
 
@@ -271,7 +269,7 @@ def _structure(coarse: Coarse) -> float:
     return sum(found) / len(found)
 
 
-def _head(data: Float) -> Bool:
+def _head(data: SingleFloats) -> Bools:
     """The largest bright part, holes filled; (X, Y, Z)."""
     bright = data[data > data.min()]
     if not bright.size:

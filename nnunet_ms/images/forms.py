@@ -16,13 +16,14 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import Matrix
+
 TOLERANCE = 0.1  # of the smallest voxel edge: nearest neighbours stay who they are up to a half
 NOISE_MM = 1e-3  # float32 headers of one affine differ by less; what differs by more is written anew
 COSINE_NOISE = 5e-5  # between axes; SimpleITK refuses to read a header above 1e-4
 QUATERNION_NOISE = 3e-7  # of a quaternion's components: five steps of float32 below 1
 SPACING_NOISE = 1e-3  # of voxel edges, relative, where a quaternion is compared
 
-Matrix = npt.NDArray[np.float64]  # (4, 4), voxel -> world in mm
 Shape = tuple[int, ...]
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
+from nnunet_ms.arrays import Matrix
 from nnunet_ms.errors import ImageError, SettingsError, one_line
-from nnunet_ms.images.itk import Matrix
 
 # six degrees of freedom; normalised mutual information; voxels of 4, 2 and 1 times their size
 COMMAND = "-V 0 -threads {threads} -a -dof 6 -m NMI -ia {start} -n 100x50x10 -i fixed moving -o found"

@@ -20,15 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from nnunet_ms.arrays import Matrix
 from nnunet_ms.errors import ImageError, one_line
-from nnunet_ms.images.forms import (
-    NOISE_MM,
-    Matrix,
-    at_right_angles,
-    is_at_right_angles,
-    largest_cosine,
-    largest_distance,
-)
+from nnunet_ms.images.forms import NOISE_MM, at_right_angles, is_at_right_angles, largest_cosine, largest_distance
 from nnunet_ms.images.itk import affine_of
 from nnunet_ms.images.limits import EDGES_MM
 from nnunet_ms.images.names import is_text

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK
 
+from nnunet_ms.arrays import Matrix
 from nnunet_ms.images.volumes import Grid
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS <-> LPS
-Matrix = npt.NDArray[np.float64]  # (4, 4)
 
 
 def to_itk(data: npt.NDArray[np.generic], grid: Grid) -> SimpleITK.Image:

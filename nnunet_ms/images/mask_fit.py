@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from nnunet_ms.arrays import Bools
 from nnunet_ms.images.appearance import Coarse
 from nnunet_ms.images.volumes import Volume
 
 GAP_MM, SHELL_MM = 1.5, 6.5  # what is nearer is mixed with lesion; what is further is another tissue
 MINIMUM_VOXELS = 20
-
-Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class MaskFit:
     brighter_around: float
 
 
-def fit_of(mask: Bool, image: Volume, coarse: Coarse, brain: Bool | None = None) -> MaskFit:
+def fit_of(mask: Bools, image: Volume, coarse: Coarse, brain: Bools | None = None) -> MaskFit:
     """Measure a mask (X, Y, Z) on an image of the same grid.
 
     Parameters
@@ -87,7 +86,7 @@ def fit_of(mask: Bool, image: Volume, coarse: Coarse, brain: Bool | None = None)
     )
 
 
-def contrast_of(mask: Bool, image: Volume) -> float:
+def contrast_of(mask: Bools, image: Volume) -> float:
     """Contrast of a mask to the shell around it, see `MaskFit`; NaN where either has too few voxels."""
     spacing = np.array(image.grid.spacing)
     near, far = (np.floor(mm / spacing + 1e-6).astype(int) for mm in (GAP_MM, SHELL_MM))
@@ -103,7 +102,7 @@ def contrast_of(mask: Bool, image: Volume) -> float:
     return float(np.median(data[here]) - np.median(around)) / spread if spread > 0 else math.nan
 
 
-def _box(mask: Bool, margin: npt.NDArray[np.int64]) -> tuple[slice, ...] | None:
+def _box(mask: Bools, margin: npt.NDArray[np.int64]) -> tuple[slice, ...] | None:
     found = ndimage.find_objects(mask.view(np.uint8), max_label=1)
     if not found or found[0] is None:
         return None
@@ -113,7 +112,7 @@ def _box(mask: Bool, margin: npt.NDArray[np.int64]) -> tuple[slice, ...] | None:
     )
 
 
-def _grown(mask: Bool, reach: npt.NDArray[np.int64]) -> Bool:
+def _grown(mask: Bools, reach: npt.NDArray[np.int64]) -> Bools:
     grown = mask.view(np.uint8)
     for axis, number in enumerate(reach):
         if number:
@@ -121,7 +120,7 @@ def _grown(mask: Bool, reach: npt.NDArray[np.int64]) -> Bool:
     return grown.view(np.bool_)
 
 
-def _fine(coarse: Coarse, shape: tuple[int, ...]) -> Bool:
+def _fine(coarse: Coarse, shape: tuple[int, ...]) -> Bools:
     """The head on all voxels, by the nearest coarse one and its neighbours."""
     head = ndimage.binary_dilation(coarse.head)
     index = [np.minimum(np.arange(n) * m // n, m - 1) for n, m in zip(shape, head.shape, strict=True)]

@@ -12,9 +12,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import SimpleITK
 
+from nnunet_ms.arrays import Matrix
 from nnunet_ms.errors import ImageError, one_line
 from nnunet_ms.images.greedy import greedy_rigid
-from nnunet_ms.images.itk import Matrix, to_matrix, to_transform
+from nnunet_ms.images.itk import to_matrix, to_transform
 from nnunet_ms.images.resample import shrink_factors
 from nnunet_ms.options import chosen
 

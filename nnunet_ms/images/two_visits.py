@@ -10,20 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nnunet_ms.arrays import Bools
+from nnunet_ms.arrays import Bools, Matrix, SingleFloats
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.appearance import COARSE_MM, DEPTH_MM
-from nnunet_ms.images.itk import Matrix
 from nnunet_ms.images.volumes import Grid, open_image
-
-Float = npt.NDArray[np.float32]
 
 IQR_PER_SD = 1.349  # of a normal distribution
 LEAST_VOXELS = 100  # inside the common brain: below it nothing can be said
 HEAD_LEVEL = 0.15  # of the 98th percentile, as in `appearance`: what is brighter belongs to the head
 
 
-def robust_z(image: npt.NDArray[np.floating], inside: Bools, shown: Bools | None = None) -> Float:
+def robust_z(image: npt.NDArray[np.floating], inside: Bools, shown: Bools | None = None) -> SingleFloats:
     """Image (X, Y, Z) minus its median inside a mask, in units of 1/1.349 of the interquartile range there.
 
     It is 0 outside of `shown`, which is the mask itself if it is not given.

@@ -26,7 +26,7 @@ from nnunet_ms.statistics.roc import Scores
 
 LESION, FALSE, CONFIRMED = "lesion", "false", "confirmed"
 OWN, COMMON, BOTH, NOT_COUNTED = "own", "common", "own and common", "none"
-Floats = npt.NDArray[np.floating]
+Numbers = npt.NDArray[np.floating]  # single or double
 
 
 def case_candidates(
@@ -88,13 +88,13 @@ def case_candidates(
     return pd.concat(filled or frames[:1], ignore_index=True)
 
 
-def _rows(rater: str, letter: str, truth: str, counted: str, volume_ml: Floats, score: Floats) -> pd.DataFrame:
+def _rows(rater: str, letter: str, truth: str, counted: str, volume_ml: Numbers, score: Numbers) -> pd.DataFrame:
     names = [f"{letter}{number}" for number in range(1, len(score) + 1)]
     columns = {"candidate": names, "truth": truth, "counted": counted, "rater": rater}
     return pd.DataFrame({**columns, "volume_ml": volume_ml, "score": score})
 
 
-def _lesion_scores(match: Match, scores: Floats) -> Floats:
+def _lesion_scores(match: Match, scores: Numbers) -> Numbers:
     overlap: Overlap = match.overlap
     best = np.zeros(match.reference.count)
     np.maximum.at(best, overlap.row, scores[overlap.column])
@@ -114,7 +114,7 @@ def _common_false(matches: Mapping[str, Match], rule: Rule) -> Lesions:
     return find_lesions(Volume(union.reshape(grid.shape, order="F"), grid, Path()), rule.connectivity)
 
 
-def _common_scores(match: Match, scores: Floats, common: Lesions) -> Floats:
+def _common_scores(match: Match, scores: Numbers, common: Lesions) -> Numbers:
     """Highest score of a model's false components within each common candidate, 0 where it has none."""
     inside = _false_voxels(match)
     place = np.searchsorted(common.voxel_index, match.prediction.voxel_index[inside])

@@ -32,7 +32,6 @@ ADSL_CANDIDATES = {
     "randomisation": ("RANDDT", "RANDDTC", "TRTSDT", "RFSTDTC", "RFSTDT"),
     "last_treatment": ("TRTEDT", "TRTENDT", "RFXENDTC"),
 }
-MAY_LACK = ("age", "sex", "region", "edss_baseline", "randomisation", "last_treatment")
 # codes and words of the measures in ADQS; a code that is exactly the first is taken before all others
 ADQS_CODES = {
     "edss": ("EDSS", r"EDSS", r"EXPANDED DISABILITY"),

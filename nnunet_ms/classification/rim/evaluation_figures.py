@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nnunet_ms.classification.rim.evaluation_tables import POOLED, scores_of
 from nnunet_ms.classification.rim.scored_lesions import ScoredLesions
@@ -151,6 +152,8 @@ def _counts(results: pd.DataFrame, counts: pd.DataFrame, data_note: str) -> Figu
         axes.text(0.03, 0.98, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=8)
         axes.set(title=model, xlim=(-0.04 * top, top), ylim=(-0.04 * top, top), xlabel="rim+ lesions counted")
         axes.set_ylabel("predicted")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     headline(figure, "Rim+ lesions per visit")
     one = counts[counts["model"] == models[0]]
     kind = f"{data_note} data" if data_note else "data of unknown kind"
@@ -158,7 +161,7 @@ def _counts(results: pd.DataFrame, counts: pd.DataFrame, data_note: str) -> Figu
         figure,
         f"{kind}, {one['patient_id'].nunique()} patients, {len(one)} visits, {one['counted'].sum()} rim+ of "
         f"{one['lesions'].sum()} lesions.\nSize of a point: number of visits there. Visits without a lesion are not "
-        "in it. Intervals: MSE over resampled patients, r Fisher's, CCC Lin's.",
+        "in it.\nIntervals, 95 %: MSE over resampled patients, r Fisher's, CCC Lin's.",
     )
     return figure
 

@@ -74,6 +74,10 @@ def train_rim_models(
         writing into it.
     TableError
         If the folder is damaged.
+
+    Examples
+    --------
+    >>> train_rim_models("features", "models", ["qsmrimnet", "aprl"])  # doctest: +SKIP
     """
     from nnunet_ms.classification.rim.fold_models import TrainingOptions
     from nnunet_ms.classification.rim.lesion_set import read_lesion_set

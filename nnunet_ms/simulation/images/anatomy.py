@@ -7,10 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.images.volumes import Grid
-
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 MARGIN_MM = 8.0  # room for brains larger than the template
 SCALE_SD = 0.04
@@ -48,20 +46,20 @@ class Anatomy:
 
     grid: Grid
     brain: Bools
-    white: Floats
-    grey: Floats
-    csf: Floats
-    texture: Floats
-    ventricle_mm: Floats
-    seeds: Floats
-    iron: Floats | None = None
+    white: SingleFloats
+    grey: SingleFloats
+    csf: SingleFloats
+    texture: SingleFloats
+    ventricle_mm: SingleFloats
+    seeds: SingleFloats
+    iron: SingleFloats | None = None
 
 
 @dataclass(frozen=True)
 class Template:
     """The MNI152 maps at 1 mm, (4, X, Y, Z): grey, white, brain, T1 texture; `origin` (3,) mm of voxel 0."""
 
-    maps: Floats
+    maps: SingleFloats
     origin: npt.NDArray[np.float64]
 
 
@@ -123,7 +121,7 @@ def _texture(
     return np.asarray(brain * np.clip(t1 - model, -0.15, 0.15))
 
 
-def _template_points(grid: Grid, rng: np.random.Generator) -> Floats:
+def _template_points(grid: Grid, rng: np.random.Generator) -> SingleFloats:
     """Where each voxel lies in the template, (3, X, Y, Z) mm."""
     world = _world(grid)
     centre = np.asarray(world.mean(axis=(1, 2, 3)))[:, None, None, None]
@@ -136,7 +134,7 @@ def _template_points(grid: Grid, rng: np.random.Generator) -> Floats:
     return np.asarray(points - pull * away, dtype=np.float32)
 
 
-def _world(grid: Grid) -> Floats:
+def _world(grid: Grid) -> SingleFloats:
     axes = [grid.affine[i, 3] + grid.affine[i, i] * np.arange(n) for i, n in enumerate(grid.shape)]
     return np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
 
@@ -148,7 +146,7 @@ def small_rotation(sd_degrees: float, rng: np.random.Generator) -> npt.NDArray[n
     return np.asarray(np.eye(3) + skew + skew @ skew / 2)  # exact to 1e-4 for such small angles
 
 
-def _warp(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+def _warp(shape: tuple[int, ...], rng: np.random.Generator) -> SingleFloats:
     control = rng.normal(0, WARP_SD_MM, size=(3, *WARP_POINTS))
     # cubic splines are separable: one small matrix per axis is ten times faster than zooming the volume
     x, y, z = (
@@ -158,7 +156,7 @@ def _warp(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     return np.einsum("xa,yb,zc,dabc->dxyz", x, y, z, control.astype(np.float32), optimize=True)
 
 
-def _iron(world: Floats) -> Floats:
+def _iron(world: SingleFloats) -> SingleFloats:
     """Susceptibility of the deep grey nuclei at template positions (3, X, Y, Z) mm, in ppm above other tissue."""
     iron = np.zeros(world.shape[1:], dtype=np.float32)
     side = np.abs(world[0])
@@ -168,19 +166,21 @@ def _iron(world: Floats) -> Floats:
     return iron
 
 
-def _fractions(grey: Floats, white: Floats, brain: Bools) -> tuple[Floats, Floats, Floats]:
+def _fractions(
+    grey: SingleFloats, white: SingleFloats, brain: Bools
+) -> tuple[SingleFloats, SingleFloats, SingleFloats]:
     tissues = np.stack([np.clip(1 - grey - white, 0, 1), np.clip(grey, 0, 1), np.clip(white, 0, 1)]) ** SHARPENING
     tissues *= brain / np.maximum(tissues.sum(axis=0), 1e-6)
     return tissues[0], tissues[1], tissues[2]
 
 
-def _ventricle_distance(csf: Floats, brain: Bools, grid: Grid) -> Floats:
+def _ventricle_distance(csf: SingleFloats, brain: Bools, grid: Grid) -> SingleFloats:
     depth = ndimage.distance_transform_edt(brain, sampling=grid.spacing)
     ventricles = (csf > 0.5) & (depth > DEEP_MM)
     return np.asarray(ndimage.distance_transform_edt(~ventricles, sampling=grid.spacing), dtype=np.float32) * brain
 
 
-def _seed_weights(white: Floats, grey: Floats, ventricle_mm: Floats, grid: Grid) -> Floats:
+def _seed_weights(white: SingleFloats, grey: SingleFloats, ventricle_mm: SingleFloats, grid: Grid) -> SingleFloats:
     """White matter everywhere, more beside the ventricles and beneath the cortex."""
     cortex_mm = ndimage.distance_transform_edt(~((grey > 0.5) & (ventricle_mm > 15)), sampling=grid.spacing)
     weight = 0.15 + 3.5 * np.exp(-ventricle_mm / 6) + 0.5 * np.exp(-cortex_mm / 3)

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.lesions.components import find_components
-from nnunet_ms.simulation.images.anatomy import Anatomy, Bools, Floats
+from nnunet_ms.simulation.images.anatomy import Anatomy
 from nnunet_ms.simulation.model.presets import LesionSizes
 
 REACH = 1.9  # levels are kept up to this multiple of a lesion's radius: room to grow, and the soft edge
@@ -52,7 +53,7 @@ class Lesion:
     """
 
     box: tuple[slice, ...]
-    level: Floats
+    level: SingleFloats
     radius_mm: float
     born: int
     growth: npt.NDArray[np.float64]
@@ -70,7 +71,7 @@ class LesionMap:
     """
 
     mask: Bools
-    depth_mm: Floats
+    depth_mm: SingleFloats
     owner: npt.NDArray[np.int32]
 
 
@@ -101,7 +102,7 @@ def draw_sizes_up_to(
     return np.sort(np.minimum(drawn[:count], max(voxels, sizes.smallest_voxels)))[::-1]
 
 
-def smooth_noise(anatomy: Anatomy, width_mm: float, rng: np.random.Generator) -> Floats:
+def smooth_noise(anatomy: Anatomy, width_mm: float, rng: np.random.Generator) -> SingleFloats:
     """Return (X, Y, Z) white noise smoothed by a Gaussian of SD `width_mm`, scaled to SD 1."""
     white = rng.standard_normal(anatomy.grid.shape, dtype=np.float32)
     smooth = ndimage.gaussian_filter(white, [width_mm / mm for mm in anatomy.grid.spacing])
@@ -139,8 +140,8 @@ def sphere_radius(volume_mm3: float) -> float:
 
 
 def shape_level(
-    centre: npt.NDArray[np.int64], voxels: int, anatomy: Anatomy, noise: Floats, rng: np.random.Generator
-) -> tuple[tuple[slice, ...], Floats, float]:
+    centre: npt.NDArray[np.int64], voxels: int, anatomy: Anatomy, noise: SingleFloats, rng: np.random.Generator
+) -> tuple[tuple[slice, ...], SingleFloats, float]:
     """Level function of one lesion of `voxels` voxels around the voxel `centre`.
 
     Returns
@@ -185,7 +186,7 @@ def small_components(mask: Bools, smallest: int) -> Bools:
     return parts.painted(parts.voxels < smallest)
 
 
-def _threshold(level: Floats, voxels: int, smallest: int) -> tuple[float, Bools]:
+def _threshold(level: SingleFloats, voxels: int, smallest: int) -> tuple[float, Bools]:
     """Level whose mask without small components is closest to `voxels` in eight rounds, and those components."""
     wanted, best = voxels, (np.inf, 1.0, np.zeros(level.shape, dtype=bool))
     for _ in range(8):
@@ -224,7 +225,7 @@ def _smallest(values: npt.NDArray[np.floating], rank: int) -> float:
     return float(np.partition(values, index)[index])
 
 
-def _lowest(lesions: Sequence[Lesion], visit: int, anatomy: Anatomy) -> tuple[Floats, npt.NDArray[np.int32]]:
+def _lowest(lesions: Sequence[Lesion], visit: int, anatomy: Anatomy) -> tuple[SingleFloats, npt.NDArray[np.int32]]:
     level = np.full(anatomy.grid.shape, FAR, dtype=np.float32)
     owner = np.full(anatomy.grid.shape, -1, dtype=np.int32)
     for index, lesion in enumerate(lesions):

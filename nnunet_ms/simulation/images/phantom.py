@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nnunet_ms.simulation.images.anatomy import Anatomy, Bools, Floats, draw_anatomy, small_rotation
+from nnunet_ms.arrays import Bools, SingleFloats
+from nnunet_ms.simulation.images.anatomy import Anatomy, draw_anatomy, small_rotation
 from nnunet_ms.simulation.images.lesion_fates import draw_fates, draw_rims
 from nnunet_ms.simulation.images.lesion_shapes import (
     FAR,
@@ -47,7 +48,7 @@ class Patient:
 
     anatomy: Anatomy
     lesions: tuple[Lesion, ...]
-    dirt: Floats  # (X, Y, Z) logarithm of the patchiness of white matter, the same at all visits
+    dirt: SingleFloats  # (X, Y, Z) logarithm of the patchiness of white matter, the same at all visits
     volume_ml: tuple[float, ...]
     smallest_voxels: int
 
@@ -63,7 +64,7 @@ class VisitMasks:
     found: LesionMap
     masks: dict[str, npt.NDArray[np.uint8]]
     owner: npt.NDArray[np.int16]
-    depths: dict[str, Floats]
+    depths: dict[str, SingleFloats]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class VisitImages:
     contrasts: dict[str, npt.NDArray[np.int16]]
     masks: dict[str, npt.NDArray[np.uint8]]
     owner: npt.NDArray[np.int16]
-    qsm: Floats | None = None
+    qsm: SingleFloats | None = None
     rims: Bools | None = None
 
     @property
@@ -144,7 +145,7 @@ def acquire_visit(patient: Patient, visit: int, rng: np.random.Generator) -> Vis
 
 
 def acquire_contrast(
-    patient: Patient, found: LesionMap, depths: dict[str, Floats], contrast: Contrast, rng: np.random.Generator
+    patient: Patient, found: LesionMap, depths: dict[str, SingleFloats], contrast: Contrast, rng: np.random.Generator
 ) -> npt.NDArray[np.int16]:
     """One contrast as the scanner shows it, (X, Y, Z); `depths` in mm below the border of each kind of lesion."""
     return _acquire(_signal(patient, found, depths, contrast), patient.anatomy, contrast, SCANNER, rng)
@@ -182,7 +183,7 @@ def _draw_lesion(
     born: int,
     enhancing_at: int,
     anatomy: Anatomy,
-    noise: Floats,
+    noise: SingleFloats,
     course: Course,
     rng: np.random.Generator,
 ) -> Lesion:
@@ -203,15 +204,17 @@ def _kinds(lesions: Sequence[Lesion], visit: int) -> tuple[Bools, Bools]:
     return hole, enhancing
 
 
-def _of_kind(found: LesionMap, kind: Bools) -> Floats:
+def _of_kind(found: LesionMap, kind: Bools) -> SingleFloats:
     return np.where(kind[found.owner], found.depth_mm, np.float32(-FAR))
 
 
-def _radius(lesions: Sequence[Lesion], found: LesionMap) -> Floats:
+def _radius(lesions: Sequence[Lesion], found: LesionMap) -> SingleFloats:
     return np.array([lesion.radius_mm for lesion in lesions] + [0.0], dtype=np.float32)[found.owner]
 
 
-def _masks(brain: Bools, lesions: Bools, depths: dict[str, Floats], smallest: int) -> dict[str, npt.NDArray[np.uint8]]:
+def _masks(
+    brain: Bools, lesions: Bools, depths: dict[str, SingleFloats], smallest: int
+) -> dict[str, npt.NDArray[np.uint8]]:
     hole, enhancing = ((depths[kind] >= 0) & lesions for kind in ("black_hole", "enhancing"))
     masks = {
         "brain_mask": brain,
@@ -222,7 +225,7 @@ def _masks(brain: Bools, lesions: Bools, depths: dict[str, Floats], smallest: in
     return {name: mask.astype(np.uint8) for name, mask in masks.items()}
 
 
-def _signal(patient: Patient, found: LesionMap, depths: dict[str, Floats], contrast: Contrast) -> Floats:
+def _signal(patient: Patient, found: LesionMap, depths: dict[str, SingleFloats], contrast: Contrast) -> SingleFloats:
     """Signal before the scanner: tissue, its patchiness and halo, then lesions over it by their partial volume."""
     anatomy = patient.anatomy
     halo = contrast.halo * np.exp(-anatomy.ventricle_mm / HALO_MM)
@@ -237,13 +240,13 @@ def _signal(patient: Patient, found: LesionMap, depths: dict[str, Floats], contr
     return np.asarray(signal, dtype=np.float32)
 
 
-def _occupancy(depth_mm: Floats, edge_mm: float) -> Floats:
+def _occupancy(depth_mm: SingleFloats, edge_mm: float) -> SingleFloats:
     """Share of a lesion in a voxel: 1/2 on the border of the mask, so that mask and image agree."""
     return np.asarray(np.clip(np.float32(0.5) + depth_mm / np.float32(2 * edge_mm), 0, 1))
 
 
 def _acquire(
-    signal: Floats, anatomy: Anatomy, contrast: Contrast, scanner: Scanner, rng: np.random.Generator
+    signal: SingleFloats, anatomy: Anatomy, contrast: Contrast, scanner: Scanner, rng: np.random.Generator
 ) -> npt.NDArray[np.int16]:
     moved = _move(signal, anatomy, scanner, rng)
     moved += np.float32(scanner.ghost_sd * rng.standard_normal()) * np.roll(moved, signal.shape[1] // 2, axis=1)
@@ -255,7 +258,7 @@ def _acquire(
     return np.where(anatomy.brain, np.clip(np.rint(gain * magnitude), 1, 32767), 0).astype(np.int16)
 
 
-def _move(signal: Floats, anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> Floats:
+def _move(signal: SingleFloats, anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator) -> SingleFloats:
     """Rigid motion between contrasts: a small turn about the grid's centre, and a shift."""
     spacing = np.array(anatomy.grid.spacing)
     turn = small_rotation(scanner.turn_sd_degrees, rng)
@@ -265,7 +268,7 @@ def _move(signal: Floats, anatomy: Anatomy, scanner: Scanner, rng: np.random.Gen
     return np.asarray(ndimage.affine_transform(signal, matrix, offset, order=1, mode="nearest"), dtype=np.float32)
 
 
-def _coil_profile(shape: tuple[int, ...], log_sd: float, rng: np.random.Generator) -> Floats:
+def _coil_profile(shape: tuple[int, ...], log_sd: float, rng: np.random.Generator) -> SingleFloats:
     """Smooth positive field: the exponential of a random quadratic polynomial of SD `log_sd`."""
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij", sparse=True)
     terms = [x, y, z, x * y, x * z, y * z, x**2 - 1 / 3, y**2 - 1 / 3, z**2 - 1 / 3]

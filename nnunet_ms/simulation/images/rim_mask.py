@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nnunet_ms.simulation.images.anatomy import Anatomy, Bools
+from nnunet_ms.arrays import Bools
+from nnunet_ms.simulation.images.anatomy import Anatomy
 from nnunet_ms.simulation.images.lesion_shapes import Lesion, LesionMap
 from nnunet_ms.simulation.model.presets import Susceptibility
 

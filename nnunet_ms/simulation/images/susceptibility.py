@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from nnunet_ms.simulation.images.anatomy import Anatomy, Floats
+from nnunet_ms.arrays import SingleFloats
+from nnunet_ms.simulation.images.anatomy import Anatomy
 from nnunet_ms.simulation.images.lesion_shapes import Lesion, LesionMap
 from nnunet_ms.simulation.model.presets import Susceptibility
 
@@ -14,7 +15,7 @@ BLUR_VOXELS = 0.4  # of the noise: maps are reconstructed from a band-limited ph
 
 def susceptibility_map(
     lesions: Sequence[Lesion], found: LesionMap, anatomy: Anatomy, ppm: Susceptibility, rng: np.random.Generator
-) -> Floats:
+) -> SingleFloats:
     """Map in ppm, (X, Y, Z) float32, 0 outside the brain.
 
     A rim is a shell just inside its lesion's border, brighter by `rim_low` to `rim_high`.

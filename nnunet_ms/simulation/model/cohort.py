@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import nbinom
 
+from nnunet_ms.arrays import Floats, Ints
 from nnunet_ms.lesions.rims import PRL_STRATA
 from nnunet_ms.simulation.model.presets import GRIDS, Arm, Hazard, TimedTest, TrialPreset
 from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
-
-Numbers = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 EDSS_BELOW = 4.0  # the covariate of the published models
 EDSS_STEP_LIMIT = 5.5  # a worsening is 1.0 point up to this baseline and 0.5 above
@@ -29,13 +27,13 @@ class Baseline:
     `prl_count` are rim lesions, 0 in a preset without them.
     """
 
-    age_years: Numbers
+    age_years: Floats
     female: npt.NDArray[np.bool_]
     us: npt.NDArray[np.bool_]
-    edss: Numbers
-    log_tlv: Numbers
-    discontinued_week: Numbers
-    prl_count: Indices
+    edss: Floats
+    log_tlv: Floats
+    discontinued_week: Floats
+    prl_count: Ints
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,10 @@ class Activity:
     unenhancing.
     """
 
-    new_t2: Indices
-    enlarging_t2: Indices
-    enhancing: Indices
-    new_t1: Indices
+    new_t2: Ints
+    enlarging_t2: Ints
+    enhancing: Ints
+    new_t1: Ints
 
 
 def draw_baseline(preset: TrialPreset, n: int, rng: np.random.Generator) -> Baseline:
@@ -76,7 +74,7 @@ def draw_baseline(preset: TrialPreset, n: int, rng: np.random.Generator) -> Base
     return Baseline(np.round(age, 1), female, us, edss, log_tlv, discontinued, rims)
 
 
-def quantile_of_rims(preset: TrialPreset, probability: Numbers) -> Indices:
+def quantile_of_rims(preset: TrialPreset, probability: Floats) -> Ints:
     """Number of rim lesions at these quantiles of their negative binomial distribution, (n,); 0 without rims.
 
     Examples
@@ -94,12 +92,12 @@ def quantile_of_rims(preset: TrialPreset, probability: Numbers) -> Indices:
     return np.asarray(counts, dtype=np.int64)
 
 
-def rim_stratum(count: Indices) -> Indices:
+def rim_stratum(count: Ints) -> Ints:
     """Index of the stratum of each count of rim lesions, see `lesions.rims.prl_strata`."""
     return np.searchsorted(np.array(PRL_STRATA), count, side="right").astype(np.int64)
 
 
-def baseline_lesions(preset: TrialPreset, volume_ml: Numbers) -> Indices:
+def baseline_lesions(preset: TrialPreset, volume_ml: Floats) -> Ints:
     """Return the number of T2 lesions of typical size that each baseline volume stands for, at least 1.
 
     Examples
@@ -113,7 +111,7 @@ def baseline_lesions(preset: TrialPreset, volume_ml: Numbers) -> Indices:
     return np.maximum(1, np.rint(volume_ml / mean_ml)).astype(np.int64)
 
 
-def draw_log_tlv(preset: TrialPreset, arm: Indices, log_tlv: Numbers, rng: np.random.Generator) -> Numbers:
+def draw_log_tlv(preset: TrialPreset, arm: Ints, log_tlv: Floats, rng: np.random.Generator) -> Floats:
     """Log volume (ml) at the MRI weeks, (n, visits): the baseline, the arm's slope, the patient's own, noise.
 
     Examples
@@ -130,7 +128,7 @@ def draw_log_tlv(preset: TrialPreset, arm: Indices, log_tlv: Numbers, rng: np.ra
     return np.asarray(log_tlv[:, None] + slope[:, None] * years + noise)
 
 
-def log_hazard_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline: Baseline) -> Numbers:
+def log_hazard_ratio(preset: TrialPreset, hazard: Hazard, arm: Ints, baseline: Baseline) -> Floats:
     """Log of the hazard over that of a reference-arm patient at the median volume and covariates of 0, (n,).
 
     Age counts from the cohort's mean.
@@ -150,7 +148,7 @@ def log_hazard_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline
     return np.asarray(ratio + by.age_per_year * (baseline.age_years - preset.age_mean))
 
 
-def _arm_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline: Baseline) -> Numbers:
+def _arm_ratio(preset: TrialPreset, hazard: Hazard, arm: Ints, baseline: Baseline) -> Floats:
     """What the arm does, by the rim lesions where the preset has some, and what those do in both arms."""
     if preset.rims is None:
         return np.asarray(np.array(hazard.log_ratio)[arm])
@@ -159,7 +157,7 @@ def _arm_ratio(preset: TrialPreset, hazard: Hazard, arm: Indices, baseline: Base
     return np.asarray(of_arm + np.array(preset.rims.log_risk)[stratum])
 
 
-def draw_onset(rate_per_year: float, log_ratio: Numbers, rng: np.random.Generator) -> Numbers:
+def draw_onset(rate_per_year: float, log_ratio: Floats, rng: np.random.Generator) -> Floats:
     """Week of lasting progression, (n,): exponential with hazard `rate_per_year` x exp(`log_ratio`).
 
     Examples
@@ -171,7 +169,7 @@ def draw_onset(rate_per_year: float, log_ratio: Numbers, rng: np.random.Generato
     return np.asarray(rng.standard_exponential(log_ratio.size) / (rate_per_year * np.exp(log_ratio)) * WEEKS_PER_YEAR)
 
 
-def draw_edss(preset: TrialPreset, baseline: Numbers, onset_week: Numbers, rng: np.random.Generator) -> Numbers:
+def draw_edss(preset: TrialPreset, baseline: Floats, onset_week: Floats, rng: np.random.Generator) -> Floats:
     """EDSS at the assessment weeks, (n, assessments): a lasting step at the onset, and noise that never confirms.
 
     Single assessments reach the threshold (spikes), never two in a row and never right before the onset, so
@@ -198,7 +196,7 @@ def draw_edss(preset: TrialPreset, baseline: Numbers, onset_week: Numbers, rng: 
     return np.where(edss == 0.5, 0.0, edss)  # the scale has no 0.5
 
 
-def draw_timed_test(preset: TrialPreset, test: TimedTest, onset_week: Numbers, rng: np.random.Generator) -> Numbers:
+def draw_timed_test(preset: TrialPreset, test: TimedTest, onset_week: Floats, rng: np.random.Generator) -> Floats:
     """Seconds at the assessment weeks, (n, assessments), to a hundredth.
 
     Examples
@@ -229,7 +227,7 @@ def draw_relapses(preset: TrialPreset, arm: int, last_week: float, rng: np.rando
     return sorted(int(week) for week in np.ceil(rng.random(count) * last_week))
 
 
-def draw_activity(preset: TrialPreset, arm: Indices, rng: np.random.Generator) -> Activity:
+def draw_activity(preset: TrialPreset, arm: Ints, rng: np.random.Generator) -> Activity:
     """Lesions that are new, have grown or enhance at each MRI week.
 
     One frailty per patient makes every count negative binomial, and the sum of new and enlarging ones too.
@@ -256,7 +254,7 @@ def draw_activity(preset: TrialPreset, arm: Indices, rng: np.random.Generator) -
     return Activity(new, grown, enhancing, new_t1)
 
 
-def enhancing_share(preset: TrialPreset) -> Numbers:
+def enhancing_share(preset: TrialPreset) -> Floats:
     """Share of the lesions new at a visit that enhance there, (arms, follow-up visits).
 
     Examples
@@ -271,7 +269,7 @@ def enhancing_share(preset: TrialPreset) -> Numbers:
     return np.asarray(np.divide(enhancing, new, out=np.where(enhancing > 0, np.inf, 0.0), where=new > 0))
 
 
-def draw_arms(preset: TrialPreset, n: int, rng: np.random.Generator) -> Indices:
+def draw_arms(preset: TrialPreset, n: int, rng: np.random.Generator) -> Ints:
     """Arm of each patient, (n,), by permuted blocks; the first k are the same for every n >= k.
 
     Examples
@@ -286,11 +284,11 @@ def draw_arms(preset: TrialPreset, n: int, rng: np.random.Generator) -> Indices:
     return np.concatenate(blocks)[:n]
 
 
-def _intervals(preset: TrialPreset) -> Numbers:
+def _intervals(preset: TrialPreset) -> Floats:
     return np.diff(preset.mri_weeks) / WEEKS_PER_YEAR
 
 
-def _of_arms(preset: TrialPreset, attribute: str) -> Numbers:
+def _of_arms(preset: TrialPreset, attribute: str) -> Floats:
     values: list[float] = [_value(arm, attribute) for arm in preset.arms]
     return np.array(values)
 
@@ -299,14 +297,14 @@ def _value(arm: Arm, attribute: str) -> float:
     return float(getattr(arm, attribute))
 
 
-def _truncated_normal(n: int, mean: float, sd: float, limits: tuple[float, float], rng: np.random.Generator) -> Numbers:
+def _truncated_normal(n: int, mean: float, sd: float, limits: tuple[float, float], rng: np.random.Generator) -> Floats:
     values = np.asarray(mean + sd * rng.standard_normal(n))
     while (bad := (values < limits[0]) | (values > limits[1])).any():
         values[bad] = mean + sd * rng.standard_normal(int(bad.sum()))
     return values
 
 
-def _draw_discontinuation(preset: TrialPreset, n: int, rng: np.random.Generator) -> Numbers:
+def _draw_discontinuation(preset: TrialPreset, n: int, rng: np.random.Generator) -> Floats:
     week = np.ceil(rng.standard_exponential(n) / preset.discontinuations_per_year * WEEKS_PER_YEAR)
     return np.where(week < preset.assessment_weeks[-1], week, np.inf)
 

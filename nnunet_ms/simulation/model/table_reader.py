@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from nnunet_ms.simulation.model.cohort import Indices, Numbers
+from nnunet_ms.arrays import Floats, Ints
 from nnunet_ms.simulation.model.presets import TableReader
 
 RATER = "simulated_reader"
 
 
-def read_volumes(reader: TableReader, volume_ml: Numbers, rng: np.random.Generator) -> Numbers:
+def read_volumes(reader: TableReader, volume_ml: Floats, rng: np.random.Generator) -> Floats:
     """Volumes (n, visits) in ml: off by a factor that stays with the patient and one of every visit.
 
     The first cancels in a patient's percent change; the second adds its variance to it, a mean change of
@@ -19,7 +19,7 @@ def read_volumes(reader: TableReader, volume_ml: Numbers, rng: np.random.Generat
     return np.asarray(volume_ml * np.exp(patient + visit))
 
 
-def read_counts(reader: TableReader, counts: Indices, rng: np.random.Generator) -> Indices:
+def read_counts(reader: TableReader, counts: Ints, rng: np.random.Generator) -> Ints:
     """Counts of any shape: some lesions missed, others invented in proportion to the true ones."""
     seen = rng.binomial(counts, 1 - reader.missed_share)
     return np.asarray(seen + rng.poisson(reader.invented_share * counts))

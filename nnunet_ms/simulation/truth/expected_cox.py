@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_ms.simulation.model.cohort import Numbers
+from nnunet_ms.arrays import Floats
 from nnunet_ms.simulation.model.presets import TrialPreset
 from nnunet_ms.simulation.model.trial_presets import WEEKS_PER_YEAR
 
@@ -25,15 +25,15 @@ class Expected:
     Multiplied by a weight per patient, where patients stand for different shares of a trial.
     """
 
-    event: Numbers
-    at_risk: Numbers
+    event: Floats
+    at_risk: Floats
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> "Expected":
         """Return the rows of some patients."""
         return Expected(self.event[chosen], self.at_risk[chosen])
 
 
-def expected_events(preset: TrialPreset, hazard_per_year: Numbers, confirmation_weeks: float) -> Expected:
+def expected_events(preset: TrialPreset, hazard_per_year: Floats, confirmation_weeks: float) -> Expected:
     """Return the probabilities of confirmed progression and of being at risk, visit by visit.
 
     Parameters
@@ -71,7 +71,7 @@ def expected_events(preset: TrialPreset, hazard_per_year: Numbers, confirmation_
     return Expected(shown * _attending(preset, confirming), at_risk)
 
 
-def limits_of_cox(expected: Expected, X: Numbers, strata: npt.NDArray[np.generic] | None = None) -> Numbers:
+def limits_of_cox(expected: Expected, X: Floats, strata: npt.NDArray[np.generic] | None = None) -> Floats:
     """Coefficients, (k,), that Cox regression with Efron's ties tends to [1]_; Newton's method.
 
     Parameters
@@ -107,7 +107,7 @@ def limits_of_cox(expected: Expected, X: Numbers, strata: npt.NDArray[np.generic
     return beta
 
 
-def limit_of_cox(expected: Expected, x: Numbers, strata: npt.NDArray[np.generic] | None = None) -> float:
+def limit_of_cox(expected: Expected, x: Floats, strata: npt.NDArray[np.generic] | None = None) -> float:
     """Coefficient of one covariate (n,), as `limits_of_cox`.
 
     Examples
@@ -134,24 +134,24 @@ def limit_of_kaplan_meier(expected: Expected, visit: int) -> float:
     return float(survival_steps(expected)[visit])
 
 
-def survival_steps(expected: Expected) -> Numbers:
+def survival_steps(expected: Expected) -> Floats:
     """Survival that the Kaplan-Meier estimate tends to, (1 + visits,): 1 at baseline, then after every visit."""
     hazard = expected.event.sum(axis=0) / expected.at_risk.sum(axis=0)
     return np.concatenate([[1.0], np.cumprod(1 - hazard)])
 
 
-def moments(X: Numbers) -> Numbers:
+def moments(X: Floats) -> Floats:
     """Return 1, every covariate and every product of two, (n, 1 + k + k * k)."""
     return np.hstack([np.ones((len(X), 1)), X, (X[:, :, None] * X[:, None, :]).reshape(len(X), -1)])
 
 
-def _attending(preset: TrialPreset, weeks: Numbers) -> Numbers:
+def _attending(preset: TrialPreset, weeks: Floats) -> Floats:
     """Probability of not having discontinued before `weeks` (`cohort.draw_baseline`); 0 where infinite."""
     before = np.maximum(weeks - 1, 0) / WEEKS_PER_YEAR
     return np.asarray(np.exp(-preset.discontinuations_per_year * before) * np.isfinite(weeks))
 
 
-def _score(expected: Expected, X: Numbers, powers: Numbers, beta: Numbers) -> tuple[Numbers, Numbers]:
+def _score(expected: Expected, X: Floats, powers: Floats, beta: Floats) -> tuple[Floats, Floats]:
     """Expected score and information; Efron's thinning of tied risk sets becomes an integral over [0, 1]."""
     k = len(beta)
     risk = np.exp(X @ beta)[:, None]

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 from scipy.stats.qmc import Sobol
 
-from nnunet_ms.simulation.model.cohort import Baseline, Indices, Numbers, log_hazard_ratio, quantile_of_rims
+from nnunet_ms.arrays import Floats, Ints
+from nnunet_ms.simulation.model.cohort import Baseline, log_hazard_ratio, quantile_of_rims
 from nnunet_ms.simulation.model.presets import Hazard, TrialPreset
 from nnunet_ms.simulation.truth.expected_cox import Expected, expected_events
 
@@ -32,10 +33,10 @@ class Population:
     (n,): share of each row in the trial, by the allocation of arms; the sum is 1.
     """
 
-    arm: Indices
+    arm: Ints
     baseline: Baseline
-    log_tlv_read: Numbers
-    weight: Numbers
+    log_tlv_read: Floats
+    weight: Floats
 
 
 def outcomes(preset: TrialPreset) -> tuple[Outcome, ...]:
@@ -91,8 +92,8 @@ def expected_outcome(preset: TrialPreset, outcome: Outcome, population: Populati
 
 
 def observed_progression(
-    preset: TrialPreset, onset_week: Numbers, discontinued_week: Numbers, confirmation_weeks: float
-) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+    preset: TrialPreset, onset_week: Floats, discontinued_week: Floats, confirmation_weeks: float
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Week and flag of confirmed progression, (n,) each.
 
     Onset is dated at the first assessment that shows it; patients without a confirmed one are censored at their
@@ -106,6 +107,6 @@ def observed_progression(
     return np.where(event, shown, attended), event
 
 
-def _truncated_quantile(probability: Numbers, low: float, high: float) -> Numbers:
+def _truncated_quantile(probability: Floats, low: float, high: float) -> Floats:
     """Quantiles of the standard normal distribution cut at `low` and `high`."""
     return np.asarray(ndtri(ndtr(low) + (ndtr(high) - ndtr(low)) * probability))

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_ms.arrays import Bools
+from nnunet_ms.arrays import Bools, Floats, Ints
 from nnunet_ms.lesions.rims import prl_strata
-from nnunet_ms.simulation.model.cohort import EDSS_BELOW, Baseline, Indices, Numbers, baseline_lesions, rim_stratum
+from nnunet_ms.simulation.model.cohort import EDSS_BELOW, Baseline, baseline_lesions, rim_stratum
 from nnunet_ms.simulation.model.presets import TrialPreset
 from nnunet_ms.simulation.truth.expected_cox import (
     Expected,
@@ -30,7 +30,7 @@ AGE_LIMIT_YEARS = 45  # of the age groups of the published models
 Row = dict[str, str | float]
 
 # term of `endpoints.csv` -> the covariate of patients at baseline
-COVARIATES: dict[str, Callable[[Baseline], Numbers]] = {
+COVARIATES: dict[str, Callable[[Baseline], Floats]] = {
     "sex: M": lambda b: (~b.female).astype(float),
     "region: US": lambda b: b.us.astype(float),
     "edss < 4": lambda b: (b.edss < EDSS_BELOW).astype(float),
@@ -75,7 +75,7 @@ class Place:
         return self.row(analysis=analysis, stat_name="hazard_ratio", stat=float(np.exp(coefficient)), **values)
 
 
-def multivariable_covariates(arm: Indices, baseline: Baseline) -> tuple[Numbers, tuple[str, ...]]:
+def multivariable_covariates(arm: Ints, baseline: Baseline) -> tuple[Floats, tuple[str, ...]]:
     """Design (n, k) of the multivariable model and its terms: arm, `COVARIATES`, arm x log TLV."""
     active = (arm == 1).astype(float)
     columns = [active, *(pick(baseline) for pick in COVARIATES.values()), active * baseline.log_tlv]
@@ -119,7 +119,7 @@ def _cox_rows(preset: TrialPreset, population: Population, expected: Expected, t
     yield to.row(**values, unit="log hazard ratio per log(TLV in ml)")
 
 
-def _rim_rows(expected: Expected, arm: Numbers, stratum: Indices, to: Place) -> Iterator[Row]:
+def _rim_rows(expected: Expected, arm: Floats, stratum: Ints, to: Place) -> Iterator[Row]:
     """The model of arm, stratum of rim lesions and both together."""
     names = [f"prl_stratum: {name}" for name in prl_strata()[1:]]
     strata = np.column_stack([stratum == index for index in range(1, len(names) + 1)]).astype(float)

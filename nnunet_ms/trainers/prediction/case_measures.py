@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.lesions.labelling import Lesions, without_small
 from nnunet_ms.lesions.rows import box_columns
 from nnunet_ms.trainers.networks.closed_form import quadrature
@@ -42,9 +43,6 @@ Map = Literal[
     "deterministic",
 ]
 MAPS: tuple[Map, ...] = get_args(Map)  # the measures, the parts of the variance, and the pass without dropout
-
-Float = npt.NDArray[np.float32]
-Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Measured:
     """One lesion type of a case: maps (X, Y, Z) in the crop by name, a table of its lesions, the case's numbers."""
 
     lesion_type: str
-    maps: Mapping[str, Float]
+    maps: Mapping[str, SingleFloats]
     lesions: pd.DataFrame
     row: dict[str, Any]
 
@@ -148,7 +146,7 @@ def measured_types(
     prediction: Prediction,
     sampled: Sampled,
     labels: npt.NDArray[np.uint8],
-    content: Bool,
+    content: Bools,
     way: WayBack,
     settings: Measuring,
 ) -> Iterator[Measured]:
@@ -186,7 +184,7 @@ def _boxes(lesions: Lesions, way: WayBack) -> dict[str, npt.NDArray[Any]]:
     return {name: column + start[name[0]] for name, column in box_columns(lesions).items()}
 
 
-def _samples(prediction: Prediction, way: WayBack) -> Iterator[tuple[Float, float, bool]]:
+def _samples(prediction: Prediction, way: WayBack) -> Iterator[tuple[SingleFloats, float, bool]]:
     """Log-odds (T, X, Y, Z) of each sample, its weight, and whether lesions of it mean something.
 
     In closed form only moments are known: nodes of a quadrature stand for the samples, and are none of them.
@@ -201,7 +199,7 @@ def _samples(prediction: Prediction, way: WayBack) -> Iterator[tuple[Float, floa
             yield (here + node * spread).astype(np.float32), weight, False
 
 
-def _labels(probability: Float, settings: Measuring, threshold: float) -> npt.NDArray[np.uint8]:
+def _labels(probability: SingleFloats, settings: Measuring, threshold: float) -> npt.NDArray[np.uint8]:
     """Label map (X, Y, Z) of (T, X, Y, Z): the likeliest lesion type where it exceeds the threshold."""
     values = np.array([value for _, value in settings.classes], dtype=np.uint8)
     best = probability.argmax(axis=0)
@@ -211,9 +209,9 @@ def _labels(probability: Float, settings: Measuring, threshold: float) -> npt.ND
 def _rows(
     lesions: Lesions,
     value: int,
-    maps: Mapping[str, Float],
+    maps: Mapping[str, SingleFloats],
     sampled: Sampled,
-    content: Bool,
+    content: Bools,
     settings: Measuring,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Table of the lesions of one type, and the case's row."""

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms import tables
+from nnunet_ms.arrays import SingleFloats
 from nnunet_ms.images.volumes import Grid, read_volume
 from nnunet_ms.outputs import whole_file, whole_folder
 from nnunet_ms.trainers.prediction.case_measures import (
     PROBABILITY,
-    Float,
     Measured,
     Measuring,
     accumulate,
@@ -168,7 +168,7 @@ def _draw(
     case_id: str,
     background: npt.NDArray[Any],
     labels: npt.NDArray[np.uint8],
-    entropy: Float,
+    entropy: SingleFloats,
     lesions: pd.DataFrame,
     way: WayBack,
     settings: ExportSettings,

@@ -90,17 +90,6 @@ def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> t
     return found, failures
 
 
-def check_images(case: ImageCase) -> Grid:
-    """Read a case's headers and voxels, and return its grid.
-
-    Raises
-    ------
-    ImageError
-        As `read_images`.
-    """
-    return read_images(case)[0].grid
-
-
 def read_images(case: ImageCase) -> list[Volume]:
     """Read and check a case's headers and voxels; one volume per channel.
 

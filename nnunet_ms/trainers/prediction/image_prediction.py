@@ -12,17 +12,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nnunet_ms import tables
+from nnunet_ms.arrays import SingleFloats
 from nnunet_ms.errors import ModelError, SettingsError
 from nnunet_ms.images.volumes import Grid, write_volume
 from nnunet_ms.outputs import whole_folder
-from nnunet_ms.trainers.prediction.case_measures import (
-    PROBABILITY,
-    Float,
-    Measured,
-    accumulate,
-    label_map,
-    measured_types,
-)
+from nnunet_ms.trainers.prediction.case_measures import PROBABILITY, Measured, accumulate, label_map, measured_types
 from nnunet_ms.trainers.prediction.export import (
     QC,
     ExportSettings,
@@ -47,8 +41,8 @@ from nnunet_ms.trainers.prediction.way_back import WayBack
 class TypeMaps:
     """Maps of one lesion type: the mean probability, and uncertainties by name, (X, Y, Z) float32 arrays."""
 
-    probability: Float
-    uncertainty: Mapping[str, Float]
+    probability: SingleFloats
+    uncertainty: Mapping[str, SingleFloats]
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ class _Drawn:
     way: WayBack
     settings: ExportSettings
     images: list[npt.NDArray[Any]]
-    entropy: Float
+    entropy: SingleFloats
     record: dict[str, Any]
     patients: Mapping[str, str]
     spent: Mapping[str, Any]
@@ -96,12 +90,12 @@ class ImagePrediction:
     _drawn: _Drawn
 
     @property
-    def probability(self) -> Float:
+    def probability(self) -> SingleFloats:
         """Mean probability, of a model with one lesion type; else ModelError, see `types`."""
         return self._single().probability
 
     @property
-    def uncertainty(self) -> Mapping[str, Float]:
+    def uncertainty(self) -> Mapping[str, SingleFloats]:
         """Maps of uncertainty by name, of a model with one lesion type; else ModelError, see `types`."""
         return self._single().uncertainty
 
@@ -121,7 +115,7 @@ class ImagePrediction:
         settings = self._drawn.settings
         return mosaic(*self._picture(), title or settings.rater, settings.samples_note)
 
-    def _picture(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Float, pd.DataFrame, Grid]:
+    def _picture(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], SingleFloats, pd.DataFrame, Grid]:
         way, first = self._drawn.way, next(iter(self.types))
         of_first = self.lesions[self.lesions["lesion_type"] == first]
         background = self._drawn.images[self._drawn.settings.background_channel]

@@ -19,10 +19,10 @@ References
 .. [3] Malinin A et al. Shifts 2.0. NeurIPS 2022. arXiv:2206.15407
 """
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn.functional import softplus
+
+from nnunet_ms.arrays import SingleFloats
 
 MEASURES = (
     "entropy",
@@ -34,7 +34,6 @@ MEASURES = (
     "negated_confidence",
 )
 PARTS = ("variance_folds", "variance_flips", "variance_masks")  # of the variance, see `VarianceParts`
-FloatArray = npt.NDArray[np.float32]
 
 
 class VoxelUncertainty:
@@ -85,11 +84,11 @@ class VoxelUncertainty:
         self.sums["log_q"] += weight * log_q
         return p
 
-    def mean(self) -> FloatArray:
+    def mean(self) -> SingleFloats:
         """Mean probability, float32 in [0, 1]."""
         return (self.sums["p"] / self.weight).clamp(0, 1).numpy()
 
-    def measures(self) -> dict[str, FloatArray]:
+    def measures(self) -> dict[str, SingleFloats]:
         """All `MEASURES`, float32; with one sample, or equal ones, the four about disagreement are 0."""
         mean = {name: total / self.weight for name, total in self.sums.items()}
         p, expected = mean["p"].clamp(0, 1), mean["entropy"]
@@ -140,7 +139,7 @@ class VarianceParts:
         self.sums["sum"] += p
         self.sums["square"] += p * p
 
-    def parts(self) -> dict[str, FloatArray]:
+    def parts(self) -> dict[str, SingleFloats]:
         """The `PARTS`, float32, >= 0."""
         self._close()
         mean = {name: total / self.count for name, total in self.sums.items()}

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunet_ms.arrays import SingleFloats
 from nnunet_ms.images.volumes import Grid, write_volume
 from nnunet_ms.outputs import whole_file
 
-Float = npt.NDArray[np.float32]
 Number = TypeVar("Number", bound=np.number)
 
 
@@ -49,7 +49,7 @@ class WayBack:
         affine[:3, 3] += affine[:3, :3] @ np.array([part.start for part in self.box], dtype=float)
         self.box_grid = Grid(tuple(part.stop - part.start for part in self.box), affine)
 
-    def resample(self, volumes: Float) -> Float:
+    def resample(self, volumes: SingleFloats) -> SingleFloats:
         """(T, z, y, x) on the preprocessed grid -> (T, X, Y, Z) in the box."""
         spacing = [self.properties["spacing"][axis] for axis in self.plans.transpose_forward]
         resampled = self.configuration.resampling_fn_probabilities(
@@ -61,7 +61,7 @@ class WayBack:
         in_file_order = np.asarray(resampled, dtype=np.float32).transpose([0, *(1 + axis for axis in self.order)])
         return np.ascontiguousarray(in_file_order)
 
-    def mean_probability(self, log_odds: Float) -> Float:
+    def mean_probability(self, log_odds: SingleFloats) -> SingleFloats:
         """(folds, z, y, x) -> mean probability (X, Y, Z) in the box."""
         return np.mean(
             [torch.sigmoid(torch.from_numpy(self.resample(one[None])[0])).numpy() for one in log_odds], axis=0
@@ -75,7 +75,7 @@ class WayBack:
         whole[self.box] = values
         return whole
 
-    def write_map(self, values: Float, path: Path, around: float) -> None:
+    def write_map(self, values: SingleFloats, path: Path, around: float) -> None:
         """Write a map of the box on the whole image's grid."""
         write_volume(path, self.whole(values.astype(np.float32, copy=False), around), self.grid.affine)
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.trainers.prediction.image_cases import check_images, find_image_cases
+from nnunet_ms.trainers.prediction.image_cases import find_image_cases, read_images
 from nnunet_ms.trainers.prediction.model import read_model
 from tests.trainers.tiny_model import write_images
 
@@ -22,7 +22,7 @@ def test_cases_are_found_with_the_patients_of_the_dataset(model, image_folder):
         ("a_2", "a", "unknown"),
     ]
     assert [path.name for path in cases[0].files] == [f"a_1_{channel:04d}.nii.gz" for channel in range(3)]
-    assert check_images(cases[0]).shape == (20, 26, 11)
+    assert [image.grid.shape for image in read_images(cases[0])] == [(20, 26, 11)] * 3
 
 
 def test_a_table_of_cases_gives_visits(model, image_folder, tmp_path):
@@ -71,7 +71,7 @@ def test_images_that_cannot_be_predicted(model, tmp_path, shape, value, message)
             nib.save(nib.Nifti1Image(data, affine), images / f"c_{channel:04d}.nii.gz")
     (case,), _ = find_image_cases(images, model)
     with pytest.raises(ImageError, match=message):
-        check_images(case)
+        read_images(case)
 
 
 def test_an_image_in_the_place_of_another_is_refused(model, tmp_path):
@@ -80,4 +80,4 @@ def test_an_image_in_the_place_of_another_is_refused(model, tmp_path):
     (tmp_path / "x_0002.nii.gz").write_bytes((tmp_path / "x_0000.nii.gz").read_bytes())
     (case,), _ = find_image_cases(tmp_path, model)
     with pytest.raises(ImageError, match=r"x_0002.nii.gz: expected another sequence.*before contrast agent"):
-        check_images(case)
+        read_images(case)
