@@ -87,7 +87,7 @@ class Measuring:
     lesions: str = ""
     rim: RimDecision | None = None
 
-    def mask_of(self, labels: npt.NDArray[np.uint8], value: int) -> Bool:
+    def mask_of(self, labels: npt.NDArray[np.uint8], value: int) -> Bools:
         """Voxels of one lesion type in a label map; a lesion is core and rim together."""
         return labels > 0 if self.rim is not None and value == CORE else labels == value
 
@@ -149,7 +149,7 @@ def _keep(kept: Sampled, p: torch.Tensor, number: int, settings: Measuring) -> N
         kept.members.append(_labels(p.numpy(), settings, settings.member_thresholds[number]))
 
 
-def lesion_and_rim(log_odds: Float) -> Float:
+def lesion_and_rim(log_odds: SingleFloats) -> SingleFloats:
     """Log-odds of lesion (core or rim) and of rim, (2, X, Y, Z), from those of core and of rim.
 
     The two are read as independent: 1 - P(lesion) = (1 - P(core)) (1 - P(rim)). So a lesion has no gap where core and
@@ -214,7 +214,7 @@ def measured_types(
         yield Measured(lesion_type, maps, table.assign(lesion_type=lesion_type), {"lesion_type": lesion_type, **row})
 
 
-def _deterministic(log_odds: Float, number: int, way: WayBack, settings: Measuring) -> Float:
+def _deterministic(log_odds: SingleFloats, number: int, way: WayBack, settings: Measuring) -> SingleFloats:
     """Mean probability of one lesion type over passes (M, T, z, y, x) without dropout."""
     if settings.rim is not None:
         log_odds = np.stack([lesion_and_rim(one) for one in log_odds])
