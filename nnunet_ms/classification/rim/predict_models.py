@@ -279,7 +279,8 @@ def _write_images(
         write_rim_mask(work / MASKS / f"{case.case_id}.nii.gz", images, numbers, rows)
         for place in wanted & set(rows.index):
             portraits[place] = _portrait(rows.loc[place], images, numbers)
-    _draw_mosaics(chosen, portraits, str(table["model"].iloc[0]) if len(table) else "", work / PICTURES)
+    told = f"{table['model'].iloc[0]}, threshold {table['threshold'].iloc[0]:.2f}"
+    _draw_mosaics(chosen, portraits, told, work / PICTURES)
 
 
 def _portrait(row: "pd.Series", images: "CaseImages", numbers: "npt.NDArray[np.int32]") -> "Portrait":
@@ -290,14 +291,14 @@ def _portrait(row: "pd.Series", images: "CaseImages", numbers: "npt.NDArray[np.i
 
 
 def _draw_mosaics(
-    chosen: tuple[list[int], list[int]], portraits: "dict[int, Portrait]", model: str, folder: Path
+    chosen: tuple[list[int], list[int]], portraits: "dict[int, Portrait]", told: str, folder: Path
 ) -> None:
     from nnunet_ms.classification.rim.mosaics import draw_mosaic
 
     titles = {"most_certain": "Most certain: highest and lowest probability", "least_certain": "Least certain"}
     for (name, title), places in zip(titles.items(), chosen, strict=True):
         if places:
-            draw_mosaic([portraits[i] for i in places], f"{title} ({model})", folder / f"{name}.png")
+            draw_mosaic([portraits[i] for i in places], f"{title} ({told})", folder / f"{name}.png")
 
 
 def add_predict_parser(to: "argparse._SubParsersAction[Any]") -> None:
