@@ -39,6 +39,7 @@ from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
 from nnunet_ms.tables import Table
+from nnunet_ms.trainers.prediction.rim_tables import KEYS as RIM_KEYS
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
 from nnunet_ms.vocabulary import meaning_of
 
@@ -105,8 +106,8 @@ PREDICT = [
         "lesions.csv",
         "lesion of the predicted mask",
         tables.LESIONS,
-        ("mean_probability", *MEASURE_COLUMNS, "lsu_plus", *BOX, "rule", "data_note"),
-        note="`lsu_plus` with `--fold-thresholds`.",
+        ("mean_probability", *MEASURE_COLUMNS, "lsu_plus", *BOX, "rim_score", "rim_share", "rim", "rule", "data_note"),
+        note="`lsu_plus` with `--fold-thresholds`; `rim_score`, `rim_share`, `rim` of models of core and rim.",
     ),
     Output(
         "cases.csv",
@@ -116,12 +117,20 @@ PREDICT = [
             *("n_samples", "lesion_count", "volume_ml", "expected_volume_ml", "mean_lsu"),
             *("volume_ml_sd", "volume_ml_low", "volume_ml_high", "lesion_count_sd"),
             *(f"{measure}_mean" for measure in MEASURES),
-            *("psu_plus", "data_note"),
+            *("psu_plus", "prl_count", "data_note"),
         ),
-        note="`psu_plus` with `--fold-thresholds`. Spreads over samples are blank with one sample.",
+        note="`psu_plus` with `--fold-thresholds`; `prl_count` of models of core and rim. "
+        "Spreads over samples are blank with one sample.",
     ),
     Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
     Output("lesion_changes.csv", "lesion of either of two visits", LESION_CHANGES),
+    Output(
+        "rim_lesions.csv",
+        "lesion, of models of lesion core and rim",
+        None,
+        (*RIM_KEYS, "probability", "threshold", "rim", "model"),
+        note="What `nnunet-ms-rim evaluate` reads; `probability` is `rim_score`.",
+    ),
     Output("failures.csv", "case that could not be predicted", tables.FAILURES),
 ]
 MEASURE = [

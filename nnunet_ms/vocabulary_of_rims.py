@@ -21,6 +21,7 @@ RIMS = {
     **{f"rim labels.{axis}_mm": Meaning("mm", f"Place of the label, world (RAS+), {axis}") for axis in "xyz"},
     "label problems.distance_mm": Meaning("mm", "Distance to the nearest lesion; blank where the label is in one"),
     "label problems.lesion_id": Meaning(ONE, "Lesion that the label is in, or nearest to"),
+    "rim_lesions.model": Meaning(TEXT, "The model's name, as `rater` in the other tables"),
     "rim results.versus": Meaning(TEXT, "The classifier whose value is taken away; blank for a model's own values"),
     "rim results.lesions": Meaning(ONE, "Labelled lesions that all models have scored"),
     "rim counts.lesions": Meaning(ONE, "Labelled lesions of the visit that all models have scored"),
@@ -35,6 +36,8 @@ RIMS = {
     ),
     **meanings(
         ONE,
+        rim_score="Mean probability of a rim in the lesion's outer 1.5 mm, by a network that segments rims",
+        rim_share="Share of the lesion's outer 1.5 mm that is segmented as rim",
         probability="Probability that the lesion is rim+, by a model that has not seen its patient",
         threshold="Probability from which the model calls a lesion rim+, chosen without the patient",
         rim_lesions="Of them rim+, by the labels",

@@ -245,6 +245,7 @@ TESTED_IN = {
     "trainers.prediction.pair_pictures": "trainers/prediction/test_pairs.py",
     "trainers.safe_training": "trainers/test_multi_arm_t2.py",
     "trainers.prediction.case_measures": "trainers/prediction/test_export.py",
+    "trainers.prediction.rim_pictures": "trainers/prediction/test_rim_tables.py",
     "trainers.prediction.image_prediction": "trainers/prediction/test_open_model.py",
 }
 

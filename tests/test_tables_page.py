@@ -61,10 +61,11 @@ def test_the_vocabulary_has_no_name_that_no_table_has():
 NOT_HERE = {
     "cases.csv": {
         *("rewritten", "site", "source", "steps", "psu_plus", "baseline_visit", "baseline_week", "registration"),
-        *("correlation_before", "correlation_after", "flag", "lesions_lost"),
+        *("correlation_before", "correlation_after", "flag", "lesions_lost", "prl_count"),
     },
-    "lesions.csv": {"lsu_plus", "uncertainty"},
-    "patients.csv": {"discontinuation_reason", "randomisation_date"},
+    "lesions.csv": {"lsu_plus", "uncertainty", "rim_score", "rim_share", "rim"},
+    "visits.csv": {"prl_count"},
+    "patients.csv": {"discontinuation_reason", "randomisation_date", "prl_count"},
     "assessments.csv": {
         *("date", "t25fw_unable", "nhpt_unable", "t25fw_1_s", "t25fw_2_s"),
         *("nhpt_dominant_1_s", "nhpt_dominant_2_s", "nhpt_other_1_s", "nhpt_other_2_s"),

@@ -13,8 +13,9 @@ QsmUnit = Literal["ppb", "ppm"]
 PPM_LIMIT = 5.0  # no map of a brain in ppb stays below, none in ppm goes beyond but for a few voxels
 MEDIAN_LIMIT_PPB = 300.0  # tissue lies within some tens of ppb
 # what scanners store as phase: the largest values of radians and of 12 or 13 bits, either sign
+_SIGNED_RADIANS = "radians, -pi to pi"
 _ENDS = {
-    "radians, -pi to pi": (-np.pi, np.pi),
+    _SIGNED_RADIANS: (-np.pi, np.pi),
     "radians, 0 to 2 pi": (0.0, 2 * np.pi),
     "whole numbers, 0 to 4095": (0.0, 4095.0),
     "whole numbers, -4096 to 4095": (-4096.0, 4095.0),
@@ -26,6 +27,7 @@ _END_TOLERANCE = 0.02  # of the range: a cut-out need not hold the last values
 _WRAP = 0.75  # of the range: a step from one voxel to the next that only a wrap makes
 _WRAPPED_SHARE = 5e-4  # of the pairs of neighbours; a healthy crop of raw phase has 1e-3 to 4e-2, a map none
 _CLIPPED_SHARE = 2e-3
+_OUTER_SHARE = 1e-3  # of the voxels in the outer halves of the range, also of filtered phase
 _BINS, _FILLED = 8, 0.02  # phase fills its range evenly; a map has long, thin tails
 
 _FEW = 1e-3  # of the voxels that are not 0: artefacts
@@ -106,8 +108,11 @@ def _phase(data: SingleFloats, low: float, high: float) -> str:
     """What shows that an image is phase; blank where nothing does."""
     for name, (first, last) in _ENDS.items():
         within = _END_TOLERANCE * (last - first)
-        whole = name.startswith("radians") or bool((data == np.rint(data)).all())
-        if abs(low - first) <= within and abs(high - last) <= within and whole and _fills(data, low, high):
+        reached = abs(low - first) <= within and abs(high - last) <= within and (low >= 0 or first < 0)
+        if not reached or not (name.startswith("radians") or (data == np.rint(data)).all()):
+            continue
+        # no map in ppm ends at -pi and pi by chance; filtered phase does, with little beside its ends
+        if name == _SIGNED_RADIANS or _fills(data, low, high):
             return name
     wrapped = _wrapped_share(data, high - low)
     # a map that was clipped at both ends is symmetric too, but piles up there
@@ -118,9 +123,9 @@ def _phase(data: SingleFloats, low: float, high: float) -> str:
 
 
 def _fills(data: SingleFloats, low: float, high: float) -> bool:
-    """Whether values are spread over the range: of a map with one voxel at either end they are not."""
+    """Whether values are spread over the range: of a map with a few artefacts at either end they are not."""
     outer = np.abs(data - (low + high) / 2) > 0.25 * (high - low)
-    return float(outer.mean()) > 0.01
+    return float(outer.mean()) > _OUTER_SHARE
 
 
 def _is_even(data: SingleFloats, low: float, high: float) -> bool:

@@ -74,8 +74,9 @@ class LabelProblem:
             "outside": f"In no lesion; {where} is nearest, {self.distance_mm:.1f} mm away. Move the point, draw the "
             "lesion, or allow for it (--label-reach-mm).",
             "moved": f"In no lesion; given to {where}, {self.distance_mm:.1f} mm away, within the reach asked for.",
-            "conflict": f"{where} has labels of both kinds and is left without. Draw two lesions, or correct one.",
-            "doubled": f"{where} has this label more than once; it counts once.",
+            "conflict": f"{where.capitalize()} has labels of both kinds and stays without. Draw it as two, or correct "
+            "one.",
+            "doubled": f"{where.capitalize()} has this label more than once; it counts once.",
         }[self.kind]
 
 
@@ -96,7 +97,7 @@ class Labelled:
 
 
 def label_lesions(path: Path, lesions: npt.NDArray[np.int32], grid: Grid, reach_mm: float = 0.0) -> Labelled:
-    """Give each lesion of (X, Y, Z) numbers 1 .. L its label from a CSV of centroids or an image of labels.
+    r"""Give each lesion of (X, Y, Z) numbers 1 .. L its label from a CSV of centroids or an image of labels.
 
     Parameters
     ----------
@@ -112,6 +113,15 @@ def label_lesions(path: Path, lesions: npt.NDArray[np.int32], grid: Grid, reach_
     ------
     TableError, ImageError
         If the file is missing, is no such table or image, or the image lies on another grid.
+
+    Examples
+    --------
+    >>> lesions = np.zeros((10, 10, 10), np.int32)
+    >>> lesions[2:4, 2:4, 2:4] = 1
+    >>> _ = Path("rims.csv").write_text("x_mm,y_mm,z_mm,label\n3,3,3,1\n8,3,3,1\n")
+    >>> found = label_lesions(Path("rims.csv"), lesions, Grid(lesions.shape, np.eye(4)))
+    >>> found.values.tolist(), found.problems[0].kind, found.problems[0].distance_mm
+    ([1.0], 'outside', 5.0)
     """
     if path.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet"):
         return _by_points(_read_points(path), lesions, grid, reach_mm)

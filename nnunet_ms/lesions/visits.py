@@ -115,7 +115,7 @@ class Counting:
     minimum_voxels : callable
         Voxel volume in ml -> smallest lesion that counts, in voxels.
     labels : mapping
-        Lesion type -> label in the masks; other labels than these and 0 are an error.
+        Lesion type -> label in the masks, or labels that make it together; other labels than these and 0 are an error.
     describe : callable, optional
         Case, lesions and mask -> further columns of `lesions.csv`.
     """
@@ -124,7 +124,7 @@ class Counting:
     rule: str
     connectivity: Connectivity
     minimum_voxels: Callable[[float], int]
-    labels: Mapping[str, int]
+    labels: Mapping[str, int | tuple[int, ...]]
     note: str = ""
     describe: Describe | None = None
 
@@ -160,7 +160,8 @@ def patient_visits(masks: Sequence[MaskFile], counting: Counting) -> VisitRows:
     earlier: dict[str, Seen] = {}
     for file in masks:
         try:
-            stored = read_mask(file.path, {0, *counting.labels.values()})
+            known = {one for label in counting.labels.values() for one in _several(label)}
+            stored = read_mask(file.path, {0, *known})
             pieces = {name: _one_type(stored, value) for name, value in counting.labels.items()}
             found = {name: _lesions(file, name, mask, counting) for name, mask in pieces.items()}
         except (NnunetMsError, OSError) as error:
@@ -205,5 +206,9 @@ def _sizes(lesions: Lesions) -> dict[str, Any]:
     }
 
 
-def _one_type(stored: Volume, label: int) -> Volume:
-    return replace(stored, data=(stored.data == label).astype(np.uint8))
+def _several(label: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (label,) if isinstance(label, int) else label
+
+
+def _one_type(stored: Volume, label: int | tuple[int, ...]) -> Volume:
+    return replace(stored, data=np.isin(stored.data, _several(label)).astype(np.uint8))

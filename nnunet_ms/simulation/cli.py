@@ -68,14 +68,13 @@ def _seed(text: str) -> int:
 
 def _simulate(args: argparse.Namespace) -> int:
     from nnunet_ms.simulation.images.files import PhantomSettings, write_phantoms  # takes a second; not for --help
-    from nnunet_ms.simulation.images.rim_files import RimSettings, write_rims
-    from nnunet_ms.simulation.simulate import simulate
+    from nnunet_ms.simulation.simulate import simulate, simulate_rims
 
     if args.kind == "phantom":
         settings = PhantomSettings(args.patients, args.seed, args.grid or "demo", args.visits)
         failures = write_phantoms(settings, args.output, args.workers)
     elif args.kind == "rims":
-        failures = write_rims(RimSettings(args.patients, args.seed), args.output, args.workers)
+        failures = simulate_rims(args.output, args.patients, seed=args.seed, workers=args.workers).failures
     else:
         failures = simulate(
             args.output,

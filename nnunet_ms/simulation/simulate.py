@@ -1,4 +1,4 @@
-"""A simulated trial by one call with plain arguments: the recipe behind `nnunet-ms-simulate trial`."""
+"""A simulated trial, or cohort of rims, by one call with plain arguments: what `nnunet-ms-simulate` runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.options import chosen, known_keywords
 from nnunet_ms.parallel import Failure, Workers
+from nnunet_ms.simulation.images.rim_files import RimSettings, write_rims
 from nnunet_ms.simulation.model.presets import Rims, TrialPreset
 from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
@@ -96,9 +97,7 @@ def simulate(
     chosen_preset = PRESETS[chosen(preset, get_args(Preset), "preset")]
     chosen_grid = chosen(grid, get_args(GridName), "grid") if grid is not None else chosen_preset.grid
     number = chosen_preset.patients if patients is None else patients
-    for name, found, least in (("patients", number, 1), ("seed", seed, 0)):
-        if found < least:
-            raise OptionError(f"{name}: expected a whole number >= {least}, found {found}. Correct it.")
+    _check_numbers(number, seed)
     if qsm and not images:
         raise SettingsError("qsm: expected images beside it, found none. Ask for images too, or leave out qsm.")
     folder = Path(out)
@@ -106,6 +105,75 @@ def simulate(
         chosen_preset = _with_rims(chosen_preset, prl_hazard_ratios, images)
     trial = TrialSettings(chosen_preset, number, seed, chosen_grid, images, qsm)
     return SimulatedTrial(folder, write_trial(trial, folder, workers))
+
+
+@dataclass(frozen=True)
+class SimulatedRims:
+    """A cohort of rims on disk, and the patients that could not be made.
+
+    `manifest` and `manifest_flair` are for `nnunet-ms-rim`, with lesion masks as drawn on QSM and on FLAIR; `truth` has
+    one row per lesion.
+    """
+
+    folder: Path
+    failures: list[Failure]
+
+    @property
+    def manifest(self) -> Path:
+        """`manifest.csv`, with masks of QSM."""
+        return self.folder / "manifest.csv"
+
+    @property
+    def manifest_flair(self) -> Path:
+        """`manifest_flair.csv`, the same visits with masks of FLAIR."""
+        return self.folder / "manifest_flair.csv"
+
+    @property
+    def truth(self) -> Path:
+        """`truth.csv`: what each lesion is."""
+        return self.folder / "truth.csv"
+
+
+@known_keywords
+def simulate_rims(out: str | Path, patients: int = 120, *, seed: int = 0, workers: Workers = 1) -> SimulatedRims:
+    """Simulate patients with rim lesions on QSM, or finish a cohort that was interrupted.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder: new, empty, or holding a cohort of the same arguments.
+    patients : int, optional
+        Number of patients, >= 1; each has about 25 lesions.
+    seed : int, optional
+        >= 0; the same arguments give the same bytes.
+    workers : int or Dask, optional
+        Processes, or a cluster; the result does not depend on it.
+
+    Returns
+    -------
+    SimulatedRims
+        Where its files are.
+
+    Raises
+    ------
+    SettingsError
+        If an argument is outside its range, or `out` holds something else.
+
+    Examples
+    --------
+    >>> cohort = simulate_rims("rim_cohort", patients=1)
+    >>> pd.read_csv(cohort.truth)["kind"].value_counts().to_dict()
+    {'bright': 14, 'iso': 7, 'dark': 4, 'rim': 1}
+    """
+    _check_numbers(patients, seed)
+    folder = Path(out)
+    return SimulatedRims(folder, write_rims(RimSettings(patients, seed), folder, workers))
+
+
+def _check_numbers(patients: int, seed: int) -> None:
+    for name, found, least in (("patients", patients, 1), ("seed", seed, 0)):
+        if found < least:
+            raise OptionError(f"{name}: expected a whole number >= {least}, found {found}. Correct it.")
 
 
 def _with_rims(preset: TrialPreset, ratios: Sequence[float], images: bool) -> TrialPreset:

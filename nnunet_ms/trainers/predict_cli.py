@@ -87,6 +87,9 @@ def _add_output(command: argparse.ArgumentParser) -> None:
     output.add_argument("--cases", type=Path, help="cases.csv of the dataset: patient, visit and week of each case")
     output.add_argument("--rater", default="model", help="the model's name in all tables (%(default)s)")
     output.add_argument("--lesion-type", default="", help="lesion type in all tables (default: from the label)")
+    output.add_argument(
+        "--rim-threshold", type=float, default=0.5, help="models of core and rim: score of a rim+ lesion (%(default)s)"
+    )
     output.add_argument("--data-note", dest="note", default="", help="what the data are, such as real or simulated")
     output.add_argument("--no-pictures", dest="pictures", action="store_false", help="no quality-control pictures")
 

@@ -32,10 +32,18 @@ def wrapped(cycles=2.3, noise=0.2, seed=0):
     return np.angle(np.exp(1j * phase))
 
 
+def filtered():
+    """Phase after a high pass, as for susceptibility weighting: nearly all about 0, a few voxels near a sinus wrap."""
+    phase = np.random.default_rng(0).normal(0, 0.15, SHAPE)
+    phase[:3, :3, :4] = np.linspace(-np.pi, np.pi, 36).reshape(3, 3, 4)
+    return phase
+
+
 @pytest.mark.parametrize(
     "data",
     [
         tissue_ppb(),
+        np.rint(np.where(np.indices(SHAPE).sum(0) % 97 == 0, 4095, tissue_ppb())),  # whole, artefacts at 12 bits
         np.rint(tissue_ppb()),  # saved as whole numbers
         np.clip(tissue_ppb(), -60, 60),  # clipped at both ends
         np.where(np.arange(24)[:, None, None] < 4, 0, tissue_ppb()),  # 0 outside the brain
@@ -86,6 +94,8 @@ def test_ppb_called_ppm_is_refused_too():
         (wrapped() / np.pi * 180, "of neighbouring voxels differ"),  # degrees
         (wrapped() * 0.00117, "of neighbouring voxels differ"),  # a lost factor of the header
         (np.where(np.arange(24)[:, None, None] < 6, 0, wrapped()), "radians, -pi to pi"),  # 0 outside the brain
+        (filtered(), "radians, -pi to pi"),
+        (np.rint(filtered() / np.pi * 4095), "whole numbers, -4096 to"),
     ],
 )
 @pytest.mark.parametrize("unit", ["ppb", "ppm"])

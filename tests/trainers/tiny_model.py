@@ -21,10 +21,12 @@ DATASET_JSON = {
 }
 
 
-def small_plans():
-    plans = make_plans()
+def small_plans(dataset_json=DATASET_JSON):
+    plans = make_plans(dataset_json=dataset_json)
     plans["configurations"]["3d_fullres"]["patch_size"] = [8, 16, 16]
-    plans["foreground_intensity_properties_per_channel"] = {str(channel): {} for channel in range(3)}
+    plans["foreground_intensity_properties_per_channel"] = {
+        str(channel): {} for channel in range(len(dataset_json["channel_names"]))
+    }
     return plans
 
 
@@ -33,7 +35,7 @@ def write_model(folder, folds=(0, 1), trainer_name=TRAINER, dataset_json=DATASET
     model = folder / f"{trainer_name}__nnUNetPlansMS__3d_fullres"
     for fold in folds:
         torch.manual_seed(fold)
-        trainer = construct(getattr(door, trainer_name), small_plans(), dataset_json, fold)
+        trainer = construct(getattr(door, trainer_name), small_plans(dataset_json), dataset_json, fold)
         trainer.initialize()
         with torch.no_grad():  # mild logits, so that masks have an inside and an outside
             trainer.network.decoder.seg_layers[0].weight *= 0.3

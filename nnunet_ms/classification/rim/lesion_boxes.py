@@ -170,16 +170,48 @@ class VisitLesions:
 def lesions_of(case: RimCase, settings: BoxSettings = DEFAULT) -> list[RimLesion]:
     """Lesions of a visit; `visit_lesions` also says what was left out.
 
+    Parameters
+    ----------
+    case : RimCase
+        Its files.
+    settings : BoxSettings, optional
+        How lesions are taken.
+
     Raises
     ------
     ImageError, TableError
         See `case_images.read_case` and `lesion_labels.label_lesions`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from nnunet_ms.images.volumes import read_volume, write_volume
+    >>> mask = read_volume("reference.nii.gz")
+    >>> qsm = np.random.default_rng(0).normal(0, 20, mask.grid.shape) + 50 * mask.data
+    >>> write_volume("qsm.nii.gz", qsm.astype(np.float32), mask.grid.affine)
+    >>> case = RimCase("P1", "base", 0.0, Path("qsm.nii.gz"), Path("flair.nii.gz"), Path("reference.nii.gz"))
+    >>> [(lesion.voxels, lesion.patch.shape) for lesion in lesions_of(case)]
+    [(32, (2, 8, 32, 32)), (144, (2, 8, 32, 32))]
     """
     return list(visit_lesions(case, settings).lesions)
 
 
 def visit_lesions(case: RimCase, settings: BoxSettings = DEFAULT) -> VisitLesions:
-    """Lesions of a visit, with the labels that could not be placed and the number of lesions that are too small."""
+    """Lesions of a visit, with the labels that could not be placed and the number of lesions that are too small.
+
+    Parameters and errors are those of `lesions_of`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from nnunet_ms.images.volumes import read_volume, write_volume
+    >>> mask = read_volume("reference.nii.gz")
+    >>> qsm = np.random.default_rng(0).normal(0, 20, mask.grid.shape) + 50 * mask.data
+    >>> write_volume("qsm.nii.gz", qsm.astype(np.float32), mask.grid.affine)
+    >>> found = visit_lesions(RimCase("P1", "base", 0.0, Path("qsm.nii.gz"), None, Path("reference.nii.gz")))
+    >>> len(found.lesions), found.too_small
+    (2, 1)
+    """
     images = read_case(case, settings.qsm_unit)
     numbers = numbered_lesions(images, settings)
     labelled = _labels(case, numbers, images, settings)

@@ -73,7 +73,8 @@ def cutter(grid: Grid, centre: Floats, extent_mm: float, shape: tuple[int, int, 
         inside *= share
     order = (place[2], place[1], place[0])
     flips = tuple(i for i, target in enumerate((2, 1, 0)) if flipped[target])
-    return Cutter((weights[0], weights[1], weights[2]), order, flips, max(0.0, 1.0 - inside))
+    padded = 0.0 if inside > 1 - 1e-9 else 1.0 - inside  # rounding is no padding
+    return Cutter((weights[0], weights[1], weights[2]), order, flips, padded)
 
 
 def _weights(voxels: int, centre: float, extent: float, cells: int) -> tuple[SingleFloats, float]:

@@ -68,12 +68,32 @@ def make_dipole(
 
 
 def forward(chi: npt.NDArray[np.floating], dipole: Dipole) -> SingleFloats:
-    """Field (X, Y, Z) along the main field, in the unit of the susceptibility `chi` (X, Y, Z)."""
+    """Field (X, Y, Z) along the main field, in the unit of the susceptibility `chi` (X, Y, Z).
+
+    Examples
+    --------
+    A rod along the main field has a third of its susceptibility inside:
+
+    >>> rod = np.zeros((48, 48, 64))
+    >>> rod[22:26, 22:26, 4:60] = 3.0
+    >>> round(float(forward(rod, make_dipole(rod.shape, (1, 1, 1)))[24, 24, 32]), 1)
+    1.0
+    """
     return _filtered(chi, dipole.kernel, dipole)
 
 
 def invert(field: npt.NDArray[np.floating], dipole: Dipole, regularisation: float) -> SingleFloats:
-    """Susceptibility (X, Y, Z) whose field is nearest to `field`, with `regularisation` > 0 on its gradient."""
+    """Susceptibility (X, Y, Z) whose field is nearest to `field`, with `regularisation` > 0 on its gradient.
+
+    Examples
+    --------
+    >>> chi = np.zeros((32, 32, 32))
+    >>> chi[12:20, 12:20, 12:20] = 100.0
+    >>> dipole = make_dipole(chi.shape, (1, 1, 1))
+    >>> found = invert(forward(chi, dipole), dipole, 0.001)
+    >>> 80 < float(found[12:20, 12:20, 12:20].mean() - found.mean()) < 105
+    True
+    """
     weight = dipole.kernel**2 + np.float32(regularisation) * dipole.gradient
     inverse = np.divide(dipole.kernel, weight, out=np.zeros_like(dipole.kernel), where=weight > 0)
     return _filtered(field, inverse, dipole)

@@ -16,7 +16,9 @@ import torch
 
 from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.lesions.labelling import Lesions, without_small
+from nnunet_ms.lesions.rims import CORE, RIM, RimDecision, rim_scores
 from nnunet_ms.lesions.rows import box_columns
+from nnunet_ms.tables import PRL_COUNT
 from nnunet_ms.trainers.networks.closed_form import quadrature
 from nnunet_ms.trainers.prediction.lesion_uncertainty import (
     label_sample,
@@ -28,6 +30,7 @@ from nnunet_ms.trainers.prediction.tiles import Prediction
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES, PARTS, VarianceParts, VoxelUncertainty
 from nnunet_ms.trainers.prediction.way_back import WayBack
 
+SMALLEST_LOG = 1e-30  # keeps the logarithm of a probability that rounds to 0 finite
 PROBABILITY, DETERMINISTIC = "probability", "deterministic"
 Map = Literal[
     "entropy",
@@ -68,6 +71,9 @@ class Measuring:
         a model of single visits.
     lesions : str
         Lesion type of which a model of pairs marks the change; blank for a model of single visits.
+    rim : RimDecision or None
+        Of a model of lesion core and rim, when a lesion is rim+. Its types are then the lesion, core and rim together
+        (mask > 0, label 1), and the rim alone (label 2), which has maps but no lesions of its own.
     """
 
     classes: tuple[tuple[str, int], ...]
@@ -79,6 +85,11 @@ class Measuring:
     flips: int = 1
     pairs: str = ""
     lesions: str = ""
+    rim: RimDecision | None = None
+
+    def mask_of(self, labels: npt.NDArray[np.uint8], value: int) -> Bools:
+        """Voxels of one lesion type in a label map; a lesion is core and rim together."""
+        return labels > 0 if self.rim is not None and value == CORE else labels == value
 
     @property
     def member_thresholds(self) -> tuple[float, ...]:
@@ -120,7 +131,8 @@ def accumulate(prediction: Prediction, way: WayBack, settings: Measuring) -> Sam
         [],
         [],
     )
-    for number, (log_odds, weight, is_function) in enumerate(_samples(prediction, way)):
+    for number, (here, weight, is_function) in enumerate(_samples(prediction, way)):
+        log_odds = here if settings.rim is None else lesion_and_rim(here)
         p = [one.add(torch.from_numpy(z), weight) for one, z in zip(kept.sums, log_odds, strict=True)]
         if is_function:
             _keep(kept, torch.stack(p), number, settings)
@@ -135,6 +147,23 @@ def _keep(kept: Sampled, p: torch.Tensor, number: int, settings: Measuring) -> N
     kept.masks.append(_labels(p.numpy(), settings, settings.threshold))
     if settings.member_thresholds:
         kept.members.append(_labels(p.numpy(), settings, settings.member_thresholds[number]))
+
+
+def lesion_and_rim(log_odds: SingleFloats) -> SingleFloats:
+    """Log-odds of lesion (core or rim) and of rim, (2, X, Y, Z), from those of core and of rim.
+
+    The two are read as independent: 1 - P(lesion) = (1 - P(core)) (1 - P(rim)). So a lesion has no gap where core and
+    rim meet and neither is likely alone.
+
+    Examples
+    --------
+    >>> lesion, rim = lesion_and_rim(np.zeros((2, 1, 1, 1), np.float32)).ravel()
+    >>> round(float(1 / (1 + np.exp(-lesion))), 4), float(rim)
+    (0.75, 0.0)
+    """
+    rest = np.maximum(np.logaddexp(0, log_odds.astype(np.float64)).sum(axis=0), SMALLEST_LOG)  # -log(1 - P(lesion))
+    lesion = rest + np.log(-np.expm1(-rest))
+    return np.stack([lesion, log_odds[1]]).astype(np.float32)
 
 
 def label_map(sampled: Sampled, settings: Measuring) -> npt.NDArray[np.uint8]:
@@ -170,12 +199,26 @@ def measured_types(
     for number, (lesion_type, value) in enumerate(settings.classes):
         maps = {PROBABILITY: sampled.sums[number].mean(), **sampled.sums[number].measures()}
         maps.update(sampled.variances[number].parts() if sampled.variances else {})
-        lesions = without_small(label_sample(labels == value, way.box_grid), settings.minimum_voxels)
+        if DETERMINISTIC in settings.maps and prediction.deterministic is not None:
+            maps[DETERMINISTIC] = _deterministic(prediction.deterministic, number, way, settings)
+        if settings.rim is not None and value == RIM:
+            yield Measured(lesion_type, maps, pd.DataFrame(), {})
+            continue
+        lesions = without_small(label_sample(settings.mask_of(labels, value), way.box_grid), settings.minimum_voxels)
         table, row = _rows(lesions, value, maps, sampled, content, settings)
         table = table.assign(**_boxes(lesions, way))
-        if DETERMINISTIC in settings.maps and prediction.deterministic is not None:
-            maps[DETERMINISTIC] = way.mean_probability(prediction.deterministic[:, number])
+        if settings.rim is not None:
+            found = rim_scores(lesions, sampled.sums[1].mean(), labels == RIM, settings.rim)
+            table = table.assign(rim_score=found.score, rim_share=found.share, rim=found.rim.astype(int))
+            row[PRL_COUNT] = float(found.rim.sum())
         yield Measured(lesion_type, maps, table.assign(lesion_type=lesion_type), {"lesion_type": lesion_type, **row})
+
+
+def _deterministic(log_odds: SingleFloats, number: int, way: WayBack, settings: Measuring) -> SingleFloats:
+    """Mean probability of one lesion type over passes (M, T, z, y, x) without dropout."""
+    if settings.rim is not None:
+        log_odds = np.stack([lesion_and_rim(one) for one in log_odds])
+    return way.mean_probability(log_odds[:, number])
 
 
 def _boxes(lesions: Lesions, way: WayBack) -> dict[str, npt.NDArray[Any]]:
@@ -201,6 +244,9 @@ def _samples(prediction: Prediction, way: WayBack) -> Iterator[tuple[SingleFloat
 
 def _labels(probability: SingleFloats, settings: Measuring, threshold: float) -> npt.NDArray[np.uint8]:
     """Label map (X, Y, Z) of (T, X, Y, Z): the likeliest lesion type where it exceeds the threshold."""
+    if settings.rim is not None:  # the rim is a part of the lesion
+        lesion = probability[0] > threshold
+        return np.where(lesion & (probability[1] > threshold), RIM, np.where(lesion, CORE, 0)).astype(np.uint8)
     values = np.array([value for _, value in settings.classes], dtype=np.uint8)
     best = probability.argmax(axis=0)
     return np.where(probability.max(axis=0) > threshold, values[best], 0).astype(np.uint8)
@@ -216,10 +262,10 @@ def _rows(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Table of the lesions of one type, and the case's row."""
     measures = {name: maps[name] for name in MEASURES}
-    samples = [label_sample(mask == value, lesions.grid) for mask in sampled.masks]
+    samples = [label_sample(settings.mask_of(mask, value), lesions.grid) for mask in sampled.masks]
     table = lesion_rows(lesions, samples, maps[PROBABILITY], measures)
     row = patient_row(lesions, samples, maps[PROBABILITY], measures, content, settings.minimum_voxels)
     if sampled.members:
-        members = [label_sample(mask == value, lesions.grid) for mask in sampled.members]
+        members = [label_sample(settings.mask_of(mask, value), lesions.grid) for mask in sampled.members]
         table["lsu_plus"], row["psu_plus"] = structural_uncertainty(lesions, members, settings.minimum_voxels)
     return table, {"n_samples": float(len(samples)), **row}

@@ -13,7 +13,10 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.arrays import SingleFloats
 from nnunet_ms.images.volumes import Grid, read_volume
+from nnunet_ms.lesions.labelling import without_small
+from nnunet_ms.lesions.rims import CORE, RIM
 from nnunet_ms.outputs import whole_file, whole_folder
+from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.prediction.case_measures import (
     PROBABILITY,
     Measured,
@@ -23,15 +26,17 @@ from nnunet_ms.trainers.prediction.case_measures import (
     measured_types,
 )
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
+from nnunet_ms.trainers.prediction.lesion_uncertainty import label_sample
 from nnunet_ms.trainers.prediction.pair_pictures import draw_pair
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic
+from nnunet_ms.trainers.prediction.rim_pictures import draw_rim_lesions
 from nnunet_ms.trainers.prediction.tiles import Prediction
 from nnunet_ms.trainers.prediction.time_taken import Cost
 from nnunet_ms.trainers.prediction.visit_tables import rule_name
 from nnunet_ms.trainers.prediction.voxel_uncertainty import outside
 from nnunet_ms.trainers.prediction.way_back import WayBack
 
-QC, QC_VISITS, DONE = "qc", "qc_visits", ".done"
+QC, QC_VISITS, QC_RIM, DONE = "qc", "qc_visits", "qc_rim", ".done"
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,15 @@ def export_case(
     lesions, rows, entropy = [], [], None
     for found in measured_types(prediction, sampled, labels, content, way, measuring):
         _write_maps(case.case_id, found, way, settings)
+        if not found.row:  # of a rim, which is a part of a lesion
+            continue
         lesions.append(found.lesions)
         rows.append(found.row)
         # the total uncertainty of the mean prediction: the one measure that a single sample has as well
         entropy = found.maps["entropy"] if entropy is None else entropy
+    write_rims(labels, lesions[0], way, settings.out, case.case_id, measuring)
     if settings.pictures:
+        draw_rims(case.case_id, images, labels, lesions[0], way, settings)
         assert entropy is not None
         _draw(case.case_id, images[settings.background_channel][way.box], labels, entropy, lesions[0], way, settings)
         draw_visits(settings.out, case.case_id, [image[way.box] for image in images], labels, way.box_grid, settings)
@@ -125,6 +134,44 @@ def write_change_masks(
         return
     for name, value in measuring.classes:
         way.write_mask((labels == value).astype(np.uint8), out / name / f"{case_id}.nii.gz")
+
+
+def write_rims(
+    labels: npt.NDArray[np.uint8],
+    lesions: pd.DataFrame,
+    way: WayBack,
+    out: Path,
+    case_id: str,
+    measuring: Measuring,
+) -> None:
+    """Of a model of rims `rim/<case>.nii.gz`: the segmented rims of the lesions that are rim+, on the image's grid."""
+    if measuring.rim is not None:
+        way.write_mask(rims_of_positive(labels, lesions, way, measuring), out / "rim" / f"{case_id}.nii.gz")
+
+
+def rims_of_positive(
+    labels: npt.NDArray[np.uint8], lesions: pd.DataFrame, way: WayBack, measuring: Measuring
+) -> npt.NDArray[np.uint8]:
+    """Rim voxels (X, Y, Z) of lesions that are rim+ in their table, 0 and 1."""
+    found = without_small(label_sample(measuring.mask_of(labels, CORE), way.box_grid), measuring.minimum_voxels)
+    rims = np.zeros(labels.shape, np.uint8)
+    rims[found.voxel_axes] = lesions["rim"].to_numpy(np.uint8)[found.lesion_of_voxel]
+    return rims * (labels == RIM)
+
+
+def draw_rims(
+    case_id: str,
+    images: Sequence[npt.NDArray[Any]],
+    labels: npt.NDArray[np.uint8],
+    lesions: pd.DataFrame,
+    way: WayBack,
+    settings: ExportSettings,
+) -> None:
+    """Of a model of rims `qc_rim/<case>.png`: the lesions with the highest scores on QSM and FLAIR, rim outlined."""
+    if settings.measuring.rim is not None:
+        shown = {sequence_of(name): image[way.box] for name, image in zip(settings.channels, images, strict=True)}
+        path, title = settings.out / QC_RIM / f"{case_id}.png", _title(case_id, settings)
+        draw_rim_lesions(path, shown, labels, lesions, way.box_grid, title, settings.measuring.rim)
 
 
 def draw_visits(

@@ -27,9 +27,10 @@ from nnunet_ms.trainers.prediction.export import (
 )
 from nnunet_ms.trainers.prediction.given_channels import GivenChannels, prepare_channels
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
-from nnunet_ms.trainers.prediction.likeness import unlike
+from nnunet_ms.trainers.prediction.likeness import check_units, unlike
 from nnunet_ms.trainers.prediction.output_folder import add_time, record_of, write_record
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic, mosaic
+from nnunet_ms.trainers.prediction.rim_tables import write_rim_tables
 from nnunet_ms.trainers.prediction.tiles import TileRunner
 from nnunet_ms.trainers.prediction.time_taken import Stopwatch
 from nnunet_ms.trainers.prediction.visit_tables import write_visits
@@ -170,7 +171,9 @@ class ImagePrediction:
         tables.write_table(of_lesions, folder / "lesions.csv")
         tables.write_table(of_case, folder / "cases.csv")
         add_time(folder, of_case)
-        write_visits([case], folder, settings.measuring, settings.rater, settings.note)
+        visits = write_visits([case], folder, settings.measuring, settings.rater, settings.note)
+        if settings.measuring.rim is not None:
+            write_rim_tables(of_lesions, visits, folder, settings.measuring.rim)
 
 
 def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChannels) -> ImagePrediction:
@@ -186,6 +189,7 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
         The image.
     """
     started = time.monotonic()
+    check_units(given.volumes, runner.model)
     data, properties = prepare_channels(given, runner.model)
     watch = Stopwatch(runner.device)
     prepare_s = time.monotonic() - started
@@ -198,8 +202,9 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
     types, lesions, rows, entropy = {}, [], [], None
     for found in measured_types(prediction, sampled, labels, content, way, measuring):
         types[found.lesion_type] = maps = _on_the_image(found, way, measuring.maps)
-        lesions.append(found.lesions)
-        rows.append(found.row)
+        if found.row:  # not of a rim, which is a part of a lesion
+            lesions.append(found.lesions)
+            rows.append(found.row)
         if entropy is None:  # the first type's, as in the command's pictures; a view where the map is kept anyway
             entropy = maps.uncertainty["entropy"][way.box] if "entropy" in maps.uncertainty else found.maps["entropy"]
     assert entropy is not None

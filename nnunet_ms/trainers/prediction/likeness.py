@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from nnunet_ms.images.appearance import Appearance, appearance_of, coarse_of, information_about
 from nnunet_ms.images.limits import BRIGHT_FLUID, BRIGHTEST_FLUID, DARK_FLUID, DARKEST_FLUID, FLUID, INFORMATION
+from nnunet_ms.images.qsm_units import MULTIPLY, checked_qsm
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.prediction.model import Model
@@ -52,6 +53,17 @@ def unlike(volumes: Sequence[Volume], model: Model) -> list[str]:
     if not any(_is_known(known, channel) for channel in model.channel_names):
         found += _of_fingerprint(volumes, model)
     return [*found, *_elsewhere(heads)]
+
+
+def check_units(volumes: Sequence[Volume], model: Model) -> None:
+    """Raise ImageError for a channel of QSM that cannot be a map in ppb: what a model of such maps says then is noise.
+
+    A model that was trained on something else (`--accept qsm` of the conversion) takes anything.
+    """
+    schemes = model.configuration.normalization_schemes
+    for channel, scheme, volume in zip(model.channel_names, schemes, volumes, strict=True):
+        if sequence_of(channel) == "qsm" and scheme == "QsmWindowNormalization":
+            checked_qsm(volume, conversion=f"{MULTIPLY}.")
 
 
 def _elsewhere(heads: Sequence[tuple[str, Volume]]) -> list[str]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.lesions.rims import RIM_THRESHOLD
 from nnunet_ms.options import known_keywords
 from nnunet_ms.trainers.networks.dropout import Site
 from nnunet_ms.trainers.prediction.case_measures import Map
@@ -60,6 +61,7 @@ class OpenModel:
         minimum_voxels: int = 3,
         rater: str = "model",
         lesion_type: str = "",
+        rim_threshold: float = RIM_THRESHOLD,
         note: str = "",
     ) -> ImagePrediction:
         """Predict one image with samples of the network; the numbers are those of `nnunet-ms-predict` for its files.
@@ -99,6 +101,8 @@ class OpenModel:
             The model's name and what the data are, in picture and files.
         lesion_type : str, optional
             Name of the lesion type; without it from the label.
+        rim_threshold : float, optional
+            Of a model of lesion core and rim: the score from which a lesion is rim+, in (0, 1).
 
         Returns
         -------
@@ -142,6 +146,7 @@ class OpenModel:
             maps=maps,
             minimum_voxels=minimum_voxels,
             lesion_type=lesion_type,
+            rim_threshold=rim_threshold,
         )
         given = given_channels(image, self.channels, affine, spacing)
         settings = export_settings(runner, measuring, Path(), rater=rater, note=note, pictures=False)

@@ -40,6 +40,7 @@ def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -
         "maps": list(measuring.maps),
         "lesion_types": [name for name, _ in measuring.classes],
         **({"pairs": {"target": measuring.pairs, "lesions": measuring.lesions}} if measuring.pairs else {}),
+        **({"rim_threshold": measuring.rim.threshold, "rim_shell_mm": measuring.rim.shell_mm} if measuring.rim else {}),
         "rater": rater,
         "data_note": note,
         "average": "probabilities over samples and folds; logits over tiles",

@@ -8,6 +8,8 @@ Written into the output folder:
 `<measure>/`              on request, see `MEASURES` and `PARTS`; `deterministic/` that without dropout
 `qc/<case>.png`           slices with outline and uncertainty
 `qc_visits/<case>.png`    of pairs of visits: baseline, follow-up, subtraction, with outlines of the change
+`rim/`, `qc_rim/`          of models of lesion core and rim: rims of the rim+ lesions; QSM and FLAIR with the rims
+`rim_lesions.csv`         the same models' lesions in the form that `nnunet-ms-rim evaluate` reads
 `new/`, `enlarging/` ...  of pairs with several labels: a mask of each kind of change
 `lesions.csv`             `tables.LESIONS`, `uncertainty` = LSU, and the measures of each lesion
 `cases.csv`               `tables.CASES`, with patient-level uncertainty; one row per case and lesion type
@@ -43,6 +45,7 @@ from tqdm import tqdm
 
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.volumes import Grid, without_remarks
+from nnunet_ms.lesions.rims import RIM_THRESHOLD
 from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
 from nnunet_ms.parallel import Failure, Workers, attempt
@@ -51,10 +54,11 @@ from nnunet_ms.trainers.prediction.case_measures import Map
 from nnunet_ms.trainers.prediction.export import ExportSettings, Spooled, is_done
 from nnunet_ms.trainers.prediction.exports import Exported, exporting
 from nnunet_ms.trainers.prediction.image_cases import ImageCase, find_image_cases, plain_case, read_images
-from nnunet_ms.trainers.prediction.likeness import unlike
+from nnunet_ms.trainers.prediction.likeness import check_units, unlike
 from nnunet_ms.trainers.prediction.model import Model, model_folder
 from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_model
 from nnunet_ms.trainers.prediction.output_folder import SPOOL, add_time, claim, collect, record_of, withdraw
+from nnunet_ms.trainers.prediction.rim_tables import write_rim_tables
 from nnunet_ms.trainers.prediction.settings import export_settings, make_runner, resolve_measuring
 from nnunet_ms.trainers.prediction.tiles import Prediction, TileRunner
 from nnunet_ms.trainers.prediction.time_taken import Cost, Stopwatch
@@ -105,6 +109,7 @@ def predict(
     cases: str | Path | None = None,
     rater: str = "model",
     lesion_type: str = "",
+    rim_threshold: float = RIM_THRESHOLD,
     note: str = "",
     pictures: bool = True,
     device: str | None = None,
@@ -141,6 +146,8 @@ def predict(
         Of `case_measures.MAPS`: uncertainty maps to write besides the mean probability.
     cases : path, optional
         `tables.CASES`: patient, visit and week of each case.
+    rim_threshold : float, optional
+        Of a model of lesion core and rim: the score from which a lesion is rim+, in (0, 1).
     rater, note : str, optional
         The model's name and what the data are, in all tables and pictures.
     pictures : bool, optional
@@ -190,13 +197,9 @@ def predict(
         maps=maps,
     )
     measuring = resolve_measuring(
-        runner,
-        threshold=threshold,
-        fold_thresholds=fold_thresholds,
-        maps=maps,
-        minimum_voxels=minimum_voxels,
-        lesion_type=lesion_type,
-    )
+        runner, threshold=threshold, fold_thresholds=fold_thresholds, maps=maps, minimum_voxels=minimum_voxels,
+        lesion_type=lesion_type, rim_threshold=rim_threshold,
+    )  # fmt: skip
     export = export_settings(runner, measuring, Path(out), rater=rater, note=note, pictures=pictures)
     found = find_image_cases(Path(images), opened.model, None if cases is None else Path(cases))
     with sole_run(export.out):
@@ -247,6 +250,8 @@ def _predict_cases(
     collected = collect(finished, failed, export.out)
     add_time(export.out, collected[1])
     visits = write_visits(finished, export.out, export.measuring, export.rater, export.note, workers)
+    if export.measuring.rim is not None:
+        visits = write_rim_tables(collected[0], visits, export.out, export.measuring.rim)
     return Predicted(*collected, failed, runner.notes, visits)
 
 
@@ -286,6 +291,7 @@ def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
     """
     started = time.monotonic()
     volumes = read_images(case)
+    check_units(volumes, model)
     grid, notes = volumes[0].grid, [f"{case.case_id}: {note}" for note in unlike(volumes, model)]
     del volumes
     case = plain_case(case, grid, aside)

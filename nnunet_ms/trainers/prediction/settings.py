@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from nnunet_ms.errors import ModelError, OptionError, SettingsError
+from nnunet_ms.lesions.rims import CORE, RIM, RIM_THRESHOLD, RimDecision
 from nnunet_ms.options import chosen
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.trainers.channels import sequence_of
@@ -66,6 +67,7 @@ def resolve_measuring(
     maps: Sequence[Map] = (),
     minimum_voxels: int = 3,
     lesion_type: str = "",
+    rim_threshold: float = RIM_THRESHOLD,
 ) -> Measuring:
     """Settle how the samples of a runner become masks and numbers.
 
@@ -95,6 +97,7 @@ def resolve_measuring(
         flips=len(runner.flips()),
         pairs=str(pairs.get("target") or ""),
         lesions=(lesion_type or str(pairs.get("lesions") or "") or T2) if pairs else "",
+        rim=_decision(model, rim_threshold),
     )
 
 
@@ -168,12 +171,26 @@ def lesion_types(model: Model, asked: str) -> tuple[tuple[str, int], ...]:
         plain_name(asked, "lesion_type")
     if pairs:
         return ((str(pairs.get("target")), classes[0][1]),) if len(classes) == 1 else tuple(classes)
+    if is_of_rims(model):  # core and rim together are the lesion
+        return ((asked or T2, CORE), ("rim", RIM))
     if len(classes) > 1:
         if asked:
             raise SettingsError(f"lesion_type: this model has {[name for name, _ in classes]}; leave it out.")
         return tuple((_LESION_TYPES.get(name, name), value) for name, value in classes)
     name, value = classes[0]
     return ((asked or _LESION_TYPES.get(name, name), value),)
+
+
+def is_of_rims(model: Model) -> bool:
+    """Whether a model's labels are lesion core and rim."""
+    return model.classes == [("core", CORE), ("rim", RIM)]
+
+
+def _decision(model: Model, threshold: float) -> RimDecision | None:
+    if is_of_rims(model):
+        return RimDecision(threshold)
+    _check("rim_threshold", threshold, threshold == RIM_THRESHOLD, "none for a model without the labels core and rim")
+    return None
 
 
 T2 = "t2_lesions"

@@ -11,6 +11,7 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.cases_table import Place
 from nnunet_ms.errors import ImageError
+from nnunet_ms.lesions.rims import CORE, RIM
 from nnunet_ms.lesions.visits import CHANGES, Counting, MaskFile, VisitRows, patient_visits
 from nnunet_ms.parallel import Workers, map_cases
 from nnunet_ms.trainers.prediction.case_measures import Measuring
@@ -65,7 +66,10 @@ def write_visits(
         patients[case.patient_id].append(MaskFile(case.case_id, out / f"{case.case_id}.nii.gz", place))
     smallest = partial(_at_least, measuring.minimum_voxels)
     rule = rule_name(measuring.minimum_voxels)
-    counting = Counting(rater, rule, CONNECTIVITY, smallest, dict(measuring.classes), note)
+    labels: dict[str, int | tuple[int, ...]] = dict(measuring.classes)
+    if measuring.rim is not None:  # a lesion is core and rim
+        labels = {measuring.classes[0][0]: (CORE, RIM)}
+    counting = Counting(rater, rule, CONNECTIVITY, smallest, labels, note)
     done = map_cases(partial(_table_rows, counting=counting), list(patients.values()), _patient, "visits", workers)
     if done.failures:  # of masks that this run wrote
         raise ImageError(f"{out}: visits.csv: case {done.failures[0].case}: {done.failures[0].reason}")
