@@ -150,6 +150,7 @@ TESTED_IN = {
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
     "learning.cli": "learning/test_curve.py",
+    "analysis.mask_options": "analysis/evaluation/test_measure.py",
     "analysis.measure_cli": "analysis/evaluation/test_measure.py",
     "analysis.evaluation.case_metrics": "analysis/evaluation/test_cohort_metrics.py",
     "analysis.evaluation.cohort_tables": "analysis/evaluation/test_evaluate.py",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PROGRAM = "nnunet-ms-rim"
 LESIONS, VISITS, MASKS, PICTURES = "rim_lesions.csv", "visits.csv", "masks", "pictures"
 FEATURES = "features"
-LESION_TYPE = "lesions"  # all lesions of a visit, of which `prl_count` have a rim
+LESION_TYPE = "t2_lesions"  # all lesions of a visit, of which `prl_count` have a rim
 
 
 def predict_rims(

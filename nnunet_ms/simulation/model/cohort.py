@@ -97,8 +97,8 @@ def rim_stratum(count: Ints) -> Ints:
 
     Examples
     --------
-    >>> rim_stratum(np.array([0, 1, 3, 4, 9])).tolist()
-    [0, 1, 1, 2, 2]
+    >>> rim_stratum(np.array([0, 1, 3, 4, 9]))
+    array([0, 1, 1, 2, 2])
     """
     return np.searchsorted(np.array(PRL_STRATA), count, side="right").astype(np.int64)
 

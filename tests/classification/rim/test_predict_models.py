@@ -96,6 +96,7 @@ def test_visits_are_counted_also_those_without_a_lesion(predicted):
     assert list(visits["lesion_count"]) == [3, 3, 3, 3, 0]
     assert [int(count) for count in visits["prl_count"]] == [2, 2, 2, 2, 0]
     assert set(visits["rater"]) == {"radiomics"}
+    assert set(visits["lesion_type"]) == {"t2_lesions"}  # where a trial looks for the count
 
 
 def test_masks_are_of_the_rims_in_the_grid_of_the_input(predicted, study):
