@@ -101,12 +101,13 @@ def write_study(folder: Path) -> None:
 
 
 def write_trial(folder: Path) -> None:
-    """Tables of a simulated trial with its settings; few draws, which else take most of the time."""
+    """Tables of a simulated trial with its settings; few draws and one outcome, which else take most of the time."""
     from nnunet_ms.simulation.cli import main
 
     main(["trial", "--patients", "60", "-o", str(folder / "trial")])
-    with (folder / "trial" / "trial.toml").open("a") as settings:
-        settings.write("\n[analysis]\nbootstrap_draws = 20\n")
+    settings = folder / "trial" / "trial.toml"
+    text = re.sub("outcomes = .*", 'outcomes = ["cdp24"]', settings.read_text("utf-8"))
+    settings.write_text(f"{text}\n[analysis]\nbootstrap_draws = 20\n", "utf-8")
 
 
 def write_model(folder: Path) -> None:
@@ -137,7 +138,7 @@ COMMANDS = {
         "nnunet_ms.analysis.evaluate_cli", "--predictions p --references r --workers 2 -o out", "out", write_masks
     ),
     "simulate": Command(
-        "nnunet_ms.simulation.cli", "trial --preset demo --patients 3 --images --workers 2 -o out", "out", nothing
+        "nnunet_ms.simulation.cli", "trial --preset demo --patients 2 --images --workers 2 -o out", "out", nothing
     ),
     "endpoints": Command("nnunet_ms.analysis.endpoints_cli", "run trial/trial.toml -o out", "out", write_trial),
     "predict": Command(
