@@ -237,6 +237,7 @@ TESTED_IN = {
     "simulation.model.rim_presets": "simulation/images/test_rim_patient.py",
     "simulation.truth.population": "simulation/model/test_trial_presets.py",
     "simulation.truth.progression": "simulation/truth/test_rows.py",
+    "statistics.frame_classification": "statistics/test_frames.py",
     "statistics.frame_arms": "statistics/test_frames.py",
     "statistics.frame_rows": "statistics/test_frames.py",
     "statistics.frame_survival": "statistics/test_frames.py",
