@@ -65,6 +65,13 @@ RIMS = {
         not_measured="Lesions whose features could not be measured; they are in `failures.csv`",
         rim_cover="Share of the lesion's surface that has the rim; blank without one",
     ),
+    "original_shape_*": Meaning("1, mm, mm2, 1/mm or mm3", "14 features of the mask's shape"),
+    "original_firstorder_*": Meaning("1, ppb or powers", "18 features of the values of QSM in the lesion"),
+    "original_glcm_*": Meaning(ONE, "23 features of which levels of 25 ppb are neighbours"),
+    "original_glrlm_*": Meaning(ONE, "16 features of runs of one level of 25 ppb"),
+    "wavelet-*_firstorder_*": Meaning("1, ppb or powers", "The 18, of each of eight sub-bands, LLL to HHH"),
+    "wavelet-*_glcm_*": Meaning(ONE, "The 23, of each of eight sub-bands"),
+    "wavelet-*_glrlm_*": Meaning(ONE, "The 16, of each of eight sub-bands"),
     **meanings("ppb", base_ppb="Susceptibility of the lesion above white matter", rim_ppb="That of its rim above this"),
     **meanings(
         "mm",

@@ -7,7 +7,17 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, report_failures, run
+from nnunet_ms.analysis.mask_options import (
+    REMAINS,
+    add_maps_and_regions,
+    add_names,
+    add_output,
+    by_reader,
+    named,
+    named_folders,
+    of_one_reference,
+)
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, parser, positive, report_failures, run
 from nnunet_ms.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -36,10 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="comma-separated: krishnan2023, isbi2015, isbi2015_26, msseg2016, msseg2_2021, wahlig2023, shifts2022, "
         "shifts2022_min<N>, panoptica_ms; the first filters lesions.csv (%(default)s)",
     )
-    command.add_argument("--rater", help="the model's name in all tables, for one folder (model)")
-    command.add_argument("--lesion-type", default="t2_lesions", help="the lesion type in all tables (%(default)s)")
-    command.add_argument("--labels", help="several types in one mask: t1_unenhancing=1,t1_enhancing=2")
-    command.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
+    add_names(command, "model")
     command.add_argument(
         "--uncertainty",
         type=Path,
@@ -64,9 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--qc", type=positive, nargs="?", const=24, default=0, metavar="N", help="draw the N worst cases (%(const)s)"
     )
-    command.add_argument("--images", type=Path, help="folder of images to draw them on")
-    add_parallel_options(command)
-    command.add_argument("-o", "--out", type=Path, required=True, help="folder to write; an earlier one is replaced")
+    add_output(command)
     return command
 
 
@@ -114,19 +119,8 @@ def _add_cohorts(command: argparse.ArgumentParser) -> None:
 
 def _add_folders(command: argparse.ArgumentParser) -> None:
     """Add options for folders of `<case_id>.nii.gz` beside the masks."""
-    command.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="COLUMN=DIR",
-        help="map whose mean in each lesion becomes a column of lesions.csv, such as probability=DIR; repeat",
-    )
-    command.add_argument(
-        "--region",
-        action="append",
-        default=[],
-        metavar="NAME=DIR",
-        help="region masks that give each lesion a location: ventricles, cortex, infratentorial; repeat",
+    add_maps_and_regions(
+        command, "map whose mean in each lesion becomes a column of lesions.csv, such as probability=DIR; repeat"
     )
     command.add_argument(
         "--region-labels", type=Path, metavar="DIR", help="maps of labelled regions, such as a parcellation"
@@ -137,8 +131,7 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 if some cases failed, or 2 if nothing could be done."""
-    remains = "Folders are complete or as they were before. Repeat the command to start again."
-    return run(PROGRAM, lambda: _evaluate(build_parser().parse_args(argv)), remains)
+    return run(PROGRAM, lambda: _evaluate(build_parser().parse_args(argv)), REMAINS)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -159,15 +152,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         by_reader(arguments.predictions, "--predictions"),
         arguments.references,
         arguments.out,
-        arguments.cases,
-        [name.strip() for name in arguments.rules.split(",")],
-        arguments.rater,
-        arguments.lesion_type,
-        arguments.workers,
-        arguments.data_note,
-        label_numbers(arguments.labels) if arguments.labels else None,
-        maps=named_folders(arguments.map, "--map"),
-        regions=named_folders(arguments.region, "--region"),
+        rules=[name.strip() for name in arguments.rules.split(",")],
         region_labels=arguments.region_labels,
         region_names=arguments.region_names,
         site_column=arguments.site_column,
@@ -177,7 +162,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         lesion_auc=by_reader(arguments.lesion_auc, "--lesion-auc") if arguments.lesion_auc else None,
         candidate_threshold=arguments.candidate_threshold,
         qc=arguments.qc,
-        images=arguments.images,
+        **of_one_reference(arguments),
     )
     print(_summary(evaluation))
     failures = list(evaluation.failures)
@@ -230,13 +215,9 @@ def _compare_raters(arguments: argparse.Namespace) -> int:
         arguments.out,
         models=_models(arguments),
         references=arguments.references,
-        cases=arguments.cases,
         rules=[name.strip() for name in arguments.rules.split(",")],
-        lesion_type=arguments.lesion_type,
-        labels=label_numbers(arguments.labels) if arguments.labels else None,
         brain_masks=arguments.brain_masks,
-        workers=arguments.workers,
-        note=arguments.data_note,
+        **named(arguments),
     )
     print(_of_raters(found))
     report_failures(found.failures, PROGRAM)
@@ -324,37 +305,6 @@ def _probability(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"expected 0 < P < 1, found {text}")
     return value
-
-
-def by_reader(given: list[str], option: str) -> Path | dict[str, Path]:
-    """One folder, or several as NAME=DIR."""
-    if len(given) == 1 and (Path(given[0]).is_dir() or "=" not in given[0]):
-        return Path(given[0])
-    return named_folders(given, option)
-
-
-def named_folders(given: Sequence[str], option: str) -> dict[str, Path]:
-    """Folders given as NAME=DIR, by name."""
-    folders: dict[str, Path] = {}
-    for text in given:
-        name, sign, folder = text.partition("=")
-        if not (sign and name.strip() and folder) or name.strip() in folders:
-            raise SettingsError(f"{option}: expected NAME=DIR with different names, found {text!r}. Correct it.")
-        folders[name.strip()] = Path(folder)
-    return folders
-
-
-def label_numbers(text: str) -> dict[str, int]:
-    """Lesion types and their labels, given as NAME=NUMBER with commas between."""
-    labels: dict[str, int] = {}
-    for part in text.split(","):
-        name, _, number = (piece.strip() for piece in part.partition("="))
-        if not name or not number.isdecimal() or name in labels:
-            raise SettingsError(
-                f"--labels: expected such as t1_unenhancing=1,t1_enhancing=2, found {text!r}. Correct it."
-            )
-        labels[name] = int(number)
-    return labels
 
 
 def _summary(evaluation: "Evaluation") -> str:

@@ -5,8 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_ms.analysis.evaluate_cli import by_reader, label_numbers, named_folders
-from nnunet_ms.commands import OK, SOME_CASES_FAILED, add_parallel_options, parser, positive, report_failures, run
+from nnunet_ms.analysis.mask_options import (
+    REMAINS,
+    add_maps_and_regions,
+    add_names,
+    add_output,
+    by_reader,
+    of_one_reference,
+)
+from nnunet_ms.commands import OK, SOME_CASES_FAILED, parser, positive, report_failures, run
 
 if TYPE_CHECKING:
     from nnunet_ms.analysis.evaluation.measure import Measurement
@@ -30,24 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--cases", type=Path, help="cases.csv, or its folder: patient, visit and week of each case")
     command.add_argument("--rule", default="krishnan2023", help="components and size filter (%(default)s)")
-    command.add_argument("--rater", help="the reader's name in all tables, for one folder (model)")
-    command.add_argument("--lesion-type", default="t2_lesions", help="the lesion type in all tables (%(default)s)")
-    command.add_argument("--labels", help="several types in one mask: t1_unenhancing=1,t1_enhancing=2")
-    command.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
-    command.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="COLUMN=DIR",
-        help="map whose mean in each lesion is a column; repeat",
-    )
-    command.add_argument(
-        "--region",
-        action="append",
-        default=[],
-        metavar="NAME=DIR",
-        help="region masks that give each lesion a location: ventricles, cortex, infratentorial; repeat",
-    )
+    add_names(command, "reader")
+    add_maps_and_regions(command, "map whose mean in each lesion is a column; repeat")
     command.add_argument(
         "--pictures",
         type=positive,
@@ -57,16 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="draw N masks, those with the most new and enlarging lesions first (%(const)s)",
     )
-    command.add_argument("--images", type=Path, help="folder of images to draw them on")
-    add_parallel_options(command)
-    command.add_argument("-o", "--out", type=Path, required=True, help="folder to write; an earlier one is replaced")
+    add_output(command)
     return command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 if some cases failed, or 2 if nothing could be done."""
-    remains = "Folders are complete or as they were before. Repeat the command to start again."
-    return run(PROGRAM, lambda: _measure(build_parser().parse_args(argv)), remains)
+    return run(PROGRAM, lambda: _measure(build_parser().parse_args(argv)), REMAINS)
 
 
 def _measure(arguments: argparse.Namespace) -> int:
@@ -75,17 +63,9 @@ def _measure(arguments: argparse.Namespace) -> int:
     done = measure(
         by_reader(arguments.masks, "MASKS"),
         arguments.out,
-        arguments.cases,
-        arguments.rule,
-        arguments.rater,
-        arguments.lesion_type,
-        arguments.workers,
-        arguments.data_note,
-        label_numbers(arguments.labels) if arguments.labels else None,
-        maps=named_folders(arguments.map, "--map"),
-        regions=named_folders(arguments.region, "--region"),
-        images=arguments.images,
+        rule=arguments.rule,
         pictures=arguments.pictures,
+        **of_one_reference(arguments),
     )
     print(_summary(done))
     report_failures(done.failures, PROGRAM)

@@ -13,14 +13,16 @@ from types import ModuleType
 
 TYPE_CHECKING = False  # type checkers take it for true
 if TYPE_CHECKING:
+    from nnunet_ms.statistics.frames import added_value as added_value
     from nnunet_ms.statistics.frames import ancova as ancova
+    from nnunet_ms.statistics.frames import classifiers as classifiers
     from nnunet_ms.statistics.frames import count_model as count_model
     from nnunet_ms.statistics.frames import cox as cox
     from nnunet_ms.statistics.frames import kaplan_meier as kaplan_meier
     from nnunet_ms.statistics.frames import logrank as logrank
     from nnunet_ms.statistics.frames import mmrm as mmrm
 
-_FRAMES = ("ancova", "count_model", "cox", "kaplan_meier", "logrank", "mmrm")
+_FRAMES = ("added_value", "ancova", "classifiers", "count_model", "cox", "kaplan_meier", "logrank", "mmrm")
 
 
 class _Estimator(ModuleType):

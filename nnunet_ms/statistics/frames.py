@@ -7,7 +7,18 @@ out and says how many; without it they are an error. "arm:tlv" among the covaria
 """
 
 from nnunet_ms.statistics.frame_arms import ancova, count_model, mmrm
+from nnunet_ms.statistics.frame_classification import added_value, classifiers
 from nnunet_ms.statistics.frame_rows import Result
 from nnunet_ms.statistics.frame_survival import cox, kaplan_meier, logrank
 
-__all__ = ["Result", "ancova", "count_model", "cox", "kaplan_meier", "logrank", "mmrm"]
+__all__ = [
+    "Result",
+    "added_value",
+    "ancova",
+    "classifiers",
+    "count_model",
+    "cox",
+    "kaplan_meier",
+    "logrank",
+    "mmrm",
+]

@@ -16,6 +16,10 @@ import pytest
 import nnunet_ms.statistics
 from nnunet_ms.errors import NnunetMsError, OptionError, StatisticsError
 from nnunet_ms.statistics import frames
+from nnunet_ms.statistics.calibration import calibration
+from nnunet_ms.statistics.classification import decision_rates
+from nnunet_ms.statistics.logistic import likelihood_ratio_test
+from nnunet_ms.statistics.ranked_areas import average_precision, partial_auc
 
 CONTROL = {"arm": "control"}
 COX_NAMES = {
@@ -191,6 +195,11 @@ WORDS = {
     "ancova": ("weights", "missing"), "count_model": ("covariance", "weights", "missing"), "cox": ("ties", "missing"),
     "kaplan_meier": ("interval", "missing"), "logrank": ("missing",), "mmrm": ("missing",),
 }  # fmt: skip
+# on rows of `small` with more columns: not of arms, so apart from the calls above
+CLASSIFIED = {
+    "classifiers": lambda f, **o: frames.classifiers(f, "event", ["net", "old"], patient="patient", **o),
+    "added_value": lambda f, **o: frames.added_value(f, "event", ["age", "region"], ["net", "age:region"], **o),
+}
 WITH_ARM = ["ancova", "count_model", "cox", "mmrm"]
 
 
@@ -388,3 +397,76 @@ def test_a_call_of_the_module_is_a_call_of_the_function():
     assert module.ancova is ancova
     with pytest.raises(AttributeError, match="has no attribute 'coxx'"):
         nnunet_ms.statistics.coxx  # noqa: B018
+
+
+def classified(n=60, seed=5):
+    rng = np.random.default_rng(seed)
+    return small(n, seed).assign(
+        net=lambda f: 1 / (1 + np.exp(-rng.normal(size=n) - f["event"])), old=rng.uniform(0.01, 0.99, n)
+    )
+
+
+def test_classifiers_are_their_parts():
+    # Oracle: the functions on arrays, which are equal to R.
+    frame = classified().assign(patient=[f"p{k // 3}" for k in range(60)])
+    found = CLASSIFIED["classifiers"](frame, threshold=0.6, replicates=30)
+    event, net, old = (frame[name].to_numpy() for name in ("event", "net", "old"))
+    rows = found.table.set_index(["term", "measure"])
+    assert rows.loc[("net", "proc_auc"), "estimate"] == partial_auc(net[event == 1], net[event == 0])
+    both = [average_precision(p[event == 1], p[event == 0]) for p in (net, old)]
+    assert rows.loc[("net - old", "pr_auc_average_precision"), "estimate"] == pytest.approx(both[0] - both[1])
+    rates = {rate.measure: rate for rate in decision_rates(event, net >= 0.6, frame["patient"].tolist(), 30)}
+    assert rows.loc[("net", "f1"), ["estimate", "low", "high"]].tolist() == pytest.approx(
+        [rates["f1"].estimate, rates["f1"].low, rates["f1"].high]
+    )
+    assert rows.loc[("old", "calibration_slope"), "estimate"] == pytest.approx(calibration(event, old).slope)
+    assert (rows["n"].unique().tolist(), rows["patients"].unique().tolist()) == ([60], [20])
+    assert set(found.fit) == {"net", "old", "net - old"}
+    assert "sensitivity" not in set(CLASSIFIED["classifiers"](frame, replicates=5).table["measure"])
+
+
+def test_added_value_codes_factors_and_products():
+    frame = classified()
+    found = CLASSIFIED["added_value"](frame)
+    us = (frame["region"] == "US").to_numpy(float)
+    age = frame["age"].to_numpy()
+    test = likelihood_ratio_test(frame["event"], np.column_stack([age, us]), np.column_stack([frame["net"], age * us]))
+    assert found.table.loc[0, ["statistic", "df", "p"]].tolist() == pytest.approx([test.statistic, 2, test.p])
+    assert found.table["term"][0] == "net, age:region"
+    assert "ROW of region" in str(found)
+    assert frames.added_value(frame, "event", [], "net").table["df"][0] == 1
+
+
+@pytest.mark.parametrize("name", CLASSIFIED)
+def test_functions_of_classifiers_behave_as_all_others(name):
+    call = CLASSIFIED[name]
+    fine = call(classified())
+    broken = call(classified().assign(event=0))
+    assert fine.table.columns.tolist() == broken.table.columns.tolist()
+    assert broken.table["problem"][0] != ""
+    assert fine.table["method"][0] in str(fine)
+    frame = classified().assign(net=lambda f: f["net"].where(f.index > 2))
+    with pytest.raises(StatisticsError, match=r'3 of 60 values of net are missing.*missing="drop"'):
+        call(frame)
+    assert call(frame, missing="drop").table.attrs["left_out"] == {"net": 3}
+    with pytest.raises(OptionError, match=r"^missing: expected one of '.*', found 'other'"):
+        call(classified(), missing="other")
+    with pytest.raises(StatisticsError, match=r"expected column 'net', found .*Did you mean 'Net'"):
+        call(classified().rename(columns={"net": "Net"}))
+    assert inspect.signature(getattr(nnunet_ms.statistics, name)) == inspect.signature(getattr(frames, name))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f: frames.classifiers(f, "lesions", "net"), "lesions: expected 0 and 1, found"),
+        (lambda f: frames.classifiers(f, "event", "age"), "age: expected values from 0 to 1, found"),
+        (lambda f: frames.classifiers(f, "event", "net", threshold=50), "^threshold: expected a probability"),
+        (lambda f: frames.classifiers(f, "event", "net", confidence=95), "^confidence: .* Did you mean 0.95"),
+        (lambda f: frames.classifiers(f, "event", "net", up_to=0), "^up_to: expected a false-positive rate"),
+        (lambda f: frames.added_value(f, "event", "age", "day"), "day: expected numbers or texts, found dates"),
+    ],
+)
+def test_what_the_user_of_classifiers_can_mend_is_said(call, message):
+    with pytest.raises(NnunetMsError, match=message):
+        call(classified())

@@ -255,9 +255,8 @@ def _write_tables(cases: Sequence[RimCase], failures: Sequence[Failure], out: Pa
     rows = [row for _, note in notes for row in note["lesions"]]
     lesions = pd.DataFrame(rows, columns=LESION_COLUMNS)
     values = [one for _, note in notes for one in note["features"]]
-    names = feature_names()
-    features = pd.DataFrame(np.array(values, dtype=float).reshape(len(rows), len(names)), columns=names)
-    features = pd.concat([lesions[list(KEYS)], features], axis=1)
+    measured = np.array(values, dtype=float).reshape(len(rows), len(feature_names()))
+    features = pd.concat([lesions[list(KEYS)], pd.DataFrame(measured, columns=list(feature_names()))], axis=1)
     visits = pd.DataFrame([_visit_row(case, note) for case, note in notes], columns=DATASET_VISITS.names)
     problems = pd.DataFrame([row for pair in notes for row in _problem_rows(*pair)], columns=PROBLEMS.names)
     problems["lesion_id"] = problems["lesion_id"].astype("Int64")

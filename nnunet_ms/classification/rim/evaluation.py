@@ -142,10 +142,27 @@ def _page(scored: "ScoredLesions", results: "pd.DataFrame", data_note: str, figu
         "\n".join(lines),
         "Published numbers are of their authors' own patients; they stand here to be seen beside, not to be beaten.",
         f"Average precision of a worthless model is the prevalence, {float(scored.rim.mean()):.3f}.",
+        *_differences(results),
         *left_out,
         *pictures,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _differences(results: "pd.DataFrame") -> list[str]:
+    """A sentence for each model that the first is compared with: whether its ranking has been shown to differ."""
+    rows = results[(results["versus"] != "") & (results["measure"] == "pr_auc_average_precision")]
+    return [_sentence(**row) for row in rows[["model", "versus", "estimate", "low", "high"]].to_dict("records")]
+
+
+def _sentence(model: str, versus: str, estimate: float, low: float, high: float) -> str:
+    if not low <= high:  # no interval
+        return f"{model} and {versus}: no interval of the difference, see `problem` in {RESULTS}."
+    shown = "better" if low > 0 else "worse" if high < 0 else "neither better nor worse"
+    return (
+        f"{model} against {versus}: {shown} by this interval; difference of average precision {estimate:.3f} "
+        f"({low:.3f} to {high:.3f})."
+    )
 
 
 def _published(measure: str) -> list[str]:

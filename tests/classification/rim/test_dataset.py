@@ -21,6 +21,7 @@ from nnunet_ms.classification.rim.lesion_boxes import BoxSettings, lesions_of
 from nnunet_ms.classification.rim_cli import main
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.images.volumes import write_volume
+from nnunet_ms.locks import sole_run
 from nnunet_ms.tables import read_table
 from tests.classification.rim.visits import AFFINE, CENTRES, SHAPE, in_mm, volumes, write_points, write_visit
 
@@ -190,3 +191,45 @@ def test_a_lesion_that_cannot_be_measured_is_a_failure_of_its_own(tmp_path):
     assert found.lesions["lesion_id"].tolist() == found.features["lesion_id"].tolist() == [2]
     note = json.loads((tmp_path / "out" / "visits" / "P1_base.json").read_text())
     assert found.visits["not_measured"].tolist() == [len(note["failures"])] == [1]
+
+
+def test_a_cohort_without_a_lesion_has_tables_without_rows(tmp_path, capsys):
+    case = write_visit(tmp_path, lesions=np.zeros(SHAPE, dtype=np.uint8))
+    row = f"P1,base,{case.qsm.name},{case.lesions.name}"
+    (tmp_path / "manifest.csv").write_text(f"patient_id,visit,qsm,lesions\n{row}\n")
+    assert main(["features", str(tmp_path / "manifest.csv"), "-o", str(tmp_path / "out")]) == 0
+    assert "0 lesions of 1 visits, 0 labelled" in capsys.readouterr().out
+    features = pd.read_csv(tmp_path / "out" / "features.csv")
+    assert len(features) == 0
+    assert list(features)[3:] == list(feature_names())
+    assert len(read_table(tmp_path / "out" / "lesions.csv", DATASET_LESIONS)) == 0
+
+
+def test_a_cohort_of_failures_is_told_and_ends_with_one(tmp_path, capsys):
+    write_visit(tmp_path)
+    (tmp_path / "manifest.csv").write_text("patient_id,visit,qsm,lesions\nP1,base,qsm.nii.gz,nowhere.nii.gz\n")
+    assert main(["features", str(tmp_path / "manifest.csv"), "-o", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr()
+    assert "0 lesions of 0 visits" in told.out
+    assert "case P1_base: " in told.err
+    assert "nowhere.nii.gz" in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--extent-mm", "0"], "extent_mm: expected a number > 0"),
+        (["--extent-mm", "nan"], "extent_mm: expected a number > 0"),
+        (["--label-reach-mm", "-1"], "label_reach_mm: expected a number >= 0"),
+    ],
+    ids=["no extent", "nan", "negative reach"],
+)
+def test_settings_that_make_no_sense_are_refused_before_the_folder_is_made(study, tmp_path, words, message, capsys):
+    assert main(["features", str(study / "manifest.csv"), "-o", str(tmp_path / "out"), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_runs_at_once_are_refused(study, done):
+    with sole_run(done.out), pytest.raises(SettingsError, match=r"another run is writing it at this moment"):
+        rim_dataset(study / "manifest.csv", done.out)

@@ -143,6 +143,25 @@ def test_published_numbers_stand_beside_the_full_model_pooled_alone(evaluated):
     assert (row["published"], row["published_low"], row["published_high"]) == (0.89, 0.86, 0.92)
 
 
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (
+            (0.1, 0.02, 0.2),
+            "a against b: better by this interval; difference of average precision 0.100 (0.020 to 0.200",
+        ),
+        ((-0.1, -0.2, -0.02), "a against b: worse by this interval; "),
+        ((0.1, -0.1, 0.2), "a against b: neither better nor worse by this interval; "),
+        ((0.1, np.nan, np.nan), "a and b: no interval of the difference, see `problem` in results.csv."),
+    ],
+)
+def test_the_page_says_plainly_whether_a_model_ranks_better(limits, words):
+    row = {"model": "a", "versus": "b", "measure": "pr_auc_average_precision"}
+    row |= dict(zip(("estimate", "low", "high"), limits, strict=True))
+    (sentence,) = evaluation._differences(pd.DataFrame([row]))
+    assert sentence.startswith(words)
+
+
 def test_what_papers_print_has_a_source_each():
     assert all(number.source and number.data for number in PUBLISHED)
     assert len({(p.system, p.source, p.measure) for p in PUBLISHED}) == len(PUBLISHED)
