@@ -139,6 +139,18 @@ def label_of_masks(word):
     return Mask({}, word)
 
 
+def box_settings(**words):
+    from nnunet_ms.classification.rim.lesion_boxes import BoxSettings
+
+    return BoxSettings(**words)
+
+
+def checked_qsm(word):
+    from nnunet_ms.images.qsm_units import checked_qsm
+
+    return checked_qsm(None, word)
+
+
 # what takes a word outside of the statistics and does not refuse it on its way from a command
 ELSEWHERE = {
     "alpha_mode": lambda word: loss(alpha_mode=word),
@@ -158,7 +170,10 @@ ELSEWHERE = {
     "outcome_source": lambda word: settings_of_trial(outcome_source=word),
     "preset": lambda word: settings_of_trial(preset=word),
     "quantity": concordance_rows,
+    "qsm_unit": lambda word: box_settings(qsm_unit=word),
     "rule": label_of_masks,
+    "unit": checked_qsm,
+    "unlabelled": lambda word: box_settings(unlabelled=word),
     "site": dropout_layers,
     "ties": lambda word: conventions(ties=word),
     "zero_volume": lambda word: settings_of_trial(zero_volume=word),

@@ -1,12 +1,13 @@
 """Whether an image can be a quantitative susceptibility map in ppb; phase, magnitude and maps in ppm are refused."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from nnunet_ms.arrays import SingleFloats
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Volume
+from nnunet_ms.options import chosen
 
 QsmUnit = Literal["ppb", "ppm"]
 
@@ -70,6 +71,7 @@ def checked_qsm(volume: Volume, unit: QsmUnit = "ppb", conversion: str = CONVERS
         ...
     nnunet_ms.errors.ImageError: qsm.nii.gz: expected QSM in ppb, found no value beyond 0.117: this is ppm. Multiply ...
     """
+    chosen(unit, get_args(QsmUnit), "unit")
     data = np.asarray(volume.data, dtype=np.float32)
     low, high = float(data.min()), float(data.max())
     if low == high:

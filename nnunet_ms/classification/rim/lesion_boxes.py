@@ -1,7 +1,7 @@
 """The lesions of a visit: confluent ones taken apart, labelled, with a cube for networks and a box for features."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,9 @@ from nnunet_ms.errors import OptionError
 from nnunet_ms.images.qsm_units import QsmUnit
 from nnunet_ms.lesions.confluent import Splitting, split_confluent
 from nnunet_ms.lesions.lesion_labels import Labelled, LabelProblem, label_lesions
+from nnunet_ms.options import chosen
 
+Unlabelled = Literal["unknown", "rim-"]
 CLIP_PPB = 300.0
 BOX_MARGIN = 8  # voxels around a lesion: wavelets of its features look 6 voxels far
 
@@ -51,9 +53,11 @@ class BoxSettings:
     splitting: Splitting = field(default_factory=Splitting)
     qsm_unit: QsmUnit = "ppb"
     label_reach_mm: float = 0.0
-    unlabelled: Literal["unknown", "rim-"] = "unknown"
+    unlabelled: Unlabelled = "unknown"
 
     def __post_init__(self) -> None:
+        chosen(self.qsm_unit, get_args(QsmUnit), "qsm_unit")
+        chosen(self.unlabelled, get_args(Unlabelled), "unlabelled")
         if tuple(self.geometry) not in GEOMETRIES:
             raise OptionError(f"geometry: expected one of {GEOMETRIES}, found {self.geometry}. Choose one of them.")
         if not (np.isfinite(self.extent_mm) and self.extent_mm > 0):
