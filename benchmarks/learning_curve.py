@@ -1,43 +1,38 @@
 """Does a model of other diseases save labelled MS scans? FT against DN at equal compute, on simulated scans.
 
 Wahlig et al. (Front Neurosci 2023) fine-tune models of mixed pathology, tumours above all, with 10 to 50 MS studies.
-Here both are phantoms of one visit at 2x2x3 mm, a slab of 20 slices around the ventricles, FLAIR alone. MS: the
-simulator's lesions (median 80 mm3, many, in white matter, around the ventricles). Source: the same heads without MS and
-with one abnormality of another shape and size,
-
-- tumour-like, every other one: an irregular ball of 8 to 18 mm radius around a place in white matter, FLAIR 1.3 to 1.7
-  times as bright, with a dark core of 0.4 of the radius and a soft border;
-- infarct-like: what a ball of 10 to 20 mm around a place on the cortex has of grey and white matter, 1.3 to 1.6 times
-  as bright, with a sharp border.
+Here both are phantoms (`learning_curve_scans.py`). Task `new`, as in the paper: pairs of visits, of which a network
+sees the subtraction (`nnunet-ms-convert --pairs`), and new lesions; the source has abnormalities that are new at the
+follow-up. Task `flair`: single visits, all lesions.
 
 The source model is trained on all source scans (`nnUNetTrainerMSBalancedSmall`), then `nnunet-ms-learning-curve` does
 the rest, once per seed; a seed draws other subsets. Simulated data: the numbers say what happens with these phantoms
 and networks, and nothing about patients.
 
     python benchmarks/learning_curve.py --work runs/learning_curve
-    python benchmarks/learning_curve.py --work runs/learning_curve_gpu --full --subsets 6 --seeds 0 --gpus 0,1
+    python benchmarks/learning_curve.py --work runs/learning_curve --sizes 10,20,30 --patch 16,32,32 --presentations 20
+    python benchmarks/learning_curve.py --work runs/learning_curve_gpu --full --seeds 0 --gpus 0,1
 
-Finished steps are not repeated. Written into `--results`: `learning_curve_means.csv` and `learning_curve_tests.csv`,
-with the seed in each row; printed: how often fine-tuning has the higher PPV and sensitivity at each N.
+`--presentations` runs the commands in forks of one process (`learning_curve_forks.py`), so that a small training is not
+mostly start of a program. Finished steps are not repeated. Written into `--results`: `learning_curve_means.csv` and
+`learning_curve_tests.csv`, with the seed in each row, and `learning_curve_scores.csv`; printed: how often fine-tuning
+has the higher PPV and sensitivity at each N.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
+from learning_curve_scans import draw_scans
 
 SOURCE, TARGET = (817, "Dataset817_Source"), (816, "Dataset816_Few")
-SPACING, SLICES = (2.0, 2.0, 3.0), slice(22, 42)
 PLANS, CONFIGURATION = "nnUNetPlansMS", "3d_fullres"
 TRAINERS = {"FT": "nnUNetTrainerMSFineTune", "DN": "nnUNetTrainerMSBalanced"}
-Volume = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,19 +41,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/learning_curve"), help="scans, models and curves")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the subsets")
-    parser.add_argument("--subsets", type=int, default=4, help="one more than there are sizes (%(default)s)")
+    parser.add_argument("--task", choices=("new", "flair"), default="new", help="(%(default)s)")
+    parser.add_argument("--subsets", type=int, default=6, help="(%(default)s)")
+    parser.add_argument("--sizes", default="10,20,30", help="training studies (%(default)s)")
     parser.add_argument("--studies", type=int, default=10, help="of a subset (%(default)s)")
     parser.add_argument("--source-scans", type=int, default=40, help="scans of other diseases (%(default)s)")
     parser.add_argument(
         "--trainer", choices=("Small", "Tiny"), default="Small", help="Tiny: to see that the way is open"
     )
+    parser.add_argument("--patch", help="voxels z,y,x, written into the plans")
+    parser.add_argument("--presentations", type=int, help="per study, instead of the 40 of Small; in forks")
+    parser.add_argument("--batch", type=int, default=4, help="with --presentations; epochs stay as long (%(default)s)")
+    parser.add_argument("--source-presentations", type=int, default=120, help="the same for the source (%(default)s)")
     parser.add_argument("--full", action="store_true", help="full networks and length: GPU")
     parser.add_argument("--gpus", help="numbers with commas between; else the CPU")
     args = parser.parse_args(argv)
     args.work = args.work.resolve()
     prepare(args)
     parts = [curve(args, seed) for seed in args.seeds]
-    for name in ("means", "tests"):
+    for name in ("means", "tests", "scores"):
         table = pd.concat([part[name] for part in parts], ignore_index=True)
         args.results.mkdir(parents=True, exist_ok=True)
         table.to_csv(args.results / f"learning_curve_{name}.csv", index=False)
@@ -68,18 +69,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def prepare(args: argparse.Namespace) -> None:
     """Scans, datasets, plans, and the source model."""
-    draw_scans(args.work / "source", args.source_scans, other_disease=True)
-    draw_scans(args.work / "ms", args.subsets * args.studies, other_disease=False)
+    draw_scans(args.work / "source", args.source_scans, pairs=args.task == "new", other_disease=True)
+    draw_scans(args.work / "ms", args.subsets * args.studies, pairs=args.task == "new", other_disease=False)
+    pairs = ("--pairs", "consecutive", "--target", "new", "--registration", "none") if args.task == "new" else ()
     for (number, name), scans in ((SOURCE, "source"), (TARGET, "ms")):
         if not (args.work / "raw" / name / "dataset.json").is_file():
-            words = ("--channels", "flair", "--dataset-id", number, "--name", name.partition("_")[2])
+            words = ("--channels", "flair", "--dataset-id", number, "--name", name.partition("_")[2], *pairs)
             call(args, "nnunet-ms-convert", "trial", args.work / scans / "manifest.csv", *words)
         if not (args.work / "preprocessed" / name / f"{PLANS}.json").is_file():
             words = ("-pl", "nnUNetPlannerMS", "-c", CONFIGURATION, "-npfp", 1, "-np", 1)
             call(args, "nnUNetv2_plan_and_preprocess", "-d", number, *words)
+            set_patch(args, args.work / "preprocessed" / name / f"{PLANS}.json")
     if not source_checkpoint(args).is_file():
-        words = (SOURCE[0], CONFIGURATION, "all", "-tr", trainer(args, "DN"), "-p", PLANS, "-device", device(args))
-        call(args, "nnUNetv2_train", *words, "--c")
+        words = (
+            SOURCE[0],
+            CONFIGURATION,
+            "all",
+            "-tr",
+            trainer(args, "DN"),
+            "-p",
+            PLANS,
+            "-device",
+            device(args),
+            "--c",
+        )
+        if args.presentations:
+            call(args, "fork", args.source_presentations, args.batch, "nnUNetv2_train", *words)
+        else:
+            call(args, "nnUNetv2_train", *words)
+
+
+def set_patch(args: argparse.Namespace, plans: Path) -> None:
+    """Write the patch that was asked for into the plans."""
+    if args.patch:
+        content = json.loads(plans.read_text(encoding="utf-8"))
+        content["configurations"][CONFIGURATION]["patch_size"] = [int(n) for n in args.patch.split(",")]
+        plans.write_text(json.dumps(content, indent=4), encoding="utf-8")
 
 
 def curve(args: argparse.Namespace, seed: int) -> dict[str, pd.DataFrame]:
@@ -93,12 +118,17 @@ def curve(args: argparse.Namespace, seed: int) -> dict[str, pd.DataFrame]:
         raw,
         *("--scheme", "learning-curve", "--folds", args.subsets, "--seed", seed),
     )
-    pairs = ",".join(f"{arm}={trainer(args, arm)}" for arm in TRAINERS)
-    words = ("--source", source_checkpoint(args), "--trainers", pairs, "--data-note", "simulated", "-o", out)
-    places = ("--gpus", args.gpus) if args.gpus else ("-device", device(args))
-    call(args, "nnunet-ms-learning-curve", TARGET[0], *words, *places)
-    files = {"means": "learning_curve.csv", "tests": "comparisons.csv"}
-    return {name: pd.read_csv(out / file).drop(columns="data_note").assign(seed=seed) for name, file in files.items()}
+    trainers = ",".join(f"{arm}={trainer(args, arm)}" for arm in TRAINERS)
+    words = ("--source", source_checkpoint(args), "--trainers", trainers, "--data-note", "simulated", "-o", out)
+    words += ("--task", args.task, "--sizes", args.sizes)
+    words += ("--gpus", args.gpus) if args.gpus else ("-device", device(args))
+    if args.presentations:
+        call(args, "fork", args.presentations, args.batch, TARGET[0], *words, "--no-tta", results=out / "results")
+    else:
+        call(args, "nnunet-ms-learning-curve", TARGET[0], *words)
+    files = {"means": "learning_curve.csv", "tests": "comparisons.csv", "scores": "scores.csv"}
+    tables = {name: pd.read_csv(out / file) for name, file in files.items()}
+    return {name: table.drop(columns="data_note", errors="ignore").assign(seed=seed) for name, table in tables.items()}
 
 
 def verdict(means: pd.DataFrame) -> str:
@@ -112,63 +142,6 @@ def verdict(means: pd.DataFrame) -> str:
         which = f"fine-tuned higher in {higher} of {len(rows)} seeds"
         lines.append(f"{metric}, N = {size:.0f}: {which}, by {rows.mean():+.3f}")
     return "\n".join(lines)
-
-
-def draw_scans(folder: Path, count: int, *, other_disease: bool) -> None:
-    """Write FLAIR, brain mask and lesion mask of each patient, cut to the slab, and the manifest last."""
-    from nnunet_ms.images.volumes import write_volume
-    from nnunet_ms.simulation.images.phantom import acquire_visit, draw_patient
-    from nnunet_ms.simulation.model.course import Course
-    from nnunet_ms.simulation.model.presets import PHANTOMS, GridSettings, LesionSizes
-    from nnunet_ms.simulation.model.streams import Step, stream
-
-    if (folder / "manifest.csv").is_file():
-        return
-    settings, seed = GridSettings(SPACING, LesionSizes(median_mm3=80.0, log_sd=1.0)), 31 if other_disease else 30
-    rows = []
-    for index in range(count):
-        patient = f"{'S' if other_disease else 'P'}{index + 1:03d}"
-        rng = np.random.default_rng([seed, index])
-        volume = PHANTOMS.tlv_median_ml * np.exp(PHANTOMS.tlv_log_sd * np.clip(rng.standard_normal(), -2.5, 2.5))
-        course = Course((0.0 if other_disease else volume,), (0,), (0,), (0,), PHANTOMS.black_hole_share)
-        drawn = draw_patient(settings, course, seed, index)
-        visit = acquire_visit(drawn, 0, stream(seed, Step.ACQUISITION, index, 0))
-        volumes = {name: visit.volumes[name] for name in ("flair", "brain_mask", "t2_lesions")}
-        if other_disease:
-            volumes |= paint(volumes["flair"], drawn.anatomy, rng, tumour=index % 2 == 0)
-        affine = drawn.anatomy.grid.affine.copy()
-        affine[:3, 3] += affine[:3, 2] * SLICES.start
-        for name, data in volumes.items():
-            write_volume(folder / patient / f"{name}.nii.gz", np.ascontiguousarray(data[:, :, SLICES]), affine)
-        paths = {name: f"{patient}/{name}.nii.gz" for name in volumes}
-        rows.append({"patient_id": patient, "visit": "week000", "week": 0, **paths})
-    pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
-
-
-def paint(flair: Volume, anatomy: "object", rng: np.random.Generator, *, tumour: bool) -> dict[str, np.ndarray]:
-    """Return FLAIR with one abnormality, and its mask; anatomy is `simulation.images.anatomy.Anatomy`."""
-    from scipy import ndimage
-
-    from nnunet_ms.simulation.images.lesion_shapes import smooth_noise
-
-    slab = np.zeros(anatomy.brain.shape, dtype=bool)
-    slab[:, :, SLICES.start + 4 : SLICES.stop - 4] = True
-    depth = ndimage.distance_transform_edt(anatomy.brain, sampling=SPACING)
-    allowed = slab & ((anatomy.white > 0.8) & (depth > 15) if tumour else anatomy.brain & (depth < 5) & (depth > 0))
-    places = np.argwhere(allowed)
-    centre = places[rng.integers(len(places))]
-    far = np.sqrt(
-        sum(((axis - at) * mm) ** 2 for axis, at, mm in zip(np.indices(flair.shape), centre, SPACING, strict=True))
-    )
-    radius = rng.uniform(8, 18) if tumour else rng.uniform(10, 20)
-    rough = (0.15 if tumour else 0.05) * radius * smooth_noise(anatomy, 4.0, rng)
-    tissue = anatomy.brain & (anatomy.csf < 0.5)
-    mask = (far + rough < radius) & tissue
-    bright = np.where(mask, rng.uniform(1.3, 1.7 if tumour else 1.6), 1.0)
-    if tumour:
-        bright = np.where((far + rough < 0.4 * radius) & tissue, 0.8, bright)
-    soft = ndimage.gaussian_filter(bright, [(1.5 if tumour else 0.7) / mm for mm in SPACING])
-    return {"flair": (flair * soft).astype(np.float32), "t2_lesions": mask.astype(np.uint8)}
 
 
 def source_checkpoint(args: argparse.Namespace) -> Path:
@@ -187,13 +160,17 @@ def device(args: argparse.Namespace) -> str:
     return "cuda" if args.gpus or args.full else "cpu"
 
 
-def call(args: argparse.Namespace, program: str, *words: object) -> None:
+def call(args: argparse.Namespace, program: str, *words: object, results: Path | None = None) -> None:
     """Run a command of this environment with nnU-Net's folders in `--work`; augmentation in the training process."""
-    if program.startswith("nnunet-ms-"):  # also where the scripts are older than the checkout
+    if program == "fork":
+        command = [sys.executable, str(Path(__file__).with_name("learning_curve_forks.py"))]
+    elif program.startswith("nnunet-ms-"):  # also where the scripts are older than the checkout
         command = [sys.executable, "-m", "nnunet_ms", program.removeprefix("nnunet-ms-")]
     else:
         command = [str(Path(sys.executable).parent / program)]
     folders = {f"nnUNet_{name}": str(args.work / name) for name in ("raw", "preprocessed", "results")}
+    if results is not None:
+        folders["nnUNet_results"] = str(results)
     for folder in folders.values():
         Path(folder).mkdir(parents=True, exist_ok=True)
     settings = {} if args.full else {"nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1"}

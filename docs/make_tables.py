@@ -71,6 +71,7 @@ class Output:
 
 CASE_ROW = "case, rater and lesion type"
 CHANGES = (*CHANGE_COUNTS, *CHANGE_VOLUMES, "previous_visit", "previous_week", "change_note")
+TOGETHER = ("new_or_enlarging_volume_ml", "resolved_or_shrinking_lesion_count", "resolved_or_shrinking_volume_ml")
 BOX = [f"{axis}_{end}" for end in ("first", "last") for axis in "xyz"]
 MEASURE_COLUMNS = [f"{measure}_{how}" for measure in MEASURES for how in STATISTICS]
 CURVE = ("arm", "week", "n_risk", "n_event", "survival", "low", "high")
@@ -122,7 +123,14 @@ PREDICT = [
         note="`psu_plus` with `--fold-thresholds`; `prl_count` of models of core and rim. "
         "Spreads over samples are blank with one sample.",
     ),
-    Output("visits.csv", CASE_ROW, tables.VISITS, ("mask_volume_ml", *CHANGES, "rule", "data_note")),
+    Output(
+        "visits.csv",
+        CASE_ROW,
+        tables.COUNTED_VISITS,
+        ("mask_volume_ml", *CHANGES, *TOGETHER, "rule", "data_note"),
+        note="Names with `_or_` stand in tables of models of pairs that do not tell these kinds of change apart; "
+        "`nnunet-ms-endpoints` reads the first.",
+    ),
     Output("lesion_changes.csv", "lesion of either of two visits", LESION_CHANGES),
     Output(
         "rim_lesions.csv",

@@ -143,6 +143,14 @@ VISITS = Table(
     extra=True,
 )
 
+TOGETHER = "new_or_enlarging_lesion_count"  # of who does not tell the two apart (`--target new_or_enlarging`)
+COUNTED_VISITS = Table(  # as the endpoints read it
+    "visits",
+    (*VISITS.columns, Column(TOGETHER, "integer", required=False, blank=True, minimum=0)),
+    key=VISITS.key,
+    extra=True,
+)
+
 AGREEMENT_CASES = Table(
     "agreement per case",
     (

@@ -22,6 +22,7 @@ CURVES = {
     ),
     **meanings(
         "as the metric",
+        published_se="Standard error that the paper prints beside; blank where it is not known",
         published_mean="What the paper prints for its own patients; blank where it has no such model",
         mean_first="Mean of the first model",
         mean_second="Mean of the second model",

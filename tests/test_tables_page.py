@@ -64,7 +64,10 @@ NOT_HERE = {
         *("correlation_before", "correlation_after", "flag", "lesions_lost", "prl_count"),
     },
     "lesions.csv": {"lsu_plus", "uncertainty", "rim_score", "rim_share", "rim"},
-    "visits.csv": {"prl_count"},
+    "visits.csv": {
+        *("prl_count", "new_or_enlarging_lesion_count", "new_or_enlarging_volume_ml"),
+        *("resolved_or_shrinking_lesion_count", "resolved_or_shrinking_volume_ml"),
+    },
     "patients.csv": {"discontinuation_reason", "randomisation_date", "prl_count"},
     "assessments.csv": {
         *("date", "t25fw_unable", "nhpt_unable", "t25fw_1_s", "t25fw_2_s"),

@@ -112,6 +112,7 @@ def check_parser() -> argparse.ArgumentParser:
         f"{PROGRAM} check trial study/manifest.csv --json",
     )
     _add_source(result)
+    add_pair_options(result)
     add_parallel_options(result)
     result.add_argument("--json", action="store_true", help="print JSON")
     return result
@@ -160,7 +161,7 @@ def run_check(args: argparse.Namespace) -> int:
     """Call `check` and print the problems; 0 none or notes only, 1 some cases have errors, 2 all have."""
     from nnunet_ms.dataset_conversion.convert import check
 
-    found = check(args.source, args.kind, **_of_source(args), workers=args.workers)
+    found = check(args.source, args.kind, **_of_source(args), **chosen_pairs(args), workers=args.workers)
     if args.json:
         print(json.dumps({"cases": found.cases, "problems": [asdict(row) for row in found.problems]}, indent=2))
     else:

@@ -14,7 +14,8 @@ from nnunet_ms.dataset_conversion.cases import Case, names_of
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase, check_cases
 from nnunet_ms.dataset_conversion.checks.plausibility import accepted_names
 from nnunet_ms.dataset_conversion.checks.voxel_sizes import voxel_size_notes
-from nnunet_ms.dataset_conversion.gather import Gathered, More, apart_from, gather, gather_pairs, write_tables
+from nnunet_ms.dataset_conversion.gather import Gathered, More, apart_from, gather_pairs, write_tables
+from nnunet_ms.dataset_conversion.pair_checks import check_pairs
 from nnunet_ms.dataset_conversion.pairs import PairChannels, Pairing, Registration, Space, pair_options
 from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import new_folder
 from nnunet_ms.dataset_conversion.raw_dataset.existing import check_fits, read_existing
@@ -338,11 +339,19 @@ def check(
     variant: str = "",
     prefer: str = "",
     also: Sequence[More] = (),
+    pairs: Pairing | Literal[""] = "",
+    space: Space = "baseline",
+    registration: Registration | Literal[""] = "",
+    pair_channels: PairChannels = "subtraction",
+    lesions: str = "",
+    accept_poor_registration: bool = False,
     headers_only: bool = False,
     accept: str | Iterable[str] = (),
     workers: Workers = 1,
 ) -> SourceCheck:
     """Read a source as `convert` would, write nothing, and return its problems; the arguments are those of `convert`.
+
+    Pairs are registered and subtracted, because what is wrong with two visits does not show otherwise.
 
     Raises
     ------
@@ -361,12 +370,15 @@ def check(
     ('error', 'study/P2/t1.nii.gz: ...')
     """
     words: dict[str, Any] = {"channels": channels, "target": target, "rater": rater, "variant": variant}
-    found = gather(source, kind, also, prefer=prefer, patterns=patterns, **words)
-    cases = without_leaks(found.cases)
+    told = {"space": space, "registration": registration, "channels": pair_channels, "target": target}
+    paired = pair_options(pairs, **told, accept_poor_registration=accept_poor_registration)
+    found = gather_pairs(source, kind, also, paired, lesions, prefer=prefer, patterns=patterns, **words)
+    cases, accepted = without_leaks(found.cases), accepted_names(names_of(accept))
     if not cases:
         raise ConversionError("expected at least one case, found none. Check the source.")
-    outcome = check_cases(cases, headers_only=headers_only, accept=accepted_names(names_of(accept)), workers=workers)
-    errors = [Problem("error", failure.case, failure.reason) for failure in outcome.failures]
+    outcome = check_cases(cases, headers_only=headers_only, accept=accepted, workers=workers)
+    unlike = check_pairs(outcome.results, found.pairs, found.channels, accepted, workers) if found.pairs else []
+    errors = [Problem("error", failure.case, failure.reason) for failure in (*outcome.failures, *unlike)]
     notes = [
         Problem("note", one.case.case_id, note) for one in outcome.results for note in remarks_of(one, found.roots)
     ]

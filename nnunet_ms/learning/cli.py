@@ -51,6 +51,7 @@ def _add_training(command: argparse.ArgumentParser) -> None:
     training.add_argument("-c", "--configuration", default="3d_fullres", help="configuration (%(default)s)")
     training.add_argument("-p", "--plans", default="nnUNetPlansMS", help="plans (%(default)s)")
     training.add_argument("-device", "--device", default="cuda", help="cuda, cpu or mps (%(default)s)")
+    training.add_argument("--no-tta", dest="tta", action="store_false", help="predict without mirrored images")
     places = training.add_mutually_exclusive_group()
     places.add_argument("--gpus", type=_numbers, default=(), metavar="G,G", help="GPUs that train side by side")
     places.add_argument(

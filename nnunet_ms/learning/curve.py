@@ -31,6 +31,7 @@ import pandas as pd
 
 from nnunet_ms import tables
 from nnunet_ms.cases_table import CASES_FILE
+from nnunet_ms.checkpoints import load_checkpoint
 from nnunet_ms.doors.classes import CLASSES
 from nnunet_ms.doors.classes import TRAINERS as OF_NNUNET
 from nnunet_ms.errors import NnunetMsError, OptionError, SettingsError
@@ -50,7 +51,7 @@ from nnunet_ms.learning.plan import (
     chosen_arms,
     claim,
 )
-from nnunet_ms.learning.runs import do_runs, is_done, predict_default, prepare_images
+from nnunet_ms.learning.runs import do_runs, is_done, is_trained, predict_default, prepare_images
 from nnunet_ms.learning.scoring import score
 from nnunet_ms.learning.studies import check_lesions, read_studies, steps_of
 from nnunet_ms.locks import sole_run
@@ -112,6 +113,7 @@ def plan_learning_curve(
     plans: str = "nnUNetPlansMS",
     device: str = "cuda",
     gpus: Sequence[int] = (),
+    tta: bool = True,
     note: str = "",
     raw: str | Path | None = None,
     preprocessed: str | Path | None = None,
@@ -161,6 +163,7 @@ def plan_learning_curve(
         grader2=_path(grader2),
         default_masks=_path(default_masks),
         note=note.strip(),
+        tta=tta,
     )
 
 
@@ -208,6 +211,7 @@ def learning_curve(
     device: str = "cuda",
     gpus: Sequence[int] = (),
     dask: Dask | None = None,
+    tta: bool = True,
     note: str = "",
     raw: str | Path | None = None,
     preprocessed: str | Path | None = None,
@@ -247,6 +251,8 @@ def learning_curve(
         GPUs that train side by side, one training each.
     dask : Dask, optional
         A cluster instead, whose workers see the same files under the same paths.
+    tta : bool, optional
+        Predict mirrored images too, where the trainer mirrors; without, a mask takes an eighth of the time.
     note : str, optional
         What the data are, such as "simulated"; stands in tables (`data_note`) and the figure.
     raw, preprocessed : path, optional
@@ -264,6 +270,8 @@ def learning_curve(
     OptionError, SettingsError
         If an option is unknown, the folds are no learning curve, a size does not fit, a subset has no lesion, the
         source is missing, or the folder holds a curve that was planned in another way.
+    ModelError
+        If the source cannot be read, or could run code.
     NnunetMsError
         If not one model could be scored.
 
@@ -290,6 +298,7 @@ def learning_curve(
         plans=plans,
         device=device,
         gpus=gpus,
+        tta=tta,
         note=note,
         raw=raw,
         preprocessed=preprocessed,
@@ -302,11 +311,19 @@ def learning_curve(
         claim(plan)
         for left in plan.out.glob(f"{PARTIAL_PREFIX}*"):  # not below: trainings that outlived a killed run may write
             shutil.rmtree(left, ignore_errors=True)
+        _open_source(plan)
         prepare_images(plan)
         failures = do_runs(plan, dask, say)
         failed = {failure.case: failure.reason for failure in failures}
         failures += _default(plan, dask, say)
         return _finish(plan, failures, failed)
+
+
+def _open_source(plan: Plan) -> None:
+    """Refuse a source that cannot be read, once and not in every training that would begin with it."""
+    runs = [run for run in plan.runs if run.arm == FINE_TUNED and not is_trained(plan, run)]
+    if runs and plan.source is not None:
+        load_checkpoint(plan.source, (), "a checkpoint to fine-tune")
 
 
 def notes(plan: Plan) -> list[str]:

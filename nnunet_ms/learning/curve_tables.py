@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from nnunet_ms.learning.published import published_mean, published_p
+from nnunet_ms.learning.published import published_mean, published_p, published_se
 from nnunet_ms.statistics.method_families import RESULTS, method_comparisons, method_means
 from nnunet_ms.tables import Column, Table
 
@@ -24,6 +24,7 @@ CURVE = Table(
         Column("n_undefined", "integer", minimum=0),
         Column("n_missing", "integer", minimum=0),
         Column("published_mean", "number", blank=True),
+        Column("published_se", "number", blank=True),
         Column("data_note", blank=True),
     ),
     key=("task", "metric", "arm", "size"),
@@ -66,11 +67,12 @@ def curve_table(scores: pd.DataFrame, expected: int, expected_once: int, note: s
     means = method_means(scores)
     should = means["size"].isna().map({True: expected_once, False: expected})
     means["n_missing"] = (should - means["n"] - means["n_undefined"]).astype(int)
-    published = [
-        published_mean(task, metric, arm, None if pd.isna(size) else int(size))
-        for task, metric, arm, size in means[["task", "metric", "arm", "size"]].itertuples(index=False)
-    ]
-    means["published_mean"] = pd.array(published, dtype="float64")  # also where the paper has none of these models
+    for name, published in {"published_mean": published_mean, "published_se": published_se}.items():
+        values = [
+            published(task, metric, arm, None if pd.isna(size) else int(size))
+            for task, metric, arm, size in means[["task", "metric", "arm", "size"]].itertuples(index=False)
+        ]
+        means[name] = pd.array(values, dtype="float64")  # also where the paper has none of these models
     return means.assign(data_note=note)[CURVE.names]
 
 

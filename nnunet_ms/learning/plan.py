@@ -71,6 +71,7 @@ class Plan:
     grader2: Path | None = None
     default_masks: Path | None = None
     note: str = ""
+    tta: bool = True
 
     @property
     def runs(self) -> list[Run]:
@@ -112,6 +113,7 @@ class Plan:
         return (
             *("nnunet-ms-predict", "-i", str(self.images(subset)), "-o", str(out), "-m", str(model), "-f", fold),
             *("--mc-samples", "0", "--minimum-voxels", "1", "--no-pictures", "--rater", rater, "-device", self.device),
+            *(() if self.tta else ("--no-tta",)),
             "--continue",
         )
 
@@ -151,7 +153,7 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """All that must stay as it is when an output folder is gone on with; sizes and arms may be added."""
-        source = None if self.source is None else {"file": str(self.source), "sha256": _sha256(self.source)}
+        source = None if self.source is None else {"file": self.source.name, "sha256": _sha256(self.source)}
         return {
             "dataset": self.studies.raw.name,
             "label": self.studies.label,
@@ -162,6 +164,9 @@ class Plan:
             "source": source,
             "policy": self.policy if source else None,
             "subsets": [list(subset) for subset in self.studies.subsets],
+            "tta": None
+            if self.tta
+            else False,  # not in the notes of curves that were begun before it could be left out
         }
 
 
@@ -254,6 +259,8 @@ def check_place(plan: Plan) -> bool:
     file, wanted = plan.out / PLAN, plan.identity()
     if file.is_file():
         earlier = json.loads(file.read_text(encoding="utf-8"))
+        if source := earlier.get("source"):  # with its folder, in notes of earlier versions
+            source["file"] = Path(source["file"]).name
         for name, value in wanted.items():
             if earlier.get(name) != value:
                 raise SettingsError(

@@ -10,7 +10,7 @@ References
 SENSITIVITY, PPV = "sensitivity", "ppv"
 Row = tuple[float, float]  # fine-tuned, de novo
 
-_CURVES: dict[str, dict[str, dict[int, Row]]] = {
+CURVES: dict[str, dict[str, dict[int, Row]]] = {
     "flair": {
         SENSITIVITY: {10: (0.55, 0.49), 20: (0.59, 0.49), 30: (0.60, 0.53), 40: (0.62, 0.56), 50: (0.63, 0.62)},
         PPV: {10: (0.66, 0.32), 20: (0.68, 0.49), 30: (0.71, 0.50), 40: (0.70, 0.55), 50: (0.70, 0.57)},
@@ -48,6 +48,26 @@ _P = {
 }
 
 
+# standard errors that are printed: (task, metric, arm, size); the text has .08 for the default model of enhancement
+_SE: dict[tuple[str, str, str, int | None], float] = {
+    ("flair", SENSITIVITY, "FT", 10): 0.02,
+    ("flair", SENSITIVITY, "DN", 10): 0.02,
+    ("flair", PPV, "FT", 10): 0.02,
+    ("flair", PPV, "DN", 10): 0.02,
+    ("flair", SENSITIVITY, "grader", None): 0.06,
+    ("flair", PPV, "grader", None): 0.05,
+    ("new", SENSITIVITY, "FT", 30): 0.05,
+    ("new", SENSITIVITY, "DN", 30): 0.04,
+    ("new", PPV, "FT", 30): 0.05,
+    ("new", PPV, "DN", 30): 0.04,
+    ("enhancing", SENSITIVITY, "FT", 20): 0.06,
+    ("enhancing", SENSITIVITY, "DN", 20): 0.09,
+    ("enhancing", PPV, "FT", 20): 0.05,
+    ("enhancing", PPV, "DN", 20): 0.05,
+    ("enhancing", SENSITIVITY, "default", None): 0.07,
+}
+
+
 def published_mean(task: str, metric: str, arm: str, size: int | None) -> float | None:
     """Return the mean that the paper prints, or None where it has no such model.
 
@@ -59,9 +79,20 @@ def published_mean(task: str, metric: str, arm: str, size: int | None) -> float 
     True
     """
     if arm in ("FT", "DN"):
-        found = _CURVES.get(task, {}).get(metric, {}).get(size or 0)
+        found = CURVES.get(task, {}).get(metric, {}).get(size or 0)
         return None if found is None else found[arm == "DN"]
     return {"default": _DEFAULT, "grader": _GRADER}.get(arm, {}).get((task, metric))
+
+
+def published_se(task: str, metric: str, arm: str, size: int | None) -> float | None:
+    """Return the standard error that the paper prints of a mean, or None where we know of none.
+
+    Examples
+    --------
+    >>> published_se("flair", "ppv", "FT", 10), published_se("flair", "ppv", "FT", 20)
+    (0.02, None)
+    """
+    return _SE.get((task, metric, arm, size))
 
 
 def published_p(task: str, metric: str, size: int) -> str:

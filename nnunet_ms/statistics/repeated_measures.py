@@ -324,6 +324,30 @@ def paired_summaries(first: Summary, second: Summary, correlation: float) -> Con
     return _t_test(first.mean - second.mean, float(np.sqrt(max(variance, 0.0))), first.n - 1)
 
 
+def largest_standard_error(mean: float, n: int) -> float:
+    """Largest standard error that n scores from 0 to 1 with this mean can have.
+
+    Their variance is largest where every score is 0 or 1 (Bhatia and Davis, Am Math Mon 107:353-357, 2000): a test with
+    this standard error bounds one whose standard error is not printed.
+
+    Raises
+    ------
+    StatisticsError
+        If the mean is not from 0 to 1 or n is below 2.
+
+    Examples
+    --------
+    >>> scores = np.array([1, 1, 1, 0, 0.0])
+    >>> bool(np.isclose(largest_standard_error(0.6, 5), scores.std(ddof=1) / 5**0.5))
+    True
+    """
+    if not (0 <= mean <= 1 and n >= 2):
+        raise StatisticsError(
+            f"expected a mean from 0 to 1 of at least 2 scores, found mean {mean} of {n}. Correct the row."
+        )
+    return float(np.sqrt(mean * (1 - mean) / (n - 1)))
+
+
 def _check_summaries(*summaries: Summary) -> None:
     for one in summaries:
         if not (one.se > 0 and one.n >= 2):

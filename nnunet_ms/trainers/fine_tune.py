@@ -14,6 +14,7 @@ first tenth of the epochs. Class names stand in every checkpoint: never rename t
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,6 +94,22 @@ class WarmUpPolyLRScheduler(PolyLRScheduler):
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
 
+def without_folders(plans: dict[str, Any]) -> dict[str, Any]:
+    r"""Return plans that name their source without its folder: plans and checkpoints travel, folders do not.
+
+    Examples
+    --------
+    >>> without_folders({"nnunet_ms": {"source": "/home/me/tumours/checkpoint_final.pth", "policy": "all"}})
+    {'nnunet_ms': {'source': 'checkpoint_final.pth', 'policy': 'all'}}
+    >>> without_folders({"nnunet_ms": {"source": "C:\\me\\tumours.pth"}})
+    {'nnunet_ms': {'source': 'tumours.pth'}}
+    """
+    entry = plans.get(ENTRY)
+    if not isinstance(entry, Mapping) or "source" not in entry:
+        return plans
+    return {**plans, ENTRY: {**entry, "source": re.split(r"[\\/]", str(entry["source"]))[-1]}}
+
+
 class FineTuning(MatchedLength):
     """Begins with the weights of a source; stands before the trainer whose network, loss and patches it keeps."""
 
@@ -101,6 +118,17 @@ class FineTuning(MatchedLength):
     fine_tuning_rate: ClassVar[float | None] = None  # None: the rate of training de novo, as in the paper
     source_report: SourceReport | None = None
     _continues = False
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net reads this signature
+    ) -> None:
+        self._named = plans.get(ENTRY, {})  # as the user wrote it; what is stored has no folder of this machine
+        super().__init__(without_folders(plans), configuration, fold, dataset_json, device)
 
     def initialize(self) -> None:
         """Build everything, then load the source, unless the trainer's own checkpoint is about to be read.
@@ -114,6 +142,7 @@ class FineTuning(MatchedLength):
         super().initialize()
         if source is None:
             self.print_to_log_file("The training goes on from its own checkpoint; the source is not read again.")
+            self._note_source(self._earlier_report().get("sha256", ""))
             return
         first = self.local_rank == 0  # of the processes of several GPUs, each of which loads for itself
         if first:
@@ -125,8 +154,10 @@ class FineTuning(MatchedLength):
             channels=list(self.dataset_json["channel_names"].values()),
             report_to=self.print_to_log_file if first else str,
         )
+        checksum = sha256_of(source.path)
+        self._note_source(checksum)
         if first:
-            self._write_report(source, self.source_report)
+            self._write_report(source, checksum, self.source_report)
 
     def source(self) -> Source:
         """Find the source: the environment first, then the plans.
@@ -138,7 +169,7 @@ class FineTuning(MatchedLength):
         ModelError
             If neither names one, or `-pretrained_weights` names one too.
         """
-        name, plans = type(self).__name__, self.plans_manager.plans.get(ENTRY, {})
+        name, plans = type(self).__name__, self._named
         if pretrained_weights(sys.argv):
             raise ModelError(
                 f"{name}: expected one source of weights, found -pretrained_weights, which never loads the head, "
@@ -171,11 +202,22 @@ class FineTuning(MatchedLength):
         optimizer, _ = super().configure_optimizers()
         return optimizer, WarmUpPolyLRScheduler(optimizer, self.initial_lr, self.num_epochs, self.warm_up_share)
 
-    def _write_report(self, source: Source, report: SourceReport) -> None:
+    def _note_source(self, checksum: str) -> None:
+        """Put the source's checksum beside its name into the plans that are stored with the model, if they name it."""
+        entry = self.plans_manager.plans.get(ENTRY)
+        if checksum and isinstance(entry, dict) and entry.get("source") and not os.environ.get(SOURCE):
+            entry["sha256"] = checksum
+
+    def _earlier_report(self) -> dict[str, Any]:
+        file = Path(self.output_folder) / REPORT
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return found
+
+    def _write_report(self, source: Source, checksum: str, report: SourceReport) -> None:
         """Write what was loaded beside the checkpoints: the source by its name and checksum, since folders move."""
         content = {
             "file": source.path.name,
-            "sha256": sha256_of(source.path),
+            "sha256": checksum,
             "source": report.source,
             "policy": report.policy,
             "named_by": source.told_by,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import torch
 
 from nnunet_ms.learning.plan import Plan
 
@@ -117,7 +118,7 @@ def write_centre(folder: Path, subsets=3, each=2, empty=()):
     plans = {"configurations": {CONFIGURATION: {"data_identifier": f"{PLANS}_{CONFIGURATION}"}, "2d": {}}}
     (preprocessed / f"{PLANS}.json").write_text(json.dumps(plans))
     (preprocessed / "splits_final.json").write_text(json.dumps(cyclic(named)))
-    (folder / "source.pth").write_bytes(b"weights of another disease")
+    torch.save({"weights of another disease": torch.zeros(3)}, folder / "source.pth")
     return named
 
 

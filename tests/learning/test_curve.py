@@ -3,14 +3,16 @@
 import json
 import sys
 from inspect import signature
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from nnunet_ms import programs
 from nnunet_ms.analysis import evaluate_cli
-from nnunet_ms.errors import NnunetMsError, SettingsError
+from nnunet_ms.errors import ModelError, NnunetMsError, SettingsError
 from nnunet_ms.learning import scoring
 from nnunet_ms.learning.cli import build_parser, main
 from nnunet_ms.learning.curve import RUNS, learning_curve, notes, plan_learning_curve
@@ -159,13 +161,37 @@ def test_another_curve_in_the_same_folder_is_refused_before_anything_is_done(cur
         learning_curve(816, tmp_path / "source.pth", found.out, sizes=[2], **places(tmp_path))
 
 
+def damaged(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+SOURCES = {
+    "cut off": (damaged, "cannot read it"),
+    "a pointer": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1"), "cannot read it"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot read it"),
+    "no dict": (lambda path: torch.save([1, 2], path), "a dict, found list"),
+    "code": (lambda path: torch.save({"weight": Path}, path), "loading it could run code"),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_that_cannot_be_read_is_refused_before_anything_is_trained(tmp_path, monkeypatch, name):
+    write_centre(tmp_path)
+    monkeypatch.setattr(programs, "executable", program(tmp_path))
+    spoil, words = SOURCES[name]
+    spoil(tmp_path / "source.pth")
+    with pytest.raises(ModelError, match=rf"source\.pth: .*{words}"):
+        learning_curve(816, tmp_path / "source.pth", tmp_path / "out", sizes=[2], **places(tmp_path))
+    assert not (tmp_path / "calls.txt").exists()
+
+
 @pytest.mark.parametrize("channels", [("T1", "T1post"), ("T1",)])
 def test_a_source_of_other_channels_is_no_default_model(tmp_path, monkeypatch, channels):
     draw(tmp_path, write_centre(tmp_path))
     monkeypatch.setattr(programs, "executable", program(tmp_path))
     source = tmp_path / "Trainer__Plans__3d" / "fold_0" / "checkpoint_final.pth"
     source.parent.mkdir(parents=True)
-    source.touch()
+    torch.save({"weight": torch.zeros(3)}, source)
     (source.parents[1] / "plans.json").write_text("{}")
     described = {"channel_names": {str(i): name for i, name in enumerate(channels)}}
     (source.parents[1] / "dataset.json").write_text(json.dumps(described))

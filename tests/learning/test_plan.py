@@ -1,5 +1,6 @@
 """The plan of a learning curve: the paper's trainings as commands, and what may not change between two runs."""
 
+import json
 import re
 import shlex
 from collections import Counter
@@ -161,6 +162,7 @@ CHANGES = {
     ),
     "plans": lambda folder: replace(plan(folder), plans="nnUNetResEncPlans"),
     "configuration": lambda folder: replace(plan(folder), configuration="2d"),
+    "tta": lambda folder: plan(folder, tta=False),
     "label": lambda folder: replace(plan(folder), studies=replace(plan(folder).studies, label="rim")),
 }
 
@@ -182,6 +184,31 @@ def test_sizes_arms_and_gpus_may_change_between_two_runs(tmp_path):
     claim(plan(tmp_path, sizes=[2]))
     claim(plan(tmp_path, sizes=[2, 4], gpus=[0]))
     claim(plan(tmp_path, device="cpu"))
+
+
+@pytest.mark.parametrize("form", ["moved", "as earlier versions wrote it"])
+def test_the_same_source_in_another_folder_is_the_same_plan(tmp_path, form):
+    write_centre(tmp_path)
+    (tmp_path / "out").mkdir()
+    claim(plan(tmp_path))
+    note = tmp_path / "out" / "plan.json"
+    assert str(tmp_path) not in note.read_text()
+    if form != "moved":
+        content = json.loads(note.read_text())
+        del content["tta"]
+        content["source"]["file"] = str(tmp_path / "elsewhere" / "source.pth")
+        note.write_text(json.dumps(content))
+    wanted = plan(tmp_path)
+    (tmp_path / "moved").mkdir()
+    source = (tmp_path / "source.pth").rename(tmp_path / "moved" / "source.pth")
+    claim(replace(wanted, source=source))
+
+
+def test_mirrored_images_can_be_left_out(sixty):
+    with_them, without = (plan(sixty, tta=tta) for tta in (True, False))
+    run = with_them.runs[0]
+    expected = [*with_them.predict(run, sixty / "m")[:-1], "--no-tta", "--continue"]
+    assert list(without.predict(run, sixty / "m")) == expected
 
 
 def test_a_folder_with_other_files_is_refused_and_trainings_by_hand_are_welcome(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnunet_ms.learning.published import published_mean, published_p
+from nnunet_ms.learning.published import published_mean, published_p, published_se
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,20 @@ def test_what_the_paper_does_not_have_is_blank():
     assert published_mean("enhancing", "ppv", "FT", 40) is None
     assert published_mean("new", "ppv", "grader", None) is None
     assert published_p("flair", "ppv", 20) == ""
+
+
+@pytest.mark.parametrize(
+    ("task", "size", "sensitivity", "ppv"),
+    [  # abstract: standard errors, fine-tuned, then de novo
+        ("flair", 10, (0.02, 0.02), (0.02, 0.02)),
+        ("new", 30, (0.05, 0.04), (0.05, 0.04)),
+        ("enhancing", 20, (0.06, 0.09), (0.05, 0.05)),
+    ],
+)
+def test_the_standard_errors_of_the_abstract(task, size, sensitivity, ppv):
+    for metric, values in {"sensitivity": sensitivity, "ppv": ppv}.items():
+        assert tuple(published_se(task, metric, arm, size) for arm in ("FT", "DN")) == values
+    assert published_se(task, "ppv", "FT", 40) is None
 
 
 @pytest.mark.parametrize("task", ["flair", "new", "enhancing"])

@@ -18,6 +18,7 @@ from nnunet_ms.analysis.trial.keys import contrast_text, week_text
 from nnunet_ms.statistics.count_model import CountModel, count_model, exact_rate_ratio, rank_sum_p
 from nnunet_ms.statistics.design_matrix import arms_with_patients
 from nnunet_ms.statistics.percent_reduction import Reduction, crude_reduction, of_ratio
+from nnunet_ms.tables import TOGETHER
 
 BY_VISIT, NEGATIVE_BINOMIAL, POISSON, WILCOXON = "by_visit", "negative_binomial", "exact_poisson", "wilcoxon"
 POPULATION = "follow-up visits read by every rater"
@@ -173,6 +174,8 @@ def _follow_up(trial: TrialData, endpoint: CountEndpoint) -> pd.DataFrame:
     """Return the follow-up visits with a count: `count` is the sum of the endpoint's columns, `years` its time."""
     rows = _of_type(trial, endpoint)
     total = rows[list(endpoint.columns)].sum(axis=1, skipna=False).astype(float)
+    if endpoint.columns == CHANGE_COLUMNS and rows[TOGETHER].notna().any():  # a rater does not tell the two apart
+        total = rows[TOGETHER].astype(float)
     known = rows.assign(count=total, years=rows["interval_weeks"].astype(float) / WEEKS_PER_YEAR)
     return known[total.notna()]
 

@@ -10,8 +10,10 @@ import pandas as pd
 
 from nnunet_ms.analysis.trial.exclusions import exclusion
 from nnunet_ms.errors import TableError
+from nnunet_ms.tables import TOGETHER
 
 CHANGE_COLUMNS = ("new_lesion_count", "enlarging_lesion_count")
+KINDS = (*CHANGE_COLUMNS, TOGETHER)
 CHANGE_TYPES = ("t2_lesions", "t1_unenhancing")  # an enhancing lesion is counted where it enhances, not since when
 INTERVAL = "interval_weeks"
 WEEKS_PER_YEAR = 365.25 / 7
@@ -54,7 +56,7 @@ def check_disjoint(rows: pd.DataFrame, baseline_week: float, files: str) -> None
     Parameters
     ----------
     rows : pandas.DataFrame
-        `patient_id, rater, lesion_type, scan_week, interval_weeks` and `CHANGE_COLUMNS`, of the scans that count.
+        `patient_id, rater, lesion_type, scan_week, interval_weeks` and `KINDS`, of the scans that count.
     baseline_week : float
         Follow-up is later.
     files : str
@@ -67,7 +69,7 @@ def check_disjoint(rows: pd.DataFrame, baseline_week: float, files: str) -> None
     """
     keys = ["patient_id", "rater", "lesion_type"]
     later = rows[(rows["week"] > baseline_week) & rows["lesion_type"].isin(CHANGE_TYPES) & rows[INTERVAL].notna()]
-    for column in (name for name in CHANGE_COLUMNS if name in later):
+    for column in (name for name in KINDS if name in later):
         counted = later[later[column].notna()].sort_values([*keys, "scan_week"])
         before = counted.groupby(keys)["scan_week"].shift()
         since = counted["scan_week"] - counted[INTERVAL]
@@ -91,6 +93,16 @@ def _week_before(rows: pd.DataFrame, of: Sequence[str]) -> pd.Series:
     return found["before"].set_axis(rows.index)
 
 
+def with_sums(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return counts in which `TOGETHER` is the sum of both kinds where a rater tells them apart and another does not.
+
+    Without any rater who does not, of a lesion type, it stays blank: the kinds say it.
+    """
+    sums = counts[list(CHANGE_COLUMNS)].sum(axis=1, skipna=False)
+    wanted = counts["lesion_type"].isin(counts.loc[counts[TOGETHER].notna(), "lesion_type"])
+    return counts.assign(**{TOGETHER: counts[TOGETHER].fillna(sums.where(wanted))})
+
+
 def common_changes(
     counts: pd.DataFrame, baseline_week: float, raters: Iterable[str], arm_of: dict[str, str]
 ) -> tuple[pd.DataFrame, list[dict[str, object]]]:
@@ -99,8 +111,7 @@ def common_changes(
     Parameters
     ----------
     counts : pandas.DataFrame
-        `patient_id, rater, lesion_type, week, interval_weeks` and `CHANGE_COLUMNS` as floats; the same visits for every
-        rater.
+        `patient_id, rater, lesion_type, week, interval_weeks` and `KINDS` as floats; the same visits for every rater.
     baseline_week : float
         Follow-up is later.
     raters : iterable of str
@@ -117,12 +128,12 @@ def common_changes(
     """
     later = (counts["week"] > baseline_week) & counts["lesion_type"].isin(CHANGE_TYPES)
     found, reasons = counts.copy(), pd.Series("", counts.index)
-    alone = later & counts[INTERVAL].isna() & counts[list(CHANGE_COLUMNS)].notna().any(axis=1)
+    alone = later & counts[INTERVAL].isna() & counts[list(KINDS)].notna().any(axis=1)
     reasons[alone] = NO_EARLIER
-    found.loc[alone, list(CHANGE_COLUMNS)] = float("nan")
+    found.loc[alone, list(KINDS)] = float("nan")
     for kind in CHANGE_TYPES:
         of_kind = later & (counts["lesion_type"] == kind)
-        for column in CHANGE_COLUMNS:
+        for column in KINDS:
             having = [r for r in raters if counts.loc[of_kind & (counts["rater"] == r), column].notna().any()]
             blank = of_kind & counts["rater"].isin(having) & found[column].isna()
             unsaid = blank & ~alone

@@ -9,9 +9,11 @@ import pandas as pd
 from nnunet_ms.analysis.trial.change_counts import (
     CHANGE_COLUMNS,
     INTERVAL,
+    KINDS,
     check_disjoint,
     common_changes,
     with_intervals,
+    with_sums,
 )
 from nnunet_ms.analysis.trial.exclusions import (
     check_rows,
@@ -23,12 +25,12 @@ from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.analysis.trial.visit_windows import to_planned_weeks
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.table_columns import check_spellings
-from nnunet_ms.tables import REFERENCE, VISITS, read_table
+from nnunet_ms.tables import COUNTED_VISITS, REFERENCE, TOGETHER, read_table
 
 NO_WEEK = "Fill it in: volumes and counts belong to a time, and lesions per year need the weeks between scans."
 VOLUME_COLUMNS = ["patient_id", "arm", "rater", "week", "volume_ml"]
 COUNT_COLUMNS = [
-    *("patient_id", "arm", "rater", "lesion_type", "week", "lesion_count", *CHANGE_COLUMNS, "volume_ml", INTERVAL),
+    *("patient_id", "arm", "rater", "lesion_type", "week", "lesion_count", *KINDS, "volume_ml", INTERVAL),
 ]
 
 
@@ -79,9 +81,9 @@ def _one_row_each(rows: pd.DataFrame, files: str) -> pd.DataFrame:
     again = rows[rows.duplicated(keys, keep=False)]
     if again.empty:
         return rows
-    words = {"volume_ml": "volumes", "lesion_count": "lesion_count", **{name: name for name in CHANGE_COLUMNS}}
+    words = {"volume_ml": "volumes", "lesion_count": "lesion_count", **{name: name for name in KINDS}}
     for column in (name for name in words if name in again):
-        over = [*keys, INTERVAL] if column in CHANGE_COLUMNS else keys
+        over = [*keys, INTERVAL] if column in KINDS else keys
         values = again.groupby(over, dropna=False)[column].nunique()
         if (values > 1).any():
             patient, week, rater, kind = values[values > 1].index[0][:4]
@@ -89,8 +91,8 @@ def _one_row_each(rows: pd.DataFrame, files: str) -> pd.DataFrame:
                 f"{files}: patient {patient}, week {week:g}, rater {rater}, {kind} has different {words[column]} in "
                 f"two files; expected one. Remove one."
             )
-    blanks = rows.reindex(columns=CHANGE_COLUMNS).isna().sum(axis=1)
-    order = pd.DataFrame({"none": blanks == len(CHANGE_COLUMNS), "time": rows[INTERVAL], "blanks": blanks})
+    blanks = rows.reindex(columns=KINDS).isna().sum(axis=1)
+    order = pd.DataFrame({"none": blanks == len(KINDS), "time": rows[INTERVAL], "blanks": blanks})
     chosen = rows.loc[order.sort_values(list(order), kind="stable").index].drop_duplicates(keys)
     return chosen.sort_index()
 
@@ -107,7 +109,7 @@ def _chosen_raters(rows: pd.DataFrame, settings: TrialSettings) -> pd.DataFrame:
 
 
 def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
-    frame = read_table(path, VISITS)
+    frame = read_table(path, COUNTED_VISITS)
     chosen = frame[frame["lesion_type"] == settings.lesion_type]
     if chosen.empty:
         found = sorted(frame["lesion_type"].unique())
@@ -139,12 +141,17 @@ def _read_visit_file(path: Path, settings: TrialSettings) -> pd.DataFrame:
 
 def _check_blanks(frame: pd.DataFrame, path: Path) -> None:
     """Counts and volumes of all lesions are blank together, and only in rows that count what changed."""
-    told = frame.reindex(columns=[*CHANGE_COLUMNS, "previous_week"]).notna()
-    of_change = told["previous_week"] & told[list(CHANGE_COLUMNS)].any(axis=1)
+    told = frame.reindex(columns=[*KINDS, "previous_week"]).notna()
+    of_change = told["previous_week"] & told[list(KINDS)].any(axis=1)
     of_change &= frame["lesion_count"].isna() & frame["volume_ml"].isna()
     expected = "a number >= 0; both are blank in a row of change alone, with previous_week and a count of new lesions"
     for name in ("lesion_count", "volume_ml"):
         check_rows(frame, frame[name].isna() & ~of_change, path, name, expected, "Fill it in.")
+    if {*CHANGE_COLUMNS, TOGETHER} <= set(frame):
+        sums = frame[list(CHANGE_COLUMNS)].astype(float).sum(axis=1, skipna=False)
+        differs = sums.notna() & frame[TOGETHER].notna() & (sums != frame[TOGETHER].astype(float))
+        expected = "new_lesion_count plus enlarging_lesion_count of its row"
+        check_rows(frame, differs, path, TOGETHER, expected, "Correct it, or leave it blank: the sum is taken then.")
 
 
 def _check_one_sort(rows: pd.DataFrame, settings: TrialSettings) -> None:
@@ -214,6 +221,7 @@ def common_counts(
     kept = visits[there == len(raters)].assign(arm=lambda frame: frame["patient_id"].map(arm_of))
     for name in COUNT_COLUMNS[5:]:
         kept[name] = kept[name].astype(float)
+    kept = with_sums(kept)
     kept, unknown = common_changes(kept[COUNT_COLUMNS].reset_index(drop=True), settings.baseline_week, raters, arm_of)
     return kept, exclusion_table([*excluded, *unknown])
 

@@ -100,6 +100,7 @@ def write_back(
     content = _dataset_json(dataset)
     channels = [str(name) for _, name in sorted(content["channel_names"].items())]
     labels = {name: int(value) for name, value in content["labels"].items() if int(value)}
+    cases = cases.assign(named=_raters(cases, rater, visit))
     returned = [
         *_masks(cases, predictions, channels, labels, rater),
         *(_maps(cases, Path(probabilities), channels, labels, rater) if probabilities is not None else ()),
@@ -125,11 +126,12 @@ def write_back(
 
 @dataclass(frozen=True)
 class _Returned:
-    """A mask or map: its file, its case, where it goes, and the session that it belongs to (None: not BIDS)."""
+    """A mask or map: its file, its case, where it goes, whose it is, and its session (None: not BIDS)."""
 
     path: Path
     case_id: str
     target: Path
+    rater: str
     session: Session | None
     is_map: bool = False
 
@@ -139,23 +141,32 @@ class _Returned:
         return self.target.name.removesuffix(".nii.gz").rpartition("_")[2]
 
 
+def _raters(cases: pd.DataFrame, rater: str, visit: str) -> list[str]:
+    """Name of the model in each case's file of BIDS; where follow-ups share a baseline it says which one it is of."""
+    if visit == "followup" or "baseline_visit" not in cases:
+        return [rater] * len(cases)
+    shared = cases.duplicated(["patient_id", "baseline_visit"], keep=False)
+    names = [f"{rater}To{re.sub('[^0-9A-Za-z]', '', str(name)).capitalize()}" for name in cases["visit"]]
+    return [name if several else rater for name, several in zip(names, shared, strict=True)]
+
+
 def _masks(
     cases: pd.DataFrame, folder: Path, channels: Sequence[str], labels: Mapping[str, int], rater: str
 ) -> Iterator[_Returned]:
     for row in cases.to_dict("records"):
-        path, session = folder / f"{row['case_id']}.nii.gz", _session(row, channels)
+        path, session, named = folder / f"{row['case_id']}.nii.gz", _session(row, channels), row["named"]
         if path.is_file() and session is None:
-            yield _Returned(path, row["case_id"], _beside(row, channels, rater), None)
+            yield _Returned(path, row["case_id"], _beside(row, channels, rater), rater, None)
         elif path.is_file() and session is not None:
-            kind = ("mask", rater, LESION) if len(labels) == 1 else ("dseg", rater)
-            yield _Returned(path, row["case_id"], session.path(*kind), session)
+            kind = ("mask", named, LESION) if len(labels) == 1 else ("dseg", named)
+            yield _Returned(path, row["case_id"], session.path(*kind), named, session)
 
 
 def _maps(
     cases: pd.DataFrame, folder: Path, channels: Sequence[str], labels: Mapping[str, int], rater: str
 ) -> Iterator[_Returned]:
     for row in cases.to_dict("records"):
-        session = _session(row, channels)
+        session, named = _session(row, channels), row["named"]
         for name in ("", *labels):
             path = folder / f"{row['case_id']}{'_' * bool(name)}{name}.nii.gz"
             if not path.is_file():
@@ -163,8 +174,8 @@ def _maps(
             if session is None:
                 target = _beside(row, channels, f"{rater}_probability{'_' * bool(name)}{name}")
             else:
-                target = session.path("probseg", rater, re.sub("[^0-9A-Za-z]", "", name) or LESION)
-            yield _Returned(path, row["case_id"], target, session, is_map=True)
+                target = session.path("probseg", named, re.sub("[^0-9A-Za-z]", "", name) or LESION)
+            yield _Returned(path, row["case_id"], target, named, session, is_map=True)
 
 
 def _images(row: Mapping[str, Any], channels: Sequence[str]) -> list[str]:
@@ -199,9 +210,9 @@ def _describe(
     sessions = [one for one in returned if one.session is not None]
     for one in sessions:
         path = folder / one.target.with_name(one.target.name.replace(".nii.gz", ".json"))
-        write_json(path, sidecar(one.session, source, rater, one.suffix))  # type: ignore[arg-type]  # not None
-    if any(one.suffix == "dseg" for one in sessions):
-        write_lookup(folder, labels, rater)
+        write_json(path, sidecar(one.session, source, one.rater, one.suffix))  # type: ignore[arg-type]  # not None
+    for name in dict.fromkeys(one.rater for one in sessions if one.suffix == "dseg"):
+        write_lookup(folder, labels, name)
     if sessions:
         describe(folder, name, rater, channels, source, how)
 
@@ -258,7 +269,7 @@ def _check_targets(returned: Sequence[_Returned]) -> None:
         if other is not one:
             raise ConversionError(
                 f"{one.path}: cases {other.case_id} and {one.case_id} would both be written as {one.target}. Take the "
-                "predictions of each source back by themselves, or pairs with one baseline with --visit followup."
+                "predictions of each source back by themselves."
             )
 
 

@@ -19,6 +19,7 @@ from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.lesion_uncertainty import CONNECTIVITY, MINIMUM_VOXELS
 
 CHANGE_KINDS = ("new", "enlarging", "resolved", "shrinking")
+TOGETHER = {"new_or_enlarging": "new and enlarging", "resolved_or_shrinking": "resolved and shrinking"}
 CHANGE_WORDS = (*CHANGE_KINDS, "existing", "previous", "change")  # how the columns of change begin
 OF_CHANGE = "counted in a mask of change: lesion_count and volume_ml of all lesions are not known from it"
 RULE = "krishnan2023"  # the rule of evaluation with this connectivity and this smallest lesion
@@ -77,7 +78,7 @@ def write_visits(
     if measuring.pairs:
         told = _of_pairs(told, cases, measuring)
     rows = VisitRows(visits=told)
-    visits = rows.visit_table().sort_values("case_id", kind="stable", ignore_index=True)
+    visits = _with_together(rows).sort_values("case_id", kind="stable", ignore_index=True)
     changed = [] if measuring.pairs else [frame for part in done.results for frame in part.changes]
     changes = pd.concat(changed, ignore_index=True) if changed else pd.DataFrame(columns=CHANGES.names)
     tables.write_table(visits, out / "visits.csv")
@@ -91,25 +92,33 @@ def _of_pairs(
     """Rows whose masks are of change themselves, and are not compared with those of the pair before.
 
     What the endpoints count stands in one row per case, of the lesions whose change it is; how many lesions there are
-    in all, and how large, such masks do not tell. Kinds that the model does not tell apart have rows of their own.
+    in all, and how large, such masks do not tell. Kinds that the model does not tell apart have columns of their own.
     """
     case_of = {case.case_id: case for case in cases}
     counted: dict[str, dict[str, Any]] = {}
-    others = []
     for row in rows:
         kind = row["lesion_type"] if measuring.pairs == "all" else measuring.pairs
         case = case_of[row["case_id"]]
         kept = {name: value for name, value in row.items() if not name.startswith(CHANGE_WORDS)}
         kept |= {"previous_visit": case.previous_visit or None, "previous_week": case.previous_week}
-        if kind not in CHANGE_KINDS:
-            others.append(kept | {"change_note": f"{kind}: the model does not tell the two apart"})
-            continue
         blank = dict.fromkeys(("lesion_count", "volume_ml", "mask_volume_ml"))
         merged = counted.setdefault(
             case.case_id, kept | blank | {"lesion_type": measuring.lesions, "change_note": OF_CHANGE}
         )
+        if kind in TOGETHER:
+            merged["change_note"] += f"; {TOGETHER[kind]} lesions are not told apart"
         merged |= {f"{kind}_lesion_count": row["lesion_count"], f"{kind}_volume_ml": row["volume_ml"]}
-    return [*counted.values(), *others]
+    return list(counted.values())
+
+
+def _with_together(rows: VisitRows) -> pd.DataFrame:
+    """Return `visits.csv`, with columns of kinds that are not told apart where there are such."""
+    visits = rows.visit_table()
+    for kind in TOGETHER:
+        for name, dtype in ((f"{kind}_lesion_count", "Int64"), (f"{kind}_volume_ml", "float64")):
+            if any(name in row for row in rows.visits):
+                visits[name] = pd.array([row.get(name) for row in rows.visits], dtype=dtype)
+    return visits
 
 
 def _at_least(voxels: int, voxel_volume_ml: float) -> int:  # noqa: ARG001 - other rules state their filter in mm3

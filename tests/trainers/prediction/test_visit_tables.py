@@ -74,9 +74,35 @@ def test_masks_of_change_are_counted_and_not_compared(write_nifti, tmp_path, tar
     assert pd.read_csv(tmp_path / "out" / "lesion_changes.csv").empty
 
 
-def test_a_model_that_marks_two_kinds_as_one_fills_neither_count(write_nifti, tmp_path):
-    measuring = Measuring((("lesion", 1),), pairs="new_or_enlarging")
+OF_SIGN = (("new_or_enlarging", 1), ("resolved_or_shrinking", 2))  # what a mask of change tells by its sign
+
+
+@pytest.mark.parametrize(
+    ("target", "classes", "value", "column"),
+    [
+        ("new_or_enlarging", (("lesion", 1),), 1, "new_or_enlarging"),
+        ("all", OF_SIGN, 1, "new_or_enlarging"),
+        ("all", OF_SIGN, 2, "resolved_or_shrinking"),
+    ],
+)
+@pytest.mark.parametrize("of", ["t2_lesions", "t1_unenhancing"])
+def test_kinds_that_a_model_does_not_tell_apart_have_a_count_of_their_own(
+    write_nifti, tmp_path, target, classes, value, column, of
+):
+    measuring = Measuring(classes, pairs=target, lesions=of)
+    found = write_visits(pairs_of(write_nifti, value), tmp_path / "out", measuring, "net", "").set_index("case_id")
+    assert set(found["lesion_type"]) == {of}  # one row per case: that which the endpoints read
+    assert found[f"{column}_lesion_count"].to_dict() == {"P1_24": 2, "P1_48": 1}
+    assert found[f"{column}_volume_ml"].to_dict() == pytest.approx({"P1_24": 0.108, "P1_48": 0.054})
+    assert found[["lesion_count", "volume_ml", "new_lesion_count", "enlarging_lesion_count"]].isna().all().all()
+    assert found["change_note"].str.contains("lesions are not told apart").all()
+    assert found["previous_week"].tolist() == [0.0, 0.0]
+    written = pd.read_csv(tmp_path / "out" / "visits.csv")
+    assert written[f"{column}_lesion_count"].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("classes", [KINDS, (("new", 1),)])
+def test_models_that_tell_the_kinds_apart_have_no_such_columns(write_nifti, tmp_path, classes):
+    measuring = Measuring(classes, pairs="all" if len(classes) > 1 else "new", lesions="t2_lesions")
     found = write_visits(pairs_of(write_nifti, 1), tmp_path / "out", measuring, "net", "")
-    assert found["lesion_count"].tolist() == [2, 1]
-    assert found[["new_lesion_count", "enlarging_lesion_count"]].isna().all().all()
-    assert set(found["change_note"]) == {"new_or_enlarging: the model does not tell the two apart"}
+    assert not [name for name in found.columns if "_or_" in name]
