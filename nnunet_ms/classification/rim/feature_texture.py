@@ -15,6 +15,8 @@ from nnunet_ms.classification.rim.feature_intensity import EPSILON
 # one of each pair of opposite directions
 OFFSETS = tuple((x, y, z) for x, y, z in product((-1, 0, 1), repeat=3) if (x, y, z) > (0, 0, 0))
 
+_AT_ONCE = 2_000_000  # pairs of levels: 16 MB for an array; an artefact of 20,000 ppb has 600,000 in a direction
+
 
 @dataclass(frozen=True)
 class Directions:
@@ -122,13 +124,27 @@ def glcm_features(levels: Ints, directions: Directions) -> dict[str, float]:
     0.5
     """
     present, index = np.unique(levels, return_inverse=True)
-    shape = (directions.n_pair_directions, len(present), len(present))
-    code = np.ravel_multi_index((directions.pair_direction, index[directions.first], index[directions.second]), shape)
+    some = max(1, _AT_ONCE // len(present) ** 2)
+    parts = []
+    for begin in range(0, directions.n_pair_directions, some):
+        joint = _joint(index, len(present), directions, begin, min(begin + some, directions.n_pair_directions))
+        parts.append({**_of_sums(joint, present), **_of_differences(joint, present), **_of_information(joint)})
+    return {name: float(np.mean(np.concatenate([part[name] for part in parts]))) for name in parts[0]}
+
+
+def _joint(index: Indices, n_levels: int, directions: Directions, begin: int, end: int) -> Floats:
+    """Probability of each pair of levels in some of the directions, (D, G, G)."""
+    chosen = slice(*np.searchsorted(directions.pair_direction, [begin, end]))  # they stand in order
+    shape = (end - begin, n_levels, n_levels)
+    pairs = (
+        directions.pair_direction[chosen] - begin,
+        index[directions.first[chosen]],
+        index[directions.second[chosen]],
+    )
+    code = np.ravel_multi_index(pairs, shape)
     counts = np.bincount(code, minlength=int(np.prod(shape))).reshape(shape).astype(float)
     counts += counts.transpose(0, 2, 1)
-    joint = counts / counts.sum(axis=(1, 2), keepdims=True)
-    found = {**_of_sums(joint, present), **_of_differences(joint, present), **_of_information(joint)}
-    return {name: float(np.mean(value)) for name, value in found.items()}
+    return np.asarray(counts / counts.sum(axis=(1, 2), keepdims=True))
 
 
 def _distribution(joint: Floats, of: Ints, length: int) -> Floats:

@@ -17,6 +17,7 @@ from nnunet_ms.table_files import read_csv_file
 from nnunet_ms.tables import WEEK_LIMIT, Column, Table, read_table
 
 KEYS = ("patient_id", "visit", "lesion_id")
+GEOMETRY = (8, 32, 32)  # of patches, where there is no lesion and no word about it
 
 LESION_ROWS = Table(
     "lesions of a features folder",
@@ -141,7 +142,7 @@ def read_lesion_set(folder: str | Path) -> LesionSet:
     Returns
     -------
     LesionSet
-        In the order of `lesions.csv`.
+        In the order of `lesions.csv`; without lesions where no visit has any.
 
     Raises
     ------
@@ -154,7 +155,9 @@ def read_lesion_set(folder: str | Path) -> LesionSet:
     rows = read_table(folder / "lesions.csv", LESION_ROWS)
     _check_labels(rows, folder / "lesions.csv")
     names, features = _read_features(folder / "features.csv", rows)
-    return LesionSet(rows, features, names, _read_patches(folder, rows), str(folder), read_settings(folder))
+    settings = read_settings(folder)
+    patches = _read_patches(folder, rows, settings.get("geometry", GEOMETRY))
+    return LesionSet(rows, features, names, patches, str(folder), settings)
 
 
 def read_settings(folder: str | Path) -> dict[str, Any]:
@@ -218,7 +221,7 @@ def _numbers(frame: pd.DataFrame, path: Path) -> Floats:
     return numbers
 
 
-def _read_patches(folder: Path, rows: pd.DataFrame) -> SingleFloats:
+def _read_patches(folder: Path, rows: pd.DataFrame, geometry: Sequence[int]) -> SingleFloats:
     """Patches of all visits, in the order of the rows; those of a visit stand together in its file."""
     found: dict[int, SingleFloats] = {}
     for (patient, visit), places in rows.groupby(["patient_id", "visit"], sort=False).indices.items():
@@ -234,7 +237,7 @@ def _read_patches(folder: Path, rows: pd.DataFrame) -> SingleFloats:
     if len(shapes) > 1:
         raise TableError(f"{folder}: expected patches of one size, found {sorted(shapes)}. Measure all visits alike.")
     if not found:
-        raise TableError(f"{folder / 'lesions.csv'}: expected lesions, found none. Is the lesion mask the right one?")
+        return np.zeros((0, 2, *geometry), dtype=np.float32)
     return np.stack([found[place] for place in range(len(rows))])
 
 

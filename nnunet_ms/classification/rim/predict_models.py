@@ -101,7 +101,7 @@ def predict_rims(
         visits = _visits(Path(source), table)
         cases = _cases(manifest, visits)
         write_table(table, work.folder / LESIONS)
-        write_table(visit_counts(table, visits), work.folder / VISITS)
+        write_table(visit_counts(table, visits, models[0]["model"]), work.folder / VISITS)
         if cases:
             _write_images(table, cases, _box_settings(lesions.settings), work.folder, pictures, progress)
     return table
@@ -126,7 +126,7 @@ def model_folder(model: str | Path) -> Path:
     raise ModelError(f"{model}: expected a folder with one trained model (fold_0/model.pth), found {found}. {step}")
 
 
-def visit_counts(table: "pd.DataFrame", visits: "Sequence[Visit]") -> "pd.DataFrame":
+def visit_counts(table: "pd.DataFrame", visits: "Sequence[Visit]", model: str) -> "pd.DataFrame":
     """Lesions and rims per visit, in the columns of `visits.csv` (`tables.VISITS`) and `prl_count`.
 
     Parameters
@@ -135,11 +135,13 @@ def visit_counts(table: "pd.DataFrame", visits: "Sequence[Visit]") -> "pd.DataFr
         As `predict_rims` returns it.
     visits : sequence of (patient, visit, week)
         All visits; those without a lesion have 0 of them, and no rim.
+    model : str
+        The rater.
 
     Examples
     --------
-    >>> table = pd.DataFrame({"patient_id": ["1", "1"], "visit": "a", "volume_ml": 0.5, "rim": [1, 0], "model": "aprl"})
-    >>> counts = visit_counts(table, [("1", "a", 0.0), ("2", "a", 0.0)])
+    >>> table = pd.DataFrame({"patient_id": ["1", "1"], "visit": "a", "volume_ml": 0.5, "rim": [1, 0]})
+    >>> counts = visit_counts(table, [("1", "a", 0.0), ("2", "a", 0.0)], "aprl")
     >>> counts[["patient_id", "lesion_count", "volume_ml", "prl_count"]].to_dict("list")
     {'patient_id': ['1', '2'], 'lesion_count': [2, 0], 'volume_ml': [1.0, 0.0], 'prl_count': [1, 0]}
     """
@@ -155,7 +157,7 @@ def visit_counts(table: "pd.DataFrame", visits: "Sequence[Visit]") -> "pd.DataFr
                 "patient_id": patient,
                 "visit": visit,
                 "week": week,
-                "rater": str(table["model"].iloc[0]),
+                "rater": model,
                 "lesion_type": LESION_TYPE,
                 "lesion_count": len(lesions),
                 "volume_ml": float(lesions["volume_ml"].sum()) if "volume_ml" in lesions else float("nan"),
@@ -279,8 +281,9 @@ def _write_images(
         write_rim_mask(work / MASKS / f"{case.case_id}.nii.gz", images, numbers, rows)
         for place in wanted & set(rows.index):
             portraits[place] = _portrait(rows.loc[place], images, numbers)
-    told = f"{table['model'].iloc[0]}, threshold {table['threshold'].iloc[0]:.2f}"
-    _draw_mosaics(chosen, portraits, told, work / PICTURES)
+    if portraits:
+        told = f"{table['model'].iloc[0]}, threshold {table['threshold'].iloc[0]:.2f}"
+        _draw_mosaics(chosen, portraits, told, work / PICTURES)
 
 
 def _portrait(row: "pd.Series", images: "CaseImages", numbers: "npt.NDArray[np.int32]") -> "Portrait":

@@ -112,15 +112,22 @@ def _checked_names(models: Sequence[str]) -> list[str]:
 def _folds(lesions: "LesionSet", folds: int, seed: int) -> "Ints":
     from nnunet_ms.classification.patient_folds import patient_folds
 
+    with_rim = len({patient for patient, rim in zip(lesions.patients, lesions.rim, strict=True) if rim})
+    if with_rim < 3:
+        raise SettingsError(
+            f"lesions: expected 3 patients or more with a rim+ lesion, to train on, to hold back and to judge, found "
+            f"{with_rim} with {int(lesions.rim.sum())} rim+ lesions. Add labelled patients: nothing general is learned "
+            "from so few."
+        )
     fold = patient_folds(lesions.patients, lesions.rim, folds, seed)
     for number in range(folds):
-        inside = fold != number
-        patients = {lesions.patients[i] for i in (inside & lesions.rim).nonzero()[0]}
-        if len(patients) < 2 or (inside & lesions.rim).sum() < 3:
+        inside = (fold != number) & lesions.rim
+        patients = {lesions.patients[i] for i in inside.nonzero()[0]}
+        if len(patients) < 2 or inside.sum() < 3:
+            more = f", or ask for {with_rim} folds" if with_rim > folds else ""
             raise SettingsError(
                 f"fold {number}: expected 3 rim+ lesions of 2 patients or more to train on, one patient's of them to "
-                f"validate with, found {int((inside & lesions.rim).sum())} of {len(patients)}. Add labelled patients, "
-                "or ask for more folds."
+                f"validate with, found {int(inside.sum())} of {len(patients)}. Add labelled patients{more}."
             )
     return fold
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import pywt
 
-from nnunet_ms.classification.rim import features
+from nnunet_ms.classification.rim import feature_texture, features
 from nnunet_ms.classification.rim.features import IMAGES, feature_names, rim_features
 from nnunet_ms.errors import ImageError
 from tests.classification.rim.made_up_lesions import made_up_lesions
@@ -122,6 +122,13 @@ def _only(mask, places):
     found = np.zeros_like(mask)
     found[tuple(np.transpose(places))] = True
     return found
+
+
+def test_many_levels_are_taken_direction_by_direction(monkeypatch):
+    qsm, mask, spacing = LESIONS["ball"]
+    whole = rim_features(qsm * 10, mask, spacing)
+    monkeypatch.setattr(feature_texture, "_AT_ONCE", 1000)  # less than two directions of 40 levels
+    assert rim_features(qsm * 10, mask, spacing) == pytest.approx(whole, rel=1e-12)
 
 
 def test_the_made_up_lesions_have_every_cube_of_the_mesh():

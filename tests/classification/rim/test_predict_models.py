@@ -220,6 +220,26 @@ def test_a_visit_that_cannot_be_read_is_listed_and_not_counted_as_one_without_ri
     assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == ["01_base.nii.gz"]
 
 
+@pytest.mark.parametrize("model", ["measured_models/radiomics", "models/qsmrimnet"])
+def test_patients_without_a_lesion_have_no_rim_and_are_no_error(study, measured, models, tmp_path, model):
+    copy = tmp_path / "copy"
+    shutil.copytree(study / PATIENTS[-1], copy / PATIENTS[-1])
+    rows = pd.read_csv(study / "manifest.csv", dtype=str)
+    rows[rows["patient_id"] == PATIENTS[-1]].to_csv(copy / "manifest.csv", index=False)
+    if model.startswith("measured"):
+        table = predict_rims(study / model, copy / "manifest.csv", tmp_path / "out")
+        assert table.empty
+        assert list(table)[-5:] == ["probability", "probability_sd", "threshold", "rim", "model"]
+        visits = read_table(tmp_path / "out" / "visits.csv", VISITS)
+        assert [int(visits[name].iloc[0]) for name in ("lesion_count", "prl_count")] == [0, 0]
+        mask = nib.load(tmp_path / "out" / "masks" / f"{PATIENTS[-1]}_base.nii.gz")
+        assert not np.asarray(mask.dataobj).any()
+        assert not (tmp_path / "out" / "pictures").exists()
+    else:
+        with pytest.raises(ModelError, match="expected the 5 features of the model qsmrimnet, 1 are missing"):
+            predict_rims(study / model, copy / "manifest.csv", tmp_path / "out")
+
+
 def test_a_unit_that_is_none(study, measured, tmp_path):
     with pytest.raises(OptionError, match="qsm_unit: expected one of 'ppb', 'ppm', found 'T'"):
         predict_rims(study / "measured_models", study / "manifest.csv", tmp_path / "out", qsm_unit="T")

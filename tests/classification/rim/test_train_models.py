@@ -192,10 +192,11 @@ def relabelled(folder, to, keep):
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        (0, r"expected 2 patients or more with a rim\+ lesion, found 0"),
-        (1, r"expected 2 patients or more with a rim\+ lesion, found 1"),
-        (2, r"expected 2 patients or more with a rim\+ lesion, found 2|expected 3 rim\+ lesions of 2 patients or more"),
-        (3, r"expected 3 rim\+ lesions of 2 patients or more to train on"),
+        (0, r"expected 3 patients or more with a rim\+ lesion, .* found 0 with 0 rim\+ lesions"),
+        (1, r"expected 3 patients or more with a rim\+ lesion, .* found 1 with 1 rim\+ lesions"),
+        (2, r"expected 3 patients or more with a rim\+ lesion, .* found 2 with 2 rim\+ lesions"),
+        (3, r"expected 3 patients or more with a rim\+ lesion, .* found 2 with 3 rim\+ lesions"),
+        (4, r"expected 3 rim\+ lesions of 2 patients or more to train on.*Add labelled patients, or ask for 3 folds"),
     ],
 )
 def test_too_few_rims_to_train_on_are_refused(folder, tmp_path, keep, message):
