@@ -63,8 +63,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         table = pd.concat([part[name] for part in parts], ignore_index=True)
         args.results.mkdir(parents=True, exist_ok=True)
         table.to_csv(args.results / f"learning_curve_{name}.csv", index=False)
-    print(verdict(pd.concat([part["means"] for part in parts])))
+    means = pd.concat([part["means"] for part in parts])
+    print(verdict(means))
+    draw(means, args.results / "learning_curve.png")
     return 0
+
+
+def draw(means: pd.DataFrame, path: Path) -> None:
+    """Draw sensitivity and PPV of both arms at each N, a symbol per seed, and the default model as a line per seed."""
+    from matplotlib.figure import Figure
+
+    from nnunet_ms.plotting.style import COLOURS, MARKERS, footnote, style
+
+    with style():
+        figure = Figure(figsize=(9.0, 4.0), layout="constrained")
+        panels = figure.subplots(1, 2, sharex=True, sharey=True)
+        for axes, (metric, title) in zip(panels, {"sensitivity": "sensitivity", "ppv": "PPV"}.items(), strict=True):
+            rows = means[means["metric"] == metric]
+            sizes = sorted(rows["size"].dropna().unique())
+            for number, (arm, name) in enumerate({"FT": "fine-tuned", "DN": "de novo"}.items()):
+                for seed, found in rows[rows["arm"] == arm].groupby("seed"):
+                    x = found["size"] + 2.0 * (number - 0.5) + 0.6 * (seed - 1)
+                    look = {"color": COLOURS[number], "marker": MARKERS[number], "linestyle": "none", "capsize": 2}
+                    axes.errorbar(x, found["mean"], found["se"], label=name if seed == 0 else None, **look)
+            for seed, value in rows[rows["arm"] == "default"].set_index("seed")["mean"].items():
+                axes.axhline(value, color=COLOURS[2], linewidth=0.8, label="default model" if seed == 0 else None)
+            axes.set(title=f"Lesion-wise {title}", xlabel="training pairs, N", xticks=sizes, ylim=(0, 1.08))
+            axes.set_xlim(min(sizes) - 5, max(sizes) + 5)
+        panels[0].set_ylabel("mean over pairs")
+        panels[0].legend(loc="upper left", fontsize=8)
+        footnote(
+            figure, "Simulated data. A symbol per seed, which draws the subsets; bars: standard errors over 60 pairs."
+        )
+        figure.savefig(path, dpi=120)
 
 
 def prepare(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, footnote, headline
 PANELS = {SENSITIVITY: "Lesion-wise sensitivity", PPV: "Lesion-wise PPV"}
 _ARMS = {"FT": "fine-tuned", "DN": "de novo"}
 _ONCE = {"default": "default model", "grader": "second grader"}
+ALONE = 10  # width of the axis where there is one size, in studies
 _MARKS = {"arms": "*", "default": "†", "grader": "‡"}
 _WORDS = {
     "arms": "* fine-tuned differs from de novo",
@@ -58,7 +59,8 @@ def _panel(axes: Axes, means: pd.DataFrame, comparisons: pd.DataFrame) -> None:
     starred = comparisons[comparisons["starred"].fillna(value=False).astype(bool)]
     marks = {(family, first) for family, first in zip(starred["family"], starred["first"], strict=True)}
     sizes = sorted({int(size) for size in means["size"].dropna()})
-    apart = 0.02 * (min(b - a for a, b in pairwise(sizes)) if len(sizes) > 1 else 1)
+    step = min(b - a for a, b in pairwise(sizes)) if len(sizes) > 1 else ALONE
+    apart = 0.02 * step
     for number, (arm, name) in enumerate(_ARMS.items()):
         rows = means[means["arm"] == arm].sort_values("size")
         if rows.empty:
@@ -72,6 +74,8 @@ def _panel(axes: Axes, means: pd.DataFrame, comparisons: pd.DataFrame) -> None:
             axes.axhline(mean, color=COLOURS[number], linestyle=LINES[number], linewidth=1.2, label=name)
     _stars(axes, means, sizes, marks)
     axes.set_xticks(sizes)
+    if sizes:
+        axes.set_xlim(sizes[0] - 0.3 * step, sizes[-1] + 0.3 * step)
 
 
 def _mark(axes: Axes, arm: str, rows: pd.DataFrame, marks: set[tuple[str, str]]) -> None:
@@ -102,8 +106,8 @@ def _foot(means: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     return (
         f"Mean and standard error over {studies} studies per point{beside if len(once) else ''}. Rule wahlig2023: "
         f"26-connected, any shared voxel.\n{'; '.join(families)}: t tests, Bonferroni within each family, below .05.\n"
-        f"In no mean: PPV of {int(undefined.get(PPV, 0))} studies without any prediction, sensitivity of "
-        f"{int(undefined.get(SENSITIVITY, 0))} without any lesion."
+        f"In no mean, of all models together: PPV of {int(undefined.get(PPV, 0))} studies without any prediction, "
+        f"sensitivity of {int(undefined.get(SENSITIVITY, 0))} without any lesion."
     )
 
 

@@ -38,7 +38,19 @@ def test_the_foot_says_n_rule_and_what_is_left_out():
     foot = " ".join(figure.get_supxlabel().split())
     assert "over 12 studies per point (default model 4, second grader 4)" in foot
     assert "Rule wahlig2023" in foot
-    assert "In no mean: PPV of 2 studies without any prediction, sensitivity of 0 without" in foot
+    assert (
+        "In no mean, of all models together: PPV of 2 studies without any prediction, sensitivity of 0 without" in foot
+    )
+
+
+def test_points_of_one_size_stand_beside_each_other_under_their_star():
+    _, means, comparisons = tables()
+    figure = curve_figure(means[(means["size"] == 10) | means["size"].isna()], comparisons, "made-up data")
+    for axes in figure.axes:
+        x = [container.lines[0].get_xdata()[0] for container in axes.containers]
+        low, high = axes.get_xlim()
+        assert abs(x[1] - x[0]) < 0.1 * (high - low)
+        assert (x[0] + x[1]) / 2 == pytest.approx((low + high) / 2)
 
 
 @pytest.mark.parametrize(

@@ -94,23 +94,20 @@ def _legend(axes: Axes, place: Any) -> None:
 
 def _roc(scored: ScoredLesions, results: pd.DataFrame, data_note: str) -> Figure:
     figure, (whole, start) = _panels(2)
+    figure.set_figwidth(13.2)  # the legend stands beside: in the panels it would hide curves
     for axes, right in ((whole, 1.0), (start, UP_TO)):
         axes.axvspan(0, UP_TO, color="0.93", zorder=0)
         axes.plot([0, 1], [0, 1], color="0.5", linestyle=":", linewidth=1)
         axes.set(xlim=(0, right), ylim=(0, 1.02), xlabel="false-positive rate", ylabel="sensitivity")
     for number, model in enumerate(scored.models):
         scores = scores_of(scored, model)
-        if not scores.is_defined:
-            whole.plot([], [], label=f"{model.name}: one kind of lesion only", **_look(number))
-            start.plot([], [], label=f"{model.name}: not defined", **_look(number))
-        else:
-            x, y = roc_curve(scores)
-            for axes, measure in ((whole, "roc_auc"), (start, "proc_auc")):
-                axes.plot(x, y, label=f"{model.name} {value_of(results, model.name, measure)}", **_look(number))
-    whole.set_title("ROC, with its area")
-    start.set_title(f"its beginning (grey), with area / {UP_TO:g}")
-    _legend(whole, "lower right")
-    _legend(start, "upper left")
+        x, y = roc_curve(scores) if scores.is_defined else (np.zeros(0), np.zeros(0))
+        areas = [value_of(results, model.name, measure) for measure in ("roc_auc", "proc_auc")]
+        whole.plot(x, y, label=f"{model.name}\n  {areas[0]}, beginning {areas[1]}", **_look(number))
+        start.plot(x, y, **_look(number))
+    whole.set_title("ROC")
+    start.set_title(f"its beginning (grey), whose area is divided by {UP_TO:g}")
+    figure.legend(loc="outside right upper", fontsize=7.5)
     headline(figure, "Rim+ lesions: ROC")
     footnote(figure, f"{whose(scored, data_note)}. {_INTERVALS}\nDotted: worthless ranking, {UP_TO / 2:g} in the grey.")
     return figure
