@@ -93,7 +93,13 @@ def quantile_of_rims(preset: TrialPreset, probability: Floats) -> Ints:
 
 
 def rim_stratum(count: Ints) -> Ints:
-    """Index of the stratum of each count of rim lesions, see `lesions.rims.prl_strata`."""
+    """Index of the stratum of each count of rim lesions, see `lesions.rims.prl_strata`.
+
+    Examples
+    --------
+    >>> rim_stratum(np.array([0, 1, 3, 4, 9])).tolist()
+    [0, 1, 1, 2, 2]
+    """
     return np.searchsorted(np.array(PRL_STRATA), count, side="right").astype(np.int64)
 
 
