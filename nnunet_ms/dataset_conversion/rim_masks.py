@@ -25,6 +25,7 @@ TARGET = "rim"
 LESIONS, RIMS, LABELS = ("lesions", "t2_lesions"), "rim_mask", "labels"
 PARTS = (*LESIONS, RIMS, LABELS)
 REACH_MM = 2.0  # how far outside of its lesion a rater's point may lie; such points are told
+WHOLE = 0.9  # of all lesion voxels: no rims cover more
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
 
@@ -112,6 +113,11 @@ def _drawn(
         raise ImageError(
             f"{path}: expected rims at the edges of lesions, found none of {outside} voxels in the lesion mask. Is it "
             "of this visit?"
+        )
+    if rim.any() and int((rim & (lesions != 0)).sum()) > WHOLE * int((lesions != 0).sum()):
+        raise ImageError(
+            f"{path}: expected rims at the edges of lesions, found more than {WHOLE:.0%} of all lesion voxels in it. "
+            f"Is it a lesion mask? A map of 1 core and 2 rim is named in both places, {RIMS} and {LESIONS[0]}."
         )
     data = np.where(rim, RIM, np.where(lesions != 0, CORE, 0)).astype(np.uint8)
     told = f"{outside} of {int(rim.sum())} rim voxels lie outside of the lesion mask; they are rim"

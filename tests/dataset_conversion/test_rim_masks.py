@@ -132,6 +132,11 @@ BAD = {
         {"lesions": image(LESIONS["minus"]), "rim_mask": image(SHELL)},
         "expected rims at the edges of lesions, found none",
     ),
+    "the lesion mask as rim": ({"lesions": image(MASK), "rim_mask": image(MASK)}, "Is it a lesion mask"),
+    "a map of core and rim, of a case without rims": (
+        {"lesions": image(MASK), "rim_mask": image(LESIONS["minus"] | LESIONS["plus"])},
+        "named in both places",
+    ),
     "labels 0 and 2 in a table": ({"lesions": image(MASK), "labels": table(point("plus", 2))}, "column label"),
     "an image of other numbers": ({"lesions": image(MASK), "labels": image(7 * MASK)}, "values"),
     "rim mask of other numbers": ({"lesions": image(MASK), "rim_mask": image(3 * SHELL)}, "values"),
