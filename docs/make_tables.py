@@ -323,13 +323,18 @@ RIM = [
     Output("labels.csv", "label", LABEL_POINTS, note="Input: points in lesions."),
     Output("truth.csv", "simulated lesion", RIM_TRUTH, note="Of `nnunet-ms-simulate rims`."),
     Output("label_problems.csv", "label that is not that of one lesion", PROBLEMS),
-    Output("lesions.csv", "lesion", dataset.DATASET_LESIONS, note="Of `features`."),
+    Output(
+        "lesions.csv",
+        "lesion",
+        lesion_set.DATASET_LESIONS,
+        note="Of `features`; `train` and `predict` need the keys and `label`.",
+    ),
     Output(
         "features.csv",
         "lesion, in the order of lesions.csv",
         None,
         (
-            *dataset.KEYS,
+            *lesion_set.KEYS,
             *("original_shape_*", "original_firstorder_*", "original_glcm_*", "original_glrlm_*"),
             *("wavelet-*_firstorder_*", "wavelet-*_glcm_*", "wavelet-*_glrlm_*"),
         ),
@@ -337,7 +342,6 @@ RIM = [
     ),
     Output("rim_visits.csv", "visit", dataset.DATASET_VISITS),
     Output("failures.csv", "visit or lesion that could not be measured", tables.FAILURES),
-    Output("lesions.csv of train", "lesion", lesion_set.LESION_ROWS, note="What `train` and `predict` need of it."),
     Output("cross_validation.csv", "model and labelled lesion", lesion_set.CROSS_VALIDATION),
     Output(
         "rim_lesions.csv",

@@ -95,6 +95,28 @@ def switch(value: object, name: str) -> bool:
     raise OptionError(f"{name}: expected True or False, found {value!r}. {step}")
 
 
+def whole_from(value: object, least: int, name: str, step: str) -> int:
+    """Return `value` if it is a whole number, not a bool, from `least` on.
+
+    Raises
+    ------
+    OptionError
+        If it is not; `step` is what the message says to do.
+
+    Examples
+    --------
+    >>> whole_from(2000, 1, "replicates", "2000 are usual.")
+    2000
+    >>> whole_from(-1, 0, "seed", "Correct it.")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: seed: expected a whole number >= 0, found -1. Correct it.
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or index(value) < least:
+        raise OptionError(f"{name}: expected a whole number >= {least}, found {value!r}. {step}")
+    return index(value)
+
+
 def whole_numbers(values: object, name: str) -> list[int]:
     """Return a list of whole numbers, of Python's or NumPy's; 2.0 and "2" are none.
 

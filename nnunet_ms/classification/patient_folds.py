@@ -47,8 +47,8 @@ def patient_folds(
 
     Notes
     -----
-    scikit-learn's `StratifiedGroupKFold` (extra `rim`) on rows that are sorted by patient. It balances counts but
-    promises no positive row in each fold; where one has none, the next draw is taken.
+    scikit-learn's `StratifiedGroupKFold` on rows that are sorted by patient. It balances counts but promises no
+    positive row in each fold; where one has none, the next draw is taken.
 
     Examples
     --------
@@ -113,8 +113,8 @@ def _drawn(names: npt.NDArray[np.str_], truth: Bools, folds: int, seed: int) -> 
         from sklearn.model_selection import StratifiedGroupKFold
     except ImportError as error:
         raise SettingsError(
-            "scikit-learn: expected it for folds by patient, found none. Install the extra: pip install "
-            "'nnunet-ms[rim]'."
+            "scikit-learn: expected it for folds by patient, found none. nnU-Net brings it; else: pip install "
+            "scikit-learn."
         ) from error
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed % 2**32)
     fold = np.empty(len(names), dtype=np.int64)

@@ -260,6 +260,8 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
     nnunet_ms.errors.ImageError: flair.nii: no such file. Check the path and the spelling.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ImageError(f"{path}: expected an image, found a folder. Name the file in it.")
     if not path.is_file():  # also for links in a circle
         raise ImageError(f"{path}: no such file. Check the path and the spelling.")
     try:

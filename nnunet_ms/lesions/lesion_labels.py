@@ -16,18 +16,20 @@ from nnunet_ms.images.volumes import Grid, Volume, read_mask
 from nnunet_ms.lesions.components import find_components
 from nnunet_ms.tables import Column, Table, read_table
 
+FARTHEST_MM = 1e5  # no scanner is that large
+MISREAD, LEFT = 0.8, 0.5  # shares of the points: see `_check_frame`
+
 LABEL_POINTS = Table(
     "rim labels",
     (
-        Column("x_mm", "number"),
-        Column("y_mm", "number"),
-        Column("z_mm", "number"),
+        *(Column(name, "number", minimum=-FARTHEST_MM, maximum=FARTHEST_MM) for name in ("x_mm", "y_mm", "z_mm")),
         Column("label", "integer", minimum=0, maximum=1, next_step="Write 1 for rim+, 0 for rim-."),
     ),
     key=(),
     extra=True,
 )
 RIM_MINUS, RIM_PLUS = 1, 2  # in an image of labels
+IMAGES = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz", ".mgz", ".mgh")
 MAJORITY = 0.75  # of a lesion's labelled voxels: splitting need not cut where a rater did
 
 # how each problem is told in `label_problems.csv`
@@ -112,7 +114,8 @@ def label_lesions(path: Path, lesions: npt.NDArray[np.int32], grid: Grid, reach_
     Raises
     ------
     TableError, ImageError
-        If the file is missing, is no such table or image, or the image lies on another grid.
+        If the file is missing, is no such table or image, or the image lies on another grid; if most points lie in no
+        lesion, but would as voxels or in LPS.
 
     Examples
     --------
@@ -124,7 +127,14 @@ def label_lesions(path: Path, lesions: npt.NDArray[np.int32], grid: Grid, reach_
     ([1.0], 'outside', 5.0)
     """
     if path.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet"):
-        return _by_points(_read_points(path), lesions, grid, reach_mm)
+        points = _read_points(path)
+        _check_frame(path, points, lesions, grid, reach_mm)
+        return _by_points(points, lesions, grid, reach_mm)
+    if not path.name.lower().endswith(IMAGES):
+        raise TableError(
+            f"{path}: expected a CSV of points or a NIfTI image of labels, found a name that ends with "
+            f"{path.suffix or 'neither'}. Save the table as CSV UTF-8."
+        )
     image = onto_grid(read_mask(path, (0, RIM_MINUS, RIM_PLUS)), grid, "the QSM")
     return _by_image(image, lesions, grid)
 
@@ -139,6 +149,31 @@ def _read_points(path: Path) -> _Points:
             "Remove one of them."
         )
     return _Points(place, frame["label"].to_numpy(np.int64))
+
+
+def _check_frame(path: Path, points: _Points, lesions: npt.NDArray[np.int32], grid: Grid, reach_mm: float) -> None:
+    """Raise TableError where points are voxels or LPS: then few lie in a lesion, and nearly all do read that way.
+
+    A single point may lie in a lesion by chance, so that it takes two.
+    """
+    count = len(points.label)
+    if count < 2 or not lesions.any():
+        return
+
+    def hits(place_mm: Floats) -> int:
+        return int(np.count_nonzero(_nearest(place_mm, lesions, grid)[1] <= reach_mm))
+
+    found = hits(points.place_mm)
+    for name, step, place in (
+        ("LPS", "Change the sign of x_mm and y_mm", points.place_mm * [-1.0, -1.0, 1.0]),
+        ("voxels from 0", "Multiply them by the affine of the QSM", grid.to_world(points.place_mm)),
+    ):
+        other = hits(place)
+        if other >= max(2.0, MISREAD * count) and found <= LEFT * other:
+            raise TableError(
+                f"{path}: expected points in world mm (RAS+), found {found} of {count} in lesions, but {other} if they "
+                f"are {name}. {step}."
+            )
 
 
 def _by_points(points: _Points, lesions: npt.NDArray[np.int32], grid: Grid, reach_mm: float) -> Labelled:

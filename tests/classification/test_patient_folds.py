@@ -89,5 +89,5 @@ def test_the_message_names_what_is_stratified():
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)
-    with pytest.raises(SettingsError, match=r"pip install 'nnunet-ms\[rim\]'"):
+    with pytest.raises(SettingsError, match=r"pip install scikit-learn"):
         patient_folds(list("abcd"), [1, 1, 0, 0], 2)

@@ -145,3 +145,35 @@ def test_rows_that_are_no_label_are_refused(lesions, tmp_path, rows, message):
 def test_a_missing_table_is_named(lesions, tmp_path):
     with pytest.raises(TableError, match="no such file"):
         label_lesions(tmp_path / "rims.csv", lesions, GRID)
+
+
+@pytest.mark.parametrize("chosen", [CENTRES, CENTRES[:2], CENTRES[1:]])
+@pytest.mark.parametrize(
+    ("read_as", "place"),
+    [("LPS", lambda c: in_mm(c) * [-1, -1, 1]), ("voxels from 0", lambda c: np.array(c, float))],
+)
+def test_points_in_another_frame_are_refused_with_the_conversion(lesions, tmp_path, chosen, read_as, place):
+    path = write_points(tmp_path / "rims.csv", [(*place(centre), i % 2) for i, centre in enumerate(chosen)])
+    with pytest.raises(
+        TableError, match=rf"found 0 of {len(chosen)} in lesions, but {len(chosen)} if they are {read_as}"
+    ):
+        label_lesions(path, lesions, GRID)
+
+
+def test_one_point_alone_does_not_tell_its_frame(lesions, tmp_path):
+    path = write_points(tmp_path / "rims.csv", [(*(in_mm(CENTRES[0]) * [-1, -1, 1]), 1)])
+    assert [problem.kind for problem in label_lesions(path, lesions, GRID).problems] == ["outside"]
+
+
+@pytest.mark.parametrize("value", ["1e300", "-1e6", "inf", "nan"])
+def test_places_that_no_scanner_has_are_refused(lesions, tmp_path, value):
+    (tmp_path / "rims.csv").write_text(f"x_mm,y_mm,z_mm,label\n{value},0,0,1\n")
+    with pytest.raises(TableError, match=r"row 1, column x_mm: expected a number from -100000 to 100000, found"):
+        label_lesions(tmp_path / "rims.csv", lesions, GRID)
+
+
+@pytest.mark.parametrize("name", ["rims.xlsx", "rims.ods", "rims.json", "rims"])
+def test_labels_in_another_kind_of_file_are_told_what_to_save_as(lesions, tmp_path, name):
+    (tmp_path / name).write_text("x_mm,y_mm,z_mm,label\n0,0,0,1\n")
+    with pytest.raises(TableError, match=r"expected a CSV of points or a NIfTI image of labels.*Save .* as CSV UTF-8"):
+        label_lesions(tmp_path / name, lesions, GRID)

@@ -174,6 +174,29 @@ def forest_probabilities(forest: Mapping[str, torch.Tensor], features: SingleFlo
     return np.asarray(share[node].mean(axis=1))
 
 
+def forest_damage(forest: Mapping[str, torch.Tensor], features: int) -> str:
+    """What shows that `fit_forest` has not written these trees for so many features; blank where nothing does.
+
+    Children stand after their parents, so that every walk ends.
+    """
+    names = ("left", "right", "feature", "cut", "share", "root")
+    if set(forest) != set(names):
+        return f"a forest of {sorted(forest)}"
+    left, right, feature, _, share, root = (forest[name].numpy() for name in names)
+    count = len(left)
+    node = np.arange(count)
+    inner = left >= 0
+    fits = (
+        len({len(forest[name]) for name in names[:-1]}) == 1
+        and len(root) > 0
+        and ((root >= 0) & (root < count)).all()
+        and all(((side > node) & (side < count))[inner].all() for side in (left, right))
+        and ((feature >= 0) & (feature < features))[inner].all()
+        and ((share >= 0) & (share <= 1)).all()
+    )
+    return "" if fits else f"trees that lead nowhere, of {count} nodes"
+
+
 def fit_regression(
     features: SingleFloats, rim: Bools, validation: SingleFloats, validation_rim: Bools
 ) -> dict[str, torch.Tensor]:

@@ -17,6 +17,8 @@ NAN_STEP = (
     "Where NaN stands for no value outside the brain, put 0 there (fslmaths QSM -nan QSM_0); inside, compute the map "
     "again, or leave out this visit."
 )
+LARGEST_SHARE = 0.5  # of the brain: no lesions fill half of it
+LEAST_INSIDE = 0.1  # of the lesions: those at the border of a tight brain mask stay, those of another visit do not
 BrainSource = Literal["given", "nonzero FLAIR", "nonzero QSM"]
 
 
@@ -52,13 +54,15 @@ def read_case(case: RimCase, qsm_unit: QsmUnit = "ppb") -> CaseImages:
     ------
     ImageError
         If a file is missing, damaged, not 3-D, not finite, on another grid than the QSM, or not what its column says
-        (`qsm.checked_qsm`); if a lesion mask holds others than 0 and 1, or FLAIR one value only.
+        (`qsm.checked_qsm`); if a lesion mask holds others than 0 and 1, fills half of the brain, or lies mostly
+        outside the given brain mask; if FLAIR holds one value only.
     """
     qsm = read_volume(case.qsm, repair=NAN_STEP)
     qsm_ppb = checked_qsm(qsm, qsm_unit)
     lesions = _on(qsm, read_mask(case.lesions))
     flair = None if case.flair is None else _on(qsm, read_volume(case.flair))
     brain, source = _brain(case.brain_mask, qsm, flair)
+    _check_lesions(case, lesions.data != 0, brain)
     scored = None if flair is None else _z_scored(flair, brain)
     return CaseImages(qsm.grid, qsm_ppb, scored, lesions.data != 0, brain, source)
 
@@ -76,6 +80,20 @@ def _brain(path: Path | None, qsm: Volume, flair: Volume | None) -> tuple[Bools,
     if flair is not None:
         return flair.data != 0, "nonzero FLAIR"
     return qsm.data != 0, "nonzero QSM"
+
+
+def _check_lesions(case: RimCase, lesions: Bools, brain: Bools) -> None:
+    total, inside = np.count_nonzero(lesions), np.count_nonzero(lesions & brain)
+    if inside > LARGEST_SHARE * np.count_nonzero(brain):
+        raise ImageError(
+            f"{case.lesions}: expected lesions, found {inside / np.count_nonzero(brain):.0%} of the brain in it. Is it a "
+            "brain mask? Name the mask of the lesions."
+        )
+    if case.brain_mask is not None and total and inside < LEAST_INSIDE * total:
+        raise ImageError(
+            f"{case.lesions}: expected lesions in the brain, found {total - inside} of {total} voxels outside "
+            f"{case.brain_mask}. Are both of this visit?"
+        )
 
 
 def _z_scored(flair: Volume, brain: Bools) -> SingleFloats:

@@ -1,6 +1,8 @@
 """Which visits there are: a manifest of QSM, FLAIR, lesion masks and labels, one row per visit."""
 
 import math
+import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from nnunet_ms.errors import TableError
+from nnunet_ms.plain_names import plain_name
 from nnunet_ms.tables import WEEK_LIMIT, Column, Table, read_table
 
 FILE_COLUMNS = ("qsm", "flair", "lesions", "brain_mask", "labels")
 REQUIRED = ("qsm", "lesions")
+OF_ONE_PATIENT = ("flair", "labels")  # two visits of a patient may share these, two patients may not
 
 RIM_MANIFEST = Table(
     "rim manifest",
@@ -75,7 +79,8 @@ def read_cohort(manifest: str | Path) -> list[RimCase]:
     ------
     TableError
         If a column is missing or unknown, a visit stands twice, a row has no QSM or no lesion mask, a file has two
-        roles, or two rows share a QSM.
+        roles, two rows share a QSM or a lesion mask, two patients a FLAIR or labels; if a patient or a visit cannot
+        be a part of a file's name, or two of them differ in capitals or accents' encoding alone.
 
     Examples
     --------
@@ -100,8 +105,10 @@ def read_cohort(manifest: str | Path) -> list[RimCase]:
     rows = frame.to_dict("records")
     for number, row in enumerate(rows, start=1):
         _check_row(row, number, manifest)
-    _check_not_shared([row["qsm"] for row in rows], "qsm", manifest)
-    _check_not_shared([row["lesions"] for row in rows], "lesions", manifest)
+    for name in REQUIRED:
+        _check_not_shared(rows, name, manifest)
+    for name in OF_ONE_PATIENT:
+        _check_not_shared(rows, name, manifest, but_within="patient_id")
     _check_names(rows, manifest)
     return [_case(row, manifest.parent) for row in rows]
 
@@ -123,6 +130,8 @@ def _case(row: dict[str, object], folder: Path) -> RimCase:
 
 
 def _check_row(row: dict[str, object], number: int, manifest: Path) -> None:
+    for name in ("patient_id", "visit"):
+        plain_name(row[name], f"{manifest}: row {number}, column {name}", TableError)
     where = f"{manifest}: row {number} (patient {row['patient_id']}, visit {row['visit']})"
     for name in REQUIRED:
         if row[name] is None:
@@ -132,29 +141,53 @@ def _check_row(row: dict[str, object], number: int, manifest: Path) -> None:
             )
     given = {name: str(row[name]) for name in FILE_COLUMNS if row.get(name) is not None}
     for name, path in given.items():
-        twins = [other for other in given if given[other] == path and other != name]
+        twins = [other for other in given if _place(given[other]) == _place(path) and other != name]
         if twins and {name, *twins} != {"lesions", "labels"}:
             raise TableError(f"{where}: columns {name} and {twins[0]} name one file, {path}. Correct one of them.")
 
 
-def _check_not_shared(paths: Sequence[object], column: str, manifest: Path) -> None:
-    first: dict[object, int] = {}
-    for number, path in enumerate(paths, start=1):
+def _place(path: object) -> str | None:
+    """One text for `./a`, `a` and `b/../a`; links are not followed, since stores link equal files to one."""
+    return None if path is None else os.path.normpath(str(path))
+
+
+def _check_not_shared(
+    rows: Sequence[dict[str, object]], column: str, manifest: Path, but_within: str | None = None
+) -> None:
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        path = _place(row.get(column))
+        if path is None:
+            continue
         other = first.setdefault(path, number)
-        if other != number:
+        if other != number and (but_within is None or rows[other - 1][but_within] != row[but_within]):
             raise TableError(
                 f"{manifest}: row {number}, column {column}: {path} is the file of row {other} too; expected one per "
-                "visit. Correct one of them."
+                f"{'visit' if but_within is None else 'patient'}. Correct one of them."
             )
 
 
 def _check_names(rows: Sequence[dict[str, object]], manifest: Path) -> None:
-    """Files are called by patient and visit joined: P_1 at v and P at 1_v would overwrite each other."""
+    """P_1 at v and P at 1_v would overwrite each other's files; p1 and P1 are one file to macOS and Windows.
+
+    One patient in two spellings would also be in two folds, and a model judged on whom it has seen.
+    """
     first: dict[str, int] = {}
+    spelling: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
-        name = f"{row['patient_id']}_{row['visit']}"
-        other = first.setdefault(name, number)
+        patient, name = str(row["patient_id"]), f"{row['patient_id']}_{row['visit']}"
+        before = spelling.setdefault(_folded(patient), patient)
+        if before != patient:
+            raise TableError(
+                f"{manifest}: row {number}, column patient_id: {patient!a} and {before!a} differ in capitals or in how "
+                "an accent is stored alone; expected one spelling of one patient. Correct it, or rename one of them."
+            )
+        other = first.setdefault(_folded(name), number)
         if other != number:
             raise TableError(
                 f"{manifest}: rows {other} and {number}: both would be called {name} in files. Rename one visit."
             )
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

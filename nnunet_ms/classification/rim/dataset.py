@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ import pandas as pd
 
 from nnunet_ms.classification.rim.cohort import FILE_COLUMNS, RimCase, read_cohort
 from nnunet_ms.classification.rim.features import feature_names, rim_features
-from nnunet_ms.classification.rim.lesion_boxes import DEFAULT, LESION_COLUMNS, BoxSettings, RimLesion, visit_lesions
+from nnunet_ms.classification.rim.lesion_boxes import DEFAULT, BoxSettings, RimLesion, visit_lesions
+from nnunet_ms.classification.rim.lesion_set import DATASET_LESIONS, KEYS
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.lesions.lesion_labels import PROBLEMS
 from nnunet_ms.locks import sole_run
@@ -36,26 +37,7 @@ from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import WEEK_LIMIT, Column, Table, write_failures, write_table
 
 FEATURES = "PyRadiomics 3.0.1, 527 features"  # changes when a value would
-KEYS = ("patient_id", "visit", "lesion_id")
 
-DATASET_LESIONS = Table(
-    "rim_lesions",
-    (
-        *(Column(name) for name in ("patient_id", "visit")),
-        Column("week", "number", blank=True, maximum=WEEK_LIMIT),
-        Column("lesion_id", "integer", minimum=1),
-        Column("voxels", "integer", minimum=1),
-        Column("volume_ml", "number", minimum=0),
-        *(Column(name, "number") for name in ("x_mm", "y_mm", "z_mm")),
-        Column("label", "number", blank=True, minimum=0, maximum=1),
-        Column("padded_share", "number", minimum=0, maximum=1),
-        Column("touches_border", "flag"),
-        Column("parts", "integer", minimum=1),
-        Column("brain_from"),
-        Column("has_flair", "flag"),
-    ),
-    key=KEYS,
-)
 DATASET_VISITS = Table(
     "rim_visits",
     (
@@ -161,38 +143,17 @@ def _claim(out: Path, settings: BoxSettings) -> None:
             )
 
 
-def read_settings(folder: str | Path) -> BoxSettings:
-    """Settings that a folder of `rim_dataset` was made with.
-
-    Raises
-    ------
-    SettingsError
-        If it has none.
-
-    Examples
-    --------
-    >>> read_settings("trial")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    nnunet_ms.errors.SettingsError: trial/settings.json: no such file. Is this a folder of nnunet-ms-rim features?
-    """
-    path = Path(folder) / "settings.json"
-    if not path.is_file():
-        raise SettingsError(f"{path}: no such file. Is this a folder of nnunet-ms-rim features?")
-    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    splitting = type(DEFAULT.splitting)(**found["splitting"])
-    plain = {field.name: found[field.name] for field in fields(BoxSettings)}
-    return BoxSettings(**{**plain, "geometry": tuple(found["geometry"]), "splitting": splitting})
-
-
 def _made_from(case: RimCase) -> str:
-    """What a visit is made from: its row, and size and time of its files."""
-    files: list[tuple[str, int, int]] = []
+    """What a visit is made from: its row, and path, size and time of its files.
+
+    Unpacked masks have one size, and archives give one time to all: then the path alone tells two of them apart.
+    """
+    files: list[tuple[str, str, int, int]] = []
     for name in FILE_COLUMNS:
         path = getattr(case, name)
         if path is not None and path.is_file():
             status = path.stat()
-            files.append((name, status.st_size, status.st_mtime_ns))
+            files.append((name, str(path.absolute()), status.st_size, status.st_mtime_ns))
     told = [case.patient_id, case.visit, repr(case.week), files]
     return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -253,7 +214,7 @@ def _write_tables(cases: Sequence[RimCase], failures: Sequence[Failure], out: Pa
     """Put the notes of all visits together, in the order of the manifest."""
     notes = [(case, note) for case in cases if (note := _known(case, out)) is not None]
     rows = [row for _, note in notes for row in note["lesions"]]
-    lesions = pd.DataFrame(rows, columns=LESION_COLUMNS)
+    lesions = pd.DataFrame(rows, columns=DATASET_LESIONS.names)
     values = [one for _, note in notes for one in note["features"]]
     measured = np.array(values, dtype=float).reshape(len(rows), len(feature_names()))
     features = pd.concat([lesions[list(KEYS)], pd.DataFrame(measured, columns=list(feature_names()))], axis=1)

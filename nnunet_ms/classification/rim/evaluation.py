@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
+from nnunet_ms.options import known_keywords
 from nnunet_ms.progress import Progress, unseen
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 PROGRAM = "nnunet-ms-rim"
 RESULTS, COUNTS, LEFT_OUT = "results.csv", "counts.csv", "left_out.csv"
 PUBLISHED, SETTINGS, PAGE = "published.csv", "settings.json", "evaluation.md"
+OTHER_LABEL = "have another label in the table of labels than in a model's; that of the table of labels counts"
 # measures of the page's table, in its order
 SHOWN = {
     "proc_auc": "pROC AUC (FPR < 0.1)",
@@ -34,8 +36,9 @@ SHOWN = {
 }
 
 
+@known_keywords
 def evaluate_rims(
-    tables: Sequence[str | Path],
+    tables: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
     labels: str | Path | None = None,
@@ -50,7 +53,7 @@ def evaluate_rims(
 
     Parameters
     ----------
-    tables : sequence of str or Path
+    tables : str, Path or sequence of them
         `cross_validation.csv` of `train`, `rim_lesions.csv` of `predict`, decisions of a segmented rim, or any table of
         `scored_lesions.PREDICTIONS`; "NAME=PATH" names a model. All are compared with the first.
     output : str or Path
@@ -95,12 +98,13 @@ def evaluate_rims(
     scored = read_scored(tables, labels, threshold)
     results = results_table(scored, Resampling(replicates, seed), data_note, progress)
     settings = {
-        "tables": [str(table) for table in tables],
+        "tables": [str(table) for table in ([tables] if isinstance(tables, str | Path) else tables)],
         "labels": str(labels) if labels is not None else None,
         "threshold": threshold,
         "data_note": data_note,
         "replicates": replicates,
         "seed": seed,
+        "relabelled": scored.relabelled,
     }
     with whole_folder(output, replace) as folder:
         _write(folder, scored, results, data_note)
@@ -135,6 +139,8 @@ def _page(scored: "ScoredLesions", results: "pd.DataFrame", data_note: str, figu
         lines.append(f"| {words} | {' | '.join([*values, *_published(measure)])} |")
     pictures = [f"![{name}]({name}.png)" for name in figures]
     left_out = [f"Left out: {words}." for words in _left_out(scored)]
+    if scored.relabelled:
+        left_out.insert(0, f"{scored.relabelled} lesions {OTHER_LABEL}.")
     parts = [
         "# Rim+ lesions: evaluation",
         f"{whose(scored, data_note)}. Intervals are 95 % ones, over resampled patients (r: Fisher's, CCC: Lin's, "
@@ -223,6 +229,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
         f"{args.output / RESULTS}: {results['model'].nunique()} models on {first['lesions']} lesions of "
         f"{first['patients']} patients, {first['rim_lesions']} rim+."
     )
+    changed = json.loads((args.output / SETTINGS).read_text(encoding="utf-8"))["relabelled"]
+    if changed:
+        print(f"{changed} lesions {OTHER_LABEL}.")
     left_out = read_csv_file(args.output / LEFT_OUT)
     lacking = left_out[left_out["reason"] != NO_LABEL]
     without = len(left_out) - len(lacking)

@@ -9,6 +9,7 @@ import pandas as pd
 from nnunet_ms.arrays import Floats
 from nnunet_ms.classification.rim.published import PAPER, PUBLISHED, RERUN, Published, published_for
 from nnunet_ms.classification.rim.scored_lesions import Model, ScoredLesions
+from nnunet_ms.options import whole_from
 from nnunet_ms.progress import Progress, unseen
 from nnunet_ms.statistics.calibration import calibration
 from nnunet_ms.statistics.classification import Rate, decision_differences, decision_rates
@@ -66,6 +67,10 @@ class Resampling:
     replicates: int = 2000
     seed: int = 0
     level: float = 0.95
+
+    def __post_init__(self) -> None:
+        whole_from(self.replicates, 1, "replicates", "2000 are usual.")
+        whole_from(self.seed, 0, "seed", "Correct it.")
 
 
 def results_table(

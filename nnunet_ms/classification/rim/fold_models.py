@@ -24,12 +24,26 @@ from nnunet_ms.classification.rim.training import (
     fit_network,
     network_probabilities,
 )
-from nnunet_ms.errors import ModelError, SettingsError
+from nnunet_ms.errors import ModelError, OptionError, SettingsError
 from nnunet_ms.options import chosen, switch
 from nnunet_ms.progress import Progress, unseen
 
 FORMAT = "rim model 1"
 WEIGHTS = "model.pth"
+# what a checkpoint holds, and as what
+KINDS: dict[str, type] = {
+    "format": str,
+    "model": str,
+    "feature_names": list,
+    "geometry": list,
+    "lesion_settings": dict,
+    "mean": torch.Tensor,
+    "sd": torch.Tensor,
+    "options": dict,
+    "fold": int,
+    "weights": dict,
+    "threshold": float,
+}
 # for a CPU: few batches, large steps, and an early end
 SMALL_RATE, SMALL_EPOCHS, SMALL_PATIENCE = 1e-3, {"qsmrimnet": 15, "rimnet": 5}, 4
 
@@ -180,9 +194,7 @@ def probabilities(contents: Mapping[str, Any], lesions: LesionSet, device: str =
         return baselines.forest_probabilities(contents["weights"], features)
     if model.kind == "regression":
         return baselines.regression_probabilities(contents["weights"], features)
-    given = contents["options"]
-    options = TrainingOptions(small=given["small"], fusion=given["fusion"], include_self=given["include_self"])
-    network = _network(model, features.shape[1], options)
+    network = _network(model, features.shape[1], _options_of(contents))
     network.load_state_dict(contents["weights"])
     return network_probabilities(network.to(device), lesions.patches, features, device)
 
@@ -195,13 +207,52 @@ def load_fold_model(path: str | Path) -> dict[str, Any]:
     ModelError
         If it is damaged, or of another format or model than this version knows.
     """
-    contents = load_checkpoint(path, ("format", "model", "weights", "threshold", "lesion_settings"), "a rim model")
-    if contents["format"] != FORMAT or contents["model"] not in MODELS:
+    contents = load_checkpoint(path, tuple(KINDS), "a rim model")
+    if contents["format"] != FORMAT or str(contents["model"]) not in MODELS:
         raise ModelError(
             f"{path}: expected {FORMAT!r} of one of {', '.join(MODELS)}, found {contents['format']!r} of "
             f"{contents['model']!r}. Use the version of nnunet-ms that trained it, or train again."
         )
+    if damage := _damage(contents):
+        raise ModelError(f"{path}: expected a rim model, found {damage}. Copy it again, or train again.")
     return contents
+
+
+def _damage(contents: Mapping[str, Any]) -> str:
+    """What shows that no training has written this; blank where nothing does."""
+    for key, kind in KINDS.items():
+        if not isinstance(contents[key], kind):
+            return f"{key} of type {type(contents[key]).__name__}"
+    count = len(contents["feature_names"])
+    if any(contents[key].shape != (count,) for key in ("mean", "sd")):
+        return f"mean and sd of {contents['mean'].numel()} and {contents['sd'].numel()} features for {count} names"
+    if not 0 <= contents["threshold"] <= 1:
+        return f"threshold {contents['threshold']}"
+    tensors = {"mean": contents["mean"], "sd": contents["sd"], **contents["weights"]}
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor) or not torch.isfinite(tensor).all():
+            return f"no finite numbers as {name}"
+    return _wrong_weights(contents, count)
+
+
+def _wrong_weights(contents: Mapping[str, Any], features: int) -> str:
+    model, weights = MODELS[contents["model"]], contents["weights"]
+    if model.kind == "forest":
+        return baselines.forest_damage(weights, features)
+    if model.kind == "regression":
+        shapes = {name: tuple(weights[name].shape) for name in ("weights", "intercept") if name in weights}
+        return "" if shapes == {"weights": (features,), "intercept": ()} else f"a regression of {shapes}"
+    try:
+        network = _network(model, features, _options_of(contents))
+        network.load_state_dict(weights)
+    except (KeyError, OptionError, RuntimeError) as error:
+        return f"weights that are not its network's ({' '.join(str(error).split())[:200]})"
+    return ""
+
+
+def _options_of(contents: Mapping[str, Any]) -> TrainingOptions:
+    given = contents["options"]
+    return TrainingOptions(small=given["small"], fusion=given["fusion"], include_self=given["include_self"])
 
 
 def check_fits(contents: Mapping[str, Any], lesions: LesionSet) -> None:
@@ -286,8 +337,13 @@ def _network(model: RimModel, features: int, options: TrainingOptions) -> torch.
 def check_device(device: str) -> None:
     """Raise SettingsError unless torch has the device."""
     try:
-        kind = torch.device(device).type
+        found = torch.device(device)
     except RuntimeError as error:
         raise SettingsError(f"device: expected cpu, cuda or cuda:N, found {device!r}. Correct it.") from error
-    if kind == "cuda" and not torch.cuda.is_available():
+    if found.type not in ("cpu", "cuda"):
+        raise SettingsError(f"device: expected cpu, cuda or cuda:N, found {device!r}. Use one of them.")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found.type == "cuda" and not count:
         raise SettingsError(f"device: expected one that torch can use, found {device!r} and no GPU. Use cpu.")
+    if found.type == "cuda" and (found.index or 0) >= count:
+        raise SettingsError(f"device: expected cuda:0 to cuda:{count - 1}, found {device!r}. Use one of them.")

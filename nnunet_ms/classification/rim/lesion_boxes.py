@@ -1,7 +1,8 @@
 """The lesions of a visit: confluent ones taken apart, labelled, with a cube for networks and a box for features."""
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from nnunet_ms.arrays import Bools, Floats, SingleFloats
 from nnunet_ms.classification.rim.case_images import BrainSource, CaseImages, read_case
 from nnunet_ms.classification.rim.cohort import RimCase
 from nnunet_ms.classification.rim.patches import GEOMETRIES, Cutter, cutter
-from nnunet_ms.errors import OptionError
+from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.images.qsm_units import QsmUnit
 from nnunet_ms.lesions.confluent import Splitting, split_confluent
 from nnunet_ms.lesions.lesion_labels import Labelled, LabelProblem, label_lesions
@@ -19,6 +20,7 @@ from nnunet_ms.options import chosen
 
 Unlabelled = Literal["unknown", "rim-"]
 CLIP_PPB = 300.0
+LARGEST_MM = 200.0  # beyond, a cube is no lesion's and a point no lesion's label
 BOX_MARGIN = 8  # voxels around a lesion: wavelets of its features look 6 voxels far
 
 
@@ -60,15 +62,47 @@ class BoxSettings:
         chosen(self.unlabelled, get_args(Unlabelled), "unlabelled")
         if tuple(self.geometry) not in GEOMETRIES:
             raise OptionError(f"geometry: expected one of {GEOMETRIES}, found {self.geometry}. Choose one of them.")
-        if not (np.isfinite(self.extent_mm) and self.extent_mm > 0):
-            raise OptionError(f"extent_mm: expected a number > 0, found {self.extent_mm}. Correct it.")
+        if not 0 < self.extent_mm <= LARGEST_MM:
+            raise OptionError(
+                f"extent_mm: expected a number > 0, {LARGEST_MM:g} at most, found {self.extent_mm}. Correct it."
+            )
         if self.minimum_voxels < 1:
             raise OptionError(f"minimum_voxels: expected a number >= 1, found {self.minimum_voxels}. Correct it.")
-        if not self.label_reach_mm >= 0:
-            raise OptionError(f"label_reach_mm: expected a number >= 0, found {self.label_reach_mm}. Correct it.")
+        if not 0 <= self.label_reach_mm <= LARGEST_MM:
+            raise OptionError(
+                f"label_reach_mm: expected a number >= 0, {LARGEST_MM:g} at most, found {self.label_reach_mm}. "
+                "Correct it: a few mm are usual."
+            )
 
 
 DEFAULT = BoxSettings()
+
+
+def settings_from(written: Mapping[str, Any], where: str = "settings") -> BoxSettings:
+    """Settings as a features folder or a model holds them, in JSON's words; further ones are passed over.
+
+    Raises
+    ------
+    SettingsError
+        If one of them cannot be a setting; `where` begins the message.
+
+    Examples
+    --------
+    >>> settings_from({"geometry": [32, 32, 32], "features": "PyRadiomics"}).geometry
+    (32, 32, 32)
+    """
+    known = {field.name for field in fields(BoxSettings)}
+    given = {name: value for name, value in written.items() if name in known}
+    try:
+        if "geometry" in given:
+            given["geometry"] = tuple(given["geometry"])
+        if "splitting" in given:
+            given["splitting"] = Splitting(**given["splitting"])
+        return BoxSettings(**given)
+    except (TypeError, SettingsError) as error:
+        raise SettingsError(
+            f"{where}: expected how lesions were found and cut, found other settings ({error}). Measure again."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -143,12 +177,6 @@ class RimLesion:
             "brain_from": self.brain_from,
             "has_flair": self.has_flair,
         }
-
-
-LESION_COLUMNS = (
-    *("patient_id", "visit", "week", "lesion_id", "voxels", "volume_ml", "x_mm", "y_mm", "z_mm", "label"),
-    *("padded_share", "touches_border", "parts", "brain_from", "has_flair"),
-)
 
 
 @dataclass(frozen=True)

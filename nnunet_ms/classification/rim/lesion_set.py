@@ -17,19 +17,25 @@ from nnunet_ms.table_files import read_csv_file
 from nnunet_ms.tables import WEEK_LIMIT, Column, Table, read_table
 
 KEYS = ("patient_id", "visit", "lesion_id")
+LARGEST = 1e30  # of a feature: squares of larger ones overflow
 GEOMETRY = (8, 32, 32)  # of patches, where there is no lesion and no word about it
 
-LESION_ROWS = Table(
-    "lesions of a features folder",
+# `nnunet-ms-rim features` writes all of them; who reads asks for the keys and the label, and may have more
+DATASET_LESIONS = Table(
+    "rim_lesions",
     (
-        Column("patient_id"),
-        Column("visit"),
+        *(Column(name) for name in ("patient_id", "visit")),
         Column("week", "number", required=False, blank=True, maximum=WEEK_LIMIT),
         Column("lesion_id", "integer", minimum=1),
         Column("voxels", "integer", required=False, minimum=1),
         Column("volume_ml", "number", required=False, minimum=0),
-        *(Column(name, "number", required=False, blank=True) for name in ("x_mm", "y_mm", "z_mm", "padded_share")),
+        *(Column(name, "number", required=False) for name in ("x_mm", "y_mm", "z_mm")),
         Column("label", "number", blank=True, minimum=0, maximum=1),
+        Column("padded_share", "number", required=False, minimum=0, maximum=1),
+        Column("touches_border", "flag", required=False),
+        Column("parts", "integer", required=False, minimum=1),
+        Column("brain_from", required=False),
+        Column("has_flair", "flag", required=False),
     ),
     key=KEYS,
     extra=True,
@@ -152,7 +158,7 @@ def read_lesion_set(folder: str | Path) -> LesionSet:
     folder = Path(folder)
     if not folder.is_dir():
         raise TableError(f"{folder}: expected a folder of nnunet-ms-rim features, found none. Run that step first.")
-    rows = read_table(folder / "lesions.csv", LESION_ROWS)
+    rows = read_table(folder / "lesions.csv", DATASET_LESIONS)
     _check_labels(rows, folder / "lesions.csv")
     names, features = _read_features(folder / "features.csv", rows)
     settings = read_settings(folder)
@@ -177,7 +183,9 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
         raise TableError(
             f"{path}: expected JSON, found something else ({error}). Measure the features again."
         ) from error
-    return dict(found)
+    if not isinstance(found, dict):
+        raise TableError(f"{path}: expected settings by name, found {found!r}. Measure the features again.")
+    return found
 
 
 def _check_labels(rows: pd.DataFrame, path: Path) -> None:
@@ -210,13 +218,13 @@ def _read_features(path: Path, rows: pd.DataFrame) -> tuple[tuple[str, ...], Flo
 
 def _numbers(frame: pd.DataFrame, path: Path) -> Floats:
     numbers = frame.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64).reshape(frame.shape)
-    bad = ~np.isfinite(numbers)
+    bad = ~(np.abs(numbers) < LARGEST)
     if bad.any():
         row, column = (int(place[0]) for place in np.nonzero(bad))
         raise TableError(
             f"{path}: row {row + 1}, column {frame.columns[column]}: expected a finite number, found "
-            f"{frame.iloc[row, column]!r} ({int(bad.any(axis=1).sum())} such rows). Leave that lesion out of "
-            "lesions.csv and features.csv, or measure with a larger least size of lesions."
+            f"{frame.iloc[row, column]!r} ({int(bad.any(axis=1).sum())} such rows; from {LARGEST:g} on squares overflow). "
+            "Leave that lesion out of lesions.csv and features.csv, or measure with a larger least size of lesions."
         )
     return numbers
 

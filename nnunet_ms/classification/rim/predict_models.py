@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
 from nnunet_ms.errors import ModelError, OptionError, SettingsError
+from nnunet_ms.options import known_keywords
 from nnunet_ms.progress import Progress, unseen
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ FEATURES = "features"
 LESION_TYPE = "t2_lesions"  # all lesions of a visit, of which `prl_count` have a rim
 
 
+@known_keywords
 def predict_rims(
     model: str | Path,
     source: str | Path,
@@ -58,7 +60,7 @@ def predict_rims(
     pictures : int, optional
         Lesions in each mosaic; 0 draws none.
     qsm_unit : {"ppb", "ppm"}, optional
-        Of the maps of a manifest, where it is not that of the training.
+        Of the maps of a manifest, where it is not that of the training; not of a folder, whose maps have been read.
     workers : int or Dask, optional
         For measuring, as in `parallel.map_cases`.
     device : str, optional
@@ -74,7 +76,9 @@ def predict_rims(
     Raises
     ------
     ModelError
-        If there is no model or more than one, a file is damaged, or it takes other features or patches.
+        If there is no model or more than one, a fold lacks, a file is damaged, or it takes other features or patches.
+    OptionError
+        If a unit or a second manifest is given that nothing would read.
     TableError, ImageError
         If the lesions or images cannot be read, or do not belong together.
     FileExistsError
@@ -84,12 +88,14 @@ def predict_rims(
     --------
     >>> predict_rims("models/qsmrimnet", "features", "predicted")  # doctest: +SKIP
     """
+    from nnunet_ms.classification.rim.lesion_boxes import settings_from
     from nnunet_ms.classification.rim.lesion_set import read_lesion_set
     from nnunet_ms.outputs import resumable_folder
     from nnunet_ms.tables import write_table
 
     if isinstance(pictures, bool) or not isinstance(pictures, int) or pictures < 0:
         raise OptionError(f"pictures: expected a whole number >= 0, found {pictures!r}. 12 are usual.")
+    _check_source(source, manifest, qsm_unit)
     models = _models(model_folder(model), device)
     with resumable_folder(output) as work:
         if not Path(source).is_dir():
@@ -103,8 +109,29 @@ def predict_rims(
         write_table(table, work.folder / LESIONS)
         write_table(visit_counts(table, visits, models[0]["model"]), work.folder / VISITS)
         if cases:
-            _write_images(table, cases, _box_settings(lesions.settings), work.folder, pictures, progress)
+            _write_images(table, cases, settings_from(lesions.settings, str(source)), work.folder, pictures, progress)
     return table
+
+
+def _check_source(source: str | Path, manifest: str | Path | None, qsm_unit: str | None) -> None:
+    """Raise OptionError for an option that would be passed over, or is no unit."""
+    from typing import get_args
+
+    from nnunet_ms.images.qsm_units import QsmUnit
+    from nnunet_ms.options import chosen
+
+    if qsm_unit is not None:
+        chosen(qsm_unit, get_args(QsmUnit), "qsm_unit")
+    if Path(source).is_dir() and qsm_unit is not None:
+        raise OptionError(
+            f"qsm_unit: expected none, since {source} is a folder of features, whose maps have been read, found "
+            f"{qsm_unit!r}. Leave it out, or give the manifest."
+        )
+    if not Path(source).is_dir() and manifest is not None:
+        raise OptionError(
+            f"manifest: expected none, since {source} is one, found {str(manifest)!r}. Leave it out, or give a "
+            "folder of features first."
+        )
 
 
 def model_folder(model: str | Path) -> Path:
@@ -172,15 +199,13 @@ def _measure(
 ) -> None:
     """Measure the lesions of a manifest as those of the training were."""
     from dataclasses import replace
-    from typing import get_args
 
     from nnunet_ms.classification.rim.dataset import rim_dataset
-    from nnunet_ms.images.qsm_units import QsmUnit
-    from nnunet_ms.options import chosen
+    from nnunet_ms.classification.rim.lesion_boxes import settings_from
 
-    settings = _box_settings(contents["lesion_settings"])
+    settings = settings_from(contents["lesion_settings"], "model")
     if qsm_unit is not None:
-        settings = replace(settings, qsm_unit=chosen(qsm_unit, get_args(QsmUnit), "qsm_unit"))  # type: ignore[arg-type]
+        settings = replace(settings, qsm_unit=qsm_unit)  # type: ignore[arg-type]
     rim_dataset(manifest, folder, settings, workers)
 
 
@@ -189,10 +214,26 @@ def _models(folder: Path, device: str) -> list[dict[str, Any]]:
     from nnunet_ms.classification.rim.fold_models import WEIGHTS, check_device, load_fold_model
 
     check_device(device)
-    models = [load_fold_model(path) for path in sorted(folder.glob(f"fold_*/{WEIGHTS}"))]
+    paths = sorted(folder.glob(f"fold_*/{WEIGHTS}"))
+    models = [load_fold_model(path) for path in paths]
     if len({contents["model"] for contents in models}) > 1:
         raise ModelError(f"{folder}: expected folds of one model, found several. Copy the folder again.")
+    _check_complete(folder, {int(contents["fold"]) for contents in models})
     return models
+
+
+def _check_complete(folder: Path, found: set[int]) -> None:
+    """Raise ModelError where a fold lacks: of a training under way, or of a copy."""
+    from nnunet_ms.classification.rim.lesion_set import read_settings
+
+    told = read_settings(folder.parent).get("folds")
+    count = told if isinstance(told, int) else max(found) + 1
+    lacking = sorted(set(range(count)) - found)
+    if lacking:
+        raise ModelError(
+            f"{folder}: expected {count} folds, fold {lacking[0]} lacks ({len(found)} found). Repeat nnunet-ms-rim "
+            "train to go on with it, or copy the folder again."
+        )
 
 
 def _judged(models: list[dict[str, Any]], lesions: "LesionSet", device: str, progress: Progress) -> dict[str, Any]:
@@ -241,22 +282,6 @@ def _cases(manifest: str | Path | None, visits: "Sequence[Visit]") -> "list[RimC
             "Give the manifest that the features were measured from."
         )
     return [known[patient, visit] for patient, visit, _ in visits]
-
-
-def _box_settings(written: Mapping[str, Any]) -> "BoxSettings":
-    """How the lesions of a features folder were taken apart."""
-    from dataclasses import fields
-
-    from nnunet_ms.classification.rim.lesion_boxes import BoxSettings
-    from nnunet_ms.lesions.confluent import Splitting
-
-    known = {field.name for field in fields(BoxSettings)}
-    chosen = {name: value for name, value in written.items() if name in known}
-    if "geometry" in chosen:
-        chosen["geometry"] = tuple(chosen["geometry"])
-    if "splitting" in chosen:
-        chosen["splitting"] = Splitting(**chosen["splitting"])
-    return BoxSettings(**chosen)
 
 
 def _write_images(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from nnunet_ms.arrays import Floats
 from nnunet_ms.errors import OptionError, TableError
+from nnunet_ms.plain_names import plain_name
 from nnunet_ms.tables import Column, Table, check_unique, read_table
 
 KEYS = ("patient_id", "visit", "lesion_id")
@@ -54,6 +55,8 @@ LEFT_OUT = Table(
     key=("model", *KEYS),
 )
 NO_LABEL = "no label"
+PLACE = ("x_mm", "y_mm", "z_mm")
+APART_MM = 5.0  # centres of one lesion in two tables
 FOLDER_TABLES = ("cross_validation.csv", "rim_lesions.csv")
 
 
@@ -83,11 +86,14 @@ class ScoredLesions:
         In the order of the tables.
     left_out : pandas.DataFrame
         `LEFT_OUT`: lesions that are not among the rows, and why.
+    relabelled : int
+        Lesions whose label in a model's table is not that of the table of labels, which counts.
     """
 
     rows: pd.DataFrame
     models: tuple[Model, ...]
     left_out: pd.DataFrame
+    relabelled: int = 0
 
     @property
     def rim(self) -> Floats:
@@ -102,13 +108,13 @@ class ScoredLesions:
 
 
 def read_scored(
-    tables: Sequence[str | Path], labels: str | Path | None = None, threshold: float | None = None
+    tables: str | Path | Sequence[str | Path], labels: str | Path | None = None, threshold: float | None = None
 ) -> ScoredLesions:
     r"""Read tables of predictions, and keep the labelled lesions that all models have scored.
 
     Parameters
     ----------
-    tables : sequence of str or Path
+    tables : str, Path or sequence of them
         Each a table of `PREDICTIONS`, or a folder that holds one; "NAME=PATH" names the model of a table without
         column `model` (else the file's or the folder's name).
     labels : str or Path, optional
@@ -126,8 +132,8 @@ def read_scored(
     OptionError
         If there is no table, or the threshold is no probability.
     TableError
-        If a table is damaged, a lesion or a model stands twice, labels differ, a patient is in two folds of one model,
-        or no lesion is left.
+        If a table is damaged, a lesion or a model stands twice, labels of tables differ, a lesion lies elsewhere in
+        another table, a patient is in two folds of one model, or no lesion is left.
 
     Examples
     --------
@@ -141,10 +147,13 @@ def read_scored(
         raise OptionError(
             "tables: expected at least one table of predictions, found none. Name a cross_validation.csv."
         )
-    if threshold is not None and not 0 <= threshold <= 1:
+    if threshold is not None and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
         raise OptionError(f"threshold: expected a probability from 0 to 1, found {threshold!r}.")
+    tables = [tables] if isinstance(tables, str | Path) else tables
     frames = _by_model(tables)
-    truth = _truth(frames, labels)
+    given = None if labels is None else read_table(labels, LABELS).set_index(list(KEYS))
+    _check_places({**({} if given is None else {str(labels): given}), **frames})
+    truth = _truth(frames, given, str(labels))
     left_out, common = [], truth[truth["label"].notna()]
     for name, frame in frames.items():
         left_out.append(_lacking(name, frame, truth))
@@ -157,7 +166,8 @@ def read_scored(
         )
     models = tuple(_model(name, frame.loc[common.index], threshold) for name, frame in frames.items())
     out = pd.concat(left_out, ignore_index=True)
-    return ScoredLesions(common.reset_index()[[*KEYS, "label"]], models, out[LEFT_OUT.names])
+    changed = 0 if given is None else _relabelled(frames, truth)
+    return ScoredLesions(common.reset_index()[[*KEYS, "label"]], models, out[LEFT_OUT.names], changed)
 
 
 def _by_model(tables: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
@@ -173,6 +183,7 @@ def _by_model(tables: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
             frame = frame.assign(model=name or (path.parent.name if path.name in FOLDER_TABLES else path.stem))
         check_unique(frame, ["model", *KEYS], path)
         for model, rows in frame.groupby("model", sort=False):
+            plain_name(model, f"{path}: model", TableError)
             if model in frames:
                 raise TableError(
                     f"{path}: model {model!r} stands in {places[str(model)]} too. Give one of them another name: "
@@ -207,13 +218,45 @@ def _check_folds(rows: pd.DataFrame, model: str, path: Path) -> None:
         )
 
 
-def _truth(frames: Mapping[str, pd.DataFrame], labels: str | Path | None) -> pd.DataFrame:
+def _check_places(frames: Mapping[str, pd.DataFrame]) -> None:
+    """Raise TableError where a number is of one lesion in one table and of another in the next: its centre tells."""
+    first: tuple[str, pd.DataFrame] | None = None
+    for name, frame in frames.items():
+        if not set(PLACE) <= set(frame):
+            continue
+        place = frame[list(PLACE)].apply(pd.to_numeric, errors="coerce")
+        if first is None:
+            first = name, place
+            continue
+        both = place.index.intersection(first[1].index)
+        distance = ((place.loc[both] - first[1].loc[both]) ** 2).sum(axis=1, skipna=False) ** 0.5
+        apart = distance[distance > APART_MM]
+        if len(apart):
+            patient, visit, number = apart.index[0]
+            raise TableError(
+                f"{name}: lesion {number} of patient {patient}, visit {visit}: expected it where {first[0]} has it, "
+                f"found it {apart.iloc[0]:.1f} mm away ({len(apart)} of {len(both)} lesions): the tables number their "
+                "lesions differently. Give one lesion the same number in both."
+            )
+
+
+def _relabelled(frames: Mapping[str, pd.DataFrame], truth: pd.DataFrame) -> int:
+    """How many lesions have a label in the table of labels and another in a model's."""
+    other = pd.Series(data=False, index=truth.index)
+    for frame in frames.values():
+        if "label" in frame:
+            its = frame["label"].reindex(truth.index)
+            other |= its.notna() & truth["label"].notna() & (its != truth["label"])
+    return int(other.sum())
+
+
+def _truth(frames: Mapping[str, pd.DataFrame], given: pd.DataFrame | None, where: str) -> pd.DataFrame:
     """Label of every lesion, NaN where there is none; index as of the models."""
-    if labels is not None:
-        found = read_table(labels, LABELS).set_index(list(KEYS))[["label"]]
+    if given is not None:
+        found = given[["label"]]
         every = pd.concat([frame[[]] for frame in frames.values()]).index.unique()
         found = found.reindex(found.index.append(every.difference(found.index, sort=False)))
-        _check_labels(found, str(labels))
+        _check_labels(found, where)
         return found
     told = {name: frame["label"] for name, frame in frames.items() if "label" in frame}
     if not told:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
 from nnunet_ms.errors import OptionError, SettingsError
+from nnunet_ms.options import known_keywords
 from nnunet_ms.progress import Progress, unseen
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ NAMES = (
 )  # those of `fold_models.MODELS`, which costs seconds to import
 
 
+@known_keywords
 def train_rim_models(
     folder: str | Path,
     output: str | Path,
@@ -155,7 +157,12 @@ def _begin(output: Path, settings: dict[str, Any]) -> None:
 
     path = output / SETTINGS
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise SettingsError(
+                f"{path}: expected the settings of this folder in JSON ({error}). Write to another folder."
+            ) from error
         changed = [name for name in settings if before.get(name) != settings[name]]
         if changed:
             name = changed[0]

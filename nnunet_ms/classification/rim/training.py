@@ -214,7 +214,7 @@ def rate_of(epoch: int, recipe: Recipe) -> float:
 
 
 def average_precision(labels: Floats, probability: Floats) -> float:
-    """Area under precision and recall as average precision, by scikit-learn (extra `rim`)."""
+    """Area under precision and recall as average precision, by scikit-learn."""
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(labels, probability))

@@ -76,3 +76,54 @@ def test_a_folder_is_no_manifest_and_a_missing_one_is_named(tmp_path):
         read_cohort(tmp_path)
     with pytest.raises(TableError, match="no such file"):
         read_cohort(Path(tmp_path) / "manifest.csv")
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/passwd", "A/B", "A\\B", "..", "a:b", "P\n1", "-x", "P" * 300])
+@pytest.mark.parametrize("column", ["patient_id", "visit"])
+def test_names_that_would_write_elsewhere_are_refused(tmp_path, name, column):
+    row = {"patient_id": "P1", "visit": "base"} | {column: name}
+    (tmp_path / "m.csv").write_text(
+        f'patient_id,visit,qsm,lesions\n"{row["patient_id"]}","{row["visit"]}",qsm.nii.gz,lesions.nii.gz\n'
+    )
+    with pytest.raises(TableError, match=rf"row 1, column {column}: expected a plain name"):
+        read_cohort(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("p1,a", "P1,b"), "'P1' and 'p1' differ in capitals"),
+        (("M\u00fcller,a", "Mu\u0308ller,b"), "differ in capitals or in how an accent is stored alone"),
+        (("STRASSE,a", "stra\u00dfe,b"), "differ in capitals"),
+        (("P1,Base", "P1,base"), "rows 1 and 2: both would be called P1_base in files"),
+    ],
+)
+def test_spellings_that_are_one_patient_or_one_file_are_refused(tmp_path, names, message):
+    rows = [f"{name},qsm{i}.nii.gz,lesions{i}.nii.gz" for i, name in enumerate(names)]
+    (tmp_path / "m.csv").write_text("\n".join(["patient_id,visit,qsm,lesions", *rows]), encoding="utf-8")
+    with pytest.raises(TableError, match=message):
+        read_cohort(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("P2,a,./q.nii.gz,,l2.nii.gz,", "row 2, column qsm: q.nii.gz is the file of row 1 too; expected one per visit"),
+        ("P2,a,q2.nii.gz,,x/../l.nii.gz,", "row 2, column lesions: l.nii.gz is the file of row 1 too"),
+        (
+            "P2,a,q2.nii.gz,f.nii.gz,l2.nii.gz,",
+            "column flair: f.nii.gz is the file of row 1 too; expected one per pat",
+        ),
+        ("P2,a,q2.nii.gz,,l2.nii.gz,.//r.csv", "column labels: r.csv is the file of row 1 too; expected one per patie"),
+        ("P2,a,q2.nii.gz,./q2.nii.gz,l2.nii.gz,", "columns qsm and flair name one file"),
+        ("P1,b,q2.nii.gz,f.nii.gz,l2.nii.gz,r.csv", None),
+    ],
+)
+def test_one_file_in_two_places_is_found_however_it_is_written(tmp_path, second, message):
+    rows = ["patient_id,visit,qsm,flair,lesions,labels", "P1,a,q.nii.gz,f.nii.gz,l.nii.gz,r.csv", second]
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    if message is None:
+        assert len(read_cohort(tmp_path / "m.csv")) == 2
+        return
+    with pytest.raises(TableError, match=message):
+        read_cohort(tmp_path / "m.csv")

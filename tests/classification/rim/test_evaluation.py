@@ -9,8 +9,9 @@ import pytest
 
 from nnunet_ms.classification.rim import evaluation
 from nnunet_ms.classification.rim.evaluation import evaluate_rims
-from nnunet_ms.classification.rim.evaluation_tables import RESULTS
+from nnunet_ms.classification.rim.evaluation_tables import RESULTS, Resampling
 from nnunet_ms.classification.rim.published import PAPER, PUBLISHED, RERUN, published_for
+from nnunet_ms.errors import OptionError
 from nnunet_ms.statistics.ranked_areas import average_precision, partial_auc
 from nnunet_ms.tables import read_table
 
@@ -253,3 +254,9 @@ def test_several_visits_of_a_patient_are_said_to_narrow_the_interval_of_r(tmp_pa
     table.to_csv(tmp_path / "net.csv", index=False)
     results = evaluate_rims([tmp_path / "net.csv"], tmp_path / "out", replicates=5)
     assert value(results, "prl_count_r", "net")["problem"].startswith("12 visits are of patients with another one")
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 0.5}, {"replicates": 0}, {"replicates": 2.5}, {"seed": "a"}])
+def test_numbers_of_resamples_that_cannot_be(wrong):
+    with pytest.raises(OptionError, match=rf"{next(iter(wrong))}: expected a whole number >= [01], found"):
+        Resampling(**wrong)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.classification.rim.lesion_boxes import LESION_COLUMNS, BoxSettings, lesions_of, visit_lesions
-from nnunet_ms.errors import ImageError, OptionError
+from nnunet_ms.classification.rim.lesion_boxes import BoxSettings, lesions_of, settings_from, visit_lesions
+from nnunet_ms.classification.rim.lesion_set import DATASET_LESIONS
+from nnunet_ms.errors import ImageError, OptionError, SettingsError
 from nnunet_ms.images.volumes import write_volume
 from tests.classification.rim.visits import AFFINE, CENTRES, SHAPE, in_mm, volumes, write_points, write_visit
 
@@ -22,7 +23,7 @@ def test_confluent_lesions_are_two_and_boxes_hold_their_voxels(tmp_path):
         assert lesion.mask.sum() == lesion.voxels
         assert (mask[box][lesion.mask] == 1).all()
         assert lesion.volume_ml == pytest.approx(lesion.voxels * 1.5e-3)
-        assert tuple(lesion.row) == LESION_COLUMNS
+        assert list(lesion.row) == DATASET_LESIONS.names
     nearest = [min(np.linalg.norm(np.subtract(lesion.centre_mm, in_mm(c))) for c in CENTRES) for lesion in lesions]
     assert max(nearest) < 0.8
     assert len(lesions_of(case, BoxSettings(split=False))) == 2
@@ -179,3 +180,31 @@ def test_a_missing_file_is_named(tmp_path, name):
 def test_settings_outside_their_range_are_refused(change):
     with pytest.raises(OptionError, match=f"{next(iter(change))}: expected"):
         BoxSettings(**change)
+
+
+@pytest.mark.parametrize("name", ["extent_mm", "label_reach_mm"])
+@pytest.mark.parametrize("value", [1e9, np.inf, np.nan, -1.0])
+def test_lengths_that_no_lesion_has_are_refused_before_memory_is_asked_for(name, value):
+    with pytest.raises(OptionError, match=rf"{name}: expected a number >=? ?0, 200 at most, found"):
+        BoxSettings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "written", [{"geometry": 8}, {"splitting": {"rise": 1}}, {"geometry": [1, 2, 3]}, {"qsm_unit": "T"}]
+)
+def test_settings_that_nothing_has_written_are_refused(written):
+    with pytest.raises(SettingsError, match="model: expected how lesions were found and cut, found other settings"):
+        settings_from(written, "model")
+
+
+def test_a_brain_mask_in_the_place_of_lesions_and_lesions_of_another_visit_are_refused(tmp_path):
+    brain = volumes()[3]
+    case = write_visit(tmp_path, lesions=brain)
+    with pytest.raises(ImageError, match=r"found 100% of the brain in it. Is it a brain mask"):
+        lesions_of(case)
+    elsewhere = np.zeros(SHAPE, np.uint8)
+    elsewhere[40:50, 40:50, 30:] = 1
+    brain[30:] = 0
+    case = write_visit(tmp_path, lesions=elsewhere, brain_mask=brain)
+    with pytest.raises(ImageError, match=r"found 1000 of 1000 voxels outside .*brain_mask.nii.gz. Are both of this"):
+        lesions_of(case)

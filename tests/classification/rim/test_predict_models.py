@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nnunet_ms.checkpoints import load_checkpoint, save_checkpoint
 from nnunet_ms.classification.rim.cohort import FILE_COLUMNS, read_cohort
 from nnunet_ms.classification.rim.dataset import DATASET_VISITS, rim_dataset
+from nnunet_ms.classification.rim.evaluation import evaluate_rims
 from nnunet_ms.classification.rim.fold_models import load_fold_model, probabilities
 from nnunet_ms.classification.rim.lesion_boxes import visit_lesions
 from nnunet_ms.classification.rim.lesion_set import read_lesion_set
@@ -277,3 +279,85 @@ def test_the_commands_train_and_say_what_they_left_out(tmp_path, capsys):
     assert "142 probabilities out of fold of 2 models. 1 lesions without a label were left out." in told
     assert main(["train", str(folder), "-o", str(tmp_path / "m"), "--models", "radiomix"]) == 2
     assert "Did you mean 'radiomics'" in capsys.readouterr().err
+
+
+def forget(contents, key):
+    del contents[key]
+
+
+def scramble(contents):
+    contents["weights"]["left"] += 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("aprl", lambda c: c.update(threshold="x"), "threshold of type str"),
+        ("aprl", lambda c: c.update(threshold=float("nan")), "threshold nan"),
+        ("aprl", lambda c: forget(c, "feature_names"), r"\['feature_names'\] missing"),
+        ("aprl", lambda c: c.update(mean=c["mean"][:2]), "mean and sd of 2 and 3 features for 3 names"),
+        ("aprl", lambda c: c.update(sd=c["sd"] * np.nan), "no finite numbers as sd"),
+        ("aprl", lambda c: c.update(lesion_settings=None), "lesion_settings of type NoneType"),
+        ("aprl", lambda c: c.update(model=["aprl"]), r"of \['aprl'\]"),
+        ("aprl", lambda c: c.update(weights={}), r"a forest of \[\]"),
+        ("aprl", scramble, "trees that lead nowhere"),
+        ("radiomics", lambda c: c["weights"].update(weights=c["weights"]["weights"][:2]), "a regression of"),
+        ("radiomics", lambda c: c["weights"].update(intercept=c["weights"]["intercept"] * np.nan), "no finite numbers"),
+        ("qsmrimnet", lambda c: forget(c["weights"], next(iter(c["weights"]))), "weights that are not its network's"),
+        ("qsmrimnet", lambda c: next(iter(c["weights"].values())).fill_(np.nan), "no finite numbers as encoder"),
+        ("qsmrimnet", lambda c: forget(c, "options"), r"\['options'\] missing"),
+        ("qsmrimnet", lambda c: c["options"].update(fusion="product"), "weights that are not its network's"),
+    ],
+)
+def test_a_model_that_no_training_has_written_is_refused(study, kept, tmp_path, name, damage, message):
+    model = shutil.copytree(kept / name, tmp_path / "model")
+    path = model / "fold_1" / "model.pth"
+    contents = load_checkpoint(path)
+    damage(contents)
+    save_checkpoint(contents, path)
+    with pytest.raises(ModelError, match=rf"fold_1.model.pth: .*{message}"):
+        predict_rims(model, study / "features", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def kept(study, models, tmp_path_factory):
+    """Folds of three kinds of models."""
+    folder = shutil.copytree(models, tmp_path_factory.mktemp("kept") / "models")
+    train_rim_models(study / "features", folder, ["aprl"], folds=2, epochs=1, small=True)
+    return folder
+
+
+@pytest.mark.parametrize("lost", ["fold_0", "fold_1"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_training_under_way_does_not_predict_by_some_of_its_folds(study, kept, tmp_path, lost, alone):
+    folder = shutil.copytree(kept, tmp_path / "models")
+    shutil.rmtree(folder / "radiomics" / lost)
+    model = folder / "radiomics"
+    if alone:  # copied without the settings beside it: the last fold cannot be missed then
+        model = shutil.copytree(model, tmp_path / "copy")
+    if alone and lost == "fold_1":
+        assert len(predict_rims(model, study / "features", tmp_path / "out"))
+        return
+    with pytest.raises(ModelError, match=rf"expected 2 folds, fold {lost[-1]} lacks \(1 found\). Repeat nnunet-ms-rim"):
+        predict_rims(model, study / "features", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong", "message"),
+    [
+        ("features", {"qsm_unit": "ppm"}, "qsm_unit: expected none, since .*features is a folder of features"),
+        ("features", {"qsm_unit": "T"}, "qsm_unit: expected one of 'ppb', 'ppm', found 'T'"),
+        ("manifest.csv", {"manifest": "other.csv"}, "manifest: expected none, since .*manifest.csv is one"),
+        ("features", {"device": "mps"}, "device: expected cpu, cuda or cuda:N, found 'mps'"),
+    ],
+)
+def test_options_that_nothing_would_read_are_refused(study, models, tmp_path, source, wrong, message):
+    with pytest.raises(SettingsError, match=message):
+        predict_rims(models / "radiomics", study / source, tmp_path / "out", **wrong)
+
+
+@pytest.mark.parametrize("function", [predict_rims, train_rim_models, evaluate_rims])
+def test_a_misspelt_argument_is_answered_with_its_name(function):
+    with pytest.raises(TypeError, match=rf"{function.__name__}: unknown argument 'progres'. Did you mean 'progress'"):
+        function("a", "b", "c", progres=None)

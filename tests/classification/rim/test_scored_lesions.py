@@ -139,7 +139,7 @@ def test_a_folder_without_a_table_is_refused(tmp_path):
         read_scored([tmp_path])
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan"), "0.5"])
 def test_a_threshold_is_a_probability(threshold, write):
     with pytest.raises(OptionError, match=r"^threshold: expected a probability from 0 to 1, found"):
         read_scored([write("a.csv", rows())], threshold=threshold)
@@ -148,3 +148,31 @@ def test_a_threshold_is_a_probability(threshold, write):
 def test_no_table_is_refused():
     with pytest.raises(OptionError, match=r"^tables: expected at least one table"):
         read_scored([])
+
+
+def test_lesions_that_lie_elsewhere_in_another_table_are_not_compared(write):
+    here = {"x_mm": [1, 20, 3, 4], "y_mm": 5, "z_mm": 6}
+    net = write("net.csv", rows(**here))
+    labels = write("lesions.csv", rows(**here | {"y_mm": 8}))
+    assert len(read_scored([net], labels).rows) == 4  # 3 mm apart: the centre of another mask of one lesion
+    segmented = write("segmented.csv", rows(**here | {"x_mm": [20, 1, 3, 4]}))
+    message = (
+        r"segmented: lesion 1 of patient P1.* 19.0 mm away \(2 of 4 lesions\): the tables number their lesions"
+    )
+    with pytest.raises(TableError, match=message):
+        read_scored([net, segmented])
+    with pytest.raises(TableError, match=message):
+        read_scored([segmented], labels=net)
+
+
+def test_labels_that_the_table_of_labels_changes_are_counted(write):
+    labels = write("lesions.csv", rows(label=[0, 1, np.nan, 1]))
+    scored = read_scored(write("net.csv", rows()), labels)
+    assert scored.relabelled == 2
+    assert scored.rows["label"].tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["a|b", "a\nb", "../a", "x" * 101])
+def test_names_of_models_that_break_tables_and_files_are_refused(write, name):
+    with pytest.raises(TableError, match=r"net.csv: model: expected a plain name"):
+        read_scored([write("net.csv", rows(model=name))])
