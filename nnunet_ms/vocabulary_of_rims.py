@@ -7,7 +7,7 @@ _LABEL = "1 rim+, 0 rim-, blank where nobody has labelled the lesion"
 _WIDE = ("rim results", "rim counts", "rim predictions", "cross-validation", "lesions left out")
 _LABELLED = (
     *("rim labels", "rim labels of lesions", "label problems", "rim predictions", "cross-validation"),
-    *("lesions left out", "lesions of a features folder", "rim_lesions", "rim truth"),
+    *("lesions left out", "rim_lesions", "rim truth"),
 )
 
 RIMS = {

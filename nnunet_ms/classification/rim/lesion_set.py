@@ -223,8 +223,8 @@ def _numbers(frame: pd.DataFrame, path: Path) -> Floats:
         row, column = (int(place[0]) for place in np.nonzero(bad))
         raise TableError(
             f"{path}: row {row + 1}, column {frame.columns[column]}: expected a finite number, found "
-            f"{frame.iloc[row, column]!r} ({int(bad.any(axis=1).sum())} such rows; from {LARGEST:g} on squares overflow). "
-            "Leave that lesion out of lesions.csv and features.csv, or measure with a larger least size of lesions."
+            f"{frame.iloc[row, column]!r} ({int(bad.any(axis=1).sum())} such rows; squares overflow from {LARGEST:g} "
+            "on). Leave that lesion out of lesions.csv and features.csv, or measure with a larger least size."
         )
     return numbers
 

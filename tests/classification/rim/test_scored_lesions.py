@@ -156,9 +156,7 @@ def test_lesions_that_lie_elsewhere_in_another_table_are_not_compared(write):
     labels = write("lesions.csv", rows(**here | {"y_mm": 8}))
     assert len(read_scored([net], labels).rows) == 4  # 3 mm apart: the centre of another mask of one lesion
     segmented = write("segmented.csv", rows(**here | {"x_mm": [20, 1, 3, 4]}))
-    message = (
-        r"segmented: lesion 1 of patient P1.* 19.0 mm away \(2 of 4 lesions\): the tables number their lesions"
-    )
+    message = r"segmented: lesion 1 of patient P1.* 19.0 mm away \(2 of 4 lesions\): the tables number their lesions"
     with pytest.raises(TableError, match=message):
         read_scored([net, segmented])
     with pytest.raises(TableError, match=message):
