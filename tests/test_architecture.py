@@ -97,6 +97,7 @@ ROOMS = {
     "classification": {
         "patient_folds": set(),
         "rim": {"patient_folds"},
+        "stratification": {"patient_folds"},
     },
     "simulation": {
         "model": set(),
