@@ -27,9 +27,10 @@ GROUND = {
     "vocabulary_of_curves": {"meaning"},
     "vocabulary_of_conversion": {"meaning"},
     "vocabulary_of_rims": {"meaning"},
+    "vocabulary_of_stratification": {"meaning"},
     "vocabulary": {
         *("meaning", "vocabulary_of_adam", "vocabulary_of_conversion", "vocabulary_of_curves", "vocabulary_of_groups"),
-        "vocabulary_of_rims",
+        *("vocabulary_of_rims", "vocabulary_of_stratification"),
     },
     "options": {"errors"},
     "nnunet": {"errors"},
@@ -97,6 +98,7 @@ ROOMS = {
     "classification": {
         "patient_folds": set(),
         "rim": {"patient_folds"},
+        "stratification": {"patient_folds"},
     },
     "simulation": {
         "model": set(),
@@ -197,6 +199,7 @@ TESTED_IN = {
     "vocabulary_of_curves": "test_vocabulary.py",
     "vocabulary_of_conversion": "test_vocabulary.py",
     "vocabulary_of_rims": "test_vocabulary.py",
+    "vocabulary_of_stratification": "test_vocabulary.py",
     "learning.scoring": "learning/test_curve.py",
     "classification.rim.fold_models": "classification/rim/test_train_models.py",
     "dataset_conversion.raw_dataset.bids_derivative": "dataset_conversion/raw_dataset/test_write_back.py",

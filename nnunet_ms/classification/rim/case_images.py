@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.classification.rim.cohort import RimCase
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.qsm_units import QsmUnit, checked_qsm
 from nnunet_ms.images.volumes import Grid, Volume, read_mask, read_volume
+from nnunet_ms.images.z_scores import z_scored
 
 NAN_STEP = (
     "Where NaN stands for no value outside the brain, put 0 there (fslmaths QSM -nan QSM_0); inside, compute the map "
@@ -59,7 +58,7 @@ def read_case(case: RimCase, qsm_unit: QsmUnit = "ppb") -> CaseImages:
     lesions = _on(qsm, read_mask(case.lesions))
     flair = None if case.flair is None else _on(qsm, read_volume(case.flair))
     brain, source = _brain(case.brain_mask, qsm, flair)
-    scored = None if flair is None else _z_scored(flair, brain)
+    scored = None if flair is None else z_scored(flair.data, brain, str(flair.path))
     return CaseImages(qsm.grid, qsm_ppb, scored, lesions.data != 0, brain, source)
 
 
@@ -76,15 +75,3 @@ def _brain(path: Path | None, qsm: Volume, flair: Volume | None) -> tuple[Bools,
     if flair is not None:
         return flair.data != 0, "nonzero FLAIR"
     return qsm.data != 0, "nonzero QSM"
-
-
-def _z_scored(flair: Volume, brain: Bools) -> SingleFloats:
-    data = np.asarray(flair.data, dtype=np.float32)
-    inside = data[brain].astype(np.float64)
-    spread = float(inside.std()) if inside.size else 0.0
-    if not spread > 0:
-        raise ImageError(
-            f"{flair.path}: expected an image, found one value in all of the brain. Was the right file written, and is "
-            "the brain mask the right one?"
-        )
-    return np.asarray((data - inside.mean()) / spread, dtype=np.float32)
