@@ -28,6 +28,7 @@ from nnunet_ms.analysis.trial import (
 )
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.classification.rim import cohort, dataset, evaluation_tables, lesion_set, scored_lesions
+from nnunet_ms.classification.stratification.cohort import DISABILITY_MANIFEST
 from nnunet_ms.comparison.cohorts import COHORTS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
 from nnunet_ms.comparison.effects import EFFECTS, POOLED
@@ -351,6 +352,9 @@ RIM = [
     Output("counts.csv", "model and visit", evaluation_tables.COUNTS),
     Output("left_out.csv", "model and lesion that it is not compared on", scored_lesions.LEFT_OUT),
 ]
+STRATIFICATION = [
+    Output("manifest.csv", "scan", DISABILITY_MANIFEST, note="Input, from Python (api/classification.md).")
+]
 CHAPTERS = {
     "Input: the trial": INPUTS,
     "nnunet-ms-convert": CONVERT,
@@ -362,6 +366,7 @@ CHAPTERS = {
     "nnunet-ms-endpoints compare": COMPARE,
     "nnunet-ms-learning-curve": LEARNING_CURVE,
     "nnunet-ms-rim": RIM,
+    "Disability from the brain": STRATIFICATION,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

@@ -13,6 +13,7 @@ from nnunet_ms.vocabulary_of_conversion import CONVERSION
 from nnunet_ms.vocabulary_of_curves import CURVES
 from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
 from nnunet_ms.vocabulary_of_rims import RIMS
+from nnunet_ms.vocabulary_of_stratification import STRATIFICATION
 
 
 def meaning_of(column: str, table: str = "") -> Meaning:
@@ -410,4 +411,5 @@ COLUMNS = {
     **CURVES,
     **CONVERSION,
     **RIMS,
+    **STRATIFICATION,
 }
