@@ -33,6 +33,7 @@ from nnunet_ms.outputs import whole_file
 
 POOR = 0.6  # correlation below which a pair is flagged; the two heads of our real data have .26 to .40
 POOR_REGISTRATION = "poor_registration"  # flag of such a pair in cases.csv
+WORSE = 0.02  # loss of correlation that no interpolation explains: the registration went to a wrong place
 SAME = 0.999  # above it one scan was given twice: two visits of one patient reach .95 or so
 DARKER_VOXELS = 10  # of new lesions: fewer are too few to say whether they are brighter or darker
 SCALE = "median 0, interquartile range 1.349"
@@ -105,8 +106,8 @@ def write_pair(
         if marked is not None:
             write_volume(label, marked, ways.grid.affine)
         log.append({"step": "subtract", "inside": told, "voxels": int(brain.sum()), "scale": SCALE})
-        flag = "" if alike[1] >= POOR else POOR_REGISTRATION
-        remarks += [why_poor(case, alike[1])] if flag else []
+        flag = POOR_REGISTRATION if is_poor(*alike) else ""
+        remarks += [why_poor(case, *alike)] if flag else []
         grids = {"baseline": visits[0].grid, "followup": visits[1].grid}
         _write_record(record, case, pair, ways, grids, alike, remarks, log)
         names = " ".join(dict.fromkeys(entry["step"] for entry in log))
@@ -163,9 +164,16 @@ def _alike(case: Case, visits: Visits, ways: Ways, brain: Bools) -> tuple[float,
         for visit, way in ((baseline, ways.baseline), (followup, ways.followup), (followup, ways.before))
     )
     if brain.sum() < 2:
+        paths = " and ".join(str(path) for path in list(case.images.values())[:2])
+        dark = [str(v.case.images[next(iter(v.images))]) for v in visits if float(voxels(v.first).max()) <= 0]
+        step = (
+            f"Without a brain mask the head is what is bright, and {dark[0]} has no voxel above 0: add its brain mask, "
+            "or a constant to its intensities."
+            if dark
+            else "Check that both show one head, and the brain masks."
+        )
         raise ImageError(
-            f"{case.images[next(iter(case.images))]}: expected a brain that both visits show, found no voxel of it in "
-            "both after registration. Check that both show one head, and the brain masks."
+            f"{paths}: expected a brain that both visits show, found no voxel of it in both after registration. {step}"
         )
     return likeness(first, before, brain), likeness(first, after, brain)
 
@@ -223,14 +231,31 @@ def _checked(
     return [text for _, text in found]
 
 
-def why_poor(case: Case, correlation: float) -> str:
-    """What to look at in a pair that is unlike after registration."""
+def is_poor(before: float, after: float) -> bool:
+    """Whether two visits are unlike after registration, or less alike than by their headers alone.
+
+    Examples
+    --------
+    >>> is_poor(0.41, 0.58), is_poor(0.85, 0.81), is_poor(0.94, 0.93), is_poor(float("nan"), 0.9)
+    (True, True, False, False)
+    """
+    return not after >= POOR or after < before - WORSE
+
+
+def why_poor(case: Case, before: float, after: float) -> str:
+    """What to look at in a pair that is unlike after registration, or that registration made less alike."""
     first, second = list(case.images.values())[:2]
+    pair = f"{second} onto {first}: correlation {after:.2f} inside the common brain after registration"
+    if after >= POOR:
+        return (
+            f"{pair}, {before:.2f} by the headers alone: it has moved the follow-up to a wrong place; written, and "
+            "flagged in cases.csv. Look at the pair; take another --registration (none, where the headers are right) "
+            "or brain masks, or --accept-poor-registration."
+        )
     headers = f"{header_words(first)} and {header_words(second)}"
     return (
-        f"{second} onto {first}: correlation {correlation:.2f} inside the common brain after registration, below "
-        f"{POOR:g}; written, and flagged in cases.csv. The headers say {headers}. Check that both show one patient; if "
-        "they do, try another --registration, brain masks, or --accept-poor-registration."
+        f"{pair}, below {POOR:g}; written, and flagged in cases.csv. The headers say {headers}. Check that both show "
+        "one patient; if they do, try another --registration, brain masks, or --accept-poor-registration."
     )
 
 

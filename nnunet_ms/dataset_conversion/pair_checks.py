@@ -61,4 +61,4 @@ def _try(case: Case, options: PairOptions, names: tuple[str, ...], accept: tuple
         targets = {name: folder / f"{number}.nii.gz" for number, name in enumerate(names)}
         files = folder / "label.nii.gz", folder / "record.json"
         found = write_pair(case, targets, *files, NO_STEPS, options, accept)
-    return case.case_id, why_poor(case, found.correlation_after) if found.flag else ""
+    return case.case_id, why_poor(case, found.correlation_before, found.correlation_after) if found.flag else ""

@@ -39,7 +39,7 @@ def add_pair_options(to: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--accept-poor-registration",
         action="store_true",
-        help="exit 0 although the visits of a pair correlate by less than 0.6 after registration; they stay flagged",
+        help="exit 0 although visits correlate by less than 0.6 after registration, or less than before it; flagged",
     )
 
 

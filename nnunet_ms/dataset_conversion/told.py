@@ -97,8 +97,9 @@ def flagged_pairs(outcome: Outcome[CheckedCase], folder: Path, options: WriteOpt
         return []
     case_of = {checked.case.case_id: checked.case for checked in outcome.results}
     rows = read_cases(folder).to_dict("records")
-    poor = {row["case_id"]: float(row["correlation_after"]) for row in rows if row["flag"] == POOR_REGISTRATION}
-    return [Failure(case, why_poor(case_of[case], value)) for case, value in poor.items() if case in case_of]
+    names = ("correlation_before", "correlation_after")
+    poor = {row["case_id"]: [float(row[name]) for name in names] for row in rows if row["flag"] == POOR_REGISTRATION}
+    return [Failure(case, why_poor(case_of[case], *values)) for case, values in poor.items() if case in case_of]
 
 
 def check_steps(cases: Sequence[Case], steps: Steps, source: Path, pairs: PairOptions | None) -> None:

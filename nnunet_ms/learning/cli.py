@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _learn(arguments: argparse.Namespace) -> int:
-    from nnunet_ms.learning.curve import learning_curve, notes, plan_learning_curve  # pandas, matplotlib
+    from nnunet_ms.learning.curve import learning_curve, notes, open_source, plan_learning_curve  # pandas, matplotlib
     from nnunet_ms.learning.plan import check_place, script
     from nnunet_ms.learning.runs import is_trained
 
@@ -76,6 +76,7 @@ def _learn(arguments: argparse.Namespace) -> int:
     if is_dry:
         plan = plan_learning_curve(**options)
         check_place(plan)  # what another curve has trained is none of this one's
+        open_source(plan)
         known = [f"# {line}" for line in notes(plan)]
         print(*known, *script(plan, {one.name: is_trained(plan, one) for one in plan.runs}), sep="\n")
         return OK

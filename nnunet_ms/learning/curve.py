@@ -174,7 +174,9 @@ def _path(place: str | Path | None) -> Path | None:
 def _trainers(given: Mapping[str, str]) -> dict[str, str]:
     for arm, name in given.items():
         chosen(arm, TRAINERS, "--trainers")
-        if name in CLASSES[OF_NNUNET] and ("FineTune" in name) != (arm == FINE_TUNED):
+        if name.startswith("nnUNetTrainerMS"):
+            chosen(name, CLASSES[OF_NNUNET], f"--trainers {arm}")
+        if ("FineTune" in name) != (arm == FINE_TUNED):  # others read no source: a curve would call them fine-tuned
             does = "begins with the source" if arm == FINE_TUNED else "begins with none"
             raise SettingsError(
                 f"--trainers {arm}={name}: expected a trainer that {does}, such as {TRAINERS[arm]}, found another. "
@@ -311,7 +313,7 @@ def learning_curve(
         claim(plan)
         for left in plan.out.glob(f"{PARTIAL_PREFIX}*"):  # not below: trainings that outlived a killed run may write
             shutil.rmtree(left, ignore_errors=True)
-        _open_source(plan)
+        open_source(plan)
         prepare_images(plan)
         failures = do_runs(plan, dask, say)
         failed = {failure.case: failure.reason for failure in failures}
@@ -319,8 +321,14 @@ def learning_curve(
         return _finish(plan, failures, failed)
 
 
-def _open_source(plan: Plan) -> None:
-    """Refuse a source that cannot be read, once and not in every training that would begin with it."""
+def open_source(plan: Plan) -> None:
+    """Refuse a source that cannot be read, once and not in every training that would begin with it.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, or could run code.
+    """
     runs = [run for run in plan.runs if run.arm == FINE_TUNED and not is_trained(plan, run)]
     if runs and plan.source is not None:
         load_checkpoint(plan.source, (), "a checkpoint to fine-tune")

@@ -221,12 +221,16 @@ def checked_source(source: Path | None, arms: Sequence[str]) -> Path | None:
     Raises
     ------
     SettingsError
-        If it is missing, or needed and not given.
+        If it is missing or a folder, or needed and not given.
     """
     if source is None:
         if FINE_TUNED in arms:
             raise SettingsError("--source: expected a checkpoint to fine-tune, found none. Give one, or --arms DN.")
         return None
+    if source.is_dir():
+        found = sorted(str(one) for one in source.rglob("checkpoint_*.pth"))[:1]
+        step = f"Name one of its files, such as {found[0]}." if found else "Name a file."
+        raise SettingsError(f"--source {source}: expected a checkpoint, a file, found a folder. {step}")
     if not source.is_file():
         raise SettingsError(
             f"--source {source}: expected a checkpoint, found no such file. Check the path and the spelling."

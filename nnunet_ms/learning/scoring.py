@@ -104,11 +104,15 @@ def score(plan: Plan) -> tuple[pd.DataFrame, list[Failure]]:
 
 
 def _evaluate(plan: Plan, model: Scored) -> Path:
-    """Run `nnunet-ms-evaluate` unless it has scored the same masks; return its folder."""
+    """Run `nnunet-ms-evaluate` unless it has scored the same masks against the same references; return its folder."""
     folder = plan.out / "evaluation" / model.name
     note = folder.with_name(f"{model.name}.json")
     there = {case: file for case, file in model.masks.items() if file.is_file()}
-    wanted = json.dumps([plan.note, {case: [str(file), file.stat().st_mtime_ns] for case, file in there.items()}])
+    references = {f"reference {case}": plan.studies.raw / "labelsTr" / f"{case}{ENDING}" for case in model.masks}
+    read = {name: file for name, file in {**there, **references}.items() if file.is_file()}
+    cases = _cases(plan, list(model.masks))
+    seen = {name: [str(file), file.stat().st_mtime_ns] for name, file in read.items()}
+    wanted = json.dumps([plan.note, cases.to_csv(index=False), seen])
     if folder.is_dir() and note.is_file() and note.read_text(encoding="utf-8") == wanted:
         return folder
     masks = plan.out / "masks" / model.name
@@ -116,7 +120,7 @@ def _evaluate(plan: Plan, model: Scored) -> Path:
     for file in there.values():
         place(file, masks / file.name)
     listed = plan.out / "masks" / f"{model.name}.csv"
-    tables.write_table(_cases(plan, list(model.masks)), listed)
+    tables.write_table(cases, listed)
     log = folder.with_name(f"{model.name}.log")
     code = run_logged(_command(plan, model, masks, listed, folder), plan.out, log, plan.environment())
     if code not in (OK, SOME_CASES_FAILED) or not folder.is_dir():

@@ -1,6 +1,7 @@
 """Pairs of visits: known motions and lesions, the real scans of open_ms, and everything that makes no pair."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -10,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nnunet_ms.dataset_conversion import new_lesions, pair_ways
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.convert import convert
 from nnunet_ms.errors import ConversionError, SettingsError
 from nnunet_ms.images.itk import to_itk
-from nnunet_ms.images.registration import register_visits
+from nnunet_ms.images.registration import Registration, register_visits
 from nnunet_ms.images.volumes import Grid, read_mask, read_volume
 from tests.images.moving_head import AFFINE, SHAPE, apart, image_of, motion
 
@@ -246,6 +248,37 @@ def test_a_pair_that_is_unlike_is_written_flagged_listed_and_ends_with_1(still, 
     assert (row["flag"], row["correlation_after"] < 0.6) == ("poor_registration", True)
     assert main([*arguments, "--accept-poor-registration"]) == 0
     assert "P1_w24: accepted: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mm", [14.0, -14.0])
+def test_a_registration_that_makes_visits_less_alike_is_flagged(still, tmp_path, monkeypatch, mm):
+    wrong = np.eye(4)
+    wrong[0, 3] = mm
+    monkeypatch.setattr(pair_ways, "register_visits", lambda *_: Registration(wrong, 0.5, 0.6))
+    monkeypatch.setattr(new_lesions, "POOR", 0.05)
+    words = {"registration": "rigid", "accept": "visits_order"}
+    done = converted(still, BOTH, tmp_path, **words)
+    (flagged,) = done.flagged
+    assert re.search(r"correlation 0\.\d\d inside .*, 0\.\d\d by the headers alone: .* wrong place", flagged.reason)
+    row = pd.read_csv(done.folder / "cases.csv").iloc[0]
+    assert row["flag"] == "poor_registration"
+    assert row["correlation_after"] < row["correlation_before"] - 0.02
+    taken = converted(still, BOTH, tmp_path, **words, accept_poor_registration=True, overwrite=True)
+    assert not taken.flagged
+    assert any("P1_w24: accepted: " in note for note in taken.notes)
+
+
+@pytest.mark.parametrize("name", ["base", "w24"])
+def test_an_image_below_zero_is_told_from_two_heads_apart(still, tmp_path, name):
+    change(still / "P1" / name / "flair.nii.gz", lambda data: data - 5000)
+    words = {"accept": "mask_contrast,alignment,sequence"}
+    for one in ("base", "w24"):
+        (still / "P1" / one / "brain.nii.gz").unlink()
+    table = pd.read_csv(manifest(still, BOTH)).drop(columns="brain_mask")
+    table.to_csv(still / "manifest.csv", index=False)
+    with pytest.raises(ConversionError, match="none of 1 cases could be written") as raised:
+        convert(still / "manifest.csv", raw=tmp_path / "raw", pairs="consecutive", **{**NOT_MOVED, **words})
+    assert f"{name}/flair.nii.gz has no voxel above 0: add its brain mask, or a constant" in raised.value.__notes__[0]
 
 
 def test_a_registration_that_fails_is_listed(still, tmp_path):

@@ -98,6 +98,31 @@ def test_a_second_call_trains_nothing_and_finds_the_same(curve):
     assert any(line.startswith("default model: not scored") and "is in no results folder" in line for line in said)
 
 
+@pytest.mark.parametrize("changed", ["reference", "prediction", "patient", "nothing"])
+def test_scores_follow_the_references_masks_and_cases_of_a_later_call(tmp_path, monkeypatch, changed):
+    draw(tmp_path, write_centre(tmp_path, each=1))
+    monkeypatch.setattr(programs, "executable", program(tmp_path))
+    monkeypatch.setattr(scoring, "run_logged", evaluated_here)
+    raw = tmp_path / "raw" / NAME
+
+    def learnt():
+        return learning_curve(816, None, tmp_path / "out", arms=["DN"], sizes=[1], **places(tmp_path)).scores
+
+    first = learnt()
+    assert first.query("metric == 'sensitivity'")["value"].tolist() == [0.5] * 3
+    large = np.zeros((10, 10, 8))
+    large[6:9, 6:9, 4:6] = 1  # all that DN finds
+    if changed == "reference":
+        save(raw / "labelsTr" / "S00.nii.gz", large)
+    if changed == "prediction":
+        save(tmp_path / "out" / "runs" / "DN_1_t0" / "predicted" / "S00.nii.gz", 0 * large)
+    if changed == "patient":
+        (raw / "cases.csv").write_text((raw / "cases.csv").read_text().replace("PS00", "other"))
+    again = learnt().query("study == 'S00' and metric == 'sensitivity'").iloc[0]
+    expected = {"reference": 1.0, "prediction": 0.0}.get(changed, 0.5)
+    assert (again["value"], again["patient_id"]) == (expected, "other" if changed == "patient" else "PS00")
+
+
 def test_the_command_goes_on_in_the_same_folder_and_prints_both_numbers(curve, monkeypatch, capsys):
     found, *_ = curve
     folder = found.out.parent

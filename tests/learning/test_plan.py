@@ -113,6 +113,14 @@ def test_trainers_variables_and_policies_are_those_of_the_trainers():
         ({"trainers": {"FT": "nnUNetTrainerMSBalanced"}}, r"FT=nnUNetTrainerMSBalanced: .* begins with the source"),
         ({"trainers": {"FT": "nnUNetTrainerMSDeNovoMultiArm"}}, r"expected a trainer that begins with the source"),
         ({"trainers": {"DN": "nnUNetTrainerMSFineTuneSmall"}}, r"expected a trainer that begins with none, such as"),
+        (
+            {"trainers": {"FT": "nnUNetTrainerMSFineTuneSmal"}},
+            r"--trainers FT: .* Did you mean 'nnUNetTrainerMSFineTune",
+        ),
+        ({"trainers": {"DN": "nnUNetTrainerMSNone"}}, r"--trainers DN: expected one of .* found 'nnUNetTrainerMSNone'"),
+        ({"trainers": {"FT": "nnUNetTrainer_5epochs"}}, r"FT=nnUNetTrainer_5epochs: .* begins with the source"),
+        ({"trainers": {"FT": "nnUNetTrainer"}}, r"FT=nnUNetTrainer: expected a trainer that begins with the source"),
+        ({"trainers": {"DN": "nnUNetTrainerOurFineTune"}}, r"expected a trainer that begins with none"),
         ({"gpus": [-1]}, r"--gpus: expected different numbers >= 0"),
         ({"gpus": [0], "device": "cpu"}, r"--gpus: expected device cuda, found cpu"),
         ({"sizes": [60]}, r"60 studies are 6 subsets of 10, expected at most 5"),
@@ -241,6 +249,9 @@ def test_sizes_in_any_order_and_of_any_whole_numbers_are_one_plan(tmp_path, size
         ("plan", r"plan\.json: policy was \"all\" in the earlier run, now it is \"encoder\""),
         ("letter", r"expected an empty folder or a learning curve, found letter\.txt"),
         ("lesions", r"no study of subset 1 .* has a lesion"),
+        ("no checkpoint", r"source\.pth: expected a checkpoint to fine-tune"),
+        ("no source", r"--source .*source\.pth: expected a checkpoint, a file, found a folder\. Name a file\."),
+        ("folder of folds", r"found a folder\. Name one of its files, such as .*fold_0.checkpoint_final\.pth"),
     ],
 )
 def test_a_dry_run_refuses_what_the_run_would(tmp_path, monkeypatch, capsys, spoil, message):
@@ -252,7 +263,15 @@ def test_a_dry_run_refuses_what_the_run_would(tmp_path, monkeypatch, capsys, spo
         claim(plan(tmp_path))
     if spoil == "letter":
         (tmp_path / "out" / "letter.txt").touch()
-    words = ["816", "--source", str(tmp_path / "source.pth"), "-o", str(tmp_path / "out"), "--policy", "encoder"]
+    source = tmp_path / "source.pth"
+    if spoil == "no checkpoint":
+        source.write_text('{"channel_names": {"0": "FLAIR"}}')
+    if spoil in ("no source", "folder of folds"):
+        source.unlink()
+        (source / "fold_0").mkdir(parents=True)
+    if spoil == "folder of folds":
+        (source / "fold_0" / "checkpoint_final.pth").touch()
+    words = ["816", "--source", str(source), "-o", str(tmp_path / "out"), "--policy", "encoder"]
     before = sorted(tmp_path.rglob("*"))
     assert main([*words, "--dry-run"]) == 2
     assert re.search(message, capsys.readouterr().err)
