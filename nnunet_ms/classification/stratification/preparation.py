@@ -34,10 +34,10 @@ from nnunet_ms.outputs import whole_file
 
 CROP_MM = (160.0, 192.0, 160.0)
 LEAST_DICE = (
-    0.85  # of the brain and the template's after the affine step: below it is no brain, half of one, or misplaced
+    0.85  # of the brain and the template's after the affine step: below it is no whole brain, or a misplaced one
 )
-# mutual information of FLAIR and T1: .28 to .60 in five patients, .27 to .29 in three pairs of two patients, 0 in noise. So
-# noise and other objects are refused; another patient's FLAIR cannot be told by it
+# Mutual information of FLAIR and T1: .28 to .60 in five patients, .27 to .29 in three pairs of different patients, 0 in
+# noise. So noise and other objects are refused; another patient's FLAIR cannot be told by it.
 LEAST_INFORMATION = 0.05
 PRIORS: Mapping[Region, str] = {
     "wm": "niftyseg_WM_prior_2mm.nii.gz",
