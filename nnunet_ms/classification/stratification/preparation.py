@@ -137,6 +137,15 @@ def prepare_scan(case: ScanCase, settings: PreparationSettings | None = None) ->
     ImageError
         If a file is missing or damaged, there is no brain mask, mask or label map lie on another grid than T1, ids are
         unknown, T1 and FLAIR do not show one head, or the brain does not fit the template's.
+
+    Examples
+    --------
+    >>> files = {"t1": Path("t1.nii.gz"), "flair": Path("flair.nii.gz"), "brain_mask": None, "region_labels": None}
+    >>> told = {"age_years": 40.0, "sex": "F", "field_tesla": 3.0, "lesion_volume_ml": 5.0, "edss": 2.0}
+    >>> prepare_scan(ScanCase("P1", "base", **files, **told, disabled=False, days_to_edss=30.0))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ImageError: P1_base: expected a brain mask, found a blank in column brain_mask. Make one on the ...
     """
     settings = settings or PreparationSettings()
     t1, brain = _t1_and_brain(case)
@@ -224,6 +233,13 @@ def prior_regions(folder: Path, target: Grid) -> dict[Region, Bools]:
     ------
     ImageError
         If a prior is missing or damaged.
+
+    Examples
+    --------
+    >>> prior_regions(Path("atlas"), target_grid())
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ImageError: atlas/niftyseg_WM_prior_2mm.nii.gz: ...
     """
     priors = []
     for name in PRIORS.values():
@@ -236,7 +252,16 @@ def prior_regions(folder: Path, target: Grid) -> dict[Region, Bools]:
 
 
 def save_prepared(scan: PreparedScan, path: str | Path) -> None:
-    """Write a prepared scan as `.npz`, whole or not at all."""
+    """Write a prepared scan as `.npz`, whole or not at all.
+
+    Examples
+    --------
+    >>> brain = np.ones((4, 4, 4), bool)
+    >>> scan = PreparedScan(np.zeros((2, 4, 4, 4), np.float32), brain, {}, {"brain_ml": 0.5}, "", 0.9, np.eye(4))
+    >>> save_prepared(scan, "P1_base.npz")
+    >>> dict(load_prepared("P1_base.npz").volumes_ml)
+    {'brain_ml': 0.5}
+    """
     arrays: dict[str, Any] = {f"region_{region}": mask for region, mask in scan.regions.items()}
     names = list(scan.volumes_ml)
     with whole_file(path) as partial, partial.open("wb") as file:
@@ -254,7 +279,16 @@ def save_prepared(scan: PreparedScan, path: str | Path) -> None:
 
 
 def load_prepared(path: str | Path) -> PreparedScan:
-    """Read what `save_prepared` has written."""
+    """Read what `save_prepared` has written.
+
+    Examples
+    --------
+    >>> brain = np.ones((4, 4, 4), bool)
+    >>> scan = PreparedScan(np.zeros((2, 4, 4, 4), np.float32), brain, {}, {"brain_ml": 0.5}, "", 0.9, np.eye(4))
+    >>> save_prepared(scan, "P2_base.npz")
+    >>> load_prepared("P2_base.npz").brain_dice
+    0.9
+    """
     with np.load(path, allow_pickle=False) as file:
         return PreparedScan(
             images=file["images"],
