@@ -174,7 +174,8 @@ def test_prediction_and_its_uncertainty(model_folder, tmp_path):
     ]
     assert predict(["-i", str(images), "-o", str(out), "-m", str(model_folder), *options]) == 0
     for file in dictionary("nnunet-ms-predict"):
-        check("nnunet-ms-predict", file, out)
+        if file != "rim_lesions.csv":  # of models of rims alone; tests/trainers/prediction/test_rim_tables.py
+            check("nnunet-ms-predict", file, out)
     arguments = ["--predictions", str(out), "--references", str(out), "--uncertainty", str(out)]
     assert evaluate([*arguments, "-o", str(tmp_path / "evaluation")]) == 0
     for file in dictionary("nnunet-ms-evaluate"):

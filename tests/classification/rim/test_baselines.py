@@ -14,6 +14,7 @@ from nnunet_ms.classification.rim.baselines import (
     oversampled,
     regression_probabilities,
 )
+from nnunet_ms.classification.rim.training import loss_of
 from nnunet_ms.errors import OptionError
 
 
@@ -102,3 +103,26 @@ def test_rimnet_oversamples_while_training_only(oversampling, rows):
 def test_a_switch_that_is_none():
     with pytest.raises(OptionError, match="oversampling: expected True or False, found 'yes'"):
         RimNet(oversampling="yes")
+
+
+@pytest.mark.parametrize("loss", ["focal", "bce"])
+def test_rimnet_tells_bright_rims_from_uniform_lesions_that_it_was_shown(loss):
+    # A network, a loss or a scale that is wrong could not learn 16 easy lesions by heart.
+    distance = np.sqrt(
+        sum(np.square(axis) for axis in np.meshgrid(*[np.linspace(-11, 11, n) for n in (8, 16, 16)], indexing="ij"))
+    )
+    noise = np.random.default_rng(0).normal(0, 0.02, (16, 2, *distance.shape))
+    rim = np.arange(16) % 2 == 1
+    patches = noise + np.where(distance < 6, 0.1, 0.0)
+    patches[rim, 0] += np.where((distance < 6) & (distance > 3), 0.2, 0.0)
+    labels, images = torch.from_numpy(rim).float(), torch.from_numpy(patches).float()
+    torch.manual_seed(0)
+    network = RimNet((2, 3, 4), 16)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    for _ in range(70):
+        logits, truth = network(images, torch.zeros(16, 0), labels)
+        optimiser.zero_grad()
+        loss_of(logits, truth, loss).backward()
+        optimiser.step()
+    judged = logits.detach().numpy()
+    assert judged[rim].min() > 0 > judged[~rim].max()
