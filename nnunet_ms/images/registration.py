@@ -198,6 +198,69 @@ def register_to_template(template: SimpleITK.Image, inside: SimpleITK.Image, mov
     return Registration(matrix, before, after)
 
 
+def affine_to_template(
+    template: SimpleITK.Image, inside: SimpleITK.Image, brain: SimpleITK.Image, rigid: Matrix
+) -> Registration:
+    """Fit a brain to a template of the brain by an affine transform, from where a rigid one has put it.
+
+    Parameters
+    ----------
+    template : SimpleITK.Image
+        3-D, float32, without the skull.
+    inside : SimpleITK.Image
+        Voxels of the template that count, uint8.
+    brain : SimpleITK.Image
+        Of any contrast, float32, 0 outside of the brain.
+    rigid : (4, 4) float array
+        From points of the template to points of the image, RAS mm.
+
+    Returns
+    -------
+    Registration
+        From points of the template to points of the image; `before` is that of the rigid one.
+
+    Raises
+    ------
+    ImageError
+        If the images do not overlap.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.itk import to_itk
+    >>> from nnunet_ms.images.volumes import Grid
+    >>> grid = Grid((48, 48, 48), np.diag([4.0, 4.0, 4.0, 1.0]))
+    >>> x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in grid.shape), indexing="ij")
+    >>> head, small = (
+    ...     np.exp(-3 * ((k * x) ** 2 + 2 * y**2 + 1.5 * z**2 + 0.3 * k * x * y)).astype(np.float32) for k in (1, 1.25)
+    ... )
+    >>> counted = to_itk((head > 0.1).astype(np.uint8), grid)
+    >>> found = affine_to_template(to_itk(head, grid), counted, to_itk(small, grid), np.eye(4))
+    >>> float(found.matrix[0, 0].round(1))  # the image's brain is narrower
+    0.8
+    """
+    try:
+        coarse, fine = ((_coarse(template, level), _padded(_coarse(brain, level))) for level in LEVELS_MM[:2])
+        start = _as_affine(_centred(to_transform(rigid), fine[0]))
+        found = _refine(*fine, _refine(*coarse, start, RIGID_STEP, inside), AFFINE_STEP, inside)
+        before, after = (_information(*fine, one, inside) for one in (start, found))
+    except RuntimeError as error:
+        raise ImageError(
+            f"registration to the template: expected the image of a brain, SimpleITK says {one_line(error)[-120:]}. "
+            "Look at the image and its brain mask."
+        ) from error
+    return Registration(to_matrix(found), before, after) if after >= before else Registration(rigid, before, before)
+
+
+def _centred(transform: SimpleITK.AffineTransform, fixed: SimpleITK.Image) -> SimpleITK.AffineTransform:
+    """The same transform, turning about the middle of the image: steps of its numbers are then alike in size."""
+    middle = _middle(fixed)
+    centred = SimpleITK.AffineTransform(3)
+    centred.SetCenter(middle)
+    centred.SetMatrix(transform.GetMatrix())
+    centred.SetTranslation((np.array(transform.TransformPoint(middle)) - middle).tolist())
+    return centred
+
+
 def _padded(image: SimpleITK.Image) -> SimpleITK.Image:
     """Air around the image, or a part of the brain that lies outside of it would count neither for nor against."""
     margin = [round(PADDING_MM / edge) for edge in image.GetSpacing()]

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nnunet_ms.images.itk import to_itk
-from nnunet_ms.images.registration import Registration, register_to_template
+from nnunet_ms.arrays import Bools, Matrix
+from nnunet_ms.images.itk import resample, to_itk, voxels
+from nnunet_ms.images.registration import Registration, affine_to_template, register_to_template
 from nnunet_ms.images.volumes import Grid
 
 MARGIN_MM = 8  # around the brain: fluid and skull tell where it ends
@@ -41,11 +42,24 @@ def mni152() -> Template:
     from nilearn import datasets  # imports scikit-learn: seconds, so not before it is needed
 
     image = datasets.load_mni152_template(resolution=1)
-    brain = np.asarray(datasets.load_mni152_brain_mask(resolution=1).dataobj) > 0
-    near = ndimage.distance_transform_edt(~brain) <= MARGIN_MM
+    near = ndimage.distance_transform_edt(~mni152_brain()) <= MARGIN_MM
     grid = Grid(tuple(int(n) for n in image.shape), np.asarray(image.affine, dtype=np.float64))
     name = f"MNI152NLin2009aAsym of nilearn {version('nilearn')}"
     return Template(np.asarray(image.dataobj, dtype=np.float32), near.astype(np.uint8), grid, name)
+
+
+@lru_cache(maxsize=1)
+def mni152_brain() -> Bools:
+    """The template's brain, (X, Y, Z), on the grid of `mni152`.
+
+    Examples
+    --------
+    >>> round(int(mni152_brain().sum()) / 1000)  # ml
+    1883
+    """
+    from nilearn import datasets
+
+    return np.asarray(datasets.load_mni152_brain_mask(resolution=1).dataobj) > 0
 
 
 def register_to_mni(data: npt.NDArray[np.float32], grid: Grid) -> Registration:
@@ -71,3 +85,38 @@ def register_to_mni(data: npt.NDArray[np.float32], grid: Grid) -> Registration:
     template = mni152()
     fixed, counted = to_itk(template.data, template.grid), to_itk(template.inside, template.grid)
     return register_to_template(fixed, counted, to_itk(data, grid))
+
+
+def fit_to_mni(data: npt.NDArray[np.float32], brain: Bools, grid: Grid) -> Registration:
+    """Fit a brain to the template: rigidly, wherever its header puts it, then by an affine transform.
+
+    Parameters
+    ----------
+    data : (X, Y, Z) float32 array
+        Image of any contrast.
+    brain : (X, Y, Z) bool array
+        Its brain; what lies outside does not count.
+    grid : Grid
+        Where both lie.
+
+    Returns
+    -------
+    Registration
+        `matrix` maps points of MNI space to points of the image, RAS mm; `before` is the information of the rigid step.
+
+    Raises
+    ------
+    ImageError
+        As `register_to_template`.
+    """
+    template, seen = mni152(), np.where(brain, data, np.float32(0))
+    fixed, counted = to_itk(template.data, template.grid), to_itk(template.inside, template.grid)
+    moving = to_itk(seen, grid)
+    return affine_to_template(fixed, counted, moving, register_to_template(fixed, counted, moving).matrix)
+
+
+def likeness_to_mni(brain: Bools, grid: Grid, matrix: Matrix) -> float:
+    """Dice coefficient of a brain, moved by a matrix of `fit_to_mni`, and the template's."""
+    moved = voxels(resample(to_itk(brain.astype(np.uint8), grid), mni152().grid, matrix, is_label=True)) != 0
+    its = mni152_brain()
+    return float(2 * np.count_nonzero(moved & its) / (np.count_nonzero(moved) + np.count_nonzero(its)))

@@ -133,7 +133,8 @@ def load_source_weights(
     Raises
     ------
     OptionError
-        If the policy is none of these, or one name is given where a list of them is expected.
+        If the policy is none of these, one name is given where a list of them is expected, two channels of the source
+        have one name, or the network is none.
     ModelError
         If names of channels are not as many as channels; if the file is missing, damaged, holds no weights or could
         run code, or if less than half of the numbers that the policy asks for can be taken from it; the report is in
@@ -154,8 +155,14 @@ def load_source_weights(
       adapted: blocks.0.shortcut.weight: flair -> flair, t1 (repeated, divided by 2)
     """
     chosen(policy, POLICIES, "policy")
+    _check_network(network)
     path, bare = Path(path), unwrapped(network)
     own, channels = _listed(source_channels, "source_channels"), _listed(channels, "channels")
+    if len(set(own)) < len(own) and own != channels:
+        raise OptionError(
+            f"source_channels: expected different names, found {list(own)}: which of them is meant cannot be told. "
+            "Correct them, or leave them out: equal numbers of channels are then taken by position."
+        )
     source = _read_source(path, bare, own)
     _check_arms(source, own, channels, bare)
     wanted = input_layers(bare, channels)
@@ -170,6 +177,14 @@ def load_source_weights(
                 tensor.copy_(values)
     report_to(report.text())
     return report
+
+
+def _check_network(given: object) -> None:
+    if not isinstance(given, nn.Module):
+        found = f"the class {given.__name__}" if isinstance(given, type) else f"a {type(given).__name__}"
+        raise OptionError(
+            f"network: expected a network (torch.nn.Module), found {found}. Build one, then load into it."
+        )
 
 
 def _listed(names: Sequence[str], option: str) -> tuple[str, ...]:

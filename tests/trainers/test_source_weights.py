@@ -395,3 +395,32 @@ def test_weights_that_are_no_real_numbers_are_not_taken_for_them(tmp_path, kind)
     torch.save({"state_dict": weights}, tmp_path / "source.pth")
     with pytest.raises(ModelError, match=r"found 0\.1%.*other numbers, \w+ and float32"):
         load_source_weights(MAKERS["plain"](), tmp_path / "source.pth")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "own", "message"),
+    [
+        (["flair", "flair"], ["t1", "flair"], r"source_channels: expected different names, found \['flair', 'flair'\]"),
+        (["FLAIR", "flair"], ["flair", "t1"], "source_channels: expected different names"),
+        (["t1", "T1w"], [], "source_channels: expected different names, .* taken by position"),
+        (["mri", "mri"], ["mri", "mri"], ""),  # the same names in both: nothing to tell apart
+    ],
+)
+def test_two_channels_of_the_source_with_one_name_are_refused(tmp_path, theirs, own, message):
+    source, network = PlainUNet(2, filters=(4, 8)), PlainUNet(2, filters=(4, 8))
+    torch.save(source.state_dict(), tmp_path / "source.pth")
+    if message:
+        with pytest.raises(OptionError, match=message):
+            load_source_weights(network, tmp_path / "source.pth", channels=own, source_channels=theirs)
+        return
+    load_source_weights(network, tmp_path / "source.pth", channels=own, source_channels=theirs)
+    assert all(torch.equal(one, network.state_dict()[name]) for name, one in source.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("network", "found"), [(None, "a NoneType"), (PlainUNet, "the class PlainUNet"), ({}, "a dict")]
+)
+def test_what_is_no_network_is_refused(tmp_path, network, found):
+    torch.save(PlainUNet(1, filters=(4, 8)).state_dict(), tmp_path / "source.pth")
+    with pytest.raises(OptionError, match=rf"network: expected a network \(torch.nn.Module\), found {found}"):
+        load_source_weights(network, tmp_path / "source.pth")

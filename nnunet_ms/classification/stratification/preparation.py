@@ -1,0 +1,301 @@
+"""One scan on its way to the networks: FLAIR on T1, T1 on MNI152 (rigid, then affine), cropped, 2 mm, z-scored, cached.
+
+The regions come from the scan's own label map, or, without one, from tissue priors that lie in MNI space.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnunet_ms.arrays import Bools, Matrix, SingleFloats
+from nnunet_ms.classification.stratification.cohort import ScanCase
+from nnunet_ms.classification.stratification.regions import (
+    REGIONS,
+    Region,
+    empty_regions,
+    label_table,
+    region_masks,
+    regional_volumes,
+)
+from nnunet_ms.errors import ImageError, OptionError
+from nnunet_ms.images.brain_mask import given_mask
+from nnunet_ms.images.grids import onto_grid
+from nnunet_ms.images.itk import resample, to_itk, voxels
+from nnunet_ms.images.registration import register
+from nnunet_ms.images.template import fit_to_mni, likeness_to_mni, mni152, mni152_brain
+from nnunet_ms.images.volumes import Grid, Volume, read_volume
+from nnunet_ms.images.z_scores import z_scored
+from nnunet_ms.outputs import whole_file
+
+CROP_MM = (160.0, 192.0, 160.0)
+LEAST_DICE = (
+    0.85  # of the brain and the template's after the affine step: below it is no whole brain, or a misplaced one
+)
+# Mutual information of FLAIR and T1: .28 to .60 in five patients, .27 to .29 in three pairs of different patients, 0 in
+# noise. So noise and other objects are refused; another patient's FLAIR cannot be told by it.
+LEAST_INFORMATION = 0.05
+PRIORS: Mapping[Region, str] = {
+    "wm": "niftyseg_WM_prior_2mm.nii.gz",
+    "gm": "niftyseg_CGM_prior_2mm.nii.gz",
+    "sgm": "niftyseg_DGM_prior_2mm.nii.gz",
+    "ventricles": "niftyseg_ICSF_prior_2mm.nii.gz",
+}
+LEAST_PRIOR = 0.5
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """How scans are prepared.
+
+    Attributes
+    ----------
+    edge_mm : float
+        Of the voxels; 2 gives (80, 96, 80), 1 gives (160, 192, 160).
+    table : mapping of int to str
+        Of `regions.label_table`.
+    priors : Path or None
+        Folder of NiftySeg's tissue priors in MNI space, for scans without a label map; they have no brain stem.
+    """
+
+    edge_mm: float = 2.0
+    table: Mapping[int, str] = field(default_factory=label_table)
+    priors: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.edge_mm <= 8:
+            raise OptionError(f"edge_mm: expected a number from 0.5 to 8, found {self.edge_mm!r}. Take 1 or 2.")
+
+
+@dataclass(frozen=True)
+class PreparedScan:
+    """A scan as the networks take it.
+
+    Attributes
+    ----------
+    images : (2, X, Y, Z) float32 array
+        T1 and FLAIR, z-scored in the whole brain, 0 outside of it.
+    brain : (X, Y, Z) bool array
+    regions : mapping of region to (X, Y, Z) bool array
+        Empty where there is neither a label map nor priors.
+    volumes_ml : mapping of str to float
+        `brain_ml`, and of each region as `wm_ml`, in the patient's own size (not the template's).
+    regions_from : str
+        `labels`, `priors`, or blank.
+    brain_dice : float
+        Of the brain and the template's after the affine step.
+    matrix : (4, 4) float array
+        From points of MNI space to points of T1, RAS mm.
+    """
+
+    images: SingleFloats
+    brain: Bools
+    regions: Mapping[Region, Bools]
+    volumes_ml: Mapping[str, float]
+    regions_from: str
+    brain_dice: float
+    matrix: Matrix
+
+    @property
+    def empty(self) -> list[Region]:
+        """Regions without a voxel: the scan is to be left out of their strategies."""
+        return empty_regions(self.regions)
+
+
+@lru_cache(maxsize=4)
+def target_grid(edge_mm: float = 2.0) -> Grid:
+    """Grid in MNI space of 160 x 192 x 160 mm around the template's brain.
+
+    Examples
+    --------
+    >>> target_grid().shape, target_grid(1.0).shape
+    ((80, 96, 80), (160, 192, 160))
+    """
+    found = np.argwhere(mni152_brain())
+    middle = mni152().grid.to_world(((found.min(0) + found.max(0)) / 2)[None])[0]
+    shape = tuple(round(mm / edge_mm) for mm in CROP_MM)
+    affine = np.diag([edge_mm, edge_mm, edge_mm, 1.0])
+    affine[:3, 3] = np.round(middle) - edge_mm * (np.array(shape) - 1) / 2
+    return Grid(shape, affine)
+
+
+def prepare_scan(case: ScanCase, settings: PreparationSettings | None = None) -> PreparedScan:
+    """Prepare one scan.
+
+    Parameters
+    ----------
+    case : ScanCase
+        With a brain mask on the grid of T1.
+    settings : PreparationSettings, optional
+
+    Raises
+    ------
+    ImageError
+        If a file is missing or damaged, there is no brain mask, mask or label map lie on another grid than T1, ids are
+        unknown, T1 and FLAIR do not show one head, or the brain does not fit the template's.
+
+    Examples
+    --------
+    >>> files = {"t1": Path("t1.nii.gz"), "flair": Path("flair.nii.gz"), "brain_mask": None, "region_labels": None}
+    >>> told = {"age_years": 40.0, "sex": "F", "field_tesla": 3.0, "lesion_volume_ml": 5.0, "edss": 2.0}
+    >>> prepare_scan(ScanCase("P1", "base", **files, **told, disabled=False, days_to_edss=30.0))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ImageError: P1_base: expected a brain mask, found a blank in column brain_mask. Make one on the ...
+    """
+    settings = settings or PreparationSettings()
+    t1, brain = _t1_and_brain(case)
+    own = None if case.region_labels is None else _own_regions(case.region_labels, t1, settings)
+    flair = _flair_on(t1, read_volume(case.flair), brain)
+    matrix = fit_to_mni(t1.data.astype(np.float32), brain, t1.grid).matrix
+    dice = likeness_to_mni(brain, t1.grid, matrix)
+    if dice < LEAST_DICE:
+        raise ImageError(
+            f"{case.t1}: expected a brain that fits the template's (Dice {LEAST_DICE:g}), found {dice:.2f} after the "
+            "affine step. Look at T1 and its brain mask: is it the whole brain, and the mask of this scan?"
+        )
+    target = target_grid(settings.edge_mm)
+    there = _moved(brain, t1.grid, target, matrix)
+    images = np.stack(
+        [
+            np.where(there, z_scored(_moved_image(one, t1.grid, target, matrix), there, str(path)), np.float32(0))
+            for one, path in ((t1.data, case.t1), (flair, case.flair))
+        ]
+    )
+    volumes = {"brain_ml": float(brain.sum() * t1.grid.voxel_volume_ml)}
+    if own is not None:
+        regions = {region: _moved(mask, t1.grid, target, matrix) for region, mask in own.items()}
+        return PreparedScan(images, there, regions, volumes | regional_volumes(own, t1.grid), "labels", dice, matrix)
+    if settings.priors is None:
+        return PreparedScan(images, there, {}, volumes, "", dice, matrix)
+    regions = {region: mask & there for region, mask in prior_regions(settings.priors, target).items()}
+    smaller = abs(float(np.linalg.det(matrix[:3, :3])))  # volume of the patient's per volume of the template's
+    priors = {name: ml * smaller for name, ml in regional_volumes(regions, target).items()}
+    return PreparedScan(images, there, regions, volumes | priors, "priors", dice, matrix)
+
+
+def _t1_and_brain(case: ScanCase) -> tuple[Volume, Bools]:
+    t1 = read_volume(case.t1)
+    if case.brain_mask is None:
+        raise ImageError(
+            f"{case.case_id}: expected a brain mask, found a blank in column brain_mask. Make one on the grid of "
+            "T1, for example with HD-BET or deepbet, and name it there."
+        )
+    mask = onto_grid(read_volume(case.brain_mask), t1)
+    if not np.isin(mask.data, (0, 1)).all() or not mask.data.any():
+        given_mask(case.brain_mask, t1.grid, case.t1)  # says what is wrong
+    return t1, mask.data != 0
+
+
+def _own_regions(path: Path, t1: Volume, settings: PreparationSettings) -> dict[Region, Bools]:
+    return region_masks(onto_grid(read_volume(path), t1), settings.table)
+
+
+def _flair_on(t1: Volume, flair: Volume, brain: Bools) -> SingleFloats:
+    """FLAIR on the grid of T1, registered rigidly; the headers' position where nothing is better."""
+    fixed, moving = (to_itk(one.data.astype(np.float32), one.grid) for one in (t1, flair))
+    found = register(fixed, moving, "rigid")
+    if found.after < LEAST_INFORMATION:
+        raise ImageError(
+            f"{flair.path}: expected the head of {t1.path}, found little in common (mutual information "
+            f"{found.after:.3f}). Are T1 and FLAIR of one patient?"
+        )
+    moved = np.asarray(voxels(resample(moving, t1.grid, found.matrix, is_label=False)), dtype=np.float32)
+    missing = float((moved[brain] == 0).mean())
+    if missing > 0.5:
+        raise ImageError(
+            f"{flair.path}: expected the brain of {t1.path}, found {missing:.0%} of it outside. Look at both."
+        )
+    return moved
+
+
+def _moved(mask: Bools, grid: Grid, target: Grid, matrix: Matrix) -> Bools:
+    return np.asarray(voxels(resample(to_itk(mask.astype(np.uint8), grid), target, matrix, is_label=True)) != 0)
+
+
+def _moved_image(image: npt.NDArray[np.generic], grid: Grid, target: Grid, matrix: Matrix) -> npt.NDArray[np.generic]:
+    return voxels(resample(to_itk(image.astype(np.float32), grid), target, matrix, is_label=False))
+
+
+def prior_regions(folder: Path, target: Grid) -> dict[Region, Bools]:
+    """Regions from NiftySeg's tissue priors: each where its prior is the largest and at least a half.
+
+    Returns
+    -------
+    dict of region to (X, Y, Z) bool array
+        On the target grid in MNI space. There is no prior of the brain stem, so that region is not among them.
+
+    Raises
+    ------
+    ImageError
+        If a prior is missing or damaged.
+
+    Examples
+    --------
+    >>> prior_regions(Path("atlas"), target_grid())
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ImageError: atlas/niftyseg_WM_prior_2mm.nii.gz: ...
+    """
+    priors = []
+    for name in PRIORS.values():
+        volume = read_volume(Path(folder) / name)
+        moved = resample(to_itk(volume.data.astype(np.float32), volume.grid), target, np.eye(4), is_label=False)
+        priors.append(np.asarray(voxels(moved), dtype=np.float32))
+    stack = np.stack(priors)
+    largest = stack.argmax(axis=0)
+    return {r: (largest == k) & (stack[k] >= LEAST_PRIOR) for k, r in enumerate(PRIORS)}
+
+
+def save_prepared(scan: PreparedScan, path: str | Path) -> None:
+    """Write a prepared scan as `.npz`, whole or not at all.
+
+    Examples
+    --------
+    >>> brain = np.ones((4, 4, 4), bool)
+    >>> scan = PreparedScan(np.zeros((2, 4, 4, 4), np.float32), brain, {}, {"brain_ml": 0.5}, "", 0.9, np.eye(4))
+    >>> save_prepared(scan, "P1_base.npz")
+    >>> dict(load_prepared("P1_base.npz").volumes_ml)
+    {'brain_ml': 0.5}
+    """
+    arrays: dict[str, Any] = {f"region_{region}": mask for region, mask in scan.regions.items()}
+    names = list(scan.volumes_ml)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            images=scan.images,
+            brain=scan.brain,
+            volume_names=np.array(names),
+            volumes_ml=np.array([scan.volumes_ml[name] for name in names]),
+            regions_from=np.array(scan.regions_from),
+            brain_dice=np.array(scan.brain_dice),
+            matrix=scan.matrix,
+            **arrays,
+        )
+
+
+def load_prepared(path: str | Path) -> PreparedScan:
+    """Read what `save_prepared` has written.
+
+    Examples
+    --------
+    >>> brain = np.ones((4, 4, 4), bool)
+    >>> scan = PreparedScan(np.zeros((2, 4, 4, 4), np.float32), brain, {}, {"brain_ml": 0.5}, "", 0.9, np.eye(4))
+    >>> save_prepared(scan, "P2_base.npz")
+    >>> load_prepared("P2_base.npz").brain_dice
+    0.9
+    """
+    with np.load(path, allow_pickle=False) as file:
+        return PreparedScan(
+            images=file["images"],
+            brain=file["brain"],
+            regions={region: file[f"region_{region}"] for region in REGIONS if f"region_{region}" in file},
+            volumes_ml=dict(zip(file["volume_names"].tolist(), file["volumes_ml"].tolist(), strict=True)),
+            regions_from=str(file["regions_from"]),
+            brain_dice=float(file["brain_dice"]),
+            matrix=file["matrix"],
+        )
