@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nnunet_ms.doors.classes import CLASSES, TRAINERS
+from nnunet_ms.doors.classes import CLASSES
 from tests.installations import Environment, libraries, nnunet_checkout, nnunet_scripts, place_nnunet
 
 pytestmark = pytest.mark.slow
@@ -26,11 +26,12 @@ from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 root, found = nnunetv2.__path__[0], {}
-for name in sys.argv[1].split(","):
-    found[name] = recursive_find_trainer_class_by_name(name).__module__
-for name, folders in (("nnUNetPlannerMS", ("experiment_planning",)),
-                      ("BrainPercentileNormalization", ("preprocessing", "normalization"))):
-    found[name] = recursive_find_python_class(join(root, *folders), name, ".".join(("nnunetv2", *folders))).__module__
+for place, names in json.loads(sys.argv[1]).items():
+    folder = join(root, *place.split(".")[1:])
+    for name in names:
+        is_trainer = place.endswith("nnUNetTrainer")
+        of_nnunet = recursive_find_trainer_class_by_name if is_trainer else recursive_find_python_class
+        found[name] = of_nnunet(*((name,) if is_trainer else (folder, name, place))).__module__
 assert recursive_find_trainer_class_by_name("nnUNetTrainer") is nnUNetTrainer  # its own are still found
 print(json.dumps({"found": found, "torchvision": "torchvision" in sys.modules}))
 """
@@ -99,7 +100,7 @@ def environment(request, tmp_path_factory, libs, wheel):
 
 def test_nnunet_finds_every_class_without_variable_and_torchvision(environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("nnUNet", "PYTHON"))}
-    printed = environment.run("python", "-c", LOOKUP, ",".join(CLASSES[TRAINERS]), env=clean)
+    printed = environment.run("python", "-c", LOOKUP, json.dumps(CLASSES), env=clean)
     assert json.loads(printed.splitlines()[-1]) == {"found": EXPECTED, "torchvision": False}
 
 
