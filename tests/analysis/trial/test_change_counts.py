@@ -46,7 +46,8 @@ def test_the_week_that_the_table_tells_comes_first():
 
 def counts(*cells):
     names = ["patient_id", "rater", "lesion_type", "week", "interval_weeks"]
-    return pd.DataFrame(cells, columns=[*names, "new_lesion_count", "enlarging_lesion_count"])
+    frame = pd.DataFrame(cells, columns=[*names, "new_lesion_count", "enlarging_lesion_count"])
+    return frame.assign(new_or_enlarging_lesion_count=NAN)  # of raters who do not tell the kinds apart
 
 
 def changes(frame, raters=("a", "b")):

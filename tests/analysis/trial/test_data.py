@@ -70,9 +70,8 @@ def test_edss_4_belongs_to_the_upper_stratum(tmp_path):
 def test_a_column_of_the_patients_is_a_group_and_blanks_have_their_own(tmp_path):
     trial = read(tmp_path, patients=patients().assign(site=["1", "2", ""] * 20))
     assert trial.groups("site").iloc[:3].tolist() == ["1", "2", "missing"]
-    with pytest.raises(
-        SettingsError, match=r"names 'centre'; expected age_group, edss_stratum or a column of patients"
-    ):
+    named = r"names 'centre'; expected age_group, edss_stratum, prl_stratum \(.*\) or a column of patients"
+    with pytest.raises(SettingsError, match=named):
         trial.groups("centre")
 
 
