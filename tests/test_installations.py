@@ -168,4 +168,4 @@ def test_doors_of_0_1_0_are_removed_on_upgrade(tmp_path, libs, wheel):
     assert all((here.site / name).is_file() for name in old)
     here.install("--upgrade", str(wheel))
     assert not any((here.site / name).exists() for name in old)
-    assert "nnUNetPlannerMS" in here.run("python", "-c", LOOKUP, "nnUNetTrainerMSPlain")
+    assert "nnUNetPlannerMS" in here.run("python", "-c", LOOKUP, json.dumps(CLASSES))
