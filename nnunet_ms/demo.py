@@ -7,7 +7,6 @@ done again. Killed at any moment and started again, the demo goes on where it st
 import argparse
 import os
 import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -232,4 +231,4 @@ def _environment(out: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import sys
+import tomllib
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -370,6 +371,18 @@ def test_commands_parse_first_and_import_after(path):
             if top == "nnunet_ms" and target not in seen and target.is_file():
                 seen.add(target)
                 queue.append(target)
+
+
+def installed_commands():
+    text = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    modules = {entry.partition(":")[0] for entry in tomllib.loads(text)["project"]["scripts"].values()}
+    return sorted(PACKAGE.parent / (module.replace(".", "/") + ".py") for module in modules)
+
+
+@pytest.mark.parametrize("path", installed_commands(), ids=label)
+def test_a_command_started_as_a_module_runs_and_does_not_end_in_silence(path):
+    last = ast.parse(path.read_text(encoding="utf-8")).body[-1]
+    assert ast.unparse(last) == "if __name__ == '__main__':\n    raise SystemExit(main())"
 
 
 def functions(path):

@@ -138,3 +138,7 @@ def _by_name(pairs: Sequence[tuple[str, Path]], option: str) -> dict[str, Path]:
     if len(found) < len(pairs):
         raise SettingsError(f"{option}: expected each name once, found {[name for name, _ in pairs]}. Leave one out.")
     return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

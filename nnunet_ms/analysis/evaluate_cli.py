@@ -367,3 +367,7 @@ def _tables(names: Sequence[str]) -> str:
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

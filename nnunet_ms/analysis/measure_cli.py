@@ -92,3 +92,7 @@ def _summary(done: "Measurement") -> str:
         lines.append(f"{len(done.left_out)} masks are not in the table of cases, such as {done.left_out[0]}: left out")
     lines.append(f"{len(done.failures)} failed: {done.out}")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

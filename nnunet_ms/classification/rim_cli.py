@@ -144,3 +144,7 @@ def run_features(arguments: argparse.Namespace) -> int:
         )
     commands.report_failures(found.failures, PROGRAM)
     return commands.SOME_CASES_FAILED if found.failures else commands.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

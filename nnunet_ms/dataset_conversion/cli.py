@@ -196,4 +196,4 @@ def read_patients(text: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

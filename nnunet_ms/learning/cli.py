@@ -120,3 +120,7 @@ def _summary(found: "LearningCurve") -> str:
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,7 +1,6 @@
 """`nnunet-ms-predict`: masks with calibrated probability and uncertainty, by Monte Carlo dropout."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -135,4 +134,4 @@ def _maps(text: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

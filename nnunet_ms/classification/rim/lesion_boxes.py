@@ -21,7 +21,7 @@ from nnunet_ms.options import chosen
 Unlabelled = Literal["unknown", "rim-"]
 CLIP_PPB = 300.0
 LARGEST_MM = 200.0  # beyond, a cube is no lesion's and a point no lesion's label
-BOX_MARGIN = 8  # voxels around a lesion: wavelets of its features look 6 voxels far
+BOX_MARGIN = 8  # voxels around a lesion: wavelets of its features look 3 voxels far, so no edge of the box is seen
 
 
 @dataclass(frozen=True)
