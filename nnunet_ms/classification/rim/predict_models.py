@@ -86,7 +86,11 @@ def predict_rims(
 
     Examples
     --------
-    >>> predict_rims("models/qsmrimnet", "features", "predicted")  # doctest: +SKIP
+    >>> from nnunet_ms.classification.rim.train_models import train_rim_models
+    >>> _ = train_rim_models("rim_data", "rim_models", ["radiomics"], folds=2)
+    >>> table = predict_rims("rim_models/radiomics", "rim_data", "predicted")
+    >>> bool((table["rim"] == table["label"]).mean() > 0.9), sorted(path.name for path in Path("predicted").iterdir())
+    (True, ['rim_lesions.csv', 'visits.csv'])
     """
     from nnunet_ms.classification.rim.lesion_boxes import settings_from
     from nnunet_ms.classification.rim.lesion_set import read_lesion_set

@@ -80,7 +80,13 @@ def train_rim_models(
 
     Examples
     --------
-    >>> train_rim_models("features", "models", ["qsmrimnet", "aprl"])  # doctest: +SKIP
+    >>> table = train_rim_models("rim_data", "rim_models", ["radiomics"], folds=2)
+    >>> len(table), table["fold"].unique().tolist(), bool(table["probability"].between(0, 1).all())
+    (72, [0, 1], True)
+    >>> train_rim_models("rim_data", "rim_models", ["radiomics"], folds=3)
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.SettingsError: rim_models/settings.json: expected folds 2 as in the run that began this folder, ...
     """
     from nnunet_ms.classification.rim.fold_models import TrainingOptions
     from nnunet_ms.classification.rim.lesion_set import read_lesion_set
