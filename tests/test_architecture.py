@@ -98,8 +98,9 @@ ROOMS = {
     },
     "classification": {
         "patient_folds": set(),
-        "rim": {"patient_folds"},
-        "stratification": {"patient_folds"},
+        "torch_runs": set(),
+        "rim": {"patient_folds", "torch_runs"},
+        "stratification": {"patient_folds", "torch_runs"},
     },
     "simulation": {
         "model": set(),
