@@ -112,7 +112,8 @@ ROOMS = {
         "channels": set(),
         "normalization": set(),
         "allowed_names": set(),
-        "prediction": {"networks", "channels", "allowed_names"},
+        "packages": set(),
+        "prediction": {"networks", "channels", "allowed_names", "packages"},
     },
 }
 OUTSIDE = {
@@ -140,6 +141,12 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "trainers.check_models": "trainers/test_pack_model.py",
+    "trainers.model_cli": "trainers/test_pack_model.py",
+    "trainers.packages.archive": "trainers/test_pack_model.py",
+    "trainers.packages.card": "trainers/test_pack_model.py",
+    "trainers.packages.installed": "trainers/test_pack_model.py",
+    "trainers.prediction.check_model": "trainers/test_pack_model.py",
     "classification.rim.feature_intensity": "classification/rim/test_features.py",
     "classification.rim.feature_shape": "classification/rim/test_features.py",
     "classification.rim.feature_texture": "classification/rim/test_features.py",
