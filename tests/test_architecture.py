@@ -98,8 +98,9 @@ ROOMS = {
     },
     "classification": {
         "patient_folds": set(),
-        "rim": {"patient_folds"},
-        "stratification": {"patient_folds"},
+        "step_folder": set(),
+        "rim": {"patient_folds", "step_folder"},
+        "stratification": {"patient_folds", "step_folder"},
     },
     "simulation": {
         "model": set(),
@@ -144,6 +145,9 @@ TESTED_IN = {
     "classification.rim.feature_shape": "classification/rim/test_features.py",
     "classification.rim.feature_texture": "classification/rim/test_features.py",
     "classification.rim_cli": "classification/rim/test_dataset.py",
+    "classification.step_folder": "classification/rim/test_dataset.py",
+    "classification.stratify_cli": "classification/stratification/test_prepared_folder.py",
+    "classification.stratification.overview": "classification/stratification/test_prepared_folder.py",
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
     "classification.rim.evaluation_figures": "classification/rim/test_evaluation.py",
