@@ -43,6 +43,7 @@ GROUND = {
     "cluster": {"errors", "memory", "processes"},
     "parallel": {"cluster", "errors", "processes"},
     "dates": {"options"},
+    "disability": {"arrays", "options"},
     "table_files": {"errors"},
     "table_columns": {"arrays", "dates", "errors", "table_files"},
     "tables": {
@@ -141,6 +142,8 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "disability.confirmed_progression": "analysis/trial/test_outcomes.py",
+    "disability.composite_progression": "analysis/trial/test_composite_outcomes.py",
     "classification.rim.feature_intensity": "classification/rim/test_features.py",
     "classification.rim.feature_shape": "classification/rim/test_features.py",
     "classification.rim.feature_texture": "classification/rim/test_features.py",
