@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from nnunet_ms.learning.curve import learning_curve as learning_curve
     from nnunet_ms.lesions.rows import lesions_in as lesions_in
     from nnunet_ms.simulation.simulate import simulate as simulate
+    from nnunet_ms.simulation.simulate import simulate_disability as simulate_disability
     from nnunet_ms.simulation.simulate import simulate_rims as simulate_rims
     from nnunet_ms.trainers.check_models import check_model as check_model
     from nnunet_ms.trainers.pack_model import draft_model_card as draft_model_card
@@ -127,6 +128,7 @@ _PLACES = {
     "rim_features": "nnunet_ms.classification.rim.features",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
+    "simulate_disability": "nnunet_ms.simulation.simulate",
     "simulate_rims": "nnunet_ms.simulation.simulate",
     "train_rim_models": "nnunet_ms.classification.rim.train_models",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
@@ -160,6 +162,7 @@ __all__ = [
     "rim_features",
     "run_trial",
     "simulate",
+    "simulate_disability",
     "simulate_rims",
     "statistics",
     "train_rim_models",

@@ -247,6 +247,8 @@ TESTED_IN = {
     "images.limits": "dataset_conversion/test_steps.py",
     "images.brain_mask": "dataset_conversion/test_preparation.py",
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",
+    "simulation.images.brain_regions": "simulation/images/test_disability_files.py",
+    "simulation.images.disability_scan": "simulation/images/test_disability_files.py",
     "simulation.images.files": "simulation/test_cli.py",
     "simulation.images.rim_mask": "simulation/images/test_lesion_tables.py",
     "simulation.images.lesion_fates": "simulation/images/test_susceptibility.py",
