@@ -327,20 +327,15 @@ class _State:
 
     def saved(self) -> dict[str, Any]:
         """Tensors and plain values, as `load` takes them."""
-        return {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "best": self.best,
-            "best_epoch": self.best_epoch,
-            "history": self.history,
-        }
+        learnt = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+        return {**learnt, "best": self.best, "best_epoch": self.best_epoch, "history": self.history}
 
     def load(self, saved: Mapping[str, Any], marks: str, path: Path) -> None:
         """Go on from a saved state; SettingsError if it is of another training."""
         check_same_training(saved, marks, path, "scans")
-        self.network.load_state_dict(saved["network"])
         self.optimiser.load_state_dict(copy.deepcopy(saved["optimiser"]))
-        self.best, self.best_epoch, self.history = saved["best"], saved["best_epoch"], saved["history"]
+        self.network.load_state_dict(saved["network"])
+        self.best_epoch, self.best, self.history = saved["best_epoch"], saved["best"], saved["history"]
 
 
 def augmentation_of(recipe: Recipe, edge_mm: float) -> Augmentation | None:
