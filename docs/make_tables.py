@@ -28,6 +28,7 @@ from nnunet_ms.analysis.trial import (
 )
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.classification.rim import cohort, dataset, evaluation_tables, lesion_set, scored_lesions
+from nnunet_ms.classification.stratification import baselines, prediction_tables, prepared_folder
 from nnunet_ms.classification.stratification.cohort import DISABILITY_MANIFEST
 from nnunet_ms.comparison.cohorts import COHORTS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
@@ -37,6 +38,7 @@ from nnunet_ms.learning.curve import RUNS
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.lesion_labels import LABEL_POINTS, PROBLEMS
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
+from nnunet_ms.simulation.images.disability_files import DISABILITY_TRUTH
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
 from nnunet_ms.tables import Table
@@ -357,7 +359,14 @@ RIM = [
     Output("left_out.csv", "model and lesion that it is not compared on", scored_lesions.LEFT_OUT),
 ]
 STRATIFICATION = [
-    Output("manifest.csv", "scan", DISABILITY_MANIFEST, note="Input, from Python (api/classification.md).")
+    Output("truth.csv", "simulated scan", DISABILITY_TRUTH, note="Of `nnunet-ms-simulate disability`."),
+    Output("manifest.csv", "scan", DISABILITY_MANIFEST, note="Input of `prepare`."),
+    Output("scans.csv", "scan that is ready", prepared_folder.PREPARED_SCANS),
+    Output("left_out.csv", "scan and strategy whose networks do not see it", prepared_folder.LEFT_OUT),
+    Output("failures.csv", "scan that could not be prepared", tables.FAILURES),
+    Output("cross_validation.csv", "model and scan", prediction_tables.CROSS_VALIDATION),
+    Output("baselines.csv", "model, fold and term", baselines.BASELINE_FITS),
+    Output("predictions.csv", "scan", prediction_tables.PREDICTIONS),
 ]
 CHAPTERS = {
     "Input: the trial": INPUTS,
@@ -370,7 +379,7 @@ CHAPTERS = {
     "nnunet-ms-endpoints compare": COMPARE,
     "nnunet-ms-learning-curve": LEARNING_CURVE,
     "nnunet-ms-rim": RIM,
-    "Disability from the brain": STRATIFICATION,
+    "nnunet-ms-stratify": STRATIFICATION,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

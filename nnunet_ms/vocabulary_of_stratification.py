@@ -1,7 +1,8 @@
 """What the columns of disability from the brain mean: a part of the vocabulary."""
 
-from nnunet_ms.meaning import TEXT, Meaning, meanings
+from nnunet_ms.meaning import ONE, TEXT, Meaning, meanings
 
+_PREDICTED = ("disability cross-validation", "disability predictions", "disability baselines")
 STRATIFICATION = {
     **meanings(
         TEXT,
@@ -15,7 +16,68 @@ STRATIFICATION = {
         edss_day="Day of the assessment, of the same count",
     ),
     **meanings("T", field_tesla="Field strength of the scanner"),
+    **meanings(
+        "SD",
+        age_z="Age, from the cohort's mean",
+        ventricle_z="Size of the ventricles that was drawn",
+        lesion_z="Logarithm of the lesion volume that was drawn, from the median",
+    ),
+    "disability truth.edss": Meaning("EDSS", "Of the assessment that followed the scan"),
+    "disability truth.ventricles_ml": Meaning("ml", "Volume of the lateral ventricles in the labels"),
+    "disability truth.latent": Meaning("log odds", "Weighted sum that the EDSS depends on"),
+    "disability truth.risk": Meaning("1", "Probability of an EDSS of 3.0 or more, given what was drawn"),
+    "disability truth.onset_week": Meaning("weeks", "When the EDSS worsens for good"),
+    "disability truth.age_years": Meaning("years", "Age at the scan"),
+    **meanings(
+        TEXT,
+        strategy="Whose networks do not see the scan: `all`, or the region that lacks",
+        regions_from="Where its regions come from: `labels`, `priors`, or blank for none",
+    ),
+    **meanings(
+        "ml",
+        brain_ml="Volume of the brain mask, in the patient's own size",
+        wm_ml="Volume of white matter, lesions too, in the patient's own size; blank where regions are not known",
+        gm_ml="The same of cortical and cerebellar grey matter",
+        sgm_ml="The same of deep grey matter",
+        ventricles_ml="The same of the ventricles",
+        brainstem_ml="The same of the brainstem",
+    ),
+    "disabled": Meaning("1", "1 where EDSS >= 3.0, else 0"),
+    "days_to_edss": Meaning("days", "From the scan to the assessment; negative where an earlier one was asked for"),
+    "brain_dice": Meaning("1", "Dice coefficient of the brain, in MNI152 space, and the template's"),
     "lesion_volume_ml": Meaning("ml", "Volume of the patient's T2 lesions at the scan"),
     "disability manifest.edss": Meaning("EDSS", "Of the assessment within 183 days after the scan: 0, 1, 1.5, ... 10"),
+    "prepared scans.edss": Meaning("EDSS", "Of the assessment that belongs to the scan"),
+    "prepared scans.age_years": Meaning("years", "Age at the scan"),
     "disability manifest.age_years": Meaning("years", "Age at the scan"),
+    **{
+        f"{table}.model": Meaning(TEXT, "Strategy of a network (global, wm, ...), or name of a baseline")
+        for table in _PREDICTED
+        if table != "disability predictions"
+    },
+    **{
+        f"{table}.fold": Meaning(ONE, "Fold, from 0, whose patients the model had not seen")
+        for table in _PREDICTED
+        if table != "disability predictions"
+    },
+    **{
+        f"{table}.threshold": Meaning(
+            ONE,
+            "Probability from which a scan is called disabled (EDSS >= 3.0); of the "
+            "largest sum of sensitivity and specificity in the validation fold",
+        )
+        for table in _PREDICTED
+    },
+    **{
+        f"{table}.probability": Meaning(ONE, "Probability of EDSS >= 3.0, by a model that has not seen the patient")
+        for table in _PREDICTED[:2]
+    },
+    "disability cross-validation.truth": Meaning(ONE, "1 EDSS >= 3.0 within 183 days after the scan, 0 below"),
+    "disability predictions.disabled": Meaning(ONE, "1 where the probability reaches the threshold, else 0"),
+    "disability baselines.term": Meaning(TEXT, "Predictor of the regression; regions are percent of the brain"),
+    "disability baselines.estimate": Meaning("log odds", "Per unit of the term"),
+    "disability baselines.penalty": Meaning(TEXT, "`none`: maximum likelihood; or `ridge`"),
+    "disability baselines.reason": Meaning(TEXT, "Why it is a ridge; blank where it is none"),
+    "disability baselines.n": Meaning(ONE, "Scans that it was fitted on"),
+    "disability baselines.positive": Meaning(ONE, "Of them disabled"),
 }

@@ -43,6 +43,7 @@ GROUND = {
     "cluster": {"errors", "memory", "processes"},
     "parallel": {"cluster", "errors", "processes"},
     "dates": {"options"},
+    "disability": {"arrays", "options"},
     "table_files": {"errors"},
     "table_columns": {"arrays", "dates", "errors", "table_files"},
     "tables": {
@@ -98,8 +99,10 @@ ROOMS = {
     },
     "classification": {
         "patient_folds": set(),
-        "rim": {"patient_folds"},
-        "stratification": {"patient_folds"},
+        "step_folder": set(),
+        "torch_runs": set(),
+        "rim": {"patient_folds", "step_folder", "torch_runs"},
+        "stratification": {"patient_folds", "step_folder", "torch_runs"},
     },
     "simulation": {
         "model": set(),
@@ -112,7 +115,8 @@ ROOMS = {
         "channels": set(),
         "normalization": set(),
         "allowed_names": set(),
-        "prediction": {"networks", "channels", "allowed_names"},
+        "packages": set(),
+        "prediction": {"networks", "channels", "allowed_names", "packages"},
     },
 }
 OUTSIDE = {
@@ -140,10 +144,22 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "trainers.any_sequence": "trainers/test_construction.py",
+    "trainers.check_models": "trainers/test_pack_model.py",
+    "trainers.model_cli": "trainers/test_pack_model.py",
+    "trainers.packages.archive": "trainers/test_pack_model.py",
+    "trainers.packages.card": "trainers/test_pack_model.py",
+    "trainers.packages.installed": "trainers/test_pack_model.py",
+    "trainers.prediction.check_model": "trainers/test_pack_model.py",
+    "disability.confirmed_progression": "analysis/trial/test_outcomes.py",
+    "disability.composite_progression": "analysis/trial/test_composite_outcomes.py",
     "classification.rim.feature_intensity": "classification/rim/test_features.py",
     "classification.rim.feature_shape": "classification/rim/test_features.py",
     "classification.rim.feature_texture": "classification/rim/test_features.py",
     "classification.rim_cli": "classification/rim/test_dataset.py",
+    "classification.step_folder": "classification/rim/test_dataset.py",
+    "classification.stratify_cli": "classification/stratification/test_prepared_folder.py",
+    "classification.stratification.overview": "classification/stratification/test_prepared_folder.py",
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
     "classification.rim.evaluation_figures": "classification/rim/test_evaluation.py",
@@ -233,6 +249,8 @@ TESTED_IN = {
     "images.limits": "dataset_conversion/test_steps.py",
     "images.brain_mask": "dataset_conversion/test_preparation.py",
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",
+    "simulation.images.brain_regions": "simulation/images/test_disability_files.py",
+    "simulation.images.disability_scan": "simulation/images/test_disability_files.py",
     "simulation.images.files": "simulation/test_cli.py",
     "simulation.images.rim_mask": "simulation/images/test_lesion_tables.py",
     "simulation.images.lesion_fates": "simulation/images/test_susceptibility.py",
