@@ -28,7 +28,7 @@ from nnunet_ms.analysis.trial import (
 )
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.classification.rim import cohort, dataset, evaluation_tables, lesion_set, scored_lesions
-from nnunet_ms.classification.stratification import baselines, prediction_tables
+from nnunet_ms.classification.stratification import baselines, prediction_tables, prepared_folder
 from nnunet_ms.classification.stratification.cohort import DISABILITY_MANIFEST
 from nnunet_ms.comparison.cohorts import COHORTS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
@@ -358,7 +358,10 @@ RIM = [
     Output("left_out.csv", "model and lesion that it is not compared on", scored_lesions.LEFT_OUT),
 ]
 STRATIFICATION = [
-    Output("manifest.csv", "scan", DISABILITY_MANIFEST, note="Input, from Python (api/classification.md)."),
+    Output("manifest.csv", "scan", DISABILITY_MANIFEST, note="Input of `prepare`."),
+    Output("scans.csv", "scan that is ready", prepared_folder.PREPARED_SCANS),
+    Output("left_out.csv", "scan and strategy whose networks do not see it", prepared_folder.LEFT_OUT),
+    Output("failures.csv", "scan that could not be prepared", tables.FAILURES),
     Output("cross_validation.csv", "model and scan", prediction_tables.CROSS_VALIDATION),
     Output("baselines.csv", "model, fold and term", baselines.BASELINE_FITS),
     Output("predictions.csv", "scan", prediction_tables.PREDICTIONS),
@@ -374,7 +377,7 @@ CHAPTERS = {
     "nnunet-ms-endpoints compare": COMPARE,
     "nnunet-ms-learning-curve": LEARNING_CURVE,
     "nnunet-ms-rim": RIM,
-    "Disability from the brain": STRATIFICATION,
+    "nnunet-ms-stratify": STRATIFICATION,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

@@ -77,6 +77,8 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.rim.features import rim_features as rim_features
     from nnunet_ms.classification.rim.predict_models import predict_rims as predict_rims
     from nnunet_ms.classification.rim.train_models import train_rim_models as train_rim_models
+    from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort as prepare_cohort
+    from nnunet_ms.classification.stratification.prepared_folder import read_prepared as read_prepared
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
     from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
     from nnunet_ms.dataset_conversion.convert import convert as convert
@@ -108,7 +110,9 @@ _PLACES = {
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
     "predict_rims": "nnunet_ms.classification.rim.predict_models",
+    "prepare_cohort": "nnunet_ms.classification.stratification.prepared_folder",
     "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
+    "read_prepared": "nnunet_ms.classification.stratification.prepared_folder",
     "rim_dataset": "nnunet_ms.classification.rim.dataset",
     "rim_features": "nnunet_ms.classification.rim.features",
     "run_trial": "nnunet_ms.analysis.run_trial",
@@ -133,7 +137,9 @@ __all__ = [
     "open_model",
     "predict",
     "predict_rims",
+    "prepare_cohort",
     "rater_matrix",
+    "read_prepared",
     "rim_dataset",
     "rim_features",
     "run_trial",

@@ -16,8 +16,27 @@ STRATIFICATION = {
         edss_day="Day of the assessment, of the same count",
     ),
     **meanings("T", field_tesla="Field strength of the scanner"),
+    **meanings(
+        TEXT,
+        strategy="Whose networks do not see the scan: `all`, or the region that lacks",
+        regions_from="Where its regions come from: `labels`, `priors`, or blank for none",
+    ),
+    **meanings(
+        "ml",
+        brain_ml="Volume of the brain mask, in the patient's own size",
+        wm_ml="Volume of white matter, lesions too, in the patient's own size; blank where regions are not known",
+        gm_ml="The same of cortical and cerebellar grey matter",
+        sgm_ml="The same of deep grey matter",
+        ventricles_ml="The same of the ventricles",
+        brainstem_ml="The same of the brainstem",
+    ),
+    "disabled": Meaning("1", "1 where EDSS >= 3.0, else 0"),
+    "days_to_edss": Meaning("days", "From the scan to the assessment; negative where an earlier one was asked for"),
+    "brain_dice": Meaning("1", "Dice coefficient of the brain, in MNI152 space, and the template's"),
     "lesion_volume_ml": Meaning("ml", "Volume of the patient's T2 lesions at the scan"),
     "disability manifest.edss": Meaning("EDSS", "Of the assessment within 183 days after the scan: 0, 1, 1.5, ... 10"),
+    "prepared scans.edss": Meaning("EDSS", "Of the assessment that belongs to the scan"),
+    "prepared scans.age_years": Meaning("years", "Age at the scan"),
     "disability manifest.age_years": Meaning("years", "Age at the scan"),
     **{
         f"{table}.model": Meaning(TEXT, "Strategy of a network (global, wm, ...), or name of a baseline")

@@ -43,6 +43,7 @@ GROUND = {
     "cluster": {"errors", "memory", "processes"},
     "parallel": {"cluster", "errors", "processes"},
     "dates": {"options"},
+    "disability": {"arrays", "options"},
     "table_files": {"errors"},
     "table_columns": {"arrays", "dates", "errors", "table_files"},
     "tables": {
@@ -98,8 +99,9 @@ ROOMS = {
     },
     "classification": {
         "patient_folds": set(),
-        "rim": {"patient_folds"},
-        "stratification": {"patient_folds"},
+        "step_folder": set(),
+        "rim": {"patient_folds", "step_folder"},
+        "stratification": {"patient_folds", "step_folder"},
     },
     "simulation": {
         "model": set(),
@@ -140,10 +142,15 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "disability.confirmed_progression": "analysis/trial/test_outcomes.py",
+    "disability.composite_progression": "analysis/trial/test_composite_outcomes.py",
     "classification.rim.feature_intensity": "classification/rim/test_features.py",
     "classification.rim.feature_shape": "classification/rim/test_features.py",
     "classification.rim.feature_texture": "classification/rim/test_features.py",
     "classification.rim_cli": "classification/rim/test_dataset.py",
+    "classification.step_folder": "classification/rim/test_dataset.py",
+    "classification.stratify_cli": "classification/stratification/test_prepared_folder.py",
+    "classification.stratification.overview": "classification/stratification/test_prepared_folder.py",
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
     "classification.rim.evaluation_figures": "classification/rim/test_evaluation.py",

@@ -6,6 +6,7 @@ written from the description of its ancestor's layers (Eitel et al., NeuroImage 
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -85,8 +86,38 @@ def _residual(small: bool, outputs: int, channels: int) -> nn.Module:
     if small:
         kernel = {"conv1_t_size": 3, "conv1_t_stride": 2}  # as it comes, the first layer works on all voxels
         network: nn.Module = nets.ResNet(*SMALL_RESIDUAL, **size, **kernel, shortcut_type="A")
-        return network
-    return nets.resnet18(**size, shortcut_type="A")
+    else:
+        network = nets.resnet18(**size, shortcut_type="A")
+    for block in list(network.modules()):
+        # MONAI 1.6.1's shortcut of type A lets no gradient through (`out.data`): the same one that does
+        if isinstance(made := getattr(block, "downsample", None), partial):
+            block.downsample = Shortcut(made.keywords["planes"], made.keywords["stride"])
+    return network
+
+
+class Shortcut(nn.Module):
+    """Way past a residual block that changes size: every `stride`-th voxel, and zeros as the further filters.
+
+    Parameters
+    ----------
+    filters : int
+        Of the block's output.
+    stride : int
+
+    Examples
+    --------
+    >>> Shortcut(4, 2)(torch.ones(1, 3, 5, 5, 5)).shape
+    torch.Size([1, 4, 3, 3, 3])
+    """
+
+    def __init__(self, filters: int, stride: int) -> None:
+        super().__init__()
+        self.filters, self.stride = filters, stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, X, Y, Z) to (B, filters, X / stride, Y / stride, Z / stride), rounded up."""
+        taken = x[..., :: self.stride, :: self.stride, :: self.stride]
+        return nn.functional.pad(taken, (0, 0) * 3 + (0, self.filters - x.shape[1]))
 
 
 class CompactNet(nn.Module):

@@ -146,9 +146,7 @@ def test_a_changed_file_is_measured_again_and_a_mended_one_at_last(study, tmp_pa
 )
 def test_other_settings_than_the_folders_are_refused(study, done, settings, name):
     before = contents(done.out)
-    with pytest.raises(
-        SettingsError, match=rf"settings.json: expected {name} = .*, as the visits there were made with"
-    ):
+    with pytest.raises(SettingsError, match=rf"settings.json: expected {name} = .*, as what is there was made with"):
         rim_dataset(study / "manifest.csv", done.out, settings)
     assert contents(done.out) == before
     assert settings_from(read_settings(done.out)) == BoxSettings()

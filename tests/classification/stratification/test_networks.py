@@ -102,3 +102,28 @@ def test_without_monai_the_extra_is_named(monkeypatch):
     with pytest.raises(SettingsError, match="MONAI: expected it"):
         monai("transforms")
     assert stratification_network("compact", small=True)(torch.zeros(1, 2, 40, 48, 40)).shape == (1, 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gradient_is_the_slope(name):
+    # Oracle: difference quotients. MONAI 1.6.1's own shortcut of type A passes values on, but no gradient.
+    torch.manual_seed(3)
+    network = stratification_network(name, small=True, shape=(20, 24, 20)).double().eval()
+    x, way = torch.randn(2, 1, 2, 20, 24, 20, dtype=torch.float64)
+    x.requires_grad_()
+    network(x).sum().backward()
+    with torch.inference_mode():
+        slope = (network(x + 1e-6 * way) - network(x - 1e-6 * way)).sum() / 2e-6
+    assert float((x.grad * way).sum()) == pytest.approx(float(slope), rel=1e-3)
+
+
+def test_shortcuts_give_what_monais_give():
+    # Oracle: MONAI's network with the same weights
+    torch.manual_seed(4)
+    ours = stratification_network("resnet18", small=True).eval()
+    size = {"spatial_dims": 3, "n_input_channels": 2, "num_classes": 1, "shortcut_type": "A"}
+    theirs = monai("networks.nets").ResNet("basic", [1] * 4, [8, 16, 32, 64], **size, conv1_t_size=3, conv1_t_stride=2)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 2, 20, 24, 20)
+    with torch.inference_mode():
+        assert torch.equal(ours(x), theirs.eval()(x))
