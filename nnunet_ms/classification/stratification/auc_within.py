@@ -1,7 +1,7 @@
 """Area under the ROC curve from pairs of scans that share something: a field strength, or a fold's model.
 
-A scanner of 3 T may have more disabled patients than one of 1.5 T; a model that knows the scanner then ranks well. Within
-field strengths it does not. Within folds the area is free of what differs between the models of the folds.
+A scanner of 3 T may have more disabled patients than one of 1.5 T; a model that knows the scanner then ranks well.
+Within field strengths it does not. Within folds the area is free of what differs between the models of the folds.
 """
 
 from dataclasses import dataclass

@@ -109,7 +109,8 @@ def _roc(judged: JudgedScans, models: Sequence[Model], results: pd.DataFrame, da
     axes.plot([0, 1], [0, 1], color="0.5", linestyle=":", linewidth=1)
     for model in models:
         x, y = roc_curve(scores_of(judged, model))
-        axes.plot(x, y, label=f"{model.name}\n  {value_of(results, model.name, 'roc_auc')}", **_looks(models)[model.name])
+        label = f"{model.name}\n  {value_of(results, model.name, 'roc_auc')}"
+        axes.plot(x, y, label=label, **_looks(models)[model.name])
     axes.set(xlim=(-0.01, 1), ylim=(0, 1.01), xlabel="1 - specificity", ylabel="sensitivity")
     figure.legend(loc="outside right upper", fontsize=7.5)
     return figure
@@ -132,11 +133,11 @@ def _calibration(judged: JudgedScans, models: Sequence[Model], groups: pd.DataFr
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.set_title(model.name, fontsize=9)
         axes.tick_params(labelsize=7.5)
-    figure.supxlabel("mean probability of a group", fontsize=9)
-    figure.supylabel("share with EDSS >= 3.0", fontsize=9)
+        axes.set_xlabel("mean probability", fontsize=8)
+        axes.set_ylabel("share with EDSS >= 3.0", fontsize=8)
     headline(figure, "Disability from MRI: calibration")
-    footnote(figure, f"{whose(judged, data_note)}.\nUp to ten groups of equal size; bars: Wilson's 95 % intervals, scans "
-             "taken as independent.")  # fmt: skip
+    note = "Up to ten groups of equal size; bars: Wilson's 95 % intervals, scans taken as independent."
+    footnote(figure, f"{whose(judged, data_note)}.\n{note}")
     return figure
 
 
@@ -158,7 +159,7 @@ def _decision_curve(judged: JudgedScans, models: Sequence[Model], benefit: pd.Da
 def _forest(judged: JudgedScans, results: pd.DataFrame, data_note: str) -> Figure:
     shown = [one for one in _FOREST if ((results["scope"] == one[0]) & (results["measure"] == one[2])).any()]
     names = [model.name for model in judged.models]
-    figure = Figure(figsize=(2.4 + 3.1 * len(shown), 1.6 + 0.3 * len(names)))
+    figure = Figure(figsize=(2.8 + 3.1 * len(shown), 1.6 + 0.3 * len(names)))
     panels = list(np.ravel(figure.subplots(1, len(shown), squeeze=False, sharey=True)))
     for axes, (scope, decision, measure, title, chance) in zip(panels, shown, strict=True):
         axes.axvline(chance, color="0.5", linestyle=":", linewidth=1)

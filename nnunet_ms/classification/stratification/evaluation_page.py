@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from nnunet_ms.classification.stratification.baselines import CONFOUNDERS, PREDICTORS, VOLUMES
+from nnunet_ms.classification.stratification.baselines import CONFOUNDERS, MAJORITY, PREDICTORS, VOLUMES
 from nnunet_ms.classification.stratification.evaluation_figures import row_of, value_of, whose
 from nnunet_ms.classification.stratification.evaluation_tables import (
     ADDS,
@@ -50,6 +50,7 @@ def page(
         _table(judged, results, _COLUMNS),
         "At the threshold of each fold's validation scans (largest sum of sensitivity and specificity):",
         _table(judged, results, _AT_VALIDATION),
+        *_constant(results),
         *_confounded(results),
         "## What networks add",
         _increments(comparisons),
@@ -72,7 +73,7 @@ def verdicts(judged: JudgedScans, comparisons: pd.DataFrame) -> list[str]:
     if not any(not model.is_baseline for model in judged.models):
         return ["There is no network in the tables: only baselines were compared."]
     if not rows:
-        return [f"**Not answered:** {REGRESSION} ({VOLUMES}) is not in the tables, so that no network can be said to beat it."]
+        return [f"**Not answered:** {REGRESSION} ({VOLUMES}) is not in the tables: no network can be said to beat it."]
     told = [(row, _beats(row)) for row in rows]
     winners = [str(row["model"]) for row, beats in told if beats]
     if winners:
@@ -119,6 +120,15 @@ def _table(judged: JudgedScans, results: pd.DataFrame, columns: tuple[tuple[str,
     return "\n".join(lines)
 
 
+def _constant(results: pd.DataFrame) -> list[str]:
+    if row_of(results, MAJORITY, "roc_auc") is None:
+        return []
+    return [
+        f"The larger class alone ({MAJORITY}) has an AUC below .5 over all folds: where a fold has more disabled "
+        "patients, the others, which it was counted on, have fewer. Weak models share this; within folds it is gone."
+    ]
+
+
 def _confounded(results: pd.DataFrame) -> list[str]:
     row = row_of(results, CONFOUNDERS, "roc_auc")
     if row is None or pd.isna(row["estimate"]):
@@ -135,13 +145,23 @@ def _increments(comparisons: pd.DataFrame) -> str:
     rows = comparisons[comparisons["question"] == ADDS]
     if rows.empty:
         return "Nothing to compare: no network, or no baseline."
-    head = ("network", "over", "patients", "p", "p, Holm", "difference of AUC", "DeLong's interval, as if both were given")
+    head = (
+        "network",
+        "over",
+        "patients",
+        "p",
+        "p, Holm",
+        "difference of AUC",
+        "DeLong's interval, as if both were given",
+    )
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows.to_dict("records"):
         numbers = [f"{row[name]:.3g}" if pd.notna(row[name]) else "–" for name in ("p", "p_holm")]
         limits = [_interval(row["auc_difference"], row["low"], row["high"])]
         limits.append(_interval(row["delong_difference"], row["delong_low"], row["delong_high"]))
-        lines.append(f"| {' | '.join([str(row['model']), str(row['versus']), str(row['patients']), *numbers, *limits])} |")
+        lines.append(
+            f"| {' | '.join([str(row['model']), str(row['versus']), str(row['patients']), *numbers, *limits])} |"
+        )
     words = (
         "p: one-sided likelihood-ratio test of the network's log odds beside the baseline's predictors, of one scan of "
         "each patient (the first by name of its visit); its statistic is halved where the network was trained in folds "

@@ -116,7 +116,7 @@ def results_table(
 
 
 def comparisons_table(judged: JudgedScans, how: Resampling, data_note: str = "") -> pd.DataFrame:
-    """Return `COMPARISONS`: what networks add to each baseline, and whether networks differ; Holm's p over each question.
+    """Return `COMPARISONS`: what networks add to each baseline, and whether networks differ; Holm's p over either.
 
     Tests and DeLong's intervals take one scan of each patient; the other intervals resample patients with all scans.
     """
@@ -227,7 +227,11 @@ def _compared(judged: JudgedScans, model: Model, other: Model, how: Resampling, 
     one = judged.one_each
     row: Row = {**dict.fromkeys(COMPARISONS.names), "question": question, "model": model.name, "versus": other.name}
     row |= {"patients": int(one.sum()), "positive": int(judged.truth[one].sum()), "problem": ""}
-    row |= _area_difference(judged, model, other, how) | _delong(judged, model, other) | _balance(judged, model, other, how)
+    row |= (
+        _area_difference(judged, model, other, how)
+        | _delong(judged, model, other)
+        | _balance(judged, model, other, how)
+    )
     return row | (_increment(judged, model, other.name) if question == ADDS else {"p": row["delong_p"]})
 
 
@@ -256,13 +260,15 @@ def _delong(judged: JudgedScans, model: Model, other: Model) -> Row:
     found = delong_test(*(scores_of(judged, one, judged.one_each) for one in (model, other)))
     low, high = found.difference - NORMAL * found.se, found.difference + NORMAL * found.se
     numbers = (found.difference, found.se, low, high, found.p)
-    return {f"delong_{name}": value for name, value in zip(("difference", "se", "low", "high", "p"), numbers, strict=True)}
+    return {
+        f"delong_{name}": value for name, value in zip(("difference", "se", "low", "high", "p"), numbers, strict=True)
+    }
 
 
 def _balance(judged: JudgedScans, model: Model, other: Model, how: Resampling) -> Row:
     """Difference of balanced accuracy at .5."""
-    calls = (one.probability >= 0.5 for one in (model, other))
-    rates = decision_differences(judged.truth, *calls, judged.patients, how.replicates, how.seed)
+    first, second = (one.probability >= 0.5 for one in (model, other))
+    rates = decision_differences(judged.truth, first, second, judged.patients, how.replicates, how.seed)
     found = next(rate for rate in rates if rate.measure == "balanced_accuracy")
     out_of_fold = model.out_of_fold or other.out_of_fold
     low, high = widened(found.estimate, found.low, found.high, out_of_fold=out_of_fold, least=-1.0)

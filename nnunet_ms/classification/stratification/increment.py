@@ -7,12 +7,14 @@ that a network that has seen nothing but the regression's predictors "adds" some
 Probabilities out of fold are no given predictor [1]_: the network that judges a scan was trained on the others'
 outcomes, and theirs on its. Under the null the test's score is a sum over pairs of scans of w_ij y_i y_j, with the
 influence w_ij of scan j on the judgement of scan i. Its variance has terms w_ij^2 and w_ij w_ji; the usual one has the
-first alone, and w_ij w_ji <= (w_ij^2 + w_ji^2) / 2, so that the true variance is at most twice the usual one. Halving
-the statistic therefore keeps the level, for learners of any strength; without it 8 to 12 % of null cohorts are called.
+first alone, and w_ij w_ji <= (w_ij^2 + w_ji^2) / 2, so that the true variance is at most twice the usual one.
+Halving the statistic therefore keeps the level, for learners of any strength; without it up to 12 % of null cohorts
+are called.
 A network frozen before these patients came is a given predictor: nothing is halved.
 
 The test has one side: a network that is right must have a coefficient above 0. The other side is not only useless but
-misleading: a network that repeats the regression has, out of fold, the sign of overfitting, and two-sided tests call it.
+misleading: a network that repeats the regression has, out of fold, the sign of overfitting, and two-sided tests call
+it.
 `benchmarks/stratification_null.py` measures all of this.
 
 References
@@ -43,8 +45,8 @@ class Increment:
     Attributes
     ----------
     statistic, df, p_as_given : float, int, float
-        Twice the gain of log-likelihood and its two-sided p, as R's `anova(base, full, test = "LRT")` prints them: right
-        for a given predictor only.
+        Twice the gain of log-likelihood and its two-sided p, as R's `anova(base, full, test = "LRT")` prints them:
+        right for a given predictor only.
     coefficient : float
         Of the added log odds; the network is right where it is above 0.
     p : float
@@ -122,9 +124,7 @@ def log_odds(probability: Floats) -> tuple[Floats, str]:
     return np.asarray(scipy.special.logit(np.clip(probability, NEAREST, 1 - NEAREST))), note
 
 
-def widened(
-    estimate: float, low: float, high: float, *, out_of_fold: bool, least: float = 0.0
-) -> tuple[float, float]:
+def widened(estimate: float, low: float, high: float, *, out_of_fold: bool, least: float = 0.0) -> tuple[float, float]:
     """Limits of a measure out of fold: as far from the estimate as the variance may be larger, within `least` and 1.
 
     Resampling patients leaves the models as they are, so that it misses the same terms as the usual test: without

@@ -1,4 +1,4 @@
-"""The scans on which models of disability are compared: those that every model has judged; others are listed, with why."""
+"""The scans on which models of disability are compared: those that every model has judged; the others are listed."""
 
 import re
 from collections.abc import Sequence
@@ -176,7 +176,9 @@ def read_judged(
     """
     tables = [tables] if isinstance(tables, str | Path) else list(tables)
     if not tables:
-        raise OptionError("tables: expected at least one table of probabilities, found none. Name a cross_validation.csv.")
+        raise OptionError(
+            "tables: expected at least one table of probabilities, found none. Name a cross_validation.csv."
+        )
     table = None if scans is None else read_table(scans, SCANS).set_index(KEYS)
     frames = _by_model(tables)
     if baselines is not None:
@@ -202,7 +204,7 @@ def _by_model(tables: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
         if frame.empty:
             raise TableError(f"{path}: expected a row per scan, found none below the header. Predict again.")
         if name or "model" not in frame:
-            several = "model" in frame and frame["model"].nunique() > 1
+            several = "model" in frame and len(frame["model"].unique()) > 1
             own = name or (path.parent.name if path.name in FOLDER_TABLES else path.stem)
             frame = frame.assign(model=own + " " + frame["model"].astype(str) if several else own)
         check_unique(frame, ["model", *KEYS], path)
