@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.rim.features import rim_features as rim_features
     from nnunet_ms.classification.rim.predict_models import predict_rims as predict_rims
     from nnunet_ms.classification.rim.train_models import train_rim_models as train_rim_models
+    from nnunet_ms.classification.stratification.evaluation import evaluate_disability as evaluate_disability
     from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort as prepare_cohort
     from nnunet_ms.classification.stratification.prepared_folder import read_prepared as read_prepared
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
@@ -110,6 +111,7 @@ _PLACES = {
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
     "predict_rims": "nnunet_ms.classification.rim.predict_models",
+    "evaluate_disability": "nnunet_ms.classification.stratification.evaluation",
     "prepare_cohort": "nnunet_ms.classification.stratification.prepared_folder",
     "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
     "read_prepared": "nnunet_ms.classification.stratification.prepared_folder",
@@ -137,6 +139,7 @@ __all__ = [
     "open_model",
     "predict",
     "predict_rims",
+    "evaluate_disability",
     "prepare_cohort",
     "rater_matrix",
     "read_prepared",

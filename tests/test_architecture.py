@@ -98,10 +98,11 @@ ROOMS = {
         },
     },
     "classification": {
+        "named_tables": set(),
         "patient_folds": set(),
         "step_folder": set(),
-        "rim": {"patient_folds", "step_folder"},
-        "stratification": {"patient_folds", "step_folder"},
+        "rim": {"named_tables", "patient_folds", "step_folder"},
+        "stratification": {"named_tables", "patient_folds", "step_folder"},
     },
     "simulation": {
         "model": set(),

@@ -28,9 +28,9 @@ def evaluate_disability(
     scans: str | Path | None = None,
     baselines: str | Path | None = None,
     models: Sequence[str] = (),
-    data_note: str = "",
     replicates: int = 2000,
     seed: int = 0,
+    data_note: str = "",
     replace: bool = False,
     progress: Progress = unseen,
 ) -> "pd.DataFrame":
@@ -153,10 +153,10 @@ def add_evaluate_parser(to: "argparse._SubParsersAction[Any]") -> None:
         metavar="A,B",
         help="only these of the tables (default: all)",
     )
-    parser.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
-    parser.add_argument("--replicates", type=commands.positive, default=2000, help="resamples (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples (default: 0)")
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
+    parser.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
+    parser.add_argument("--replicates", type=commands.positive, default=2000, help="of patients (default: 2000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the replicates (default: 0)")
     parser.set_defaults(action=run_evaluate)
 
 
@@ -173,10 +173,10 @@ def run_evaluate(args: argparse.Namespace) -> int:
         scans=args.scans,
         baselines=args.baselines,
         models=args.models,
-        data_note=args.data_note,
         replicates=args.replicates,
         seed=args.seed,
         replace=args.overwrite,
+        data_note=args.data_note,
         progress=bar,
     )
     first = results.iloc[0]

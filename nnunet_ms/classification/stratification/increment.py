@@ -95,7 +95,7 @@ def increment(
     >>> y, x = [0, 0, 1, 0, 1, 1, 0, 1], np.arange(8.0)
     >>> found = increment(y, x[:, None], scipy.special.expit(-(x % 4)), out_of_fold=False)
     >>> round(found.statistic, 3), round(found.p_as_given, 4), round(found.p, 4), found.coefficient > 0
-    (0.472, 0.4921, 0.246, True)
+    (0.472, 0.4921, 0.2461, True)
     >>> round(increment(y, x[:, None], scipy.special.expit(-(x % 4)), out_of_fold=True).p, 4)
     0.3136
     """

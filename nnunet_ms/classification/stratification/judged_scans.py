@@ -1,6 +1,5 @@
 """The scans on which models of disability are compared: those that every model has judged; the others are listed."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from nnunet_ms.classification.stratification.baselines import (
     baseline_predictions,
     baseline_terms,
 )
+from nnunet_ms.classification.named_tables import named_table
 from nnunet_ms.errors import OptionError, TableError
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.tables import Column, Table, check_unique, read_table
@@ -199,7 +199,7 @@ def read_judged(
 def _by_model(tables: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
     frames: dict[str, pd.DataFrame] = {}
     for given in tables:
-        name, path = _named(given)
+        name, path = named_table(given, FOLDER_TABLES)
         frame = read_table(path, JUDGED)
         if frame.empty:
             raise TableError(f"{path}: expected a row per scan, found none below the header. Predict again.")
@@ -217,18 +217,6 @@ def _by_model(tables: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
             _check_folds(rows, str(model), path)
             frames[str(model)] = rows.set_index(KEYS)
     return frames
-
-
-def _named(given: str | Path) -> tuple[str, Path]:
-    """Name and path of "NAME=PATH"; a path that exists is no name."""
-    found = re.fullmatch(r"([^=/\\]+)=(.+)", str(given))
-    name, path = (found[1], Path(found[2])) if found and not Path(given).exists() else ("", Path(given))
-    if path.is_dir():
-        inside = [path / file for file in FOLDER_TABLES if (path / file).is_file()]
-        if not inside:
-            raise TableError(f"{path}: expected {' or '.join(FOLDER_TABLES)} in it, found neither. Name the table.")
-        return name, inside[0]
-    return name, path
 
 
 def _check_folds(rows: pd.DataFrame, model: str, path: Path) -> None:

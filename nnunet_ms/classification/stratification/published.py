@@ -22,7 +22,7 @@ class Published:
 
     system: str
     source: str
-    measure: str
+    measure: str  # by our name of it
     value: float
     evaluation: str
     low: float | None = None
