@@ -39,6 +39,7 @@ from nnunet_ms.learning.curve import RUNS
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.lesion_labels import LABEL_POINTS, PROBLEMS
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
+from nnunet_ms.simulation.images.disability_files import DISABILITY_TRUTH
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
 from nnunet_ms.tables import Table
@@ -359,6 +360,7 @@ RIM = [
     Output("left_out.csv", "model and lesion that it is not compared on", scored_lesions.LEFT_OUT),
 ]
 STRATIFICATION = [
+    Output("truth.csv", "simulated scan", DISABILITY_TRUTH, note="Of `nnunet-ms-simulate disability`."),
     Output("manifest.csv", "scan", DISABILITY_MANIFEST, note="Input of `prepare`."),
     Output("scans.csv", "scan that is ready", prepared_folder.PREPARED_SCANS),
     Output("left_out.csv", "scan and strategy whose networks do not see it", prepared_folder.LEFT_OUT),

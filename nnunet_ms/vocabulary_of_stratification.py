@@ -25,6 +25,18 @@ STRATIFICATION = {
     ),
     **meanings("T", field_tesla="Field strength of the scanner"),
     **meanings(
+        "SD",
+        age_z="Age, from the cohort's mean",
+        ventricle_z="Size of the ventricles that was drawn",
+        lesion_z="Logarithm of the lesion volume that was drawn, from the median",
+    ),
+    "disability truth.edss": Meaning("EDSS", "Of the assessment that followed the scan"),
+    "disability truth.ventricles_ml": Meaning("ml", "Volume of the lateral ventricles in the labels"),
+    "disability truth.latent": Meaning("log odds", "Weighted sum that the EDSS depends on"),
+    "disability truth.risk": Meaning("1", "Probability of an EDSS of 3.0 or more, given what was drawn"),
+    "disability truth.onset_week": Meaning("weeks", "When the EDSS worsens for good"),
+    "disability truth.age_years": Meaning("years", "Age at the scan"),
+    **meanings(
         TEXT,
         strategy="Whose networks do not see the scan: `all`, or the region that lacks",
         regions_from="Where its regions come from: `labels`, `priors`, or blank for none",

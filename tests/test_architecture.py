@@ -115,7 +115,8 @@ ROOMS = {
         "channels": set(),
         "normalization": set(),
         "allowed_names": set(),
-        "prediction": {"networks", "channels", "allowed_names"},
+        "packages": set(),
+        "prediction": {"networks", "channels", "allowed_names", "packages"},
     },
 }
 OUTSIDE = {
@@ -143,6 +144,12 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "trainers.check_models": "trainers/test_pack_model.py",
+    "trainers.model_cli": "trainers/test_pack_model.py",
+    "trainers.packages.archive": "trainers/test_pack_model.py",
+    "trainers.packages.card": "trainers/test_pack_model.py",
+    "trainers.packages.installed": "trainers/test_pack_model.py",
+    "trainers.prediction.check_model": "trainers/test_pack_model.py",
     "disability.confirmed_progression": "analysis/trial/test_outcomes.py",
     "disability.composite_progression": "analysis/trial/test_composite_outcomes.py",
     "classification.rim.feature_intensity": "classification/rim/test_features.py",
@@ -245,6 +252,8 @@ TESTED_IN = {
     "images.limits": "dataset_conversion/test_steps.py",
     "images.brain_mask": "dataset_conversion/test_preparation.py",
     "simulation.images.anatomy": "simulation/images/test_lesion_shapes.py",
+    "simulation.images.brain_regions": "simulation/images/test_disability_files.py",
+    "simulation.images.disability_scan": "simulation/images/test_disability_files.py",
     "simulation.images.files": "simulation/test_cli.py",
     "simulation.images.rim_mask": "simulation/images/test_lesion_tables.py",
     "simulation.images.lesion_fates": "simulation/images/test_susceptibility.py",
