@@ -32,5 +32,5 @@ def test_what_a_word_names(tmp_path, monkeypatch, given, expected):
 
 
 def test_a_folder_without_a_table(tmp_path):
-    with pytest.raises(TableError, match="expected cross_validation.csv or predictions.csv in it"):
+    with pytest.raises(TableError, match=r"expected cross_validation\.csv or predictions\.csv in it"):
         named_table(tmp_path, FILES)

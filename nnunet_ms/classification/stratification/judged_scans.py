@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.arrays import Bools, Floats, Ints
+from nnunet_ms.classification.named_tables import named_table
 from nnunet_ms.classification.stratification.baselines import (
     BASELINE_FITS,
     PREDICTORS,
     baseline_predictions,
     baseline_terms,
 )
-from nnunet_ms.classification.named_tables import named_table
 from nnunet_ms.errors import OptionError, TableError
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.tables import Column, Table, check_unique, read_table
