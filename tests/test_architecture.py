@@ -101,8 +101,9 @@ ROOMS = {
         "named_tables": set(),
         "patient_folds": set(),
         "step_folder": set(),
-        "rim": {"named_tables", "patient_folds", "step_folder"},
-        "stratification": {"named_tables", "patient_folds", "step_folder"},
+        "torch_runs": set(),
+        "rim": {"named_tables", "patient_folds", "step_folder", "torch_runs"},
+        "stratification": {"named_tables", "patient_folds", "step_folder", "torch_runs"},
     },
     "simulation": {
         "model": set(),
@@ -144,6 +145,7 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "trainers.any_sequence": "trainers/test_construction.py",
     "trainers.check_models": "trainers/test_pack_model.py",
     "trainers.model_cli": "trainers/test_pack_model.py",
     "trainers.packages.archive": "trainers/test_pack_model.py",
