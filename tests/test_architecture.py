@@ -100,8 +100,9 @@ ROOMS = {
     "classification": {
         "patient_folds": set(),
         "step_folder": set(),
-        "rim": {"patient_folds", "step_folder"},
-        "stratification": {"patient_folds", "step_folder"},
+        "torch_runs": set(),
+        "rim": {"patient_folds", "step_folder", "torch_runs"},
+        "stratification": {"patient_folds", "step_folder", "torch_runs"},
     },
     "simulation": {
         "model": set(),
@@ -114,7 +115,8 @@ ROOMS = {
         "channels": set(),
         "normalization": set(),
         "allowed_names": set(),
-        "prediction": {"networks", "channels", "allowed_names"},
+        "packages": set(),
+        "prediction": {"networks", "channels", "allowed_names", "packages"},
     },
 }
 OUTSIDE = {
@@ -142,6 +144,13 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "trainers.any_sequence": "trainers/test_construction.py",
+    "trainers.check_models": "trainers/test_pack_model.py",
+    "trainers.model_cli": "trainers/test_pack_model.py",
+    "trainers.packages.archive": "trainers/test_pack_model.py",
+    "trainers.packages.card": "trainers/test_pack_model.py",
+    "trainers.packages.installed": "trainers/test_pack_model.py",
+    "trainers.prediction.check_model": "trainers/test_pack_model.py",
     "disability.confirmed_progression": "analysis/trial/test_outcomes.py",
     "disability.composite_progression": "analysis/trial/test_composite_outcomes.py",
     "classification.rim.feature_intensity": "classification/rim/test_features.py",

@@ -24,6 +24,7 @@ from nnunet_ms.classification.rim.training import (
     fit_network,
     network_probabilities,
 )
+from nnunet_ms.classification.torch_runs import check_device
 from nnunet_ms.errors import ModelError, OptionError, SettingsError
 from nnunet_ms.options import chosen, switch
 from nnunet_ms.progress import Progress, unseen
@@ -332,18 +333,3 @@ def _network(model: RimModel, features: int, options: TrainingOptions) -> torch.
         oversampling=model.oversampling,
         include_self=options.include_self,
     )
-
-
-def check_device(device: str) -> None:
-    """Raise SettingsError unless torch has the device."""
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise SettingsError(f"device: expected cpu, cuda or cuda:N, found {device!r}. Correct it.") from error
-    if found.type not in ("cpu", "cuda"):
-        raise SettingsError(f"device: expected cpu, cuda or cuda:N, found {device!r}. Use one of them.")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found.type == "cuda" and not count:
-        raise SettingsError(f"device: expected one that torch can use, found {device!r} and no GPU. Use cpu.")
-    if found.type == "cuda" and (found.index or 0) >= count:
-        raise SettingsError(f"device: expected cuda:0 to cuda:{count - 1}, found {device!r}. Use one of them.")

@@ -211,7 +211,8 @@ def _measure(
 
 def _models(folder: Path, device: str) -> list[dict[str, Any]]:
     """The folds of a model; ModelError unless they are of one."""
-    from nnunet_ms.classification.rim.fold_models import WEIGHTS, check_device, load_fold_model
+    from nnunet_ms.classification.rim.fold_models import WEIGHTS, load_fold_model
+    from nnunet_ms.classification.torch_runs import check_device
 
     check_device(device)
     paths = sorted(folder.glob(f"fold_*/{WEIGHTS}"))

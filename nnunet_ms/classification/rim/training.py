@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from nnunet_ms.arrays import Floats, SingleFloats
 from nnunet_ms.checkpoints import load_checkpoint, save_checkpoint
 from nnunet_ms.classification.rim.batches import augmented, stratified_batches
+from nnunet_ms.classification.torch_runs import Seeded, adamw, check_same_training
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.options import chosen
 from nnunet_ms.progress import Progress, unseen
@@ -228,12 +229,10 @@ class _State:
 
     def __init__(self, make: Callable[[], torch.nn.Module], recipe: Recipe, seed: int, device: str) -> None:
         self.recipe, self.seed, self.device = recipe, seed, device
-        with _seeded(seed, 0, device):
+        with Seeded(seed, 0, device):
             self.network = make().to(device)
         self.average = AveragedModel(self.network, avg_fn=_running_mean(recipe.average), use_buffers=True)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+        self.optimiser = adamw(self.network, recipe.learning_rate, recipe.weight_decay)
         self.best: dict[str, torch.Tensor] = {}
         self.best_epoch = 0
         self.history: list[dict[str, float]] = []
@@ -244,7 +243,7 @@ class _State:
         for group in self.optimiser.param_groups:
             group["lr"] = rate_of(epoch, self.recipe)
         self.network.train()
-        with _seeded(self.seed, epoch + 1, self.device):
+        with Seeded(self.seed, epoch + 1, self.device):
             sizes = self.recipe.batch_size, self.recipe.least_rim
             batches = stratified_batches(train.labels == 1, generator, *sizes)
             losses = [self._step(train, places, generator) for places in batches]
@@ -304,35 +303,11 @@ class _State:
 
     def load(self, saved: Mapping[str, Any], marks: str, path: Path) -> None:
         """Go on from a saved state; SettingsError if it is of another training."""
-        if saved["marks"] != marks:
-            raise SettingsError(
-                f"{path}: expected the state of this training, found one of other lesions or settings. Remove its "
-                "folder to begin again, or write elsewhere."
-            )
+        check_same_training(saved, marks, path, "lesions")
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
         self.optimiser.load_state_dict(copy.deepcopy(saved["optimiser"]))
         self.best, self.best_epoch, self.history = saved["best"], saved["best_epoch"], saved["history"]
-
-
-def _seeded(seed: int, number: int, device: str) -> "_Seeded":
-    return _Seeded(seed, number, device)
-
-
-class _Seeded:
-    """Torch's generators begin anew inside this block, and are as before after it."""
-
-    def __init__(self, seed: int, number: int, device: str) -> None:
-        devices = [torch.device(device)] if device.startswith("cuda") else []
-        self.kept = torch.random.fork_rng(devices=devices)
-        self.start = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
-
-    def __enter__(self) -> None:
-        self.kept.__enter__()
-        torch.manual_seed(self.start)
-
-    def __exit__(self, *error: Any) -> None:
-        self.kept.__exit__(*error)
 
 
 def _running_mean(past: float) -> Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]:

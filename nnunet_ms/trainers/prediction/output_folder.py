@@ -10,13 +10,16 @@ from typing import Any
 import pandas as pd
 
 from nnunet_ms import tables
+from nnunet_ms.checkpoints import sha256_of
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.locks import LOCK
 from nnunet_ms.outputs import PARTIAL_PREFIX, remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure
+from nnunet_ms.trainers.packages.card import FACTS, read_facts
 from nnunet_ms.trainers.prediction.case_measures import Measuring
 from nnunet_ms.trainers.prediction.export import DONE
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
+from nnunet_ms.trainers.prediction.model import Model
 from nnunet_ms.trainers.prediction.tiles import TileRunner
 from nnunet_ms.trainers.prediction.time_taken import summary
 from nnunet_ms.versions import version_of
@@ -30,6 +33,7 @@ def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -
     return {
         "model": model.folder.name,
         "dataset": model.folder.parent.name,
+        **_packed(model),
         "trainer": model.trainer,
         "folds": list(model.folds),
         "sampling": asdict(runner.sampling),
@@ -46,6 +50,14 @@ def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -
         "average": "probabilities over samples and folds; logits over tiles",
         "versions": {name: version_of(name) for name in ("nnunet-ms", "nnunetv2", "torch")},
     }
+
+
+def _packed(model: Model) -> dict[str, str]:
+    """Name, version and hash of a model that was packed; nothing of others."""
+    path = model.folder / FACTS
+    if not path.is_file():
+        return {}
+    return {"packed": read_facts(path.read_bytes(), path).reference, "packed_sha256": sha256_of(path)}
 
 
 def write_record(record: dict[str, Any], folder: Path) -> None:
