@@ -21,7 +21,7 @@ from nnunet_ms.simulation.model.disability import draw_disability
 from nnunet_ms.simulation.simulate import simulate_disability
 from nnunet_ms.tables import ASSESSMENTS, read_table
 
-SETTINGS = DisabilitySettings(3, 0, edge_mm=4)
+SETTINGS = DisabilitySettings(3, 5, edge_mm=4)  # of both classes; the third patient is scanned twice
 
 
 def small_scans(patient, edge_mm, seed, index):
