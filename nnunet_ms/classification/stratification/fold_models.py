@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import torch
 from scipy.special import expit
 
@@ -165,7 +164,7 @@ def fit_fold(
     is_class = task is None
     task = task or classification_task(examples.targets[fold.train, 0])
     shape = [int(n) for n in examples.images.shape[2:]]
-    given = {"small": options.small, "outputs": task.outputs, "shape": shape}
+    given: dict[str, Any] = {"small": options.small, "outputs": task.outputs, "shape": shape}
     augmentation = augmentation_of(options.recipe, CROP_MM[0] / shape[0])
     trained = fit_network(
         lambda: stratification_network(options.network, **given),
@@ -218,7 +217,7 @@ def input_of(contents: Mapping[str, Any], scan: PreparedScan, name: str = "scan"
 
     Examples
     --------
-    >>> from nnunet_ms.classification.stratification.preparation import PreparedScan
+    >>> import numpy as np
     >>> told = ({}, {}, "", 0.9, np.eye(4))
     >>> scan = PreparedScan(np.zeros((2, 4, 4, 4), np.float32), np.ones((4, 4, 4), bool), *told)
     >>> input_of({"strategy": "global", "coarser": 1, "shape": [20, 24, 20]}, scan)

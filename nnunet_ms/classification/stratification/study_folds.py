@@ -17,12 +17,13 @@ WHAT = "scan of EDSS >= 3.0"
 STUDY_FOLDS = Table(
     "folds",
     (Column("patient_id"), Column("fold", "integer", minimum=0)),
+    key=(),  # a row per patient or per scan
     extra=True,
 )
 
 
 def study_folds(scans: pd.DataFrame, folds: int = 7, seed: int = 0, given: str | Path | None = None) -> Ints:
-    """Fold of each scan, 0 .. folds - 1; all scans of a patient in one.
+    r"""Fold of each scan, 0 .. folds - 1; all scans of a patient in one.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def parts_of(fold: Ints, number: int, kept: Bools, truth: npt.ArrayLike, strateg
 def _given_folds(scans: pd.DataFrame, path: Path) -> Ints:
     table = read_table(path, STUDY_FOLDS)
     for patient, its in table.groupby("patient_id", sort=False)["fold"]:
-        if its.nunique() > 1:
+        if len(set(its)) > 1:
             raise TableError(
                 f"{path}: expected each patient in one fold, found patient {patient} in "
                 f"{' and '.join(map(str, sorted(set(its))))}. A model must not be judged on whom it has seen: correct "
@@ -121,7 +122,7 @@ def _given_folds(scans: pd.DataFrame, path: Path) -> Ints:
     lacking = sorted(set(range(int(found.max()) + 1)) - set(found.tolist()))
     if lacking:
         raise TableError(
-            f"{path}: expected folds 0 to {int(found.max())}, found no patient of a prepared scan in fold {lacking[0]}. "
+            f"{path}: expected folds 0 to {int(found.max())}, found no patient with a scan in fold {lacking[0]}. "
             "Number the folds from 0 without a gap."
         )
     return found
@@ -138,6 +139,6 @@ def _check_count(folds: int, what: str) -> None:
 def _check_classes(truth: Bools, what: str) -> None:
     if not 0 < truth.sum() < truth.size:
         raise SettingsError(
-            f"{what}: expected both classes, found {int(truth.sum())} disabled of {truth.size}. Ask for fewer folds, add "
-            "patients, or leave this strategy out."
+            f"{what}: expected both classes, found {int(truth.sum())} disabled of {truth.size}. Ask for fewer folds, "
+            "add patients, or leave this strategy out."
         )
