@@ -47,8 +47,7 @@ def study_folds(scans: pd.DataFrame, folds: int = 7, seed: int = 0, given: str |
     >>> fold = study_folds(scans, folds=4)
     >>> bool(fold[0] == fold[1]), sorted(set(fold.tolist()))
     (True, [0, 1, 2, 3])
-    >>> Path("folds.csv").write_text("patient_id,fold\na,0\nb,1\na,2\n")
-    30
+    >>> _ = Path("folds.csv").write_text("patient_id,fold\na,0\nb,1\na,2\n")
     >>> study_folds(scans, given="folds.csv")
     Traceback (most recent call last):
         ...
