@@ -279,8 +279,8 @@ SIMULATE = [
         "subject",
         None,
         (
-            *("STUDYID", "USUBJID", "SUBJID", "TRT01P", "TRT01A", "AGE", "AGEU", "SEX", "REGION1", "EDSSBL", "ITTFL"),
-            *("SAFFL", "RANDDT", "TRTSDT", "TRTEDT", "TRTEDY", "EOTSTT"),
+            *("STUDYID", "USUBJID", "SUBJID", "TRT01P", "TRT01A", "AGE", "AGEU", "SEX", "REGION1", "EDSSBL", "PRLBL"),
+            *("ITTFL", "SAFFL", "RANDDT", "TRTSDT", "TRTEDT", "TRTEDY", "EOTSTT"),
         ),
     ),
     Output(

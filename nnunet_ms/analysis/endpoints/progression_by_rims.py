@@ -13,7 +13,7 @@ from nnunet_ms.analysis.endpoints.progression_by_arm import usable
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
-from nnunet_ms.analysis.trial.rim_counts import MISSING, STRATUM
+from nnunet_ms.analysis.trial.rim_counts import MISSING, STRATUM, counted_by
 from nnunet_ms.lesions.rims import prl_strata
 from nnunet_ms.statistics.cox import CoxModel, fit_cox
 from nnunet_ms.statistics.design_matrix import arm_term, design, factor, product
@@ -70,5 +70,6 @@ def _method(trial: TrialData, rows: pd.DataFrame, stratum: pd.Series, levels: li
         f"Cox regression of arm, stratum of rim lesions and both, {trial.settings.conventions.ties.capitalize()} ties",
         f"Wald {trial.settings.analysis.level} interval",
         f"events / patients of {', '.join(trial.settings.arms)} by stratum: {'; '.join(counts)}",
+        counted_by(trial.listings["prl_counts"]),
     ]
     return "; ".join([*texts, *([f"{missing} patients without a count of rim lesions left out"] if missing else [])])
