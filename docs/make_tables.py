@@ -40,7 +40,7 @@ from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
 from nnunet_ms.tables import Table
-from nnunet_ms.trainers.prediction.rim_tables import KEYS as RIM_KEYS
+from nnunet_ms.trainers.prediction.rim_tables import COLUMNS as RIM_COLUMNS
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
 from nnunet_ms.vocabulary import meaning_of
 
@@ -137,8 +137,9 @@ PREDICT = [
         "rim_lesions.csv",
         "lesion, of models of lesion core and rim",
         None,
-        (*RIM_KEYS, "probability", "threshold", "rim", "model"),
-        note="What `nnunet-ms-rim evaluate` reads; `probability` is `rim_score`.",
+        RIM_COLUMNS,
+        note="What `nnunet-ms-rim evaluate` reads; `probability` is `rim_score`. Parts of confluent lesions are "
+        "lesions here; `lesions.csv` has the highest score of a component's parts.",
     ),
     Output("failures.csv", "case that could not be predicted", tables.FAILURES),
 ]

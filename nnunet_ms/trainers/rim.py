@@ -78,7 +78,7 @@ class nnUNetTrainerMSRim(nnUNetTrainerMSPlain):  # noqa: N801 - nnU-Net's naming
 
 
 class nnUNetTrainerMSRimSmall(nnUNetTrainerMSRim):  # noqa: N801
-    """8/16/32/64 filters, 1,000 steps of eight small patches: minutes on two idle CPU cores, for trying things out.
+    """8/16/32/64 filters, 700 steps of eight small patches: minutes on two idle CPU cores, for trying things out.
 
     Filters, learning rate and dropout as in the small T2 trainer. Its patches have the size of what the classifier of
     rims sees (24 mm and a little more; 8 x 40 x 48 voxels of 3 x 0.75 x 0.75 mm), so that a step shows many lesions.
@@ -87,7 +87,7 @@ class nnUNetTrainerMSRimSmall(nnUNetTrainerMSRim):  # noqa: N801
     filters: ClassVar[tuple[int, ...]] = nnUNetTrainerMSMultiArmSmall.filters
     learning_rate = nnUNetTrainerMSMultiArmSmall.learning_rate
     dropout = 0.0
-    epochs = 40
+    epochs = 28
     iterations_per_epoch = 25
     validation_iterations_per_epoch = 1
     max_patch_voxels: ClassVar[int | None] = 16 * 32 * 32
