@@ -28,6 +28,8 @@ from nnunet_ms.analysis.trial import (
 )
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.classification.rim import cohort, dataset, evaluation_tables, lesion_set, scored_lesions
+from nnunet_ms.classification.stratification import baselines, judged_scans, prediction_tables, prepared_folder
+from nnunet_ms.classification.stratification import evaluation_tables as disability_tables
 from nnunet_ms.classification.stratification.cohort import DISABILITY_MANIFEST
 from nnunet_ms.comparison.cohorts import COHORTS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
@@ -37,6 +39,7 @@ from nnunet_ms.learning.curve import RUNS
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.lesion_labels import LABEL_POINTS, PROBLEMS
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
+from nnunet_ms.simulation.images.disability_files import DISABILITY_TRUTH
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
 from nnunet_ms.tables import Table
@@ -358,7 +361,21 @@ RIM = [
     Output("left_out.csv", "model and lesion that it is not compared on", scored_lesions.LEFT_OUT),
 ]
 STRATIFICATION = [
-    Output("manifest.csv", "scan", DISABILITY_MANIFEST, note="Input, from Python (api/classification.md).")
+    Output("truth.csv", "simulated scan", DISABILITY_TRUTH, note="Of `nnunet-ms-simulate disability`."),
+    Output("manifest.csv", "scan", DISABILITY_MANIFEST, note="Input of `prepare`."),
+    Output("scans.csv", "scan that is ready", prepared_folder.PREPARED_SCANS),
+    Output("left_out.csv", "scan and strategy whose networks do not see it", prepared_folder.LEFT_OUT),
+    Output("failures.csv", "scan that could not be prepared", tables.FAILURES),
+    Output("cross_validation.csv", "model and scan", prediction_tables.CROSS_VALIDATION),
+    Output("baselines.csv", "model, fold and term", baselines.BASELINE_FITS),
+    Output("predictions.csv", "scan", prediction_tables.PREDICTIONS),
+    Output("TABLE of evaluate", "model and scan", judged_scans.JUDGED, note="Input: either of the two, or your own."),
+    Output("scans.csv of --scans", "scan", judged_scans.SCANS, note="Input: that of `prepare`."),
+    Output("results.csv", "model, scope, decision and measure", disability_tables.RESULTS),
+    Output("comparisons.csv", "question and two models", disability_tables.COMPARISONS),
+    Output("calibration.csv", "model and group of scans", disability_tables.CURVE),
+    Output("decision_curve.csv", "model and threshold", disability_tables.BENEFIT),
+    Output("left_out.csv of evaluate", "model and scan that it has not judged", judged_scans.LEFT_OUT),
 ]
 CHAPTERS = {
     "Input: the trial": INPUTS,
@@ -371,7 +388,7 @@ CHAPTERS = {
     "nnunet-ms-endpoints compare": COMPARE,
     "nnunet-ms-learning-curve": LEARNING_CURVE,
     "nnunet-ms-rim": RIM,
-    "Disability from the brain": STRATIFICATION,
+    "nnunet-ms-stratify": STRATIFICATION,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

@@ -77,6 +77,9 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.rim.features import rim_features as rim_features
     from nnunet_ms.classification.rim.predict_models import predict_rims as predict_rims
     from nnunet_ms.classification.rim.train_models import train_rim_models as train_rim_models
+    from nnunet_ms.classification.stratification.evaluation import evaluate_disability as evaluate_disability
+    from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort as prepare_cohort
+    from nnunet_ms.classification.stratification.prepared_folder import read_prepared as read_prepared
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
     from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
     from nnunet_ms.dataset_conversion.convert import convert as convert
@@ -86,7 +89,13 @@ if TYPE_CHECKING:
     from nnunet_ms.learning.curve import learning_curve as learning_curve
     from nnunet_ms.lesions.rows import lesions_in as lesions_in
     from nnunet_ms.simulation.simulate import simulate as simulate
+    from nnunet_ms.simulation.simulate import simulate_disability as simulate_disability
     from nnunet_ms.simulation.simulate import simulate_rims as simulate_rims
+    from nnunet_ms.trainers.check_models import check_model as check_model
+    from nnunet_ms.trainers.pack_model import draft_model_card as draft_model_card
+    from nnunet_ms.trainers.pack_model import install_model as install_model
+    from nnunet_ms.trainers.pack_model import pack_model as pack_model
+    from nnunet_ms.trainers.packages.installed import installed_models as installed_models
     from nnunet_ms.trainers.prediction.open_model import open_model as open_model
     from nnunet_ms.trainers.prediction.predict import predict as predict
 
@@ -95,49 +104,68 @@ if TYPE_CHECKING:
 # public name -> module that it is taken from at its first use
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
+    "check_model": "nnunet_ms.trainers.check_models",
     "compare_cohorts": "nnunet_ms.comparison.cohorts",
     "compare_trials": "nnunet_ms.comparison.compare_trials",
     "convert": "nnunet_ms.dataset_conversion.convert",
+    "draft_model_card": "nnunet_ms.trainers.pack_model",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
+    "evaluate_disability": "nnunet_ms.classification.stratification.evaluation",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
     "evaluate_rims": "nnunet_ms.classification.rim.evaluation",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
+    "install_model": "nnunet_ms.trainers.pack_model",
+    "installed_models": "nnunet_ms.trainers.packages.installed",
     "learning_curve": "nnunet_ms.learning.curve",
     "lesions_in": "nnunet_ms.lesions.rows",
     "measure": "nnunet_ms.analysis.evaluation.measure",
     "open_model": "nnunet_ms.trainers.prediction.open_model",
+    "pack_model": "nnunet_ms.trainers.pack_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
     "predict_rims": "nnunet_ms.classification.rim.predict_models",
+    "prepare_cohort": "nnunet_ms.classification.stratification.prepared_folder",
     "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
+    "read_prepared": "nnunet_ms.classification.stratification.prepared_folder",
     "rim_dataset": "nnunet_ms.classification.rim.dataset",
     "rim_features": "nnunet_ms.classification.rim.features",
     "run_trial": "nnunet_ms.analysis.run_trial",
     "simulate": "nnunet_ms.simulation.simulate",
+    "simulate_disability": "nnunet_ms.simulation.simulate",
     "simulate_rims": "nnunet_ms.simulation.simulate",
     "train_rim_models": "nnunet_ms.classification.rim.train_models",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
 }
+_NEED_NNUNET = {"check_model", "draft_model_card", "install_model", "open_model", "pack_model", "predict"}
 __all__ = [
     "NnunetMsError",
     "__version__",
+    "check_model",
     "compare_cohorts",
     "compare_trials",
     "convert",
+    "draft_model_card",
     "evaluate",
+    "evaluate_disability",
     "evaluate_masks",
     "evaluate_rims",
     "guess_source",
+    "install_model",
+    "installed_models",
     "learning_curve",
     "lesions_in",
     "measure",
     "open_model",
+    "pack_model",
     "predict",
     "predict_rims",
+    "prepare_cohort",
     "rater_matrix",
+    "read_prepared",
     "rim_dataset",
     "rim_features",
     "run_trial",
     "simulate",
+    "simulate_disability",
     "simulate_rims",
     "statistics",
     "train_rim_models",
@@ -156,7 +184,7 @@ if not TYPE_CHECKING:  # checkers see the imports above alone, and so a misspelt
         if name == "__version__":
             value = import_module("nnunet_ms.versions").version_of("nnunet-ms")
         elif name in _PLACES:
-            if name in ("open_model", "predict"):  # one line instead of an ImportError
+            if name in _NEED_NNUNET:  # one line instead of an ImportError
                 import_module("nnunet_ms.nnunet").require_nnunet()
             value = getattr(import_module(_PLACES[name]), name)
         else:

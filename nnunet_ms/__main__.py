@@ -12,10 +12,12 @@ PROGRAM = "python -m nnunet_ms"
 COMMANDS = {
     "convert": ("nnunet_ms.dataset_conversion.cli", "trial, BIDS or challenge data become an nnU-Net dataset"),
     "predict": ("nnunet_ms.trainers.predict_cli", "images become masks, probabilities and uncertainties"),
+    "model": ("nnunet_ms.trainers.model_cli", "trained models as single files: pack, install, check"),
     "evaluate": ("nnunet_ms.analysis.evaluate_cli", "masks are compared with reference masks, lesion by lesion"),
     "measure": ("nnunet_ms.analysis.measure_cli", "masks are measured without a reference, visit by visit"),
     "endpoints": ("nnunet_ms.analysis.endpoints_cli", "lesion volumes and clinical tables become a trial's report"),
     "rim": ("nnunet_ms.classification.rim_cli", "which lesions have a paramagnetic rim on QSM"),
+    "stratify": ("nnunet_ms.classification.stratify_cli", "whether disability shows in the brain or a region of it"),
     "simulate": ("nnunet_ms.simulation.cli", "a trial or single scans whose truth is known"),
     "learning-curve": ("nnunet_ms.learning.cli", "what few labelled studies give, fine-tuned or not"),
     "demo": ("nnunet_ms.demo", "all of it on a small simulated trial"),

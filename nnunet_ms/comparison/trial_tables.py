@@ -15,11 +15,11 @@ from nnunet_ms.analysis.report.blocks.agreement import METRICS
 from nnunet_ms.analysis.report.blocks.patients import INDENT, TITLES
 from nnunet_ms.analysis.report.parts import PUBLISHED_COLUMN, TextTable
 from nnunet_ms.analysis.report.wording import interval, number, over, p_text, term_text
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.published import MICCAI_2016, PublishedTrial
 from nnunet_ms.comparison.compared_trial import ComparedTrial
 from nnunet_ms.comparison.effects import HAZARD, OF_LESIONS, RATE, RATIO, SEPARATION, UNITS, VOLUME
 from nnunet_ms.comparison.evaluations import MaskAgreement
+from nnunet_ms.disability.confirmed_progression import OUTCOMES
 from nnunet_ms.tables import REFERENCE
 
 ABSENT = "–"

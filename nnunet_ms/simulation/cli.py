@@ -1,4 +1,4 @@
-"""`nnunet-ms-simulate`: a trial, single scans, or a cohort of rims on QSM, whose truth is known."""
+"""`nnunet-ms-simulate`: a trial, single scans, a cohort of rims on QSM or of disability, whose truth is known."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `nnunet-ms-simulate`."""
     parser = commands.parser(
         PROGRAM,
-        "Simulate data with known truth: a two-arm trial, single brain scans with multiple sclerosis lesions, or a\n"
-        "cohort of patients with rim lesions on QSM.\n"
+        "Simulate data with known truth: a two-arm trial, single brain scans with multiple sclerosis lesions, a\n"
+        "cohort of patients with rim lesions on QSM, or one whose disability depends on what scans show.\n"
         "Repeating a command finishes an interrupted run.",
         f"{PROGRAM} trial --preset demo --patients 20 --images --seed 1 -o simulated_trial",
     )
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{trial,phantom,rims}")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="{trial,phantom,rims,disability}")
     trial = kinds.add_parser("trial", help="tables and truth.json of a trial, with --images also its MRI")
     trial.add_argument("--preset", choices=sorted(PRESETS), default="demo", help="which trial (default: demo)")
     trial.add_argument("--images", action="store_true", help="make images and masks instead of a table of volumes")
@@ -35,12 +35,27 @@ def build_parser() -> argparse.ArgumentParser:
     phantom = kinds.add_parser("phantom", help="scans without a trial: FLAIR, T2, T1, T1 post contrast, QSM and masks")
     phantom.add_argument("--visits", type=commands.positive, default=1, help="per patient, 24 weeks apart (default: 1)")
     rims = kinds.add_parser("rims", help="QSM, FLAIR, masks and labels of rim lesions: a manifest of nnunet-ms-rim")
-    for kind in (trial, phantom, rims):
+    disability = kinds.add_parser("disability", help="T1, FLAIR, regions and EDSS: a manifest of nnunet-ms-stratify")
+    disability.add_argument(
+        "--signal",
+        choices=("ventricles", "brainstem", "lesions", "age", "mixed", "none"),
+        default="ventricles",
+        help="what the EDSS mostly depends on (default: ventricles)",
+    )
+    disability.add_argument(
+        "--field-effect",
+        type=float,
+        default=0.0,
+        help="log odds ratio of 1.5 T against 3 T between EDSS >= 3.0 and below, -5 to 5 (default: 0)",
+    )
+    disability.add_argument("--edge-mm", type=int, choices=(2, 4), default=2, help="of the voxels (default: 2)")
+    for kind in (trial, phantom, rims, disability):
         _add_common(kind)
     for kind in (trial, phantom):
         kind.add_argument("--grid", choices=sorted(GRIDS), help="voxel grid (default: the preset's, or demo)")
     phantom.set_defaults(patients=1)
     rims.set_defaults(patients=120)
+    disability.set_defaults(patients=160)
     return parser
 
 
@@ -53,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder: new, empty or of the same command")
     parser.add_argument(
-        "--patients", type=commands.positive, help="number of patients (default: the preset's, 1, or 120 with rims)"
+        "--patients",
+        type=commands.positive,
+        help="number of patients (default: the preset's; phantom 1, rims 120, disability 160)",
     )
     parser.add_argument("--seed", type=_seed, default=0, help="whole number >= 0 (default: 0)")
     commands.add_parallel_options(parser)
@@ -68,13 +85,23 @@ def _seed(text: str) -> int:
 
 def _simulate(args: argparse.Namespace) -> int:
     from nnunet_ms.simulation.images.files import PhantomSettings, write_phantoms  # takes a second; not for --help
-    from nnunet_ms.simulation.simulate import simulate, simulate_rims
+    from nnunet_ms.simulation.simulate import simulate, simulate_disability, simulate_rims
 
     if args.kind == "phantom":
         settings = PhantomSettings(args.patients, args.seed, args.grid or "demo", args.visits)
         failures = write_phantoms(settings, args.output, args.workers)
     elif args.kind == "rims":
         failures = simulate_rims(args.output, args.patients, seed=args.seed, workers=args.workers).failures
+    elif args.kind == "disability":
+        failures = simulate_disability(
+            args.output,
+            args.patients,
+            seed=args.seed,
+            signal=args.signal,
+            field_effect=args.field_effect,
+            edge_mm=args.edge_mm,
+            workers=args.workers,
+        ).failures
     else:
         failures = simulate(
             args.output,

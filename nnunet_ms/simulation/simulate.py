@@ -1,4 +1,4 @@
-"""A simulated trial, or cohort of rims, by one call with plain arguments: what `nnunet-ms-simulate` runs."""
+"""A simulated trial, or cohort of rims or of disability, by one call: what `nnunet-ms-simulate` runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,10 @@ from typing import Literal, get_args
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.options import chosen, known_keywords
 from nnunet_ms.parallel import Failure, Workers
+from nnunet_ms.simulation.images.disability_files import DisabilitySettings, write_disability
+from nnunet_ms.simulation.images.disability_scan import EDGES_MM
 from nnunet_ms.simulation.images.rim_files import RimSettings, write_rims
+from nnunet_ms.simulation.model.disability import Signal
 from nnunet_ms.simulation.model.presets import Rims, TrialPreset
 from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
@@ -17,6 +20,7 @@ from nnunet_ms.threads import one_thread
 
 Preset = Literal["demo", "opera1", "opera2", "oratorio", "olympus"]
 GridName = Literal["trial", "isotropic", "demo"]
+LARGEST_FIELD_EFFECT = 5.0
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,90 @@ def simulate_rims(out: str | Path, patients: int = 120, *, seed: int = 0, worker
     _check_numbers(patients, seed)
     folder = Path(out)
     return SimulatedRims(folder, write_rims(RimSettings(patients, seed), folder, workers))
+
+
+@dataclass(frozen=True)
+class SimulatedDisability:
+    """A cohort for the stratification of disability on disk, and the patients that could not be made.
+
+    `manifest` is for `nnunet-ms-stratify`, `assessments` for its survival task, `truth` has one row per scan.
+    """
+
+    folder: Path
+    failures: list[Failure]
+
+    @property
+    def manifest(self) -> Path:
+        """`manifest.csv`."""
+        return self.folder / "manifest.csv"
+
+    @property
+    def assessments(self) -> Path:
+        """`assessments.csv`: EDSS every 12 weeks."""
+        return self.folder / "assessments.csv"
+
+    @property
+    def truth(self) -> Path:
+        """`truth.csv`: what each scan was drawn from, with the true risk."""
+        return self.folder / "truth.csv"
+
+
+@known_keywords
+def simulate_disability(
+    out: str | Path,
+    patients: int = 160,
+    *,
+    seed: int = 0,
+    signal: Signal = "ventricles",
+    field_effect: float = 0.0,
+    edge_mm: int = 2,
+    workers: Workers = 1,
+) -> SimulatedDisability:
+    """Simulate patients whose EDSS depends on what T1 and FLAIR show, or finish a cohort that was interrupted.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder: new, empty, or holding a cohort of the same arguments.
+    patients : int, optional
+        Number of patients, >= 1; a fifth of them is scanned twice.
+    seed : int, optional
+        >= 0; the same arguments give the same bytes.
+    signal : {"ventricles", "brainstem", "lesions", "age", "mixed", "none"}, optional
+        What the EDSS mostly depends on; with `none` on nothing.
+    field_effect : float, optional
+        Log odds ratio, from -5 to 5, of a scan at 1.5 T rather than 3 T with EDSS >= 3.0 against below: a confounder.
+    edge_mm : {2, 4}, optional
+        Of the voxels.
+    workers : int or Dask, optional
+        Processes, or a cluster; the result does not depend on it.
+
+    Returns
+    -------
+    SimulatedDisability
+        Where its files are.
+
+    Raises
+    ------
+    SettingsError
+        If an argument is outside its range, or `out` holds something else.
+
+    Examples
+    --------
+    >>> cohort = simulate_disability("disability_cohort", patients=1, edge_mm=4)
+    >>> pd.read_csv(cohort.truth)[["patient_id", "visit", "disabled"]].values.tolist()
+    [['P001', 'week000', 1]]
+    """
+    _check_numbers(patients, seed)
+    chosen(signal, get_args(Signal), "signal")
+    if edge_mm not in EDGES_MM:
+        raise OptionError(f"edge_mm: expected 2 or 4, found {edge_mm!r}. Choose one of them.")
+    if not abs(field_effect) <= LARGEST_FIELD_EFFECT:
+        raise OptionError(
+            f"field_effect: expected a number from -5 to 5, a log odds ratio, found {field_effect!r}. Correct it."
+        )
+    settings = DisabilitySettings(patients, seed, signal, float(field_effect), edge_mm)
+    return SimulatedDisability(Path(out), write_disability(settings, Path(out), workers))
 
 
 def _check_numbers(patients: int, seed: int) -> None:

@@ -45,7 +45,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         "--model-folder",
         dest="model",
         type=Path,
-        help="instead of -d, -tr, -p, -c: TRAINER__PLANS__CONFIGURATION",
+        help="instead of -d, -tr, -p, -c: TRAINER__PLANS__CONFIGURATION, or the name of an installed model",
     )
     model.add_argument(
         "-f", "--folds", nargs="+", metavar="FOLD", help="0 1 2 ... or all (all numbered ones that exist)"

@@ -14,8 +14,8 @@ from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values
 from nnunet_ms.analysis.trial.assessments import baseline_conflicts
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES, measures_of
 from nnunet_ms.analysis.trial.settings import FLAT_STEPS
+from nnunet_ms.disability.confirmed_progression import OUTCOMES, measures_of
 from nnunet_ms.statistics.cox import Cox, Ties, fit_cox
 from nnunet_ms.statistics.cox_firth import firth_cox
 from nnunet_ms.statistics.survival import (

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread, value_of
-from nnunet_ms.analysis.trial.composite_outcomes import derive_outcome
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.exclusions import exclusion_table
 from nnunet_ms.analysis.trial.keys import week_text
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.zero_volumes import positive_baselines, zero_note
+from nnunet_ms.disability.composite_progression import derive_outcome
+from nnunet_ms.disability.confirmed_progression import OUTCOMES
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.options import chosen
 from nnunet_ms.statistics.cox import cox_univariable

@@ -6,8 +6,8 @@ from dataclasses import replace
 from nnunet_ms.analysis.report.parts import PUBLISHED_COLUMN, Block
 from nnunet_ms.analysis.report.wording import MINUS, joined
 from nnunet_ms.analysis.trial.data import TrialData
-from nnunet_ms.analysis.trial.outcomes import TIMED_INCREASE_PERCENT, Outcome, ProgressionRule
 from nnunet_ms.analysis.trial.published import PUBLISHED
+from nnunet_ms.disability.confirmed_progression import TIMED_INCREASE_PERCENT, Outcome, ProgressionRule
 
 TIES, KM, WEIGHTS, COUNTS = "ties", "km_interval", "ls_mean_weights", "nb_covariance"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.settings_section import Section
+from nnunet_ms.disability.confirmed_progression import OUTCOMES
 from nnunet_ms.errors import SettingsError
 
 SUFFIXES = (".xpt", ".sas7bdat", ".csv")  # the first that is there is read

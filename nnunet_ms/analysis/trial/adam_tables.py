@@ -15,10 +15,10 @@ from nnunet_ms.analysis.trial.adam_files import days, numbers, read_adam
 from nnunet_ms.analysis.trial.adam_origin import Origin, origin_of
 from nnunet_ms.analysis.trial.adam_settings import ADSL_VARIABLES, TIME_UNITS, AdamSettings
 from nnunet_ms.analysis.trial.keys import check_patients
-from nnunet_ms.analysis.trial.outcomes import COLUMNS as AUDIT_COLUMNS
-from nnunet_ms.analysis.trial.outcomes import Measure
 from nnunet_ms.analysis.trial.populations import Population, inside
 from nnunet_ms.analysis.trial.rim_counts import adam_rim_lesions
+from nnunet_ms.disability.confirmed_progression import COLUMNS as AUDIT_COLUMNS
+from nnunet_ms.disability.confirmed_progression import Measure
 from nnunet_ms.errors import TableError
 from nnunet_ms.tables import NHPT_LIMIT_S, T25FW_LIMIT_S
 

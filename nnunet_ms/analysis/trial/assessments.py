@@ -12,10 +12,10 @@ from nnunet_ms.analysis.trial.exclusions import (
     exclusion_table,
 )
 from nnunet_ms.analysis.trial.keys import check_patients
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES, TIMED_COLUMN, measures_of
 from nnunet_ms.analysis.trial.settings import TrialSettings
 from nnunet_ms.analysis.trial.timed_tests import with_timed_means
 from nnunet_ms.dates import DAY_EXPECTED, DayOrder
+from nnunet_ms.disability.confirmed_progression import OUTCOMES, TIMED_COLUMN, measures_of
 from nnunet_ms.errors import TableError
 from nnunet_ms.tables import ASSESSMENTS, Table, read_table
 

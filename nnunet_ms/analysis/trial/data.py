@@ -25,7 +25,6 @@ from nnunet_ms.analysis.trial.exclusions import (
     population_exclusions,
     window_exclusions,
 )
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.populations import Population, inside, split_population
 from nnunet_ms.analysis.trial.rim_counts import STRATUM, rim_counts
 from nnunet_ms.analysis.trial.settings import TablePaths, TrialSettings
@@ -39,6 +38,7 @@ from nnunet_ms.analysis.trial.visits import (
     raters_in,
     read_visits,
 )
+from nnunet_ms.disability.confirmed_progression import OUTCOMES
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.lesions.rims import prl_stratum
 from nnunet_ms.table_columns import check_spellings

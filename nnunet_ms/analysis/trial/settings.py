@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings, adam_settings, find_adam
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES, PRESETS, ProgressionRule
 from nnunet_ms.analysis.trial.populations import Populations, population_settings
 from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.analysis.trial.report_settings import ReportSettings, report_settings
 from nnunet_ms.analysis.trial.settings_section import Section, did_you_mean, read_sections
 from nnunet_ms.analysis.trial.visit_windows import Window, window_settings
 from nnunet_ms.dates import DayOrder
+from nnunet_ms.disability.confirmed_progression import OUTCOMES, PRESETS, ProgressionRule
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.lesions.rims import PRL_STRATA
 from nnunet_ms.options import chosen

@@ -13,12 +13,12 @@ from nnunet_ms.analysis.trial.adam_settings import AdamSettings, find_adam
 from nnunet_ms.analysis.trial.adam_tables import NOT_RECORDED, adam_patients
 from nnunet_ms.analysis.trial.data import SCREENED, age_group, edss_stratum
 from nnunet_ms.analysis.trial.keys import week_list
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES, TIMED_COLUMN, measures_of
 from nnunet_ms.analysis.trial.populations import Population, inside
 from nnunet_ms.analysis.trial.settings import CONVENTIONS, Preset, TablePaths
 from nnunet_ms.analysis.trial.settings_text import POPULATION_NAMES, Proposal, around, settings_text
 from nnunet_ms.analysis.trial.visit_windows import Window
 from nnunet_ms.dates import DayOrder
+from nnunet_ms.disability.confirmed_progression import OUTCOMES, TIMED_COLUMN, measures_of
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.lesions.rims import prl_stratum
 from nnunet_ms.options import chosen

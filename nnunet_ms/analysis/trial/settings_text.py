@@ -6,10 +6,10 @@ from pathlib import Path
 
 from nnunet_ms.analysis.trial.adam_guess import AdamGuess, Line
 from nnunet_ms.analysis.trial.adam_settings import CODES, AdamSettings
-from nnunet_ms.analysis.trial.outcomes import PRESETS
 from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.analysis.trial.settings import CONVENTIONS, EXPOSURES, ZERO_VOLUME, TablePaths
 from nnunet_ms.analysis.trial.visit_windows import Window
+from nnunet_ms.disability.confirmed_progression import PRESETS
 from nnunet_ms.lesions.rims import PRL_STRATA, prl_strata
 
 OPTIONAL_TABLES = ("assessments", "relapses", "agreement", "size_bin_figure", "truth")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nnunet_ms.analysis.trial.outcomes import TIMED_COLUMN
+from nnunet_ms.disability.confirmed_progression import TIMED_COLUMN
 from nnunet_ms.errors import TableError
 
 # the trials of each test, by what they are averaged in first: the walk, or a hand

@@ -12,7 +12,6 @@
 ========================  ===========================================================================================
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,8 @@ from nnunet_ms.classification.rim.cohort import FILE_COLUMNS, RimCase, read_coho
 from nnunet_ms.classification.rim.features import feature_names, rim_features
 from nnunet_ms.classification.rim.lesion_boxes import DEFAULT, BoxSettings, RimLesion, visit_lesions
 from nnunet_ms.classification.rim.lesion_set import DATASET_LESIONS, KEYS
-from nnunet_ms.errors import ImageError, SettingsError
+from nnunet_ms.classification.step_folder import claim_folder, digest_of
+from nnunet_ms.errors import ImageError
 from nnunet_ms.lesions.lesion_labels import PROBLEMS
 from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
@@ -36,6 +36,7 @@ from nnunet_ms.outputs import remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import WEEK_LIMIT, Column, Table, write_failures, write_table
 
+MOST_WITHOUT_QSM = 0.5  # of a lesion: what is left is not the lesion that was drawn
 FEATURES = "PyRadiomics 3.0.1, 527 features"  # changes when a value would
 
 DATASET_VISITS = Table(
@@ -106,7 +107,7 @@ def rim_dataset(
     """
     cases, out = read_cohort(manifest), Path(out)
     with sole_run(out):
-        _claim(out, settings)
+        claim_folder(out, {"features": FEATURES, **asdict(settings)})
         remove_leftovers(out)
         wanted = [case for case in cases if _known(case, out) is None]
         done = map_cases(partial(_measure, out=out, settings=settings), wanted, _name, "visits", workers)
@@ -117,45 +118,10 @@ def _name(case: RimCase) -> str:
     return case.case_id
 
 
-def _claim(out: Path, settings: BoxSettings) -> None:
-    """Write the settings into an empty folder; refuse one with others."""
-    ours = json.loads(json.dumps({"features": FEATURES, **asdict(settings)}))
-    path = out / "settings.json"
-    if not path.is_file():
-        if others := sorted(place.name for place in out.iterdir() if not place.name.startswith(".")):
-            raise SettingsError(
-                f"{out}: expected an empty folder, or one of this step, found {others[0]}. Choose another folder."
-            )
-        with whole_file(path) as partial_file:
-            partial_file.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
-        return
-    try:
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise SettingsError(
-            f"{path}: expected the settings of this folder in JSON ({error}). Remove the folder."
-        ) from error
-    for name in sorted({*ours, *found}):
-        if ours.get(name) != found.get(name):
-            raise SettingsError(
-                f"{path}: expected {name} = {found.get(name)}, as the visits there were made with, found "
-                f"{ours.get(name)}. Ask for the same, or choose another folder."
-            )
-
-
 def _made_from(case: RimCase) -> str:
-    """What a visit is made from: its row, and path, size and time of its files.
-
-    Unpacked masks have one size, and archives give one time to all: then the path alone tells two of them apart.
-    """
-    files: list[tuple[str, str, int, int]] = []
-    for name in FILE_COLUMNS:
-        path = getattr(case, name)
-        if path is not None and path.is_file():
-            status = path.stat()
-            files.append((name, str(path.absolute()), status.st_size, status.st_mtime_ns))
-    told = [case.patient_id, case.visit, repr(case.week), files]
-    return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()
+    """What a visit is made from: its row and its files."""
+    told = [case.patient_id, case.visit, repr(case.week)]
+    return digest_of(told, {name: getattr(case, name) for name in FILE_COLUMNS})
 
 
 def _note(case: RimCase, out: Path) -> Path:
@@ -184,6 +150,7 @@ def _measure(case: RimCase, out: Path, settings: BoxSettings) -> None:
     failures: list[tuple[int, str]] = []
     for lesion in found.lesions:
         try:
+            _check_qsm(lesion)
             measured.append((lesion, list(rim_features(lesion.qsm_ppb, lesion.mask, lesion.spacing_mm).values())))
         except ImageError as error:
             failures.append((lesion.lesion_id, str(error)))
@@ -200,6 +167,32 @@ def _measure(case: RimCase, out: Path, settings: BoxSettings) -> None:
     }
     with whole_file(_note(case, out)) as partial_file:
         partial_file.write_text(json.dumps(note), encoding="utf-8")
+
+
+def _check_qsm(lesion: RimLesion) -> None:
+    if lesion.no_qsm_share > MOST_WITHOUT_QSM:
+        raise ImageError(
+            f"expected QSM below the lesion, found {lesion.no_qsm_share:.0%} of its {lesion.voxels} voxels without: 0, "
+            "as outside of a reconstruction. Reconstruct in a larger mask, or read the lesion without QSM."
+        )
+
+
+def without_qsm_note(lesions: pd.DataFrame) -> str:
+    """One line on lesions that lie partly where there is no QSM; blank where none does.
+
+    Examples
+    --------
+    >>> without_qsm_note(pd.DataFrame({"no_qsm_share": [0.0, 0.25, 0.1]}))
+    '2 lesions lie partly where the map is 0, as outside of a reconstruction (up to 25 % of a lesion): no_qsm_share.'
+    """
+    shares = pd.to_numeric(lesions.get("no_qsm_share", pd.Series(dtype=float))).fillna(0)
+    some = int((shares > 0).sum())
+    if not some:
+        return ""
+    return (
+        f"{some} lesions lie partly where the map is 0, as outside of a reconstruction (up to "
+        f"{100 * shares.max():.0f} % of a lesion): no_qsm_share."
+    )
 
 
 def _write_box(lesions: Sequence[RimLesion], settings: BoxSettings, path: Path) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from nnunet_ms.arrays import Bools, Matrix, SingleFloats
 from nnunet_ms.classification.stratification.cohort import ScanCase
@@ -22,7 +24,7 @@ from nnunet_ms.classification.stratification.regions import (
     region_masks,
     regional_volumes,
 )
-from nnunet_ms.errors import ImageError, OptionError
+from nnunet_ms.errors import ImageError, OptionError, one_line
 from nnunet_ms.images.brain_mask import given_mask
 from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.itk import resample, to_itk, voxels
@@ -30,6 +32,7 @@ from nnunet_ms.images.registration import register
 from nnunet_ms.images.template import fit_to_mni, likeness_to_mni, mni152, mni152_brain
 from nnunet_ms.images.volumes import Grid, Volume, read_volume
 from nnunet_ms.images.z_scores import z_scored
+from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_file
 
 CROP_MM = (160.0, 192.0, 160.0)
@@ -46,6 +49,7 @@ PRIORS: Mapping[Region, str] = {
     "ventricles": "niftyseg_ICSF_prior_2mm.nii.gz",
 }
 LEAST_PRIOR = 0.5
+Brain = Literal["given", "nonzero"]
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,20 @@ class PreparationSettings:
         Of `regions.label_table`.
     priors : Path or None
         Folder of NiftySeg's tissue priors in MNI space, for scans without a label map; they have no brain stem.
+    brain : {"given", "nonzero"}
+        The brain is the mask of the manifest, or the voxels of T1 that are not 0 (of images without a skull).
+    in_mni : bool
+        The images lie in MNI space already: nothing is registered, and the brain is only compared with the template's.
     """
 
     edge_mm: float = 2.0
     table: Mapping[int, str] = field(default_factory=label_table)
     priors: Path | None = None
+    brain: Brain = "given"
+    in_mni: bool = False
 
     def __post_init__(self) -> None:
+        chosen(self.brain, get_args(Brain), "brain")
         if not 0.5 <= self.edge_mm <= 8:
             raise OptionError(f"edge_mm: expected a number from 0.5 to 8, found {self.edge_mm!r}. Take 1 or 2.")
 
@@ -148,22 +159,21 @@ def prepare_scan(case: ScanCase, settings: PreparationSettings | None = None) ->
     nnunet_ms.errors.ImageError: P1_base: expected a brain mask, found a blank in column brain_mask. Make one on the ...
     """
     settings = settings or PreparationSettings()
-    t1, brain = _t1_and_brain(case)
+    t1, flair = (_with_contrast(read_volume(path)) for path in (case.t1, case.flair))
+    brain = _nonzero(t1) if settings.brain == "nonzero" else _given(case, t1)
     own = None if case.region_labels is None else _own_regions(case.region_labels, t1, settings)
-    flair = _flair_on(t1, read_volume(case.flair), brain)
-    matrix = fit_to_mni(t1.data.astype(np.float32), brain, t1.grid).matrix
-    dice = likeness_to_mni(brain, t1.grid, matrix)
-    if dice < LEAST_DICE:
-        raise ImageError(
-            f"{case.t1}: expected a brain that fits the template's (Dice {LEAST_DICE:g}), found {dice:.2f} after the "
-            "affine step. Look at T1 and its brain mask: is it the whole brain, and the mask of this scan?"
-        )
+    if settings.in_mni:
+        moved, matrix = _in_place(flair, t1), np.eye(4)
+    else:
+        moved = _flair_on(t1, flair, brain)
+        matrix = fit_to_mni(t1.data.astype(np.float32), brain, t1.grid).matrix
+    dice = _checked_likeness(case, t1, brain, matrix, settings)
     target = target_grid(settings.edge_mm)
     there = _moved(brain, t1.grid, target, matrix)
     images = np.stack(
         [
             np.where(there, z_scored(_moved_image(one, t1.grid, target, matrix), there, str(path)), np.float32(0))
-            for one, path in ((t1.data, case.t1), (flair, case.flair))
+            for one, path in ((t1.data, case.t1), (moved, case.flair))
         ]
     )
     volumes = {"brain_ml": float(brain.sum() * t1.grid.voxel_volume_ml)}
@@ -178,8 +188,17 @@ def prepare_scan(case: ScanCase, settings: PreparationSettings | None = None) ->
     return PreparedScan(images, there, regions, volumes | priors, "priors", dice, matrix)
 
 
-def _t1_and_brain(case: ScanCase) -> tuple[Volume, Bools]:
-    t1 = read_volume(case.t1)
+def _with_contrast(image: Volume) -> Volume:
+    """The image, which is no mask of one value: resampled, its edges would look like contrast."""
+    there = image.data[image.data != 0]
+    if there.size == 0 or there.min() == there.max():
+        raise ImageError(
+            f"{image.path}: expected an image, found one value besides 0 in all of it. Is it a mask? Name the image."
+        )
+    return image
+
+
+def _given(case: ScanCase, t1: Volume) -> Bools:
     if case.brain_mask is None:
         raise ImageError(
             f"{case.case_id}: expected a brain mask, found a blank in column brain_mask. Make one on the grid of "
@@ -188,7 +207,33 @@ def _t1_and_brain(case: ScanCase) -> tuple[Volume, Bools]:
     mask = onto_grid(read_volume(case.brain_mask), t1)
     if not np.isin(mask.data, (0, 1)).all() or not mask.data.any():
         given_mask(case.brain_mask, t1.grid, case.t1)  # says what is wrong
-    return t1, mask.data != 0
+    return np.asarray(mask.data != 0)
+
+
+def _nonzero(t1: Volume) -> Bools:
+    """Where T1 is not 0, with the holes that fluid leaves."""
+    return np.asarray(ndimage.binary_fill_holes(t1.data != 0), dtype=bool)
+
+
+def _checked_likeness(case: ScanCase, t1: Volume, brain: Bools, matrix: Matrix, settings: PreparationSettings) -> float:
+    """Dice coefficient of the brain and the template's, which must be high."""
+    dice = likeness_to_mni(brain, t1.grid, matrix)
+    if dice >= LEAST_DICE:
+        return dice
+    if settings.in_mni:
+        raise ImageError(
+            f"{case.t1}: expected a brain that lies where the template's does (Dice {LEAST_DICE:g}), found {dice:.2f}. "
+            "Does T1 lie in MNI152 space, after an affine step, and is it without a skull? If not, leave out --in-mni."
+        )
+    raise ImageError(
+        f"{case.t1}: expected a brain that fits the template's (Dice {LEAST_DICE:g}), found {dice:.2f} after the "
+        "affine step. Look at T1 and its brain mask: is it the whole brain, and the mask of this scan?"
+    )
+
+
+def _in_place(flair: Volume, t1: Volume) -> SingleFloats:
+    """FLAIR on the grid of T1, where its header puts it."""
+    return np.asarray(_moved_image(flair.data, flair.grid, t1.grid, np.eye(4)), dtype=np.float32)
 
 
 def _own_regions(path: Path, t1: Volume, settings: PreparationSettings) -> dict[Region, Bools]:
@@ -289,13 +334,19 @@ def load_prepared(path: str | Path) -> PreparedScan:
     >>> load_prepared("P2_base.npz").brain_dice
     0.9
     """
-    with np.load(path, allow_pickle=False) as file:
-        return PreparedScan(
-            images=file["images"],
-            brain=file["brain"],
-            regions={region: file[f"region_{region}"] for region in REGIONS if f"region_{region}" in file},
-            volumes_ml=dict(zip(file["volume_names"].tolist(), file["volumes_ml"].tolist(), strict=True)),
-            regions_from=str(file["regions_from"]),
-            brain_dice=float(file["brain_dice"]),
-            matrix=file["matrix"],
-        )
+    try:
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return PreparedScan(
+                images=file["images"],
+                brain=file["brain"],
+                regions={region: file[f"region_{region}"] for region in REGIONS if f"region_{region}" in file},
+                volumes_ml=dict(zip(file["volume_names"].tolist(), file["volumes_ml"].tolist(), strict=True)),
+                regions_from=str(file["regions_from"]),
+                brain_dice=float(file["brain_dice"]),
+                matrix=file["matrix"],
+            )
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        raise ImageError(
+            f"{path}: expected a scan as prepared, found none or a damaged one ({one_line(error)}). Repeat "
+            "nnunet-ms-stratify prepare, which makes what is missing."
+        ) from error

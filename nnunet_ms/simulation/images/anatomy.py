@@ -66,6 +66,13 @@ class Template:
 @lru_cache(maxsize=2)
 def load_template(spacing_mm: tuple[float, float, float]) -> Template:
     """Load nilearn's MNI152 maps, blurred to the partial volume of voxels of `spacing_mm`."""
+    maps, origin = _sharp_maps()
+    sigma = [0.3 * (mm if mm > 1 else 0.0) for mm in spacing_mm]  # a voxel's box has SD 0.29 of its edge
+    return Template(np.stack([ndimage.gaussian_filter(m, sigma) for m in maps]), origin)
+
+
+@lru_cache(maxsize=1)
+def _sharp_maps() -> tuple[SingleFloats, npt.NDArray[np.float64]]:
     from nilearn import datasets  # imports scikit-learn: seconds, so not before it is needed
 
     t1 = datasets.load_mni152_template(resolution=1)
@@ -74,9 +81,7 @@ def load_template(spacing_mm: tuple[float, float, float]) -> Template:
     brain = datasets.load_mni152_brain_mask(resolution=1).get_fdata()
     box = ndimage.find_objects((brain > 0).astype(np.uint8))[0]
     maps = _crop(np.stack([grey, white, brain, _texture(t1.get_fdata(), grey, white, brain)]), box)
-    sigma = [0.3 * (mm if mm > 1 else 0.0) for mm in spacing_mm]  # a voxel's box has SD 0.29 of its edge
-    blurred = np.stack([ndimage.gaussian_filter(m, sigma) for m in maps.astype(np.float32)])
-    return Template(blurred, t1.affine[:3, 3] + [axis.start for axis in box])
+    return maps.astype(np.float32), t1.affine[:3, 3] + [axis.start for axis in box]
 
 
 def make_grid(spacing_mm: tuple[float, float, float]) -> Grid:
@@ -93,9 +98,13 @@ def draw_anatomy(
     spacing_mm: tuple[float, float, float], rng: np.random.Generator, with_iron: bool = False, grid: Grid | None = None
 ) -> Anatomy:
     """Draw one brain: scaled, turned, warped, with ventricles of its own size; a slab of it where a grid says so."""
-    template = load_template(spacing_mm)
     grid = make_grid(spacing_mm) if grid is None else grid
-    world = _template_points(grid, rng)
+    return anatomy_at(_template_points(grid, rng), grid, with_iron)
+
+
+def anatomy_at(world: SingleFloats, grid: Grid, with_iron: bool = False) -> Anatomy:
+    """The brain whose voxels lie at these places of the template, (3, X, Y, Z) mm."""
+    template = load_template(grid.spacing)
     points = world - template.origin[:, None, None, None].astype(np.float32)
     grey, white, inside, texture = (ndimage.map_coordinates(m, points, order=1) for m in template.maps)
     brain = ndimage.binary_fill_holes(inside > 0.5)
@@ -123,14 +132,25 @@ def _texture(
 
 def _template_points(grid: Grid, rng: np.random.Generator) -> SingleFloats:
     """Where each voxel lies in the template, (3, X, Y, Z) mm."""
+    return warped_points(grid, ROTATION_SD_DEGREES, SCALE_SD, None, rng)
+
+
+def warped_points(
+    grid: Grid, rotation_sd_degrees: float, scale_sd: float, growth: float | None, rng: np.random.Generator
+) -> SingleFloats:
+    """Where each voxel of a brain that is turned, scaled and warped lies in the template, (3, X, Y, Z) mm.
+
+    `growth` of the ventricles, see `VENTRICLE_GROWTH`; without it drawn from there.
+    """
     world = _world(grid)
     centre = np.asarray(world.mean(axis=(1, 2, 3)))[:, None, None, None]
-    linear = small_rotation(ROTATION_SD_DEGREES, rng) * rng.normal(1.0, SCALE_SD, size=(3, 1))
+    linear = small_rotation(rotation_sd_degrees, rng) * rng.normal(1.0, scale_sd, size=(3, 1))
     points = np.einsum("ij,jxyz->ixyz", linear.astype(np.float32), world - centre) + centre
     points += _warp(grid.shape, rng)
     ventricle = np.array(VENTRICLE_CENTRE_MM, dtype=np.float32)[:, None, None, None]
     away = points - ventricle
-    pull = rng.uniform(*VENTRICLE_GROWTH) * np.exp(-np.sum(away**2, axis=0) / (2 * VENTRICLE_RADIUS_MM**2))
+    strength = rng.uniform(*VENTRICLE_GROWTH) if growth is None else growth
+    pull = strength * np.exp(-np.sum(away**2, axis=0) / (2 * VENTRICLE_RADIUS_MM**2))
     return np.asarray(points - pull * away, dtype=np.float32)
 
 

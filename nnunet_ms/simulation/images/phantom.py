@@ -108,7 +108,7 @@ def draw_patient(settings: GridSettings, course: Course, seed: int, patient: int
     rng = stream(seed, Step.ANATOMY, patient)
     anatomy = draw_anatomy(settings.spacing_mm, rng, with_iron=qsm)
     dirt = smooth_noise(anatomy, DIRT_MM, rng) * np.float32(SCANNER.white_matter_log_sd)
-    lesions = _draw_lesions(anatomy, settings, course, stream(seed, Step.LESIONS, patient))
+    lesions = draw_lesions(anatomy, settings, course, stream(seed, Step.LESIONS, patient))
     voxel_mm3 = anatomy.grid.voxel_volume_ml * 1000
     lesions = draw_fates(lesions, course, settings.sizes.median_mm3 / voxel_mm3, stream(seed, Step.COURSE, patient))
     lesions = draw_rims(lesions, SUSCEPTIBILITY, voxel_mm3, stream(seed, Step.QSM, patient))
@@ -145,15 +145,21 @@ def acquire_visit(patient: Patient, visit: int, rng: np.random.Generator) -> Vis
 
 
 def acquire_contrast(
-    patient: Patient, found: LesionMap, depths: dict[str, SingleFloats], contrast: Contrast, rng: np.random.Generator
+    patient: Patient,
+    found: LesionMap,
+    depths: dict[str, SingleFloats],
+    contrast: Contrast,
+    rng: np.random.Generator,
+    scanner: Scanner = SCANNER,
 ) -> npt.NDArray[np.int16]:
     """One contrast as the scanner shows it, (X, Y, Z); `depths` in mm below the border of each kind of lesion."""
-    return _acquire(_signal(patient, found, depths, contrast), patient.anatomy, contrast, SCANNER, rng)
+    return _acquire(_signal(patient, found, depths, contrast), patient.anatomy, contrast, scanner, rng)
 
 
-def _draw_lesions(
+def draw_lesions(
     anatomy: Anatomy, settings: GridSettings, course: Course, rng: np.random.Generator
 ) -> tuple[Lesion, ...]:
+    """The lesions of a brain at all visits of a course."""
     voxel_mm3 = anatomy.grid.voxel_volume_ml * 1000
     first = draw_sizes_up_to(round(course.volume_ml[0] * 1000 / voxel_mm3), settings.sizes, voxel_mm3, rng)
     later = [draw_sizes(n, settings.sizes, voxel_mm3, rng) for n in course.new_lesions[1:]]

@@ -25,6 +25,7 @@ class Step(IntEnum):
     GROWTH_READER = 14
     RIM_COHORT = 15
     RIM_READER = 16
+    DISABILITY = 17
 
 
 def stream(seed: int, step: Step, *index: int) -> np.random.Generator:

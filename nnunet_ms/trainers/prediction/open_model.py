@@ -11,6 +11,7 @@ from nnunet_ms.errors import SettingsError
 from nnunet_ms.lesions.rims import RIM_THRESHOLD
 from nnunet_ms.options import known_keywords
 from nnunet_ms.trainers.networks.dropout import Site
+from nnunet_ms.trainers.packages.installed import model_path
 from nnunet_ms.trainers.prediction.case_measures import Map
 from nnunet_ms.trainers.prediction.given_channels import Channels, given_channels
 from nnunet_ms.trainers.prediction.image_prediction import ImagePrediction, predict_image
@@ -170,7 +171,8 @@ def open_model(
     Parameters
     ----------
     folder : str or Path
-        Holds plans.json, dataset.json and a folder `fold_X` per fold.
+        Holds plans.json, dataset.json and a folder `fold_X` per fold. Or the name of an installed model, `NAME` or
+        `NAME==VERSION`.
     folds : int, str or sequence, optional
         Such as 0, (0, 1, 2) or "all"; without it, every numbered fold that has the checkpoint.
     checkpoint : str, optional
@@ -193,7 +195,7 @@ def open_model(
     ('t1', 'flair', 't2')
     """
     chosen_device = choose_device(device)
-    return OpenModel(read_model(Path(folder), fold_names(folds), checkpoint, trainer), chosen_device)
+    return OpenModel(read_model(model_path(folder), fold_names(folds), checkpoint, trainer), chosen_device)
 
 
 def fold_names(folds: Folds | None) -> tuple[str, ...] | None:

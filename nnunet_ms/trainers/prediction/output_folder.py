@@ -10,14 +10,17 @@ from typing import Any
 import pandas as pd
 
 from nnunet_ms import tables
+from nnunet_ms.checkpoints import sha256_of
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.lesions.rims import RimDecision
 from nnunet_ms.locks import LOCK
 from nnunet_ms.outputs import PARTIAL_PREFIX, remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure
+from nnunet_ms.trainers.packages.card import FACTS, read_facts
 from nnunet_ms.trainers.prediction.case_measures import Measuring
 from nnunet_ms.trainers.prediction.export import DONE
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
+from nnunet_ms.trainers.prediction.model import Model
 from nnunet_ms.trainers.prediction.tiles import TileRunner
 from nnunet_ms.trainers.prediction.time_taken import summary
 from nnunet_ms.versions import version_of
@@ -31,6 +34,7 @@ def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -
     return {
         "model": model.folder.name,
         "dataset": model.folder.parent.name,
+        **_packed(model),
         "trainer": model.trainer,
         "folds": list(model.folds),
         "sampling": asdict(runner.sampling),
@@ -52,6 +56,14 @@ def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -
 def _rim_record(decision: RimDecision) -> dict[str, Any]:
     splitting = None if decision.splitting is None else asdict(decision.splitting)
     return {"rim_threshold": decision.threshold, "rim_shell_mm": decision.shell_mm, "rim_splitting": splitting}
+
+
+def _packed(model: Model) -> dict[str, str]:
+    """Name, version and hash of a model that was packed; nothing of others."""
+    path = model.folder / FACTS
+    if not path.is_file():
+        return {}
+    return {"packed": read_facts(path.read_bytes(), path).reference, "packed_sha256": sha256_of(path)}
 
 
 def write_record(record: dict[str, Any], folder: Path) -> None:

@@ -127,8 +127,8 @@ def predict(
     out : path
         Folder to write, new or empty, unless an earlier run is to go on.
     model : path or OpenModel, optional
-        Folder `TRAINER__PLANS__CONFIGURATION`, or a model that is open already, which settles `folds`, `checkpoint`
-        and `device`.
+        Folder `TRAINER__PLANS__CONFIGURATION`, the name of an installed model, or one that is open already, which
+        settles `folds`, `checkpoint` and `device`.
     dataset : str or int, optional
         Instead of `model`: name or id of the dataset below nnUNet_results, with `trainer`, `plans`, `configuration`.
     trainer : str, optional

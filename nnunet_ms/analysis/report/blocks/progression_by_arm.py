@@ -16,9 +16,9 @@ from nnunet_ms.analysis.report.parts import Block, Line, TextTable, column_table
 from nnunet_ms.analysis.report.wording import minus, number, over, p_text, term_text
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.analysis.trial.rim_counts import STRATUM
+from nnunet_ms.disability.confirmed_progression import OUTCOMES
 
 
 def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: Sequence[str]) -> Block:

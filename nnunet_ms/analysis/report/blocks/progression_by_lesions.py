@@ -13,8 +13,8 @@ from nnunet_ms.analysis.report.parts import Block, Line, TextTable, rater_table,
 from nnunet_ms.analysis.report.wording import number, over, term_text
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import week_text
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.published import PUBLISHED, SOURCE
+from nnunet_ms.disability.confirmed_progression import OUTCOMES
 
 
 def lesion_outcome_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: Sequence[str]) -> Block:

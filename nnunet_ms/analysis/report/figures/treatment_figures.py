@@ -25,8 +25,8 @@ from nnunet_ms.analysis.report.figures.drawing import (
 )
 from nnunet_ms.analysis.report.wording import interval, over, p_text, term_text
 from nnunet_ms.analysis.trial.keys import contrast_text, week_text
-from nnunet_ms.analysis.trial.outcomes import OUTCOMES
 from nnunet_ms.analysis.trial.settings import TrialSettings
+from nnunet_ms.disability.confirmed_progression import OUTCOMES
 from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, style
 
 

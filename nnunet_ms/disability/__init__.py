@@ -1,0 +1,1 @@
+"""Disability over time: which patients worsened, when, and whether a later visit confirmed it."""

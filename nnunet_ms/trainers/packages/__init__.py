@@ -1,0 +1,1 @@
+"""Models as packages: one file with weights, card, licence and hashes; where installed ones lie."""
