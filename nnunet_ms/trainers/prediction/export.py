@@ -121,7 +121,8 @@ def export_case(
             draw_rims(case.case_id, images, labels, rims, way, settings)
     if settings.pictures:
         assert entropy is not None
-        _draw(case.case_id, images[settings.background_channel][way.box], labels, entropy, lesions[0], way, settings)
+        background = next((one for one in (images[settings.background_channel], *images) if one.any()), images[0])
+        _draw(case.case_id, background[way.box], labels, entropy, lesions[0], way, settings)
         draw_visits(settings.out, case.case_id, [image[way.box] for image in images], labels, way.box_grid, settings)
     spent = {} if cost is None else cost.columns(time.monotonic() - started)
     _write_rows(case, lesions, rows, settings, spent, rims)

@@ -71,7 +71,8 @@ class OpenModel:
         Parameters
         ----------
         image : mapping, sequence, or one image
-            Channel name -> image, or images in the order of `channels`; for one channel also the image itself. An
+            Channel name -> image, or images in the order of `channels`; for one channel also the image itself. A
+            mapping may lack channels that the model can do without (`nnUNetTrainerMSMultiArmAny`). An
             image is a path, a nibabel image, or an (X, Y, Z) array with `affine` or `spacing`.
         affine : (4, 4) array, optional
             Voxel -> world in mm, of arrays.
@@ -153,7 +154,7 @@ class OpenModel:
             rim_threshold=rim_threshold,
             rim_split=rim_split,
         )
-        given = given_channels(image, self.channels, affine, spacing)
+        given = given_channels(image, self.channels, affine, spacing, self.model.needed)
         settings = export_settings(runner, measuring, Path(), rater=rater, note=note, pictures=False)
         return predict_image(runner, settings, given)
 
