@@ -28,7 +28,14 @@ from nnunet_ms.analysis.trial import (
 )
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.classification.rim import cohort, dataset, evaluation_tables, lesion_set, scored_lesions
-from nnunet_ms.classification.stratification import baselines, prediction_tables, prepared_folder
+from nnunet_ms.classification.stratification import (
+    baselines,
+    explain_randomised,
+    explain_regions,
+    explain_scans,
+    prediction_tables,
+    prepared_folder,
+)
 from nnunet_ms.classification.stratification.cohort import DISABILITY_MANIFEST
 from nnunet_ms.comparison.cohorts import COHORTS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
@@ -367,6 +374,11 @@ STRATIFICATION = [
     Output("cross_validation.csv", "model and scan", prediction_tables.CROSS_VALIDATION),
     Output("baselines.csv", "model, fold and term", baselines.BASELINE_FITS),
     Output("predictions.csv", "scan", prediction_tables.PREDICTIONS),
+    Output("explained_scans.csv", "scan and method", explain_scans.EXPLAINED, note="Of `explain`, as the next three."),
+    Output("relevance.csv", "scan, method and region", explain_regions.RELEVANCE),
+    Output("regions.csv", "method, group of scans and region", explain_regions.RANKED_REGIONS),
+    Output("randomisation.csv", "scan, method and comparison", explain_randomised.RANDOMISATION),
+    Output("atlas names", "label", explain_regions.ATLAS_NAMES, note="Input of `explain --atlas-names`."),
 ]
 CHAPTERS = {
     "Input: the trial": INPUTS,

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.rim.features import rim_features as rim_features
     from nnunet_ms.classification.rim.predict_models import predict_rims as predict_rims
     from nnunet_ms.classification.rim.train_models import train_rim_models as train_rim_models
+    from nnunet_ms.classification.stratification.explain_models import explain_cohort as explain_cohort
     from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort as prepare_cohort
     from nnunet_ms.classification.stratification.prepared_folder import read_prepared as read_prepared
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
@@ -111,6 +112,7 @@ _PLACES = {
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
     "evaluate_rims": "nnunet_ms.classification.rim.evaluation",
+    "explain_cohort": "nnunet_ms.classification.stratification.explain_models",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
     "install_model": "nnunet_ms.trainers.pack_model",
     "installed_models": "nnunet_ms.trainers.packages.installed",
@@ -145,6 +147,7 @@ __all__ = [
     "evaluate",
     "evaluate_masks",
     "evaluate_rims",
+    "explain_cohort",
     "guess_source",
     "install_model",
     "installed_models",

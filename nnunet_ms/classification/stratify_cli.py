@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
+from nnunet_ms.classification.stratification.explain_models import add_explain_parser
 
 if TYPE_CHECKING:
     from nnunet_ms.classification.stratification.preparation import PreparationSettings
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 PROGRAM = "nnunet-ms-stratify"
 EXAMPLES = {
     "prepare": "disability/manifest.csv -o prepared --workers 4",
+    "explain": "models/global prepared -o explained",
 }
 REMAINS = "What is complete is kept. Repeat the command to go on."
 
@@ -26,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     add_prepare_parser(steps)
+    add_explain_parser(steps)
     for name, step in steps.choices.items():
         step.epilog = f"example:\n  {PROGRAM} {name} {EXAMPLES[name]}"
         step.formatter_class = argparse.RawDescriptionHelpFormatter
