@@ -28,6 +28,11 @@ _EXPLAINED = {
         ONE, "Lower limit of the mean density, 95 %, over patients; blank below five patients"
     ),
     "ranked regions.high": Meaning(ONE, "Upper limit"),
+    "density_random": Meaning(
+        ONE, "Mean density of the region in maps of random weights: what the image does by itself"
+    ),
+    "against_random": Meaning(ONE, "Mean density by that of random weights"),
+    "rank_against_random": Meaning(ONE, "By that ratio, the highest first"),
     "ranked regions.n": Meaning(ONE, "Scans with a density of this region"),
     "ranked regions.patients": Meaning(ONE, "Their patients"),
     "explained_by": Meaning(TEXT, "The fold that has not seen the patient, or the mean of all folds"),

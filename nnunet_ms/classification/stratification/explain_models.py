@@ -16,7 +16,7 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,11 +234,11 @@ def _explained(job: _Job, scans: "pd.DataFrame", randomised: int, progress: Prog
     rows = scans.to_dict("records")
     places = {row["case_id"]: place for place, row in enumerate(rows)}
     for row in progress(rows, "scans", lambda row: str(row["case_id"])):
-        randomise = places[row["case_id"]] < randomised
+        place = places[row["case_id"]]
         if _is_done(job, row["case_id"]):
             continue
         try:
-            _explain_one(job, row, randomise=randomise)
+            _explain_one(job, row, place, randomise=place < randomised)
         except ImageError as error:
             if fault_of(error):
                 raise
@@ -254,7 +254,7 @@ def _is_done(job: _Job, case_id: str) -> bool:
     return note is not None and note["made_from"] == job.made_from(case_id) and all(path.is_file() for path in maps)
 
 
-def _explain_one(job: _Job, row: "Mapping[str, Any]", *, randomise: bool) -> None:
+def _explain_one(job: _Job, row: "Mapping[str, Any]", place: int, *, randomise: bool) -> None:
     from nnunet_ms.classification.stratification.explain_outputs import map_file, note_file
     from nnunet_ms.classification.stratification.explain_scans import explain_scan
     from nnunet_ms.images.volumes import write_volume
@@ -270,7 +270,7 @@ def _explain_one(job: _Job, row: "Mapping[str, Any]", *, randomise: bool) -> Non
         images,
         models,
         {name: masks for name, masks in parcellations.items() if masks},
-        job.settings,
+        replace(job.settings, seed=job.settings.seed + 2 * place),  # other random weights for each scan
         randomise=randomise,
     )
     for method, relevance in found.maps.items():
@@ -281,6 +281,7 @@ def _explain_one(job: _Job, row: "Mapping[str, Any]", *, randomise: bool) -> Non
         "sums": found.sums,
         "regions": found.regions,
         "randomised": found.randomised,
+        "random_regions": found.random_regions,
     }
     with whole_file(note_file(job.out, case_id)) as partial:
         partial.write_text(json.dumps(note), encoding="utf-8")

@@ -76,7 +76,9 @@ def read_note(out: Path, case_id: str) -> dict[str, Any] | None:
         note = dict(json.loads(note_file(out, case_id).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return note if {"made_from", "explained_by", "sums", "regions", "randomised"} <= set(note) else None
+    return (
+        note if {"made_from", "explained_by", "sums", "regions", "randomised", "random_regions"} <= set(note) else None
+    )
 
 
 def written(
@@ -120,7 +122,9 @@ def written(
     relevance = _frame(its, notes, "regions", RELEVANCE.names)
     randomisation = _frame(its, notes, "randomised", RANDOMISATION.names)
     positives = true_positives(explained)
-    regions = ranked_regions(relevance, positives) if len(relevance) else pd.DataFrame(columns=RANKED_REGIONS.names)
+    random = _frame(its, notes, "random_regions", RELEVANCE.names)
+    empty = pd.DataFrame(columns=RANKED_REGIONS.names)
+    regions = ranked_regions(relevance, positives, random) if len(relevance) else empty
     tables = {"explained_scans": explained, "relevance": relevance, "regions": regions, "randomisation": randomisation}
     for name, table in tables.items():
         write_table(table, out / f"{name}.csv")
@@ -258,15 +262,21 @@ def _ranking_remarks(regions: pd.DataFrame, told: Mapping[str, Any]) -> list[str
         return ["No regions: the scans were prepared without label maps and priors, and no atlas was given."]
     lines = []
     for (method, group, parcellation), part in regions.groupby(["method", "scans", "parcellation"], sort=False):
-        named = part[part["region"] != ELSEWHERE].head(3)
-        order = ", ".join(
-            f"{region} {density:.2f}" for region, density in zip(named["region"], named["density"], strict=True)
-        )
+        named = part[part["region"] != ELSEWHERE]
         which = "" if parcellation == "regions" else f" ({parcellation})"
-        lines.append(f"{METHOD_NAMES[method]}, {group}{which}: {order} (density of positive relevance; 1 is the mean).")
+        line = f"{METHOD_NAMES[method]}, {group}{which}: {_first(named, 'density')} (density of positive relevance)"
+        if named["against_random"].notna().any():
+            line += f"; against random weights {_first(named, 'against_random')}"
+        lines.append(f"{line}.")
     if told["strategy"] != "global":
         lines.append(
             f"The networks of {told['strategy']} see that region and one voxel around it: other regions stand in the "
             "tables with that voxel alone, and their rank says little."
         )
     return lines
+
+
+def _first(regions: pd.DataFrame, by: str) -> str:
+    """The first three regions by a column, with its values."""
+    best = regions.sort_values(by, ascending=False, kind="stable").head(3)
+    return ", ".join(f"{region} {value:.2f}" for region, value in zip(best["region"], best[by], strict=True))

@@ -1,6 +1,7 @@
 """Do maps depend on what the network has learnt? They are drawn again of the same network with random weights."""
 
 import copy
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -113,9 +114,17 @@ def likeness(first: SingleFloats, second: SingleFloats, seen: Bools) -> tuple[fl
     return float(stats.spearmanr(x, y).statistic), absolute, ssim
 
 
-def randomisation_rows(
+@dataclass(frozen=True)
+class Randomised:
+    """How alike maps with learnt and random weights are (`RANDOMISATION`), and two maps of wholly random networks."""
+
+    rows: pd.DataFrame
+    maps: tuple[SingleFloats, SingleFloats]
+
+
+def compare_with_random(
     network: nn.Module, images: SingleFloats, method: Method, *, steps: int = STEPS, seed: int = 0, device: str = "cpu"
-) -> pd.DataFrame:
+) -> Randomised:
     """Compare a scan's map with those of ever more random networks [1]_.
 
     Parameters
@@ -127,9 +136,9 @@ def randomisation_rows(
 
     Returns
     -------
-    pandas.DataFrame
-        `compared`, `layers_randomised`, `layers` and the three of `likeness`. The last row compares two networks that
-        are random throughout: what maps have in common by the image alone.
+    Randomised
+        `rows` with `compared`, `layers_randomised`, `layers` and the three of `likeness`. The last row compares two
+        networks that are random throughout: what maps have in common by the image alone.
 
     References
     ----------
@@ -138,7 +147,7 @@ def randomisation_rows(
     Examples
     --------
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(27, 1))
-    >>> rows = randomisation_rows(network, np.ones((1, 3, 3, 3), np.float32), "ig", steps=2)
+    >>> rows = compare_with_random(network, np.ones((1, 3, 3, 3), np.float32), "ig", steps=2).rows
     >>> rows[["compared", "layers_randomised", "layers"]].to_dict("list")
     {'compared': ['learnt and random', 'random and random'], 'layers_randomised': [1, 1], 'layers': [1, 1]}
     """
@@ -152,7 +161,7 @@ def randomisation_rows(
     rows = [(LEARNT, count, layers, *likeness(learnt, one, seen)) for count, one in maps.items()]
     other = relevance(randomised(network, layers, seed + 1))
     rows.append((RANDOM, layers, layers, *likeness(maps[layers], other, seen)))
-    return pd.DataFrame(rows, columns=RANDOMISATION.names[4:])
+    return Randomised(pd.DataFrame(rows, columns=RANDOMISATION.names[4:]), (maps[layers], other))
 
 
 def verdicts(rows: pd.DataFrame) -> list[str]:

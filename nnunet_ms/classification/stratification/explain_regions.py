@@ -13,6 +13,7 @@ from nnunet_ms.images.volumes import Grid, read_volume
 from nnunet_ms.statistics.bootstrap_interval import mean_interval
 from nnunet_ms.tables import Column, Table, read_table
 
+KEYS = ["method", "parcellation", "region"]
 ELSEWHERE = "elsewhere"  # what the network saw in none of the regions
 ALL, TRUE_POSITIVES = "all", "true positives"
 REGION_COLUMNS = (
@@ -43,6 +44,9 @@ RANKED_REGIONS = Table(
         Column("high", "number", blank=True),
         Column("share", "number", blank=True, minimum=0, maximum=1),
         Column("mean_positive", "number", minimum=0),
+        Column("density_random", "number", blank=True, minimum=0),
+        Column("against_random", "number", blank=True, minimum=0),
+        Column("rank_against_random", "integer", blank=True, minimum=1),
         Column("n", "integer", minimum=1),
         Column("patients", "integer", minimum=1),
     ),
@@ -97,8 +101,13 @@ def region_relevance(
     return pd.DataFrame(rows, columns=["region", "voxels", "mean_positive", "share", "density"])
 
 
-def ranked_regions(rows: pd.DataFrame, true_positives: Sequence[str]) -> pd.DataFrame:
+def ranked_regions(
+    rows: pd.DataFrame, true_positives: Sequence[str], random: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Regions in the order of their mean density over scans, of all scans and of the true positives.
+
+    Where a method multiplies by the image, a region of strong contrast is dense whatever a network has learnt: of
+    random weights, ventricles come first. So the density of random weights stands beside, and a second rank by the ratio.
 
     Parameters
     ----------
@@ -106,6 +115,8 @@ def ranked_regions(rows: pd.DataFrame, true_positives: Sequence[str]) -> pd.Data
         `RELEVANCE`.
     true_positives : sequence of str
         `case_id` of disabled patients' scans that the model calls disabled.
+    random : pandas.DataFrame, optional
+        As `rows`, of networks with random weights, of some of the scans.
 
     Returns
     -------
@@ -122,20 +133,24 @@ def ranked_regions(rows: pd.DataFrame, true_positives: Sequence[str]) -> pd.Data
     {'region': ['wm', 'gm', 'elsewhere'], 'rank': [1, 2, None], 'n': [1, 1, 1]}
     """
     groups = {ALL: rows, TRUE_POSITIVES: rows[rows["case_id"].isin(list(true_positives))]}
-    tables = [_ranked(part, scans) for scans, part in groups.items() if len(part)]
+    by_image = None if random is None else random.groupby(KEYS)["density"].mean()
+    tables = [_ranked(part, scans, by_image) for scans, part in groups.items() if len(part)]
     return pd.concat(tables, ignore_index=True)[RANKED_REGIONS.names]
 
 
-def _ranked(rows: pd.DataFrame, scans: str) -> pd.DataFrame:
+def _ranked(rows: pd.DataFrame, scans: str, by_image: "pd.Series | None") -> pd.DataFrame:
     defined = rows[rows["density"].notna()]
-    keys = ["method", "parcellation", "region"]
     summaries = [
-        dict(zip(keys, names, strict=True)) | _summary(part) for names, part in defined.groupby(keys, sort=False)
+        dict(zip(KEYS, names, strict=True)) | _summary(part) for names, part in defined.groupby(KEYS, sort=False)
     ]
-    table = pd.DataFrame(summaries, columns=[*keys, *_summary(rows.iloc[:0])]).assign(scans=scans)
-    named = table["density"].where(table["region"] != ELSEWHERE)
-    rank = named.groupby([table["method"], table["parcellation"]]).rank(ascending=False, method="min")
-    table["rank"] = rank.astype("Int64")
+    table = pd.DataFrame(summaries, columns=[*KEYS, *_summary(rows.iloc[:0])]).assign(scans=scans)
+    places = pd.MultiIndex.from_frame(table[KEYS])
+    table["density_random"] = np.nan if by_image is None else by_image.reindex(places).to_numpy(np.float64)
+    table["against_random"] = table["density"] / table["density_random"].where(table["density_random"] > 0)
+    for rank, by in (("rank", "density"), ("rank_against_random", "against_random")):
+        named = table[by].where(table["region"] != ELSEWHERE)
+        places_of = named.groupby([table["method"], table["parcellation"]]).rank(ascending=False, method="min")
+        table[rank] = places_of.astype("Int64")
     return table.sort_values(["method", "parcellation", "rank"], kind="stable", na_position="last")
 
 

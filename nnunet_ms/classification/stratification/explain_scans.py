@@ -11,7 +11,7 @@ from torch import nn
 
 from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.classification.stratification.explain_methods import STEPS, Explanation, Method, explain
-from nnunet_ms.classification.stratification.explain_randomised import randomisation_rows
+from nnunet_ms.classification.stratification.explain_randomised import compare_with_random
 from nnunet_ms.classification.stratification.explain_regions import region_relevance
 from nnunet_ms.tables import Column, Table
 
@@ -76,7 +76,9 @@ class ExplainedScan:
     regions : list of dict
         Rows of `region_relevance` with `method` and `parcellation`.
     randomised : list of dict
-        Rows of `randomisation_rows` with `method`; of the first of the models.
+        Rows of `compare_with_random` with `method`; of the first of the models.
+    random_regions : list of dict
+        As `regions`, of two networks with random weights.
     """
 
     maps: dict[Method, SingleFloats]
@@ -84,6 +86,7 @@ class ExplainedScan:
     sums: list[dict[str, Any]]
     regions: list[dict[str, Any]]
     randomised: list[dict[str, Any]]
+    random_regions: list[dict[str, Any]]
 
 
 def explain_scan(
@@ -118,19 +121,33 @@ def explain_scan(
     """
     seen = np.any(images != 0, axis=0)
     maps: dict[Method, SingleFloats] = {}
-    sums, regions, randomised = [], [], []
+    sums, regions, randomised, random_regions = [], [], [], []
     for method in settings.methods:
         one = [explain(model.network, images, method, steps=settings.steps, device=settings.device) for model in models]
-        mean = np.mean([found.relevance for found in one], axis=0, dtype=np.float64)
+        mean = np.mean([single.relevance for single in one], axis=0, dtype=np.float64)
         maps[method] = np.asarray(mean, dtype=np.float32)
         sums.append({"method": method, **_sums(one, models)})
-        for parcellation, masks in parcellations.items():
-            table = region_relevance(maps[method], seen, masks, elsewhere=parcellation == "regions")
-            regions += _rows(table, method=method, parcellation=parcellation)
+        regions += _region_rows(maps[method], seen, parcellations, method)
         if randomise:
             how: dict[str, Any] = {"steps": settings.steps, "seed": settings.seed, "device": settings.device}
-            randomised += _rows(randomisation_rows(models[0].network, images, method, **how), method=method)
-    return ExplainedScan(maps, seen, sums, regions, randomised)
+            found = compare_with_random(models[0].network, images, method, **how)
+            randomised += _rows(found.rows, method=method)
+            random_regions += [row for one in found.maps for row in _region_rows(one, seen, parcellations, method)]
+    return ExplainedScan(maps, seen, sums, regions, randomised, random_regions)
+
+
+def _region_rows(
+    relevance: SingleFloats, seen: Bools, parcellations: Parcellations, method: Method
+) -> list[dict[str, Any]]:
+    return [
+        row
+        for parcellation, masks in parcellations.items()
+        for row in _rows(
+            region_relevance(relevance, seen, masks, elsewhere=parcellation == "regions"),
+            method=method,
+            parcellation=parcellation,
+        )
+    ]
 
 
 def _sums(found: Sequence[Explanation], models: Sequence[Explainer]) -> dict[str, float]:

@@ -254,9 +254,7 @@ def test_models_on_coarser_voxels_are_explained_on_the_grid_of_the_scans(tmp_pat
     prepared = write_prepared(tmp_path / "prepared", patients=1)
     torch.manual_seed(0)
     network = stratification_network("resnet18", small=True).eval()
-    models = write_models(
-        tmp_path / "models", "resnet18", coarser=2, shape=shape, weights=dict(network.state_dict())
-    )
+    models = write_models(tmp_path / "models", "resnet18", coarser=2, shape=shape, weights=dict(network.state_dict()))
     found = quick(models, prepared, tmp_path / "out", methods=["ig"], steps=8)
     images = load_prepared(prepared / "scans" / "P0_base.npz").images
     coarse = images.reshape(2, shape[0], 2, shape[1], 2, shape[2], 2).mean((2, 4, 6))

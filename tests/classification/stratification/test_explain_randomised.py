@@ -11,8 +11,8 @@ from nnunet_ms.classification.stratification.explain_randomised import (
     LEARNT,
     RANDOM,
     RANDOMISATION,
+    compare_with_random,
     likeness,
-    randomisation_rows,
     randomised,
     stages,
     verdicts,
@@ -76,7 +76,7 @@ def linear(weight):
 
 def test_maps_of_learnt_weights_fall_away_where_the_image_does_not_decide():
     # a linear network: relevance is w * x, of learnt and of random w; their rank correlation is near 0 by construction
-    rows = randomisation_rows(linear(torch.linspace(-1, 1, 512)), made_images(), "ig", steps=2)
+    rows = compare_with_random(linear(torch.linspace(-1, 1, 512)), made_images(), "ig", steps=2).rows
     assert rows["compared"].tolist() == [LEARNT, RANDOM]
     assert rows["spearman"].abs().max() < 0.2
     # the sizes of both are led by the same |x|: a check of absolute values has to see that

@@ -85,6 +85,19 @@ def test_ranks_are_of_the_mean_density_over_all_and_over_true_positives():
     assert positive["n"].tolist() == [1, 1, 1]
 
 
+def test_regions_stand_against_those_of_random_weights():
+    random = pd.concat(
+        [made_rows().assign(density=[6.0, 1.0, 0.5] * 3), made_rows().assign(density=[6.0, 0.5, 0.5] * 3)]
+    )
+    found = ranked_regions(made_rows(), [], random).set_index("region")
+    assert found["density_random"].to_dict() == pytest.approx({"wm": 6.0, "gm": 0.75, ELSEWHERE: 0.5})
+    assert found["against_random"].to_dict() == pytest.approx({"wm": 0.5, "gm": 2.0, ELSEWHERE: 1.0})
+    assert found["rank"].dropna().to_dict() == {"wm": 1, "gm": 2}
+    assert found["rank_against_random"].dropna().to_dict() == {"gm": 1, "wm": 2}
+    without = ranked_regions(made_rows(), [])
+    assert without[["density_random", "against_random", "rank_against_random"]].isna().all(axis=None)
+
+
 def test_scans_without_positive_relevance_count_in_no_region():
     rows = made_rows()
     rows.loc[rows["case_id"] == "b1", ["density", "share"]] = np.nan
