@@ -28,9 +28,7 @@ _EXPLAINED = {
         ONE, "Lower limit of the mean density, 95 %, over patients; blank below five patients"
     ),
     "ranked regions.high": Meaning(ONE, "Upper limit"),
-    "density_random": Meaning(
-        ONE, "Mean density of the region in maps of random weights: what the image does by itself"
-    ),
+    "density_random": Meaning(ONE, "Mean density of the region in maps of random weights: what the image does alone"),
     "against_random": Meaning(ONE, "Mean density by that of random weights"),
     "rank_against_random": Meaning(ONE, "By that ratio, the highest first"),
     "ranked regions.n": Meaning(ONE, "Scans with a density of this region"),

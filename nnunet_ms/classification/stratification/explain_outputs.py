@@ -191,8 +191,8 @@ def comparable(relevance: SingleFloats) -> SingleFloats:
 
     Examples
     --------
-    >>> comparable(np.array([0.0, 2.0, -4.0], np.float32)).round(2).tolist()
-    [0.0, 0.67, -1.33]
+    >>> comparable(np.array([0.0, 2.0, -6.0], np.float32)).tolist()
+    [0.0, 0.5, -1.5]
     """
     some: Bools = relevance != 0
     return relevance / np.float32(np.abs(relevance[some], dtype=np.float64).mean()) if some.any() else relevance

@@ -107,7 +107,7 @@ def ranked_regions(
     """Regions in the order of their mean density over scans, of all scans and of the true positives.
 
     Where a method multiplies by the image, a region of strong contrast is dense whatever a network has learnt: of
-    random weights, ventricles come first. So the density of random weights stands beside, and a second rank by the ratio.
+    random weights, ventricles come first. So the density of random weights stands beside, and a rank by the ratio.
 
     Parameters
     ----------
