@@ -33,9 +33,14 @@ from nnunet_ms.classification.stratification import (
     explain_randomised,
     explain_regions,
     explain_scans,
+    judged_scans,
     prediction_tables,
     prepared_folder,
+    survival_results,
+    survival_tables,
+    survival_targets,
 )
+from nnunet_ms.classification.stratification import evaluation_tables as disability_tables
 from nnunet_ms.classification.stratification.cohort import DISABILITY_MANIFEST
 from nnunet_ms.comparison.cohorts import COHORTS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
@@ -379,6 +384,19 @@ STRATIFICATION = [
     Output("regions.csv", "method, group of scans and region", explain_regions.RANKED_REGIONS),
     Output("randomisation.csv", "scan, method and comparison", explain_randomised.RANDOMISATION),
     Output("atlas names", "label", explain_regions.ATLAS_NAMES, note="Input of `explain --atlas-names`."),
+    Output("TABLE of evaluate", "model and scan", judged_scans.JUDGED, note="Input: either of the two, or your own."),
+    Output("scans.csv of --scans", "scan", judged_scans.SCANS, note="Input: that of `prepare`."),
+    Output("results.csv", "model, scope, decision and measure", disability_tables.RESULTS),
+    Output("comparisons.csv", "question and two models", disability_tables.COMPARISONS),
+    Output("calibration.csv", "model and group of scans", disability_tables.CURVE),
+    Output("decision_curve.csv", "model and threshold", disability_tables.BENEFIT),
+    Output("left_out.csv of evaluate", "model and scan that it has not judged", judged_scans.LEFT_OUT),
+]
+SURVIVAL = [
+    Output("targets.csv", "patient", survival_targets.TARGETS),
+    Output("cross_validation.csv", "model, patient and week", survival_tables.SURVIVAL_CROSS_VALIDATION),
+    Output("results.csv", "model, measure and week", survival_results.SURVIVAL_RESULTS),
+    Output("predictions.csv", "scan and week", survival_tables.SURVIVAL_PREDICTIONS),
 ]
 CHAPTERS = {
     "Input: the trial": INPUTS,
@@ -392,6 +410,7 @@ CHAPTERS = {
     "nnunet-ms-learning-curve": LEARNING_CURVE,
     "nnunet-ms-rim": RIM,
     "nnunet-ms-stratify": STRATIFICATION,
+    "nnunet-ms-stratify --task survival": SURVIVAL,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

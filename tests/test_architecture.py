@@ -29,9 +29,10 @@ GROUND = {
     "vocabulary_of_conversion": {"meaning"},
     "vocabulary_of_rims": {"meaning"},
     "vocabulary_of_stratification": {"meaning"},
+    "vocabulary_of_progression": {"meaning"},
     "vocabulary": {
         *("meaning", "vocabulary_of_adam", "vocabulary_of_conversion", "vocabulary_of_curves", "vocabulary_of_groups"),
-        *("vocabulary_of_rims", "vocabulary_of_stratification"),
+        *("vocabulary_of_rims", "vocabulary_of_stratification", "vocabulary_of_progression"),
     },
     "options": {"errors"},
     "nnunet": {"errors"},
@@ -98,10 +99,12 @@ ROOMS = {
         },
     },
     "classification": {
+        "named_tables": set(),
         "patient_folds": set(),
         "step_folder": set(),
-        "rim": {"patient_folds", "step_folder"},
-        "stratification": {"patient_folds", "step_folder"},
+        "torch_runs": set(),
+        "rim": {"named_tables", "patient_folds", "step_folder", "torch_runs"},
+        "stratification": {"named_tables", "patient_folds", "step_folder", "torch_runs"},
     },
     "simulation": {
         "model": set(),
@@ -143,6 +146,7 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "trainers.any_sequence": "trainers/test_construction.py",
     "trainers.check_models": "trainers/test_pack_model.py",
     "trainers.model_cli": "trainers/test_pack_model.py",
     "trainers.packages.archive": "trainers/test_pack_model.py",
@@ -163,6 +167,10 @@ TESTED_IN = {
     "classification.stratification.overview": "classification/stratification/test_prepared_folder.py",
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",
+    "classification.stratification.evaluation_figures": "classification/stratification/test_evaluation.py",
+    "classification.stratification.evaluation_page": "classification/stratification/test_evaluation.py",
+    "classification.stratification.evaluation_tables": "classification/stratification/test_evaluation.py",
+    "classification.stratification.published": "classification/stratification/test_evaluation.py",
     "classification.rim.evaluation_figures": "classification/rim/test_evaluation.py",
     "classification.rim.evaluation_tables": "classification/rim/test_evaluation.py",
     "classification.rim.published": "classification/rim/test_evaluation.py",
@@ -218,6 +226,9 @@ TESTED_IN = {
     "vocabulary_of_conversion": "test_vocabulary.py",
     "vocabulary_of_rims": "test_vocabulary.py",
     "vocabulary_of_stratification": "test_vocabulary.py",
+    "vocabulary_of_progression": "test_vocabulary.py",
+    "classification.stratification.survival_figures": "classification/stratification/test_survival_evaluation.py",
+    "classification.stratification.survival_results": "classification/stratification/test_survival_evaluation.py",
     "learning.scoring": "learning/test_curve.py",
     "classification.rim.fold_models": "classification/rim/test_train_models.py",
     "dataset_conversion.raw_dataset.bids_derivative": "dataset_conversion/raw_dataset/test_write_back.py",

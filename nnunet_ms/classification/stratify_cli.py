@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
+from nnunet_ms.classification.stratification.evaluation import add_evaluate_parser
 from nnunet_ms.classification.stratification.explain_models import add_explain_parser
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 PROGRAM = "nnunet-ms-stratify"
 EXAMPLES = {
     "prepare": "disability/manifest.csv -o prepared --workers 4",
+    "evaluate": "models/cross_validation.csv --scans prepared/scans.csv -o evaluation",
     "explain": "models/global prepared -o explained",
 }
 REMAINS = "What is complete is kept. Repeat the command to go on."
@@ -28,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     add_prepare_parser(steps)
+    add_evaluate_parser(steps)
     add_explain_parser(steps)
     for name, step in steps.choices.items():
         step.epilog = f"example:\n  {PROGRAM} {name} {EXAMPLES[name]}"
