@@ -161,6 +161,8 @@ TESTED_IN = {
     "classification.rim_cli": "classification/rim/test_dataset.py",
     "classification.step_folder": "classification/rim/test_dataset.py",
     "classification.stratify_cli": "classification/stratification/test_prepared_folder.py",
+    "classification.stratification.fold_models": "classification/stratification/test_train_models.py",
+    "classification.stratification.study_folds": "classification/stratification/test_train_models.py",
     "classification.stratification.explain_folds": "classification/stratification/test_explain_models.py",
     "classification.stratification.explain_outputs": "classification/stratification/test_explain_models.py",
     "classification.stratification.explain_scans": "classification/stratification/test_explain_models.py",

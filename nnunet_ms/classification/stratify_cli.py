@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nnunet_ms import commands
 from nnunet_ms.classification.stratification.evaluation import add_evaluate_parser
 from nnunet_ms.classification.stratification.explain_models import add_explain_parser
+from nnunet_ms.classification.stratification.train_models import add_train_parser
 
 if TYPE_CHECKING:
     from nnunet_ms.classification.stratification.preparation import PreparationSettings
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 PROGRAM = "nnunet-ms-stratify"
 EXAMPLES = {
     "prepare": "disability/manifest.csv -o prepared --workers 4",
+    "train": "prepared -o models --strategies global,ventricles --device cuda",
     "evaluate": "models/cross_validation.csv --scans prepared/scans.csv -o evaluation",
     "explain": "models/global prepared -o explained",
 }
@@ -30,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     add_prepare_parser(steps)
+    add_train_parser(steps)
     add_evaluate_parser(steps)
     add_explain_parser(steps)
     for name, step in steps.choices.items():

@@ -130,9 +130,10 @@ def baselines(scans: pd.DataFrame, fold: npt.ArrayLike) -> Baselines:
         if X is None:
             continue
         fitted = _cross_validated(scans, folds, model, X)
-        rows.append(fitted.rows)
-        fits.append(fitted.fits)
         notes += fitted.notes
+        if len(fitted.rows):  # pandas warns of tables without rows
+            rows.append(fitted.rows)
+            fits.append(fitted.fits)
     return Baselines(pd.concat(rows, ignore_index=True), pd.concat(fits, ignore_index=True), tuple(notes))
 
 
