@@ -39,7 +39,7 @@ NETWORKS = ("densenet121", "resnet18", "compact")  # of `networks.NetworkName`
 
 
 @known_keywords
-def train_stratification_models(
+def train_disability_models(
     prepared: str | Path,
     output: str | Path,
     strategies: Sequence[str] = STRATEGIES,
@@ -101,7 +101,7 @@ def train_stratification_models(
 
     Examples
     --------
-    >>> train_stratification_models("prepared", "models", ["global", "ventricles"], small=True)  # doctest: +SKIP
+    >>> train_disability_models("prepared", "models", ["global", "ventricles"], small=True)  # doctest: +SKIP
     """
     from nnunet_ms.classification.step_folder import claim_folder
     from nnunet_ms.classification.stratification.fold_models import TrainingOptions
@@ -364,7 +364,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 
 
 def network_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Keywords of `add_network_options`, as `train_stratification_models` takes them."""
+    """Keywords of `add_network_options`, as `train_disability_models` takes them."""
     names = ("network", "small", "coarser", "epochs", "batch_size", "learning_rate", "weight_decay", "patience")
     return {
         **{name: getattr(args, name) for name in (*names, "seed", "device")},
@@ -376,7 +376,7 @@ def run_train(args: argparse.Namespace) -> int:
     """Act on the arguments of `train`; exit code 0."""
     from nnunet_ms.progress import bar
 
-    table = train_stratification_models(
+    table = train_disability_models(
         args.prepared,
         args.output,
         args.strategies,
