@@ -6,14 +6,13 @@
 `cross_validation.csv`           `prediction_tables.CROSS_VALIDATION`: strategies and baselines, out of fold
 `<strategy>/cross_validation.csv`  the same, of one strategy
 `<strategy>/fold_<k>/model.pt`   the network, see `fold_models.load_fold_model`; beside it `history.csv`
-`baseline_fits.csv`              `baselines.BASELINE_FITS`: what `evaluate` judges other cohorts with
+`baselines.csv`                  `baselines.BASELINE_FITS`: what `evaluate` judges other cohorts with
 `left_out.csv`                   `prepared_folder.LEFT_OUT`: scans without the region of a strategy
 ===============================  ====================================================================================
 """
 
 import argparse
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.stratification.training import Examples
 
 PROGRAM = "nnunet-ms-stratify"
-TABLE, FOLDS, FITS, LEFT_OUT = "cross_validation.csv", "folds.csv", "baseline_fits.csv", "left_out.csv"
+TABLE, FOLDS, FITS, LEFT_OUT = "cross_validation.csv", "folds.csv", "baselines.csv", "left_out.csv"
 INPUTS = "inputs.npy"  # of a strategy whose training is under way
 STRATEGIES = ("global", "wm", "gm", "sgm", "ventricles", "brainstem")  # `regions.STRATEGIES`, seconds to import
 NETWORKS = ("densenet121", "resnet18", "compact")  # of `networks.NetworkName`
@@ -144,7 +143,6 @@ def _settings(cohort: "PreparedCohort", fold: "Ints", options: "TrainingOptions"
     from dataclasses import asdict
 
     scans = cohort.scans
-    preparation = json.loads((cohort.folder / "settings.json").read_text(encoding="utf-8"))
     return {
         "step": f"{PROGRAM} train",
         "scans": len(scans),
@@ -157,7 +155,7 @@ def _settings(cohort: "PreparedCohort", fold: "Ints", options: "TrainingOptions"
         "coarser": options.coarser,
         "seed": options.seed,
         **asdict(options.recipe),
-        "preparation": preparation,
+        "preparation": cohort.preparation(),
     }
 
 
