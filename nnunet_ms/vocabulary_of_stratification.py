@@ -56,6 +56,7 @@ _EXPLAINED = {
     ),
     "spearman_absolute": Meaning(ONE, "The same of absolute values"),
     "ssim": Meaning(ONE, "Structural similarity of the two maps in windows of 7 voxels"),
+    "folds.fold": Meaning(ONE, "Fold, from 0, that judges the patient"),
     "atlas names.label": Meaning(ONE, "Label in the atlas, from 1"),
     "atlas names.name": Meaning(TEXT, "Its region; each name once"),
 }
