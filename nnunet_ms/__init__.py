@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.rim.predict_models import predict_rims as predict_rims
     from nnunet_ms.classification.rim.train_models import train_rim_models as train_rim_models
     from nnunet_ms.classification.stratification.evaluation import evaluate_disability as evaluate_disability
+    from nnunet_ms.classification.stratification.explain_models import explain_cohort as explain_cohort
     from nnunet_ms.classification.stratification.patient_risk import add_disability_risk as add_disability_risk
     from nnunet_ms.classification.stratification.predict_models import predict_disability as predict_disability
     from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort as prepare_cohort
@@ -117,6 +118,7 @@ _PLACES = {
     "evaluate_disability": "nnunet_ms.classification.stratification.evaluation",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
     "evaluate_rims": "nnunet_ms.classification.rim.evaluation",
+    "explain_cohort": "nnunet_ms.classification.stratification.explain_models",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
     "install_model": "nnunet_ms.trainers.pack_model",
     "installed_models": "nnunet_ms.trainers.packages.installed",
@@ -155,6 +157,7 @@ __all__ = [
     "evaluate_disability",
     "evaluate_masks",
     "evaluate_rims",
+    "explain_cohort",
     "guess_source",
     "install_model",
     "installed_models",
