@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
 from nnunet_ms.classification.stratification.evaluation import add_evaluate_parser
+from nnunet_ms.classification.stratification.explain_models import add_explain_parser
 from nnunet_ms.classification.stratification.patient_risk import add_risk_parser
 from nnunet_ms.classification.stratification.predict_models import add_predict_parser
 from nnunet_ms.classification.stratification.train_models import add_train_parser
@@ -21,6 +22,7 @@ EXAMPLES = {
     "predict": "models/ventricles prepared_elsewhere -o predicted",
     "evaluate": "models/cross_validation.csv --scans prepared/scans.csv -o evaluation",
     "risk": "predictions/predictions.csv --patients trial/patients.csv --visit baseline -o patients.csv",
+    "explain": "models/global prepared -o explained",
 }
 REMAINS = "What is complete is kept. Repeat the command to go on."
 
@@ -38,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_predict_parser(steps)
     add_evaluate_parser(steps)
     add_risk_parser(steps)
+    add_explain_parser(steps)
     for name, step in steps.choices.items():
         step.epilog = f"example:\n  {PROGRAM} {name} {EXAMPLES[name]}"
         step.formatter_class = argparse.RawDescriptionHelpFormatter
