@@ -55,7 +55,7 @@ from nnunet_ms.simulation.images.disability_files import DISABILITY_TRUTH
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
 from nnunet_ms.tables import Table
-from nnunet_ms.trainers.prediction.rim_tables import KEYS as RIM_KEYS
+from nnunet_ms.trainers.prediction.rim_tables import COLUMNS as RIM_COLUMNS
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
 from nnunet_ms.vocabulary import meaning_of
 
@@ -152,8 +152,9 @@ PREDICT = [
         "rim_lesions.csv",
         "lesion, of models of lesion core and rim",
         None,
-        (*RIM_KEYS, "probability", "threshold", "rim", "model"),
-        note="What `nnunet-ms-rim evaluate` reads; `probability` is `rim_score`.",
+        RIM_COLUMNS,
+        note="What `nnunet-ms-rim evaluate` reads; `probability` is `rim_score`. Parts of confluent lesions are "
+        "lesions here; `lesions.csv` has the highest score of a component's parts.",
     ),
     Output("failures.csv", "case that could not be predicted", tables.FAILURES),
 ]
@@ -294,8 +295,8 @@ SIMULATE = [
         "subject",
         None,
         (
-            *("STUDYID", "USUBJID", "SUBJID", "TRT01P", "TRT01A", "AGE", "AGEU", "SEX", "REGION1", "EDSSBL", "ITTFL"),
-            *("SAFFL", "RANDDT", "TRTSDT", "TRTEDT", "TRTEDY", "EOTSTT"),
+            *("STUDYID", "USUBJID", "SUBJID", "TRT01P", "TRT01A", "AGE", "AGEU", "SEX", "REGION1", "EDSSBL", "PRLBL"),
+            *("ITTFL", "SAFFL", "RANDDT", "TRTSDT", "TRTEDT", "TRTEDY", "EOTSTT"),
         ),
     ),
     Output(
@@ -377,6 +378,7 @@ STRATIFICATION = [
     Output("scans.csv", "scan that is ready", prepared_folder.PREPARED_SCANS),
     Output("left_out.csv", "scan and strategy whose networks do not see it", prepared_folder.LEFT_OUT),
     Output("failures.csv", "scan that could not be prepared", tables.FAILURES),
+    Output("folds.csv", "patient", study_folds.STUDY_FOLDS, note="Also the input of `--folds-file`."),
     Output("cross_validation.csv", "model and scan", prediction_tables.CROSS_VALIDATION),
     Output("baselines.csv", "model, fold and term", baselines.BASELINE_FITS),
     Output("FILE of --folds-file", "patient or scan", study_folds.STUDY_FOLDS, note="Input of `train`."),

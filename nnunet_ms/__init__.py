@@ -80,8 +80,10 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.stratification.evaluation import evaluate_disability as evaluate_disability
     from nnunet_ms.classification.stratification.explain_models import explain_cohort as explain_cohort
     from nnunet_ms.classification.stratification.patient_risk import add_disability_risk as add_disability_risk
+    from nnunet_ms.classification.stratification.predict_models import predict_disability as predict_disability
     from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort as prepare_cohort
     from nnunet_ms.classification.stratification.prepared_folder import read_prepared as read_prepared
+    from nnunet_ms.classification.stratification.train_models import train_disability_models as train_disability_models
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
     from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
     from nnunet_ms.dataset_conversion.convert import convert as convert
@@ -126,6 +128,7 @@ _PLACES = {
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "pack_model": "nnunet_ms.trainers.pack_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
+    "predict_disability": "nnunet_ms.classification.stratification.predict_models",
     "predict_rims": "nnunet_ms.classification.rim.predict_models",
     "prepare_cohort": "nnunet_ms.classification.stratification.prepared_folder",
     "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
@@ -136,6 +139,7 @@ _PLACES = {
     "simulate": "nnunet_ms.simulation.simulate",
     "simulate_disability": "nnunet_ms.simulation.simulate",
     "simulate_rims": "nnunet_ms.simulation.simulate",
+    "train_disability_models": "nnunet_ms.classification.stratification.train_models",
     "train_rim_models": "nnunet_ms.classification.rim.train_models",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
 }
@@ -163,6 +167,7 @@ __all__ = [
     "open_model",
     "pack_model",
     "predict",
+    "predict_disability",
     "predict_rims",
     "prepare_cohort",
     "rater_matrix",
@@ -174,6 +179,7 @@ __all__ = [
     "simulate_disability",
     "simulate_rims",
     "statistics",
+    "train_disability_models",
     "train_rim_models",
     "write_manifest",
 ]

@@ -90,6 +90,8 @@ def add_prepare_parser(to: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--in-mni", action="store_true", help="the images lie in MNI152 space: register nothing")
     parser.add_argument("--earlier-edss", choices=("refuse", "use"), default="refuse", help="an EDSS before the scan")
+    parser.add_argument("--visits", type=Path, metavar="CSV", help="visits.csv: lesion volumes of scans that tell none")
+    parser.add_argument("--rater", help="whose volumes of --visits, where there are several raters or models")
     parser.add_argument("--no-pictures", action="store_true", help="draw no overview")
     commands.add_parallel_options(parser)
     parser.set_defaults(action=run_prepare)
@@ -133,6 +135,8 @@ def run_prepare(arguments: argparse.Namespace) -> int:
         earlier_edss=arguments.earlier_edss,
         workers=arguments.workers,
         pictures=not arguments.no_pictures,
+        visits=arguments.visits,
+        rater=arguments.rater,
     )
     disabled = int(found.scans["disabled"].sum())
     out_of_all = int((found.left_out["strategy"] == "all").sum())
@@ -140,6 +144,8 @@ def run_prepare(arguments: argparse.Namespace) -> int:
         f"{found.folder}: {len(found.scans)} scans of {found.scans['patient_id'].nunique()} patients, {disabled} with "
         f"EDSS >= 3.0; {out_of_all} left out."
     )
+    if found.lesion_load:
+        print(f"{found.lesion_load[0].upper()}{found.lesion_load[1:]}")
     for region, count in found.left_out["strategy"].value_counts().items():
         if region != "all":
             print(f"{region}: {count} scans lack it: {found.folder / 'left_out.csv'}.")
