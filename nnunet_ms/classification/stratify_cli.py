@@ -69,9 +69,9 @@ def add_prepare_parser(to: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--priors", type=Path, metavar="DIR", help="NiftySeg's priors, for scans without a label map")
     parser.add_argument(
         "--brain",
-        choices=("given", "nonzero"),
+        choices=("given", "deepbet", "nonzero"),
         default="given",
-        help="the brain: column brain_mask, or where T1 is not 0 (default: %(default)s)",
+        help="the brain: column brain_mask, by deepbet (extra brain), or where T1 is not 0 (default: %(default)s)",
     )
     parser.add_argument("--in-mni", action="store_true", help="the images lie in MNI152 space: register nothing")
     parser.add_argument("--earlier-edss", choices=("refuse", "use"), default="refuse", help="an EDSS before the scan")

@@ -24,6 +24,7 @@ from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
+from nnunet_ms.images.deepbet_brain import SOURCES, deepbet_mask
 from nnunet_ms.images.grids import orientation_of, reoriented, respaced
 from nnunet_ms.images.itk import resample, to_itk, voxels
 from nnunet_ms.images.registration import Registration, register
@@ -141,6 +142,8 @@ def brain_of(case: Case, reference: Volume, steps: Steps, log: list[dict[str, An
     if steps.hd_bet:
         mask = hd_bet_mask(reference.data.astype(np.float32), reference.grid, reference.path)
         log.append({"step": "hd_bet", "voxels": int(mask.sum())})
+    elif steps.brain:
+        mask = _deepbet_mask(case, reference, steps, log)
     elif case.brain_mask is not None and (steps.apply_brain_mask or steps.n4):
         mask = given_mask(case.brain_mask, reference.grid, reference.path)
     else:
@@ -148,6 +151,26 @@ def brain_of(case: Case, reference: Volume, steps: Steps, log: list[dict[str, An
     if steps.strips:
         log.append({"step": "brain_mask", "outside": 0, "voxels": int(mask.sum())})
     return to_itk(mask, reference.grid)
+
+
+def _deepbet_mask(case: Case, reference: Volume, steps: Steps, log: list[dict[str, Any]]) -> npt.NDArray[np.uint8]:
+    """Mask of T1, else FLAIR, on the first channel's grid; with `align` it is registered to it as its image is."""
+    channel = next((name for name in SOURCES if name in case.images), None)
+    if channel is None:
+        raise ImageError(
+            f"{case.case_id}: --brain deepbet: expected channel t1 or flair, found {', '.join(case.images)}. Add one, "
+            "or give brain masks (--apply-brain-mask)."
+        )
+    path = case.images[channel]
+    source = reference if path == reference.path else read_volume(path)
+    mask = deepbet_mask(source.data, source.grid, path)
+    log.append({"step": "deepbet", "channel": channel, "voxels": int(mask.sum())})
+    matrix = np.eye(4)
+    if source is not reference and steps.align:
+        fixed, moving = (to_itk(one.data.astype(np.float32), one.grid) for one in (reference, source))
+        with naming(path, reference.path):
+            matrix = register(fixed, moving, steps.align).matrix
+    return voxels(moved_onto(to_itk(mask, source.grid), source.grid, reference.grid, matrix, is_label=True))
 
 
 def without_bias(

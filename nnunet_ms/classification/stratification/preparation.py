@@ -26,6 +26,7 @@ from nnunet_ms.classification.stratification.regions import (
 )
 from nnunet_ms.errors import ImageError, OptionError, one_line
 from nnunet_ms.images.brain_mask import given_mask
+from nnunet_ms.images.deepbet_brain import deepbet_mask
 from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.itk import resample, to_itk, voxels
 from nnunet_ms.images.registration import register
@@ -49,7 +50,7 @@ PRIORS: Mapping[Region, str] = {
     "ventricles": "niftyseg_ICSF_prior_2mm.nii.gz",
 }
 LEAST_PRIOR = 0.5
-Brain = Literal["given", "nonzero"]
+Brain = Literal["given", "deepbet", "nonzero"]
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class PreparationSettings:
         Of `regions.label_table`.
     priors : Path or None
         Folder of NiftySeg's tissue priors in MNI space, for scans without a label map; they have no brain stem.
-    brain : {"given", "nonzero"}
-        The brain is the mask of the manifest, or the voxels of T1 that are not 0 (of images without a skull).
+    brain : {"given", "deepbet", "nonzero"}
+        The mask of the manifest, what deepbet makes of T1 (extra `brain`), or the voxels of T1 that are not 0 (of
+        images without a skull).
     in_mni : bool
         The images lie in MNI space already: nothing is registered, and the brain is only compared with the template's.
     """
@@ -160,7 +162,7 @@ def prepare_scan(case: ScanCase, settings: PreparationSettings | None = None) ->
     """
     settings = settings or PreparationSettings()
     t1, flair = (_with_contrast(read_volume(path)) for path in (case.t1, case.flair))
-    brain = _nonzero(t1) if settings.brain == "nonzero" else _given(case, t1)
+    brain = _brain_of(case, t1, settings.brain)
     own = None if case.region_labels is None else _own_regions(case.region_labels, t1, settings)
     if settings.in_mni:
         moved, matrix = _in_place(flair, t1), np.eye(4)
@@ -198,11 +200,17 @@ def _with_contrast(image: Volume) -> Volume:
     return image
 
 
+def _brain_of(case: ScanCase, t1: Volume, brain: Brain) -> Bools:
+    if brain == "nonzero":
+        return _nonzero(t1)
+    return deepbet_mask(t1.data, t1.grid, t1.path) != 0 if brain == "deepbet" else _given(case, t1)
+
+
 def _given(case: ScanCase, t1: Volume) -> Bools:
     if case.brain_mask is None:
         raise ImageError(
             f"{case.case_id}: expected a brain mask, found a blank in column brain_mask. Make one on the grid of "
-            "T1, for example with HD-BET or deepbet, and name it there."
+            "T1 and name it there, or ask for one by --brain deepbet."
         )
     mask = onto_grid(read_volume(case.brain_mask), t1)
     if not np.isin(mask.data, (0, 1)).all() or not mask.data.any():

@@ -40,6 +40,7 @@ from nnunet_ms.classification.stratification.preparation import (
 )
 from nnunet_ms.classification.stratification.regions import REGIONS, TOOLS
 from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.images.deepbet_brain import check_deepbet
 from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import remove_leftovers, whole_file
@@ -157,6 +158,8 @@ def prepare_cohort(
     """
     settings, out = settings or PreparationSettings(), Path(output)
     cohort = read_cohort(manifest, earlier_edss)
+    if settings.brain == "deepbet":
+        check_deepbet()  # once, and not for each scan
     told = _told(settings, earlier_edss)
     with sole_run(out):
         claim_folder(out, told)
