@@ -74,6 +74,7 @@ def add_prepare_parser(to: "argparse._SubParsersAction[Any]") -> None:
         help="the brain: column brain_mask, by deepbet (extra brain), or where T1 is not 0 (default: %(default)s)",
     )
     parser.add_argument("--in-mni", action="store_true", help="the images lie in MNI152 space: register nothing")
+    parser.add_argument("--n4", action="store_true", help="correct the bias field of both images (N4)")
     parser.add_argument("--earlier-edss", choices=("refuse", "use"), default="refuse", help="an EDSS before the scan")
     parser.add_argument("--no-pictures", action="store_true", help="draw no overview")
     commands.add_parallel_options(parser)
@@ -104,6 +105,7 @@ def preparation_settings(arguments: argparse.Namespace) -> "PreparationSettings"
         priors=arguments.priors,
         brain=arguments.brain,
         in_mni=arguments.in_mni,
+        n4=arguments.n4,
     )
 
 

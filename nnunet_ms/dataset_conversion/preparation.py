@@ -28,11 +28,10 @@ from nnunet_ms.images.deepbet_brain import SOURCES, deepbet_mask
 from nnunet_ms.images.grids import orientation_of, reoriented, respaced
 from nnunet_ms.images.itk import resample, to_itk, voxels
 from nnunet_ms.images.registration import Registration, register
+from nnunet_ms.images.resample import smoothed
 from nnunet_ms.images.template import mni152, register_to_mni
 from nnunet_ms.images.volumes import Grid, Volume, read_volume, same_grid, write_volume
 from nnunet_ms.outputs import whole_file
-
-FWHM_PER_SIGMA = 2.355
 
 Number = TypeVar("Number", bound=np.number[Any])
 
@@ -170,7 +169,8 @@ def _deepbet_mask(case: Case, reference: Volume, steps: Steps, log: list[dict[st
         fixed, moving = (to_itk(one.data.astype(np.float32), one.grid) for one in (reference, source))
         with naming(path, reference.path):
             matrix = register(fixed, moving, steps.align).matrix
-    return voxels(moved_onto(to_itk(mask, source.grid), source.grid, reference.grid, matrix, is_label=True))
+    moved = moved_onto(to_itk(mask, source.grid), source.grid, reference.grid, matrix, is_label=True)
+    return voxels(moved).astype(np.uint8)
 
 
 def without_bias(
@@ -281,18 +281,7 @@ def moved_onto(image: SimpleITK.Image, grid: Grid, target: Grid, matrix: Matrix,
     """Resample once, after smoothing along axes that become coarser; on the same grid nothing is touched."""
     if same_grid(grid, target) and np.array_equal(matrix, np.eye(4)):
         return image
-    return resample(image if is_label else _smoothed(image, grid, target), target, matrix, is_label=is_label)
-
-
-def _smoothed(image: SimpleITK.Image, grid: Grid, target: Grid) -> SimpleITK.Image:
-    """Blur to the coarser voxel's width, or lines thinner than it would come and go with its position."""
-    directions = grid.affine[:3, :3] / np.array(grid.spacing)
-    steps_mm = np.abs(directions.T @ (target.affine[:3, :3] / np.array(target.spacing))) @ np.array(target.spacing)
-    for axis, (old, new, size) in enumerate(zip(grid.spacing, steps_mm, grid.shape, strict=True)):
-        if new > 1.2 * old and size >= 4:
-            sigma = float(np.sqrt(new**2 - old**2)) / FWHM_PER_SIGMA
-            image = SimpleITK.RecursiveGaussian(image, sigma, direction=axis)
-    return image
+    return resample(image if is_label else smoothed(image, grid, target), target, matrix, is_label=is_label)
 
 
 def _write_record(

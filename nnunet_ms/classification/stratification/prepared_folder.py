@@ -210,6 +210,7 @@ def _told(settings: PreparationSettings, earlier_edss: str) -> dict[str, Any]:
         "priors_sha256": None if settings.priors is None else _digest_of_priors(settings.priors),
         "brain": settings.brain,
         "in_mni": settings.in_mni,
+        "n4": settings.n4,
         "earlier_edss": earlier_edss,
     }
 

@@ -177,7 +177,7 @@ def test_what_cannot_be_meant_is_one_error(scan, tmp_path, kind, message):
 def test_a_brain_that_does_not_fit_is_refused(scan, monkeypatch):
     monkeypatch.setattr(preparation, "likeness_to_mni", lambda *_: 0.8)
     monkeypatch.setattr(preparation, "fit_to_mni", lambda *_: Registration(np.eye(4), 0.0, 0.0))
-    monkeypatch.setattr(preparation, "_flair_on", lambda t1, *_: t1.data)
+    monkeypatch.setattr(preparation, "_registered", lambda *_: np.eye(4))
     with pytest.raises(ImageError, match=r"t1.nii.gz: expected a brain that fits .*Dice 0.85.*, found 0\.80 after"):
         prepare_scan(scan)
 
