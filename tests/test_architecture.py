@@ -157,6 +157,7 @@ TESTED_IN = {
     "classification.rim_cli": "classification/rim/test_dataset.py",
     "classification.step_folder": "classification/rim/test_dataset.py",
     "classification.stratify_cli": "classification/stratification/test_prepared_folder.py",
+    "classification.stratification.brain_stem": "classification/stratification/test_preparation.py",
     "classification.stratification.overview": "classification/stratification/test_prepared_folder.py",
     "analysis.trial.report_settings": "analysis/report/test_documents.py",
     "analysis.concordance_table": "analysis/endpoints/test_rater_concordance.py",

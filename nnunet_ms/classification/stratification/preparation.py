@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from nnunet_ms.arrays import Bools, Matrix, SingleFloats
+from nnunet_ms.classification.stratification.brain_stem import stem_region
 from nnunet_ms.classification.stratification.cohort import ScanCase
 from nnunet_ms.classification.stratification.regions import (
     REGIONS,
@@ -46,7 +47,7 @@ LEAST_DICE = (
 # Mutual information of FLAIR and T1: .28 to .60 in five patients, .27 to .42 in four pairs of different patients, 0 in
 # noise. So noise and other objects are refused; another patient's FLAIR cannot be told by it, but by its edges.
 LEAST_INFORMATION = 0.05
-LEAST_AGREEMENT = 0.70  # of `edge_agreement`: .77 to .95 in ten patients, at most .67 in pairs of two
+LEAST_AGREEMENT = 0.70  # of `edge_agreement`: .77 to .95 in ten patients, .40 to .64 in pairs of two
 GOOD_DICE = 0.90  # that most brains reach by the intensities alone
 PRIORS: Mapping[Region, str] = {
     "wm": "niftyseg_WM_prior_2mm.nii.gz",
@@ -69,7 +70,7 @@ class PreparationSettings:
     table : mapping of int to str
         Of `regions.label_table`.
     priors : Path or None
-        Folder of NiftySeg's tissue priors in MNI space, for scans without a label map; they have no brain stem.
+        Folder of NiftySeg's tissue priors in MNI space, for scans without a label map.
     brain : {"given", "deepbet", "nonzero"}
         The mask of the manifest, what deepbet makes of T1 (extra `brain`), or the voxels of T1 that are not 0 (of
         images without a skull).
@@ -268,7 +269,7 @@ def _onto_flair(t1: Volume, flair: Volume, brain: Bools, settings: PreparationSe
     if found[best] < LEAST_AGREEMENT:  # NaN, of too few edges, tells nothing
         raise ImageError(
             f"{flair.path}: expected the head of {t1.path}, found edges that run other ways (agreement "
-            f"{found[best]:.2f}, of one head at least {LEAST_AGREEMENT:g}). Are T1 and FLAIR of one patient? Look at both."
+            f"{found[best]:.2f}, of one head at least {LEAST_AGREEMENT:g}). Are both of one patient? Look at them."
         )
     return ways[best]
 
@@ -312,7 +313,7 @@ def prior_regions(folder: Path, target: Grid) -> dict[Region, Bools]:
     Returns
     -------
     dict of region to (X, Y, Z) bool array
-        On the target grid in MNI space. There is no prior of the brain stem, so that region is not among them.
+        On the target grid in MNI space. The brain stem is by position, and in no other region.
 
     Raises
     ------
@@ -333,7 +334,9 @@ def prior_regions(folder: Path, target: Grid) -> dict[Region, Bools]:
         priors.append(np.asarray(voxels(moved), dtype=np.float32))
     stack = np.stack(priors)
     largest = stack.argmax(axis=0)
-    return {r: (largest == k) & (stack[k] >= LEAST_PRIOR) for k, r in enumerate(PRIORS)}
+    stem = stem_region(Path(folder), target)
+    found = {r: (largest == k) & (stack[k] >= LEAST_PRIOR) & ~stem for k, r in enumerate(PRIORS)}
+    return {**found, "brainstem": stem}
 
 
 def save_prepared(scan: PreparedScan, path: str | Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from nnunet_ms.classification.step_folder import claim_folder, digest_of
+from nnunet_ms.classification.stratification.brain_stem import BELOW, FLUIDS
 from nnunet_ms.classification.stratification.cohort import (
     FILE_COLUMNS,
     Cohort,
@@ -217,7 +218,7 @@ def _told(settings: PreparationSettings, earlier_edss: str) -> dict[str, Any]:
 
 def _digest_of_priors(folder: Path) -> str:
     digest = hashlib.sha256()
-    for name in PRIORS.values():
+    for name in (*PRIORS.values(), BELOW, *FLUIDS[:1]):
         path = Path(folder) / name
         if not path.is_file():
             raise SettingsError(
@@ -291,8 +292,7 @@ def _row(case: ScanCase, note: dict[str, Any]) -> dict[str, object]:
 
 
 def _lacking_rows(case_id: str, note: dict[str, Any]) -> list[tuple[str, str, str]]:
-    why = {"": "no label map and no priors", "priors": "there is no prior of it"}.get(note["regions_from"], "")
     return [
-        *((case_id, region, why) for region in note["lacking"]),
+        *((case_id, region, "no label map and no priors") for region in note["lacking"]),
         *((case_id, region, "no voxel of the region") for region in note["empty"]),
     ]

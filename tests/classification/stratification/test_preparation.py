@@ -188,9 +188,10 @@ def test_a_flair_with_nothing_in_common_is_refused(scan, monkeypatch):
         prepare_scan(scan)
 
 
-def test_priors_make_four_regions_that_do_not_overlap(shared_data):
+def test_priors_make_five_regions_that_do_not_overlap(shared_data):
     regions = prior_regions(shared_data / "atlas", target_grid())
-    assert set(regions) == {"wm", "gm", "sgm", "ventricles"}
+    assert set(regions) == {"wm", "gm", "sgm", "ventricles", "brainstem"}
+    assert 20 < regions["brainstem"].sum() * 0.008 < 40
     assert sum(mask.astype(int) for mask in regions.values()).max() == 1
     assert 300 < regions["wm"].sum() * 0.008 < 700
     with pytest.raises(ImageError, match="WM_prior"):
