@@ -27,6 +27,10 @@ CLASSES = {
             "nnunet_ms.trainers.multi_arm_t2",
         ),
         **dict.fromkeys(
+            ("nnUNetTrainerMSMultiArmAny", "nnUNetTrainerMSMultiArmAnySmall", "nnUNetTrainerMSMultiArmAnyTiny"),
+            "nnunet_ms.trainers.any_sequence",
+        ),
+        **dict.fromkeys(
             (
                 "nnUNetTrainerMSMultiArmAsymmetric",
                 "nnUNetTrainerMSMultiArmDiceCE",

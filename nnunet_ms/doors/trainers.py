@@ -1,5 +1,10 @@
 """Door into nnU-Net: trainers found by name. Re-exports only; see nnunet_ms/doors/__init__.py."""
 
+from nnunet_ms.trainers.any_sequence import (
+    nnUNetTrainerMSMultiArmAny,
+    nnUNetTrainerMSMultiArmAnySmall,
+    nnUNetTrainerMSMultiArmAnyTiny,
+)
 from nnunet_ms.trainers.fine_tune import (
     nnUNetTrainerMSDeNovoFlairT1,
     nnUNetTrainerMSDeNovoFlairT1Small,
@@ -115,6 +120,9 @@ __all__ = [
     "nnUNetTrainerMSJointT1Small",
     "nnUNetTrainerMSJointT1Tiny",
     "nnUNetTrainerMSMultiArm",
+    "nnUNetTrainerMSMultiArmAny",
+    "nnUNetTrainerMSMultiArmAnySmall",
+    "nnUNetTrainerMSMultiArmAnyTiny",
     "nnUNetTrainerMSMultiArmAsymmetric",
     "nnUNetTrainerMSMultiArmDiceCE",
     "nnUNetTrainerMSMultiArmNoShortcuts",

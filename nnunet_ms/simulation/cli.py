@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     disability = kinds.add_parser("disability", help="T1, FLAIR, regions and EDSS: a manifest of nnunet-ms-stratify")
     disability.add_argument(
         "--signal",
-        choices=("ventricles", "lesions", "age", "mixed", "none"),
+        choices=("ventricles", "brainstem", "lesions", "age", "mixed", "none"),
         default="ventricles",
         help="what the EDSS mostly depends on (default: ventricles)",
     )

@@ -221,7 +221,7 @@ def simulate_disability(
         Number of patients, >= 1; a fifth of them is scanned twice.
     seed : int, optional
         >= 0; the same arguments give the same bytes.
-    signal : {"ventricles", "lesions", "age", "mixed", "none"}, optional
+    signal : {"ventricles", "brainstem", "lesions", "age", "mixed", "none"}, optional
         What the EDSS mostly depends on; with `none` on nothing.
     field_effect : float, optional
         Log odds ratio, from -5 to 5, of a scan at 1.5 T rather than 3 T with EDSS >= 3.0 against below: a confounder.

@@ -181,3 +181,22 @@ def test_callers_plans_stay_as_they_are():
     before = deepcopy(plans)
     construct(door.nnUNetTrainerMSMultiArmSmall, plans)
     assert plans == before
+
+
+def test_any_sequence_trainer_leaves_sequences_out_and_makes_slices_thick(nnunet_folders):
+    trainer = construct(door.nnUNetTrainerMSMultiArmAnySmall)
+    patch = [8, 16, 16]
+    transforms = trainer.get_training_transforms(
+        patch, (-0.1, 0.1), None, (0, 1, 2), do_dummy_2d_data_aug=True, use_mask_for_norm=[True] * 3
+    )
+    np.random.seed(0)  # noqa: NPY002 - what the transforms draw from
+    torch.manual_seed(0)
+    seen = set()
+    for _ in range(60):
+        given = {"image": torch.randn(3, 8, 20, 20), "segmentation": torch.ones(2, 8, 20, 20)}
+        image = transforms(**given)["image"]
+        assert tuple(image.shape) == (3, *patch)
+        seen.add(tuple(bool(channel.any()) for channel in image))
+    # T1 is the first channel, and alone it is not enough
+    assert len(seen) == 6
+    assert (True, False, False) not in seen

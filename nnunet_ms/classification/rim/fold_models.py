@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -11,7 +11,7 @@ from nnunet_ms.arrays import Floats
 from nnunet_ms.checkpoints import load_checkpoint
 from nnunet_ms.classification.patient_folds import validation_rows
 from nnunet_ms.classification.rim import baselines
-from nnunet_ms.classification.rim.batches import Scale, scale_of
+from nnunet_ms.classification.rim.batches import Augmentation, Scale, scale_of
 from nnunet_ms.classification.rim.lesion_set import LesionSet
 from nnunet_ms.classification.rim.network import FULL, SMALL, Fusion, NetworkSize, QsmRimNet
 from nnunet_ms.classification.rim.thresholds import best_threshold
@@ -24,6 +24,7 @@ from nnunet_ms.classification.rim.training import (
     fit_network,
     network_probabilities,
 )
+from nnunet_ms.classification.torch_runs import check_device
 from nnunet_ms.errors import ModelError, OptionError, SettingsError
 from nnunet_ms.options import chosen, switch
 from nnunet_ms.progress import Progress, unseen
@@ -45,7 +46,7 @@ KINDS: dict[str, type] = {
     "threshold": float,
 }
 # for a CPU: few batches, large steps, and an early end
-SMALL_RATE, SMALL_EPOCHS, SMALL_PATIENCE = 1e-3, {"qsmrimnet": 15, "rimnet": 5}, 4
+SMALL_RATE, SMALL_EPOCHS, SMALL_PATIENCE = 1e-3, {"qsmrimnet": 15, "rimnet": 4}, 4
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,18 @@ class TrainingOptions:
     ----------
     seed : int
     epochs : int or None
-        None: the recipe's, 60 for QSMRim-Net and 40 for RimNet; with `small` 15 and 5.
+        None: the recipe's, 60 for QSMRim-Net and 40 for RimNet; with `small` 15 and 4.
     small : bool
-        Networks for a CPU: an eighth of the filters (RimNet also: at half the cells), ten times the learning
+        Networks for a CPU: an eighth of the filters (RimNet: a quarter, and 8 of its 28 slices), ten times the learning
         rate.
     fusion : {"concat", "sum"}
     include_self : bool
         See `oversampling.LatentOversampling`.
     device : str
         Of torch: cpu, cuda, cuda:1.
+    augmentation : {"flips", "moves", "none"} or None
+        Of the networks' patches, see `batches.augmented`. None: the recipe's, "flips" for QSMRim-Net and "moves" for
+        RimNet.
     """
 
     seed: int = 0
@@ -93,8 +97,11 @@ class TrainingOptions:
     fusion: Fusion = "concat"
     include_self: bool = False
     device: str = "cpu"
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
+        if self.augmentation is not None:
+            chosen(self.augmentation, get_args(Augmentation), "augmentation")
         chosen(self.fusion, ("concat", "sum"), "fusion")
         switch(self.small, "small")
         switch(self.include_self, "include_self")
@@ -112,6 +119,7 @@ class TrainingOptions:
         recipe = RIMNET if kind == "rimnet" else QSMRIMNET
         if self.small:
             recipe = replace(recipe, learning_rate=SMALL_RATE, epochs=SMALL_EPOCHS[kind], patience=SMALL_PATIENCE)
+        recipe = replace(recipe, augmentation=self.augmentation or recipe.augmentation)
         return recipe if self.epochs is None else replace(recipe, epochs=self.epochs)
 
 
@@ -322,8 +330,8 @@ def _fit(
 
 def _network(model: RimModel, features: int, options: TrainingOptions) -> torch.nn.Module:
     if model.kind == "rimnet":
-        small = (baselines.SMALL_FILTERS, baselines.SMALL_EDGE)
-        sizes = small if options.small else (baselines.FILTERS, baselines.EDGE)
+        small = (baselines.SMALL_FILTERS, baselines.SMALL_CELLS)
+        sizes = small if options.small else (baselines.FILTERS, baselines.CELLS)
         return baselines.RimNet(*sizes, oversampling=model.oversampling)
     return QsmRimNet(
         features,
@@ -332,18 +340,3 @@ def _network(model: RimModel, features: int, options: TrainingOptions) -> torch.
         oversampling=model.oversampling,
         include_self=options.include_self,
     )
-
-
-def check_device(device: str) -> None:
-    """Raise SettingsError unless torch has the device."""
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise SettingsError(f"device: expected cpu, cuda or cuda:N, found {device!r}. Correct it.") from error
-    if found.type not in ("cpu", "cuda"):
-        raise SettingsError(f"device: expected cpu, cuda or cuda:N, found {device!r}. Use one of them.")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found.type == "cuda" and not count:
-        raise SettingsError(f"device: expected one that torch can use, found {device!r} and no GPU. Use cpu.")
-    if found.type == "cuda" and (found.index or 0) >= count:
-        raise SettingsError(f"device: expected cuda:0 to cuda:{count - 1}, found {device!r}. Use one of them.")

@@ -16,7 +16,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from nnunet_ms.arrays import Floats, SingleFloats
 from nnunet_ms.checkpoints import load_checkpoint, save_checkpoint
-from nnunet_ms.classification.rim.batches import augmented, stratified_batches
+from nnunet_ms.classification.rim.batches import Augmentation, augmented, stratified_batches
+from nnunet_ms.classification.torch_runs import Seeded, adamw, check_same_training
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.options import chosen
 from nnunet_ms.progress import Progress, unseen
@@ -47,6 +48,8 @@ class Recipe:
         Weight of the past in the running mean of weights, which is what is validated and kept.
     patience : int
         Epochs without a better validation after which training ends.
+    augmentation : {"flips", "moves", "none"}
+        See `batches.augmented`.
 
     Raises
     ------
@@ -63,10 +66,12 @@ class Recipe:
     schedule: Schedule = "cosine"
     average: float = 0.999
     patience: int = 20
+    augmentation: Augmentation = "flips"
 
     def __post_init__(self) -> None:
         chosen(self.loss, get_args(Loss), "loss")
         chosen(self.schedule, get_args(Schedule), "schedule")
+        chosen(self.augmentation, get_args(Augmentation), "augmentation")
         for name, least in (("epochs", 1), ("batch_size", 4), ("least_rim", 1), ("patience", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -77,8 +82,9 @@ class Recipe:
 
 QSMRIMNET = Recipe()
 # public code of RimNet's authors: focal loss, polynomial decay, as many rim+ as rim- in a batch, 80 epochs on QSM: of
-# draws, of which half are rim+, so that they are about 40 passes over the rim- lesions
-RIMNET = Recipe(epochs=40, least_rim=16, weight_decay=3e-5, loss="focal", schedule="poly")
+# draws, of which half are rim+, so that they are about 40 passes over the rim- lesions; flips, quarter turns, shifts by
+# 3 voxels and turns by 5 degrees
+RIMNET = Recipe(epochs=40, least_rim=16, weight_decay=3e-5, loss="focal", schedule="poly", augmentation="moves")
 
 
 @dataclass(frozen=True)
@@ -228,12 +234,10 @@ class _State:
 
     def __init__(self, make: Callable[[], torch.nn.Module], recipe: Recipe, seed: int, device: str) -> None:
         self.recipe, self.seed, self.device = recipe, seed, device
-        with _seeded(seed, 0, device):
+        with Seeded(seed, 0, device):
             self.network = make().to(device)
         self.average = AveragedModel(self.network, avg_fn=_running_mean(recipe.average), use_buffers=True)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+        self.optimiser = adamw(self.network, recipe.learning_rate, recipe.weight_decay)
         self.best: dict[str, torch.Tensor] = {}
         self.best_epoch = 0
         self.history: list[dict[str, float]] = []
@@ -244,7 +248,7 @@ class _State:
         for group in self.optimiser.param_groups:
             group["lr"] = rate_of(epoch, self.recipe)
         self.network.train()
-        with _seeded(self.seed, epoch + 1, self.device):
+        with Seeded(self.seed, epoch + 1, self.device):
             sizes = self.recipe.batch_size, self.recipe.least_rim
             batches = stratified_batches(train.labels == 1, generator, *sizes)
             losses = [self._step(train, places, generator) for places in batches]
@@ -257,7 +261,8 @@ class _State:
         return loss
 
     def _step(self, train: Examples, places: Any, generator: np.random.Generator) -> float:
-        images = torch.from_numpy(augmented(train.patches[places], generator)).to(self.device)
+        patches = augmented(train.patches[places], generator, self.recipe.augmentation)
+        images = torch.from_numpy(patches).to(self.device)
         numbers = torch.from_numpy(train.features[places]).to(self.device)
         labels = torch.from_numpy(train.labels[places].astype(np.float32)).to(self.device)
         logits, truth = self.network(images, numbers, labels)
@@ -304,35 +309,11 @@ class _State:
 
     def load(self, saved: Mapping[str, Any], marks: str, path: Path) -> None:
         """Go on from a saved state; SettingsError if it is of another training."""
-        if saved["marks"] != marks:
-            raise SettingsError(
-                f"{path}: expected the state of this training, found one of other lesions or settings. Remove its "
-                "folder to begin again, or write elsewhere."
-            )
+        check_same_training(saved, marks, path, "lesions")
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
         self.optimiser.load_state_dict(copy.deepcopy(saved["optimiser"]))
         self.best, self.best_epoch, self.history = saved["best"], saved["best_epoch"], saved["history"]
-
-
-def _seeded(seed: int, number: int, device: str) -> "_Seeded":
-    return _Seeded(seed, number, device)
-
-
-class _Seeded:
-    """Torch's generators begin anew inside this block, and are as before after it."""
-
-    def __init__(self, seed: int, number: int, device: str) -> None:
-        devices = [torch.device(device)] if device.startswith("cuda") else []
-        self.kept = torch.random.fork_rng(devices=devices)
-        self.start = int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
-
-    def __enter__(self) -> None:
-        self.kept.__enter__()
-        torch.manual_seed(self.start)
-
-    def __exit__(self, *error: Any) -> None:
-        self.kept.__exit__(*error)
 
 
 def _running_mean(past: float) -> Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]:

@@ -40,7 +40,7 @@ from nnunet_ms.classification.stratification.preparation import (
     save_prepared,
 )
 from nnunet_ms.classification.stratification.regions import REGIONS, TOOLS
-from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.errors import SettingsError, TableError, one_line
 from nnunet_ms.images.deepbet_brain import check_deepbet
 from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
@@ -62,6 +62,8 @@ PREPARED_SCANS = Table(
         Column("edss", "number", minimum=0, maximum=10),
         Column("disabled", "integer", minimum=0, maximum=1),
         Column("days_to_edss", "number"),
+        Column("scan_date", "date", required=False, blank=True),
+        Column("scan_day", "number", required=False, blank=True),
         *(Column(name, "number", blank=True, minimum=0, maximum=VOLUME_LIMIT_ML) for name in VOLUMES),
         Column("regions_from", "category", blank=True),
         Column("brain_dice", "number", minimum=0, maximum=1),
@@ -108,6 +110,22 @@ class PreparedCohort:
         if case_id not in set(self.scans["case_id"]):
             raise TableError(f"{self.folder}: expected a case_id of scans.csv, found {case_id}. Choose one of them.")
         return load_prepared(_scan_file(case_id, self.folder))
+
+    def preparation(self) -> dict[str, Any]:
+        """What all scans were made with: `settings.json`.
+
+        Raises
+        ------
+        TableError
+            If it is missing or damaged.
+        """
+        path = self.folder / "settings.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise TableError(
+                f"{path}: expected the settings of {STEP} in JSON ({one_line(error)}). Copy the folder again."
+            ) from error
 
 
 @known_keywords
@@ -288,7 +306,7 @@ def _row(case: ScanCase, note: dict[str, Any]) -> dict[str, object]:
     own = {name: getattr(case, name) for name in PREPARED_SCANS.names if hasattr(case, name)}
     volumes = {name: note["volumes_ml"].get(name) for name in VOLUMES}
     rest = {"regions_from": note["regions_from"], "brain_dice": note["brain_dice"]}
-    return {**own, "disabled": int(case.disabled), **volumes, **rest}
+    return {**own, "disabled": int(case.disabled), "scan_date": case.scan_date or None, **volumes, **rest}
 
 
 def _lacking_rows(case_id: str, note: dict[str, Any]) -> list[tuple[str, str, str]]:

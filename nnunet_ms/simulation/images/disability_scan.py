@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.arrays import SingleFloats
 from nnunet_ms.images.volumes import Grid
 from nnunet_ms.simulation.images.anatomy import anatomy_at, warped_points
-from nnunet_ms.simulation.images.brain_regions import LATERAL, LESION, Labels, labels_at
+from nnunet_ms.simulation.images.brain_regions import LATERAL, LESION, STEM, Labels, labels_at
 from nnunet_ms.simulation.images.lesion_fates import draw_fates
 from nnunet_ms.simulation.images.lesion_shapes import smooth_noise
 from nnunet_ms.simulation.images.phantom import DIRT_MM, Patient, acquire_contrast, draw_lesions, visit_masks
@@ -27,6 +28,10 @@ SHAPE = (80, 96, 80)
 ROTATION_SD_DEGREES = 0.5
 SCALE_SD = 0.01
 GROWTH_MEAN, GROWTH_PER_SD = 0.1, 0.2  # of the ventricles, see `anatomy.VENTRICLE_GROWTH`
+# the brain stem: shrinkage across its axis, which runs from its upper to its lower end (MNI y, z), and its reach
+STEM_PER_SD = 0.16
+STEM_UPPER_MM, STEM_LOWER_MM = (-28.0, -14.0), (-41.0, -54.0)
+STEM_RADIUS_MM, STEM_TOP_MM, STEM_FADE_MM = 14.0, -2.0, 3.0
 SETTINGS = GridSettings((EDGE_MM, EDGE_MM, EDGE_MM), GRIDS["demo"].sizes)
 NOISE_AT_1_5 = 1.6  # times that at 3 T
 LESS_CONTRAST_AT_1_5 = 0.8  # of grey matter, fluid and lesions against white matter
@@ -34,11 +39,12 @@ LESS_CONTRAST_AT_1_5 = 0.8  # of grey matter, fluid and lesions against white ma
 
 @dataclass(frozen=True)
 class DisabilityScan:
-    """What is written of a scan, (X, Y, Z) each, and the volumes of ventricles and lesions in its labels."""
+    """What is written of a scan, (X, Y, Z) each, and the volumes of parts in its labels."""
 
     grid: Grid
     volumes: dict[str, npt.NDArray[np.generic]]
     ventricles_ml: float
+    brainstem_ml: float
     lesion_volume_ml: float
 
 
@@ -70,6 +76,7 @@ def _draw_brain(patient: DisabilityPatient, seed: int, index: int) -> tuple[Pati
     rng = stream(seed, Step.DISABILITY, index, 1)
     growth = GROWTH_MEAN + GROWTH_PER_SD * patient.ventricle_z
     world = warped_points(scan_grid(2), ROTATION_SD_DEGREES, SCALE_SD, growth, rng)
+    world = shrunk_stem(world, STEM_PER_SD * patient.stem_z)
     anatomy = anatomy_at(world, scan_grid(2))
     dirt = smooth_noise(anatomy, DIRT_MM, rng) * np.float32(SCANNER.white_matter_log_sd)
     nothing = (0,) * len(patient.scans)
@@ -82,6 +89,23 @@ def _draw_brain(patient: DisabilityPatient, seed: int, index: int) -> tuple[Pati
     return brain, labels_at(world, anatomy.brain)
 
 
+def shrunk_stem(world: SingleFloats, shrinkage: float) -> SingleFloats:
+    """Places of the template (3, X, Y, Z) mm, moved away from the brain stem's axis: the stem looks smaller.
+
+    Examples
+    --------
+    >>> places = np.array([[8.0, 60.0], [-34.0, -34.0], [-34.0, -34.0]], np.float32).reshape(3, 2, 1, 1)
+    >>> shrunk_stem(places, 0.2)[0].ravel().round(1).tolist()
+    [9.4, 60.0]
+    """
+    slope = (STEM_UPPER_MM[0] - STEM_LOWER_MM[0]) / (STEM_UPPER_MM[1] - STEM_LOWER_MM[1])
+    x, y, z = world
+    behind = y - (STEM_UPPER_MM[0] + slope * (z - STEM_UPPER_MM[1]))
+    near = np.exp(-(x**2 + behind**2) / (2 * STEM_RADIUS_MM**2)) / (1 + np.exp((z - STEM_TOP_MM) / STEM_FADE_MM))
+    pull = shrinkage * near
+    return np.stack([x + pull * x, y + pull * behind, z]).astype(np.float32)
+
+
 def _acquire(
     brain: Patient, labels: Labels, visit: int, tesla: float, grid: Grid, rng: np.random.Generator
 ) -> DisabilityScan:
@@ -92,6 +116,7 @@ def _acquire(
         contrast, scanner = at_field(CONTRASTS[name], tesla)
         images[name] = acquire_contrast(brain, truth.found, truth.depths, contrast, rng, scanner)
     regions = np.where(lesions, np.int16(LESION), labels).astype(np.int16)
+    parts = np.isin(regions, LATERAL), regions == STEM, lesions
     step = SHAPE[0] // grid.shape[0]
     shown = {name: _mean(data, step) for name, data in images.items()}
     mask = _majority(brain.anatomy.brain.astype(np.int16), step) > 0
@@ -100,8 +125,7 @@ def _acquire(
     return DisabilityScan(
         grid,
         {**whole, "brain_mask": mask.astype(np.uint8), "region_labels": within.astype(np.int16)},
-        float(np.isin(regions, LATERAL).sum() * EDGE_MM**3 / 1000),
-        float(lesions.sum() * EDGE_MM**3 / 1000),
+        *(float(np.count_nonzero(one) * EDGE_MM**3 / 1000) for one in parts),
     )
 
 

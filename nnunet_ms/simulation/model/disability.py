@@ -1,6 +1,6 @@
 """The generating model of disability: age, ventricles and lesions make a risk, the risk an EDSS, and its worsening.
 
-A latent severity is a weighted sum of three standard normal numbers of the patient and logistic noise, so the odds of
+A latent severity is a weighted sum of four standard normal numbers of the patient and logistic noise, so the odds of
 an EDSS of at least 3.0 are known for every scan, and with them the best AUC that any classifier can reach.
 """
 
@@ -17,7 +17,7 @@ from nnunet_ms.simulation.model.cohort import draw_edss, draw_onset
 from nnunet_ms.simulation.model.streams import Step, stream
 from nnunet_ms.simulation.model.trial_presets import DEMO, WEEKS_PER_YEAR
 
-Signal = Literal["ventricles", "lesions", "age", "mixed", "none"]
+Signal = Literal["ventricles", "brainstem", "lesions", "age", "mixed", "none"]
 DAYS_PER_WEEK = 7
 POPULATION = 50_000  # of the cut points and the best AUC
 DISABLED = 3.0  # EDSS
@@ -31,10 +31,12 @@ class Strengths:
     ventricles: float
     lesions: float
     age: float
+    brainstem: float = 0.0  # of its shrinkage
 
 
 SIGNALS: dict[Signal, Strengths] = {
     "ventricles": Strengths(2.0, 0.3, 0.3),
+    "brainstem": Strengths(0.3, 0.3, 0.3, 2.0),
     "lesions": Strengths(0.3, 2.0, 0.3),
     "age": Strengths(0.3, 0.3, 2.0),
     "mixed": Strengths(1.0, 1.0, 0.7),
@@ -46,8 +48,8 @@ SIGNALS: dict[Signal, Strengths] = {
 class DisabilityModel:
     """Every number of the cohort besides `Strengths`; all ours, but for the share of second scans (382 of 319 [1]_).
 
-    Ventricles go with age and lesions with ventricles, as correlations. `edss_weights` are the shares of
-    `edss_levels` among first scans, whatever the signal.
+    Ventricles go with age and lesions with ventricles, as correlations; the brain stem goes with nothing.
+    `edss_weights` are the shares of `edss_levels` among first scans, whatever the signal.
 
     References
     ----------
@@ -94,11 +96,12 @@ class Scan:
 
 @dataclass(frozen=True)
 class DisabilityPatient:
-    """A patient: three standard normal numbers, the scans, and (weeks,) EDSS at the assessments that were attended."""
+    """A patient: four standard normal numbers, the scans, and (weeks,) EDSS at the assessments that were attended."""
 
     age_z: float
     ventricle_z: float
     lesion_z: float
+    stem_z: float
     female: bool
     scans: tuple[Scan, ...]
     onset_week: float
@@ -128,16 +131,16 @@ def _share_above(cut: float, latent: Floats, share: float) -> float:
 
 
 @lru_cache(maxsize=1)
-def _population() -> tuple[Floats, Floats, Floats]:
+def _population() -> tuple[Floats, Floats, Floats, Floats]:
     return draw_numbers(POPULATION, np.random.default_rng(20240601))
 
 
-def draw_numbers(n: int, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
-    """Age, ventricles and lesions of `n` patients in SD, (n,) each.
+def draw_numbers(n: int, rng: np.random.Generator) -> tuple[Floats, Floats, Floats, Floats]:
+    """Age, ventricles, lesions and shrinkage of the brain stem of `n` patients in SD, (n,) each.
 
     Examples
     --------
-    >>> age, ventricles, lesions = draw_numbers(100_000, np.random.default_rng(0))
+    >>> age, ventricles, lesions, stem = draw_numbers(100_000, np.random.default_rng(0))
     >>> round(float(np.corrcoef(age, ventricles)[0, 1]), 2)
     0.3
     """
@@ -147,19 +150,19 @@ def draw_numbers(n: int, rng: np.random.Generator) -> tuple[Floats, Floats, Floa
     ventricles = first * age + np.sqrt(1 - first**2) * rng.standard_normal(n)
     ventricles = np.clip(ventricles, -CLIP_SD, CLIP_SD)
     lesions = np.clip(second * ventricles + np.sqrt(1 - second**2) * rng.standard_normal(n), -CLIP_SD, CLIP_SD)
-    return age, ventricles, lesions
+    return age, ventricles, lesions, np.clip(rng.standard_normal(n), -CLIP_SD, CLIP_SD)
 
 
-def latent_sum(signal: Signal, age: Floats, ventricles: Floats, lesions: Floats) -> Floats:
-    """Weighted sum of the three numbers.
+def latent_sum(signal: Signal, age: Floats, ventricles: Floats, lesions: Floats, stem: Floats) -> Floats:
+    """Weighted sum of the four numbers.
 
     Examples
     --------
-    >>> latent_sum("mixed", np.array([1.0]), np.array([1.0]), np.array([0.0]))
+    >>> latent_sum("mixed", np.array([1.0]), np.array([1.0]), np.array([0.0]), np.array([2.0]))
     array([1.7])
     """
     by = SIGNALS[signal]
-    return np.asarray(by.age * age + by.ventricles * ventricles + by.lesions * lesions)
+    return np.asarray(by.age * age + by.ventricles * ventricles + by.lesions * lesions + by.brainstem * stem)
 
 
 def best_auc(signal: Signal) -> float:
@@ -186,7 +189,7 @@ def draw_disability(signal: Signal, field_effect: float, seed: int, index: int) 
 
     Parameters
     ----------
-    signal : {"ventricles", "lesions", "age", "mixed", "none"}
+    signal : {"ventricles", "brainstem", "lesions", "age", "mixed", "none"}
         Which `Strengths`.
     field_effect : float
         Logarithm of the odds ratio of 1.5 T against 3 T between scans with EDSS >= 3.0 and below.
@@ -203,8 +206,9 @@ def draw_disability(signal: Signal, field_effect: float, seed: int, index: int) 
     True
     """
     rng = stream(seed, Step.DISABILITY, index, 0)
-    age, ventricles, lesions = draw_numbers(1, rng)
-    latent = float(latent_sum(signal, age, ventricles, lesions)[0])
+    numbers = draw_numbers(1, rng)
+    age, ventricles, lesions, stem = (float(one[0]) for one in numbers)
+    latent = float(latent_sum(signal, *numbers)[0])
     severity = latent + rng.logistic()
     edss = MODEL.edss_levels[int(np.searchsorted(cut_points(signal), severity, side="right"))]
     onset = float(draw_onset(MODEL.worsening_per_year, MODEL.worsening_log_ratio * np.array([latent]), rng)[0])
@@ -212,14 +216,9 @@ def draw_disability(signal: Signal, field_effect: float, seed: int, index: int) 
     weeks = [0]
     if rng.random() < MODEL.second_scan_share:
         weeks.append(int(rng.choice(MODEL.second_scan_weeks)))
-    scans = tuple(
-        _draw_scan(signal, field_effect, week, (float(age[0]), float(lesions[0]), latent), (edss, onset), rng)
-        for week in weeks
-    )
+    scans = tuple(_draw_scan(signal, field_effect, week, (age, lesions, latent), (edss, onset), rng) for week in weeks)
     attended, values = _draw_assessments(edss, onset, rng)
-    return DisabilityPatient(
-        float(age[0]), float(ventricles[0]), float(lesions[0]), female, scans, onset, attended, values
-    )
+    return DisabilityPatient(age, ventricles, lesions, stem, female, scans, onset, attended, values)
 
 
 def _draw_scan(

@@ -53,6 +53,8 @@ class Kernels:
 
 
 IN_SLICE: Stride = (1, 3, 3)
+FILTERS = (32, 64, 128, 256)
+STRIDES: tuple[Stride, ...] = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2))  # of anisotropic voxels
 # 2.5-D: three neighbouring slices enter the first convolution as they would enter a 2-D one as channels
 SLICES = Kernels(entry=(3, 3, 3), first=IN_SLICE, second=IN_SLICE, down=IN_SLICE)
 
@@ -280,8 +282,8 @@ class MultiArmUNet(LesionNetwork):
         self,
         arms: Sequence[Arm],
         foreground_classes: int = 1,
-        filters: Sequence[int] = (32, 64, 128, 256),
-        strides: Sequence[Stride] = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2)),
+        filters: Sequence[int] = FILTERS,
+        strides: Sequence[Stride] = STRIDES,
         first_kernel: Stride = (1, 3, 3),
         dropout: float = 0.1,
         deep_supervision: bool = True,

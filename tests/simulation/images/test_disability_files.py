@@ -21,14 +21,14 @@ from nnunet_ms.simulation.model.disability import draw_disability
 from nnunet_ms.simulation.simulate import simulate_disability
 from nnunet_ms.tables import ASSESSMENTS, read_table
 
-SETTINGS = DisabilitySettings(3, 0, edge_mm=4)
+SETTINGS = DisabilitySettings(3, 5, edge_mm=4)  # of both classes; the third patient is scanned twice
 
 
 def small_scans(patient, edge_mm, seed, index):
     """Scans of few voxels, in the place of those that take half a second."""
     volumes = {name: np.full((4, 4, 2), index + seed, np.int16) for name in disability_files.VOLUMES}
     grid = disability_scan.scan_grid(edge_mm)
-    return [disability_scan.DisabilityScan(grid, volumes, 20.0, 5.0) for _ in patient.scans]
+    return [disability_scan.DisabilityScan(grid, volumes, 20.0, 25.0, 5.0) for _ in patient.scans]
 
 
 def checksums(folder):
@@ -83,11 +83,14 @@ def test_blocks_keep_means_and_majorities():
     assert disability_scan._majority(data, 1) is data
 
 
-def test_larger_ventricles_and_lesions_are_larger_in_the_images():
-    patient = replace(draw_disability("ventricles", 0.0, 0, 2), ventricle_z=-1.5)
-    wide = replace(patient, ventricle_z=1.5, scans=tuple(replace(s, log_tlv=s.log_tlv + 1) for s in patient.scans))
+def test_larger_ventricles_lesions_and_stems_are_larger_in_the_images():
+    patient = replace(draw_disability("ventricles", 0.0, 0, 2), ventricle_z=-1.5, stem_z=1.5)
+    wide = replace(
+        patient, ventricle_z=1.5, stem_z=-1.5, scans=tuple(replace(s, log_tlv=s.log_tlv + 1) for s in patient.scans)
+    )
     small, large = (disability_scan.draw_scans(one, 4, 0, 2)[0] for one in (patient, wide))
     assert large.ventricles_ml > 1.3 * small.ventricles_ml
+    assert large.brainstem_ml > 1.3 * small.brainstem_ml
     assert large.lesion_volume_ml == pytest.approx(np.e * small.lesion_volume_ml, rel=0.1)
 
 
@@ -143,7 +146,7 @@ def test_the_command_writes_the_truth_and_the_courses(tmp_path, monkeypatch):
     command = ["disability", "--patients", "5", "--signal", "lesions", "--field-effect", "1", "--edge-mm", "4"]
     assert cli.main([*command, "-o", str(out)]) == 0
     truth = json.loads((out / "truth.json").read_text())
-    assert truth["log_odds_ratios"] == {"ventricles": 0.3, "lesions": 2.0, "age": 0.3}
+    assert truth["log_odds_ratios"] == {"ventricles": 0.3, "lesions": 2.0, "age": 0.3, "brainstem": 0.0}
     assert truth["field_effect"] == 1
     assert 0.8 < truth["best_auc"] < 0.95
     courses = read_table(out / "assessments.csv", ASSESSMENTS)

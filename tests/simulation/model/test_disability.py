@@ -35,14 +35,14 @@ def test_the_best_auc_is_that_of_the_risk_of_many_drawn_patients(signal):
     assert best_auc(signal) == pytest.approx(roc_auc_score(truth, risk), abs=0.005)
 
 
-@pytest.mark.parametrize("signal", ["ventricles", "lesions", "age"])
+@pytest.mark.parametrize("signal", ["ventricles", "brainstem", "lesions", "age"])
 def test_a_logistic_regression_finds_the_strengths_again(signal):
     patients = [draw_disability(signal, 0.0, 5, index) for index in range(PATIENTS)]
-    numbers = np.array([(one.ventricle_z, one.lesion_z, one.age_z) for one in patients])
+    numbers = np.array([(one.ventricle_z, one.lesion_z, one.age_z, one.stem_z) for one in patients])
     truth = np.array([one.scans[0].edss >= 3 for one in patients])
     model = LogisticRegression(C=np.inf).fit(numbers, truth)
     by = SIGNALS[signal]
-    assert model.coef_[0] == pytest.approx([by.ventricles, by.lesions, by.age], abs=0.35)
+    assert model.coef_[0] == pytest.approx([by.ventricles, by.lesions, by.age, by.brainstem], abs=0.35)
 
 
 def test_risk_of_first_and_second_scans_is_the_share_that_is_disabled(cohort):
@@ -87,7 +87,7 @@ def test_the_field_goes_with_disability_as_strongly_as_asked(effect):
 def test_without_a_signal_nothing_is_related_to_disability():
     patients = [draw_disability("none", 0.0, 1, index) for index in range(PATIENTS)]
     truth = [one.scans[0].edss >= 3 for one in patients]
-    for name in ("age_z", "ventricle_z", "lesion_z"):
+    for name in ("age_z", "ventricle_z", "lesion_z", "stem_z"):
         assert roc_auc_score(truth, [getattr(one, name) for one in patients]) == pytest.approx(0.5, abs=0.05)
     assert len({one.scans[0].risk for one in patients}) == 1
 

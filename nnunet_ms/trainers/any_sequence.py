@@ -1,0 +1,105 @@
+"""Trainers for whatever sequences, slices and scanners there are: one model for any non-empty subset of its channels.
+
+Ours, on the network of `multi_arm_t2`. In training, sequences are left out at random (one of FLAIR and T2 stays),
+slices are made thick, and bias, noise, motion and residual skull differ from patch to patch. A sequence that a scan
+lacks is a channel of zeros.
+"""
+
+from typing import Any, ClassVar
+
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from torch import nn
+
+from nnunet_ms.trainers.channels import channel_indices, sequence_of
+from nnunet_ms.trainers.multi_arm_t2 import nnUNetTrainerMSMultiArm, nnUNetTrainerMSMultiArmSmall
+from nnunet_ms.trainers.networks.any_sequence_unet import AnySequenceUNet
+from nnunet_ms.trainers.networks.multi_arm_unet import Arm
+from nnunet_ms.trainers.patches import Stride
+from nnunet_ms.trainers.scan_variety import (
+    DropSequences,
+    RandomBias,
+    RandomContrast,
+    RandomMotion,
+    RandomRicianNoise,
+    RandomSlices,
+    ResidualSkull,
+)
+
+
+class nnUNetTrainerMSMultiArmAny(nnUNetTrainerMSMultiArm):  # noqa: N801 - nnU-Net's naming
+    """Multi-arm network for any subset of FLAIR, T2 and T1 that holds FLAIR or T2, at any slice thickness.
+
+    Attributes
+    ----------
+    needed : tuple of str
+        Sequences of which one at least must be there.
+    keep_all : float
+        Share of the patches that keep all their sequences.
+    slice_mm : tuple of float
+        Thickness of slices that are simulated.
+    """
+
+    needed: ClassVar[tuple[str, ...]] = ("flair", "t2")
+    keep_all: ClassVar[float] = 0.4
+    slice_mm: ClassVar[tuple[float, float]] = (1.0, 7.0)
+
+    @classmethod
+    def _network(cls, channel_names: list[str], first_kernel: Stride, settings: dict[str, Any]) -> nn.Module:
+        main = channel_indices(channel_names, cls.main_sequences, cls.__name__)
+        extra = [channel_indices(channel_names, (sequence,), cls.__name__) for sequence in cls.extra_arms]
+        arms = [Arm(main), *(Arm(channels, cls.extra_arm_divisor) for channels in extra)]
+        needed = channel_indices(channel_names, cls.needed, cls.__name__)
+        return AnySequenceUNet(arms, needed, first_kernel=first_kernel, **settings)
+
+    def _do_i_compile(self) -> bool:
+        """Never: which arms run depends on the data."""
+        return False
+
+    def get_training_transforms(  # type: ignore[override]  # nnU-Net calls it on the instance, which knows the channels
+        self,
+        patch_size: Any,
+        rotation_for_DA: Any,
+        deep_supervision_scales: Any,
+        mirror_axes: tuple[int, ...] | None,
+        do_dummy_2d_data_aug: bool,
+        use_mask_for_norm: list[bool] | None = None,
+        **rest: Any,
+    ) -> BasicTransform:
+        """Transforms of `nnUNetTrainerMSMultiArm`, then those of `scan_variety`; sequences are left out last."""
+        shape = super().get_training_transforms(
+            patch_size,
+            rotation_for_DA,
+            deep_supervision_scales,
+            mirror_axes,
+            do_dummy_2d_data_aug,
+            use_mask_for_norm,
+            **rest,
+        )
+        return ComposeTransforms([shape, *self.variety()])
+
+    def variety(self) -> list[BasicTransform]:
+        """What differs from scan to scan."""
+        names = [sequence_of(str(name)) for name in self.dataset_json["channel_names"].values()]
+        needed = [number for number, name in enumerate(names) if name in self.needed]
+        return [
+            RandomSlices(self.configuration_manager.spacing, self.slice_mm),
+            RandomContrast(),
+            RandomBias(),
+            RandomRicianNoise(),
+            RandomMotion(),
+            ResidualSkull(),
+            DropSequences(len(names), needed, self.keep_all),
+        ]
+
+
+class nnUNetTrainerMSMultiArmAnySmall(nnUNetTrainerMSMultiArmAny, nnUNetTrainerMSMultiArmSmall):  # noqa: N801
+    """The small network for any subset of sequences, on two CPU cores."""
+
+
+class nnUNetTrainerMSMultiArmAnyTiny(nnUNetTrainerMSMultiArmAnySmall):  # noqa: N801
+    """As `nnUNetTrainerMSMultiArmTiny`, for any subset of sequences."""
+
+    epochs = 2
+    iterations_per_epoch = 4
+    max_batch_size: ClassVar[int | None] = 2
