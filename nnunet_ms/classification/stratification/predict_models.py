@@ -78,6 +78,7 @@ def predict_disability(
 
     check_device(device)
     models = fold_models_of(strategy_folder(model))
+    _check_task(models[0], strategy_folder(model))
     cohort = read_prepared(prepared)
     with whole_folder(output) as folder:
         left_out = cohort.left_out[cohort.left_out["strategy"] == models[0]["strategy"]]
@@ -87,6 +88,16 @@ def predict_disability(
         write_failures(failures, folder / FAILURES)
         _write_settings(models, cohort, folder / SETTINGS)
     return table
+
+
+def _check_task(contents: Mapping[str, Any], folder: Path) -> None:
+    from nnunet_ms.classification.stratification.fold_models import DISABILITY
+
+    if contents["task"] != DISABILITY or contents["outputs"] != 1:
+        raise ModelError(
+            f"{folder}: expected networks of {DISABILITY}, with one output, found {contents['task']} with "
+            f"{contents['outputs']}. Name a strategy that {PROGRAM} train made for {DISABILITY}."
+        )
 
 
 def strategy_folder(model: str | Path) -> Path:
