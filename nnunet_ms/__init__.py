@@ -83,6 +83,9 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.stratification.predict_models import predict_disability as predict_disability
     from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort as prepare_cohort
     from nnunet_ms.classification.stratification.prepared_folder import read_prepared as read_prepared
+    from nnunet_ms.classification.stratification.survival_evaluation import evaluate_survival as evaluate_survival
+    from nnunet_ms.classification.stratification.survival_models import train_survival_models as train_survival_models
+    from nnunet_ms.classification.stratification.survival_predictions import predict_survival as predict_survival
     from nnunet_ms.classification.stratification.train_models import train_disability_models as train_disability_models
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
     from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
@@ -118,6 +121,7 @@ _PLACES = {
     "evaluate_disability": "nnunet_ms.classification.stratification.evaluation",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
     "evaluate_rims": "nnunet_ms.classification.rim.evaluation",
+    "evaluate_survival": "nnunet_ms.classification.stratification.survival_evaluation",
     "explain_cohort": "nnunet_ms.classification.stratification.explain_models",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
     "install_model": "nnunet_ms.trainers.pack_model",
@@ -130,6 +134,7 @@ _PLACES = {
     "predict": "nnunet_ms.trainers.prediction.predict",
     "predict_disability": "nnunet_ms.classification.stratification.predict_models",
     "predict_rims": "nnunet_ms.classification.rim.predict_models",
+    "predict_survival": "nnunet_ms.classification.stratification.survival_predictions",
     "prepare_cohort": "nnunet_ms.classification.stratification.prepared_folder",
     "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
     "read_prepared": "nnunet_ms.classification.stratification.prepared_folder",
@@ -141,6 +146,7 @@ _PLACES = {
     "simulate_rims": "nnunet_ms.simulation.simulate",
     "train_disability_models": "nnunet_ms.classification.stratification.train_models",
     "train_rim_models": "nnunet_ms.classification.rim.train_models",
+    "train_survival_models": "nnunet_ms.classification.stratification.survival_models",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
 }
 _NEED_NNUNET = {"check_model", "draft_model_card", "install_model", "open_model", "pack_model", "predict"}
@@ -157,6 +163,7 @@ __all__ = [
     "evaluate_disability",
     "evaluate_masks",
     "evaluate_rims",
+    "evaluate_survival",
     "explain_cohort",
     "guess_source",
     "install_model",
@@ -169,6 +176,7 @@ __all__ = [
     "predict",
     "predict_disability",
     "predict_rims",
+    "predict_survival",
     "prepare_cohort",
     "rater_matrix",
     "read_prepared",
@@ -181,6 +189,7 @@ __all__ = [
     "statistics",
     "train_disability_models",
     "train_rim_models",
+    "train_survival_models",
     "write_manifest",
 ]
 

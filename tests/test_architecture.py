@@ -232,6 +232,7 @@ TESTED_IN = {
     "vocabulary_of_stratification": "test_vocabulary.py",
     "vocabulary_of_progression": "test_vocabulary.py",
     "classification.stratification.survival_figures": "classification/stratification/test_survival_evaluation.py",
+    "classification.stratification.survival_predictions": "classification/stratification/test_survival_models.py",
     "classification.stratification.survival_results": "classification/stratification/test_survival_evaluation.py",
     "learning.scoring": "learning/test_curve.py",
     "classification.rim.fold_models": "classification/rim/test_train_models.py",
