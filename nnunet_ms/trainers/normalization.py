@@ -69,7 +69,7 @@ class BrainPercentileNormalization(ImageNormalization):
 
 
 class QsmWindowNormalization(ImageNormalization):
-    """Clip a map of susceptibility to +-300 ppb and divide by 100: the same window for everybody, 0 stays 0.
+    """Clip a map of susceptibility to +-300 ppb and divide by 10: the same window for everybody, 0 stays 0.
 
     Signs and sizes mean something in these maps (iron above, myelin below water; a rim is some 50 to 100 ppb above its
     surroundings), and a z-score by the patient's own spread would take that away. The window is ours; Pignedoli et al.
@@ -80,12 +80,14 @@ class QsmWindowNormalization(ImageNormalization):
     --------
     >>> scheme = QsmWindowNormalization(use_mask_for_norm=True, intensityproperties={})
     >>> scheme.run(np.array([[[-900.0, -50.0, 0.0, 75.0, 400.0]]]), np.zeros((1, 1, 5), np.int8)).tolist()
-    [[[-3.0, -0.5, 0.0, 0.75, 3.0]]]
+    [[[-30.0, -5.0, 0.0, 7.5, 30.0]]]
     """
 
     leaves_pixels_outside_mask_at_zero_if_use_mask_for_norm_is_true = True
     window_ppb = 300.0
-    unit_ppb = 100.0  # of the network's input, so that it is of the size of a z-score
+    # of the network's input: a brain then has an SD of some 2, lesions one of 4, as much as FLAIR; at 100 ppb QSM is
+    # lost beside FLAIR (docs/rim.md)
+    unit_ppb = 10.0
 
     def run(
         self, image: npt.NDArray[np.floating], seg: npt.NDArray[np.integer] | None = None

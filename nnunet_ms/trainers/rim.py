@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import nn
 
 from nnunet_ms.errors import ModelError
@@ -58,6 +59,13 @@ class nnUNetTrainerMSRim(nnUNetTrainerMSPlain):  # noqa: N801 - nnU-Net's naming
     def _loss(self, patch_volume_mm3: float) -> nn.Module:
         return RimLoss(patch_volume_mm3)
 
+    def _build_loss(self) -> nn.Module:
+        """Half the weight with each coarser level, as in nnU-Net: a rim is one or two voxels wide at the finest."""
+        loss = super()._build_loss()
+        if isinstance(loss, DeepSupervisionWrapper):
+            loss.weight_factors = tuple(0.5**level for level in range(len(loss.weight_factors)))
+        return loss
+
     def _training_cases(self, train: list[str], with_lesions: list[str]) -> list[str]:
         """All cases, those with a rim more often. Says how many have which labels, and how often each is drawn."""
         folder = Path(self.preprocessed_dataset_folder)
@@ -87,10 +95,10 @@ class nnUNetTrainerMSRimSmall(nnUNetTrainerMSRim):  # noqa: N801
     filters: ClassVar[tuple[int, ...]] = nnUNetTrainerMSMultiArmSmall.filters
     learning_rate = nnUNetTrainerMSMultiArmSmall.learning_rate
     dropout = 0.0
-    epochs = 28
+    epochs = 100
     iterations_per_epoch = 25
     validation_iterations_per_epoch = 1
-    max_patch_voxels: ClassVar[int | None] = 16 * 32 * 32
+    max_patch_voxels: ClassVar[int | None] = 8 * 32 * 40
     max_batch_size: ClassVar[int | None] = 8
     seed: ClassVar[int | None] = 0
     checkpoint_every = 5

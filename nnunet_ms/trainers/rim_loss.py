@@ -3,7 +3,8 @@
 Two questions with two losses. Whether a voxel is lesion is asked of every voxel, and lesions are rare and small: core
 and rim together have the smooth-truncated loss with the weights of their whole lesion's volume (`losses`), as T2
 lesions have. Whether a lesion's voxel is rim or core is asked within lesions only, where no class is so rare that a
-hundredfold weight is called for: cross-entropy of both logits, and soft Dice of the rim. The split is ours.
+hundredfold weight is called for: cross-entropy of both logits with a fixed share for rims, and soft Dice of the rim.
+The split is ours.
 
 The same weights on the rim (`JointT1Loss`, 0.2.0's first form) make everything a rim: a rim voxel weighs up to 100,
 a voxel of a lesion without a rim 0.1 to 1, so that whoever cannot tell does best to say "rim" wherever its chance is
@@ -17,6 +18,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from nnunet_ms.lesions.rims import CORE, RIM
 from nnunet_ms.trainers.losses import SmoothTruncatedLoss, squared_soft_dice_loss
 from nnunet_ms.trainers.networks.blocks import with_background
+
+RIM_SHARE = 0.3  # of the weight of a mini-batch's lesion voxels, for its rims
+LEAST_SHARE = 0.02  # of its lesion voxels, that rims are taken to be
 
 
 def lesion_logit(core: torch.Tensor, rim: torch.Tensor) -> torch.Tensor:
@@ -33,13 +37,27 @@ def lesion_logit(core: torch.Tensor, rim: torch.Tensor) -> torch.Tensor:
     return torch.logsumexp(torch.stack((core, rim, core + rim)), dim=0)
 
 
+def label_weights(rim: torch.Tensor) -> torch.Tensor:
+    """Weights of lesion voxels, so that rims have `RIM_SHARE` of their sum; `rim` (N,) is 1 at rims, else 0.
+
+    Examples
+    --------
+    >>> label_weights(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0]))
+    tensor([1.5000, 0.8750, 0.8750, 0.8750, 0.8750])
+    """
+    share = rim.mean().clamp(LEAST_SHARE, 1 - LEAST_SHARE)
+    return torch.where(rim > 0, RIM_SHARE / share, (1 - RIM_SHARE) / (1 - share))
+
+
 class RimLoss(nn.Module):
     """Loss of one resolution: L = L_lesion + L_labels + L_Dice, each with weight 1.
 
-    L_lesion is a `SmoothTruncatedLoss` of `lesion_logit`. L_labels is the mean over the lesion voxels of the mini-batch
-    of the cross-entropies of rim (against core) and of core (against rim), so that core and rim exclude each other and
-    nnU-Net's own commands, which take the larger logit, see the same rims. L_Dice is that of P(rim) in these voxels.
-    Without a lesion in the mini-batch the last two are 0.
+    L_lesion is a `SmoothTruncatedLoss` of `lesion_logit`. L_labels is the weighted mean over the lesion voxels of the
+    mini-batch of the cross-entropies of rim (against core) and of core (against rim), so that core and rim exclude each
+    other and nnU-Net's own commands, which take the larger logit, see the same rims. The rims of a mini-batch together
+    have the share `RIM_SHARE` of the weight, however few they are (but as many as `LEAST_SHARE` of the voxels are
+    taken for granted), so who cannot tell does best with P(rim) = `RIM_SHARE`, which is below the threshold. L_Dice is
+    that of P(rim) in these voxels. Without a lesion in the mini-batch the last two are 0.
 
     Parameters
     ----------
@@ -92,5 +110,7 @@ class RimLoss(nn.Module):
             truth = (target[:, 0][inside] == RIM).float()
             if truth.numel() == 0:
                 return output.sum() * 0.0
-            entropy = binary_cross_entropy_with_logits(rim, truth) + binary_cross_entropy_with_logits(core, 1 - truth)
+            weight = label_weights(truth)
+            entropy = binary_cross_entropy_with_logits(rim, truth, weight=weight)
+            entropy = entropy + binary_cross_entropy_with_logits(core, 1 - truth, weight=weight)
             return entropy + squared_soft_dice_loss(torch.sigmoid(rim), truth)

@@ -78,7 +78,7 @@ def test_window_keeps_signs_and_is_the_same_for_everybody():
     for image in (calm, wild):
         out = scheme.run(image.copy(), brain)
         assert (out[0] == 0).all()
-        assert out[1:] == pytest.approx(np.clip(image[1:], -300, 300) / 100, abs=1e-6)
+        assert out[1:] == pytest.approx(np.clip(image[1:], -300, 300) / 10, abs=1e-5)
         assert (np.sign(out[1:]) == np.sign(image[1:])).all()
 
 
@@ -129,6 +129,17 @@ def test_cases_with_a_rim_are_drawn_as_often_as_all_others(nnunet_folders, monke
     assert np.mean([case in ("b", "e") for case in drawn]) == pytest.approx(4 / 7, abs=0.2)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+def test_patches_of_a_case_with_a_rim_are_centred_on_one(nnunet_folders, monkeypatch, share):  # noqa: F811
+    trainer = rims(nnunet_folders, {"a": (1,), "b": (1, 2), "v": (1, 2)})
+    monkeypatch.setattr(door.nnUNetTrainerMSRimTiny.dataset, "rim_only", share)
+    np.random.seed(0)  # noqa: NPY002 - what nnU-Net draws from
+    data, _ = trainer.get_tr_and_val_datasets()
+    offered = [sorted(data.load_case("b")[3]["class_locations"]) for _ in range(100)]
+    assert np.mean([labels == [2] for labels in offered]) == pytest.approx(share, abs=0.15)
+    assert all(sorted(data.load_case("a")[3]["class_locations"]) == [1] for _ in range(5))
+
+
 @pytest.mark.parametrize(
     ("cases", "with_rim", "times"), [(20, 10, 1), (20, 1, 10), (30, 3, 9), (7, 2, 3), (5, 0, 1), (1, 1, 1)]
 )
@@ -159,6 +170,7 @@ def test_few_steps_learn_from_both_labels(nnunet_folders, monkeypatch, tmp_path)
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     trainer = rims(nnunet_folders, {"a": (1, 2), "b": (1, 2), "v": (1, 2)})
     trainer.initialize()
+    assert trainer.loss.weight_factors == (1.0, 0.5, 0.25)  # a rim is a voxel wide, or less, at the coarser levels
     before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
     train(trainer, 1)
     head = [name for name in before if name.endswith(("seg_layers.0.weight", "seg_layers.2.weight"))]

@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit
 
 from nnunet_ms.trainers.losses import JointT1Loss, VolumeWeights
-from nnunet_ms.trainers.rim_loss import RimLoss, lesion_logit
+from nnunet_ms.trainers.rim_loss import RimLoss, label_weights, lesion_logit
 
 PATCH_MM3 = 4 * 8 * 8 * 1.7
 
@@ -27,9 +27,10 @@ def batch(seed=0, shape=(2, 4, 8, 8)):
 
 def by_definition(output, target, gamma=0.02):
     """A second, plain implementation, voxel by voxel."""
-    weights, loss, entropy, inside = VolumeWeights(), 0.0, 0.0, 0
+    weights, loss, entropy = VolumeWeights(), 0.0, 0.0
     sums = {"lesion": [0.0, 0.0, 0.0], "rim": [0.0, 0.0, 0.0]}
     z, t = output.numpy(), target.numpy()
+    of_rim, of_core = 0.3 / (t[:, 0] == 2).sum(), 0.7 / (t[:, 0] == 1).sum()
     for b in range(len(z)):
         share = (t[b, 0] > 0).mean() * PATCH_MM3
         beta = float(weights.beta(torch.tensor(share)))
@@ -41,15 +42,15 @@ def by_definition(output, target, gamma=0.02):
             loss += cost * (float(weights.alpha(torch.tensor(t[(b, 1, *at)]))) if y else beta)
             pairs = [("lesion", p, y)]
             if y:
-                inside += 1
-                entropy -= math.log(rim if label == 2 else 1 - rim) + math.log(1 - core if label == 2 else core)
+                cost_of_label = math.log(rim if label == 2 else 1 - rim) + math.log(1 - core if label == 2 else core)
+                entropy -= cost_of_label * (of_rim if label == 2 else of_core)
                 pairs.append(("rim", rim, label == 2))
             for name, probability, truth in pairs:
                 sums[name] = [
                     a + b for a, b in zip(sums[name], (probability * truth, probability**2, truth), strict=True)
                 ]
     dice = sum(1 - 2 * both / (squares + truth) for both, squares, truth in sums.values())
-    return loss / t[:, 0].size + entropy / inside + dice
+    return loss / t[:, 0].size + entropy + dice
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -74,7 +75,8 @@ def test_extreme_logits_stay_finite_with_their_gradients(size):
 
 @pytest.mark.parametrize("wrong", [4.0, 8.0, 12.0])
 def test_a_confident_mistake_within_a_lesion_keeps_its_gradient(wrong):
-    # Oracle: d/dz of -log(1 - p) is p. The truncated loss has p (1 - p)^2 / gamma^2 of it, and hardly that.
+    # Oracle: d/dz of -log(1 - p) is p; core has 0.7 of the weight where 0.98 of the voxels are core, as is assumed of a
+    # lesion without a rim. The truncated loss has p (1 - p)^2 / gamma^2 of it, and hardly that.
     output, target = torch.zeros(1, 3, 4, 8, 8), torch.zeros(1, 2, 4, 8, 8)
     target[0, 0, :2, :4, :4], target[0, 1, :2, :4, :4] = 1, 54.0  # 32 voxels of core, which are called rim
     output[0, 1], output[0, 2] = -wrong, wrong
@@ -83,7 +85,7 @@ def test_a_confident_mistake_within_a_lesion_keeps_its_gradient(wrong):
         logits = output.clone().requires_grad_()
         loss(logits, target).backward()
         pulls[name] = float(logits.grad[0, 2][target[0, 0] == 1].sum())
-    assert pulls["now"] == pytest.approx(expit(wrong), abs=0.05)
+    assert pulls["now"] == pytest.approx(0.7 / 0.98 * expit(wrong), abs=0.05)
     assert pulls["before"] < 0.03 * pulls["now"]
 
 
@@ -116,10 +118,21 @@ def who_cannot_tell(loss, rim_share, together):
 @pytest.mark.parametrize("rim_share", [0.03, 0.06, 0.1])
 def test_a_network_that_cannot_tell_says_no_rim_where_it_said_rim_before(rim_share):
     # Oracle: the odds of P(rim) that cross-entropy ends at are the odds of a rim, here 1 to 32 .. 9, times the weight
-    # of its voxels (VolumeWeights: 43 to 89 here) over that of others (0.1 to 0.6). Soft Dice moves both a little.
+    # of its voxels (VolumeWeights: 43 to 89 here) over that of others (0.1 to 0.6). In RimLoss rims have 0.3 of the
+    # weight, whatever their share. Soft Dice moves both a little.
     mm3 = 8 * 16 * 16 * 1.7
     assert who_cannot_tell(JointT1Loss(mm3), rim_share, together=False) > 0.75
-    assert who_cannot_tell(RimLoss(mm3), rim_share, together=True) < 0.3
+    assert 0.28 < who_cannot_tell(RimLoss(mm3), rim_share, together=True) < 0.4
+
+
+@pytest.mark.parametrize(
+    ("rims", "cores", "weight_of_rim"), [(1, 9, 3.0), (5, 5, 0.6), (30, 70, 1.0), (1, 999, 15.0), (7, 0, 0.3 / 0.98)]
+)
+def test_rims_have_three_tenths_of_the_weight_but_no_voxel_more_than_fifteen(rims, cores, weight_of_rim):
+    weights = label_weights(torch.tensor([1.0] * rims + [0.0] * cores))
+    assert weights[:rims].tolist() == pytest.approx([weight_of_rim] * rims, rel=1e-5)
+    if rims / (rims + cores) >= 0.02 and cores:
+        assert float(weights[:rims].sum() / weights.sum()) == pytest.approx(0.3, rel=1e-5)
 
 
 def test_background_says_nothing_of_rims_and_no_lesion_costs_nothing_there():
