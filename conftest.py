@@ -3,8 +3,9 @@
 `reference.nii.gz` and `prediction.nii.gz` are lesion masks on one grid of 1 x 1 x 3 mm, in the folders `references` and
 `predictions` as the case P1; `flair.nii.gz`, `t1.nii.gz` and `t2.nii.gz` are images, in the folder `images` as nnU-Net
 names them. `study` holds the scans of three patients and their manifest, `trial` is a simulated trial without scans,
-and "trained" a network of nnU-Net's results, whose weights are random numbers; an example gets these three when it
-names them. `np` and `pd` are numpy and pandas.
+"trained" a network of nnU-Net's results, whose weights are random numbers, and "rim_data" the features of lesions of
+twelve made-up patients, six with rims; an example gets these four when it names them. `np` and `pd` are
+numpy and pandas.
 """
 
 import re
@@ -100,4 +101,8 @@ def place_of_an_example(request: pytest.FixtureRequest) -> None:
         (folder / "trial").symlink_to(simulated_trial(base))
     if '"trained"' in request.node.dtest.docstring:
         (folder / "trained").symlink_to(random_network(base))
+    if '"rim_data"' in request.node.dtest.docstring and "rims.csv" not in request.node.dtest.docstring:
+        from tests.classification.rim.tiny_lesions import write_lesions
+
+        write_lesions(folder / "rim_data")
     patch.chdir(folder)

@@ -28,7 +28,8 @@ from nnunet_ms.analysis.trial import (
 )
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.classification.rim import cohort, dataset, evaluation_tables, lesion_set, scored_lesions
-from nnunet_ms.classification.stratification import baselines, prediction_tables, prepared_folder
+from nnunet_ms.classification.stratification import baselines, judged_scans, prediction_tables, prepared_folder
+from nnunet_ms.classification.stratification import evaluation_tables as disability_tables
 from nnunet_ms.classification.stratification.cohort import DISABILITY_MANIFEST
 from nnunet_ms.comparison.cohorts import COHORTS
 from nnunet_ms.comparison.common_ground import DIFFERENCES
@@ -367,6 +368,13 @@ STRATIFICATION = [
     Output("cross_validation.csv", "model and scan", prediction_tables.CROSS_VALIDATION),
     Output("baselines.csv", "model, fold and term", baselines.BASELINE_FITS),
     Output("predictions.csv", "scan", prediction_tables.PREDICTIONS),
+    Output("TABLE of evaluate", "model and scan", judged_scans.JUDGED, note="Input: either of the two, or your own."),
+    Output("scans.csv of --scans", "scan", judged_scans.SCANS, note="Input: that of `prepare`."),
+    Output("results.csv", "model, scope, decision and measure", disability_tables.RESULTS),
+    Output("comparisons.csv", "question and two models", disability_tables.COMPARISONS),
+    Output("calibration.csv", "model and group of scans", disability_tables.CURVE),
+    Output("decision_curve.csv", "model and threshold", disability_tables.BENEFIT),
+    Output("left_out.csv of evaluate", "model and scan that it has not judged", judged_scans.LEFT_OUT),
 ]
 CHAPTERS = {
     "Input: the trial": INPUTS,

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.rim.features import rim_features as rim_features
     from nnunet_ms.classification.rim.predict_models import predict_rims as predict_rims
     from nnunet_ms.classification.rim.train_models import train_rim_models as train_rim_models
+    from nnunet_ms.classification.stratification.evaluation import evaluate_disability as evaluate_disability
     from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort as prepare_cohort
     from nnunet_ms.classification.stratification.prepared_folder import read_prepared as read_prepared
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
@@ -109,6 +110,7 @@ _PLACES = {
     "convert": "nnunet_ms.dataset_conversion.convert",
     "draft_model_card": "nnunet_ms.trainers.pack_model",
     "evaluate": "nnunet_ms.analysis.evaluation.evaluate",
+    "evaluate_disability": "nnunet_ms.classification.stratification.evaluation",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
     "evaluate_rims": "nnunet_ms.classification.rim.evaluation",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
@@ -143,6 +145,7 @@ __all__ = [
     "convert",
     "draft_model_card",
     "evaluate",
+    "evaluate_disability",
     "evaluate_masks",
     "evaluate_rims",
     "guess_source",

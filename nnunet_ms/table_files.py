@@ -226,7 +226,16 @@ def _check_names(names: list[str], path: Path) -> None:
 
 def _unreadable(path: Path, why: str, encoding: str, advice: str, kind: str) -> TableError:
     name = "UTF-8" if encoding == UTF_8 else encoding
+    with path.open("rb") as file:
+        why = _WORKBOOKS.get(file.read(4), why)
     return TableError(f"{path}: expected {kind} in {name}, cannot read it ({why}). {advice}")
+
+
+# first bytes; a sheet is not read from a workbook: which of them it is, and what its cells show, only Excel knows
+_WORKBOOKS = {
+    b"PK\x03\x04": "it is a zip archive, as a workbook of Excel (.xlsx) or LibreOffice (.ods) is",
+    b"\xd0\xcf\x11\xe0": "it is a workbook of Excel (.xls)",
+}
 
 
 def read_parquet_file(path: Path) -> pd.DataFrame:

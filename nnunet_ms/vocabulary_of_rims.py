@@ -44,6 +44,9 @@ RIMS = {
         predicted="Lesions that the model calls rim+",
     ),
     "padded_share": Meaning(ONE, "Share of the patch that lies outside of the image and is 0"),
+    "no_qsm_share": Meaning(
+        ONE, "Share of the lesion where QSM is 0 (with 63 neighbours or more), as outside of a reconstruction"
+    ),
     "parts": Meaning(ONE, "Lesions that the connected one was taken apart into; 1 where it is one lesion"),
     "rim truth.kind": Meaning(TEXT, "What it looks like on QSM: `rim`, `bright`, `iso` or `dark`"),
     **meanings(

@@ -3,6 +3,14 @@
 from nnunet_ms.meaning import ONE, TEXT, Meaning, meanings
 
 _PREDICTED = ("disability cross-validation", "disability predictions", "disability baselines")
+_COUNTED = ("disability results", "disability calibration", "disability decision curve")
+_EVALUATED = ("disability results", "disability comparisons")
+
+
+def _of(table: str, unit: str, **words: str) -> dict[str, Meaning]:
+    return {f"{table}.{name}": Meaning(unit, text) for name, text in words.items()}
+
+
 STRATIFICATION = {
     **meanings(
         TEXT,
@@ -82,4 +90,95 @@ STRATIFICATION = {
     "disability baselines.reason": Meaning(TEXT, "Why it is a ridge; blank where it is none"),
     "disability baselines.n": Meaning(ONE, "Scans that it was fitted on"),
     "disability baselines.positive": Meaning(ONE, "Of them disabled"),
+    **_of(
+        "disability judgements",
+        ONE,
+        probability="Probability of EDSS >= 3.0",
+        threshold="Probability from which a scan is called disabled; without it there are decisions at .5 alone",
+        fold="Fold whose patients the model had not seen; blank or missing of a model that was frozen before",
+        truth="1 EDSS >= 3.0, 0 below; may be told by the table of scans instead",
+    ),
+    **{
+        f"{table}.{name}": Meaning(TEXT, words)
+        for table in _EVALUATED
+        for name, words in {
+            "data": "What the data are, such as `simulated`; blank where nothing was said",
+            "problem": "Why a number is missing or doubtful",
+        }.items()
+    },
+    **{
+        f"{table}.model": Meaning(TEXT, "Strategy of a network, or name of a baseline")
+        for table in (*_COUNTED, "disability comparisons", "disability judgements")
+    },
+    **{f"{table}.scans": Meaning(ONE, "Scans that every model has judged") for table in _COUNTED},
+    **{
+        f"{table}.positive": Meaning(ONE, "Of them disabled (EDSS >= 3.0)")
+        for table in (*_EVALUATED, "disability calibration")
+    },
+    **_of(
+        "disability results",
+        TEXT,
+        evaluation="`cross-validation`: trained in folds on these patients; or `frozen`",
+        scope="Pairs of an area: all (`pooled`), or `within folds` or `within field strength`",
+        decision="Threshold of the decisions: `0.5`, or the `validation` scans'; blank of other measures",
+        measure="`roc_auc`, a rate of decisions, of calibration, `brier`",
+    ),
+    **_of(
+        "disability results",
+        "as the metric",
+        estimate="The measure",
+        low="Lower limit over patients, widened for models trained in folds; of calibration Wald's",
+        high="Upper limit",
+        plain_low="Lower limit before it was widened",
+        plain_high="Upper limit before it was widened",
+    ),
+    "disability results.patients": Meaning(ONE, "Patients with such scans"),
+    "disability comparisons.patients": Meaning(ONE, "Patients of the test, one scan each"),
+    **_of(
+        "disability comparisons",
+        TEXT,
+        question="`increment`: what the model adds to a baseline; `difference`: two networks",
+        versus="The model whose value is taken away, or to whose predictors the other's log odds are added",
+    ),
+    **_of(
+        "disability comparisons",
+        ONE,
+        p="Increment: one-sided likelihood-ratio test, statistic halved out of fold; difference: DeLong's, two-sided",
+        p_holm="Holm's, over the networks of one baseline, or over the pairs of networks",
+        statistic="Twice the gain of log-likelihood",
+        p_as_given="Of the statistic as it is, two-sided, as R's anova has it",
+        coefficient="Of the model's log odds beside the baseline's predictors",
+        auc_difference="Difference of areas, all scans",
+        low="Lower limit of it over patients, widened for models trained in folds",
+        high="Upper limit",
+        delong_difference="Difference of areas, one scan of each patient",
+        delong_se="DeLong's standard error, as if both models were given",
+        delong_low="Lower limit by it",
+        delong_high="Upper limit by it",
+        delong_p="DeLong's two-sided p",
+        balanced_difference="Difference of balanced accuracy at .5",
+        balanced_low="Lower limit of it over patients, widened for models trained in folds",
+        balanced_high="Upper limit",
+    ),
+    **_of(
+        "disability calibration",
+        ONE,
+        low="Least probability of the group",
+        high="Largest probability of the group",
+        mean_probability="Mean probability of the group",
+        observed="Share of disabled scans",
+        observed_low="Lower limit of it, Wilson's 95 %",
+        observed_high="Upper limit",
+    ),
+    **_of(
+        "disability decision curve",
+        ONE,
+        threshold="Probability from which one acts",
+        net_benefit="True positives less false positives weighed by the threshold's odds, per scan",
+        treat_all="The same of acting on everybody",
+        treat_none="0: of acting on nobody",
+    ),
+    "scans left out.model": Meaning(TEXT, "Model that has not judged the scan"),
+    "scans left out.reason": Meaning(TEXT, "Why no model is evaluated on it"),
+    "scans of an evaluation.age_years": Meaning("years", "Age at the scan"),
 }

@@ -38,6 +38,18 @@ REFUSED = {
     "a quoted carriage return": ('a,b\r\n1,"x\ry"\r\n', "line 2 holds a carriage return inside text"),
     "lines ended by carriage returns": ("a,b\r1,2\r3,4\r", "line 1 holds a carriage return"),
     "Latin-1": ("a,b\n1,2\n3,caf\xe9\n".encode("latin-1"), r"cannot read it \(line 3: .*\)\. Save it as CSV UTF-8"),
+    "a workbook": (
+        b"PK\x03\x04\x14\x00\x06\x00\x08",
+        r"as a workbook of Excel \(.xlsx\) .* is\)\. Save it as CSV UTF-8",
+    ),
+    "a workbook whose bytes are text": (
+        b"PK\x03\x04 xl/workbook.xml,b\n1,2,3\n",
+        r"as a workbook of Excel|line 2: expected 2",
+    ),
+    "an old workbook": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\n",
+        r"it is a workbook of Excel \(.xls\)\)\. Save it as CSV",
+    ),
     "a quote without its end": ('a,b\n"1,2\n3,4\n', "line 3: expected 2 cells|EOF inside string"),
     "nothing": ("", "it is empty"),
     "blank lines": ("\n \n", "it is empty"),

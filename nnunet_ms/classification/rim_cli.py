@@ -88,7 +88,10 @@ def add_box_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--no-split", action="store_true", help="leave confluent lesions as they are")
     group.add_argument(
-        "--qsm-unit", choices=("ppb", "ppm"), default="ppb", help="unit of the QSM files (default: %(default)s)"
+        "--qsm-unit",
+        choices=("ppb", "ppm", "unchecked"),
+        default="ppb",
+        help="unit of the QSM files; unchecked: ppb, whatever they look like (default: %(default)s)",
     )
     group.add_argument(
         "--label-reach-mm",
@@ -129,7 +132,7 @@ def box_settings(arguments: argparse.Namespace) -> "BoxSettings":
 
 def run_features(arguments: argparse.Namespace) -> int:
     """Act on the arguments of `features`; exit code 1 where a visit or a lesion failed."""
-    from nnunet_ms.classification.rim.dataset import rim_dataset
+    from nnunet_ms.classification.rim.dataset import rim_dataset, without_qsm_note
 
     found = rim_dataset(arguments.manifest, arguments.output, box_settings(arguments), arguments.workers)
     visits = found.visits
@@ -142,6 +145,8 @@ def run_features(arguments: argparse.Namespace) -> int:
         print(
             f"{len(found.label_problems)} labels are not the label of one lesion: {found.out / 'label_problems.csv'}."
         )
+    if note := without_qsm_note(found.lesions):
+        print(f"{found.out / 'lesions.csv'}: {note}")
     commands.report_failures(found.failures, PROGRAM)
     return commands.SOME_CASES_FAILED if found.failures else commands.OK
 

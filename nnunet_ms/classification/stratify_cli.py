@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
+from nnunet_ms.classification.stratification.evaluation import add_evaluate_parser
+from nnunet_ms.classification.stratification.train_models import add_train_parser
 
 if TYPE_CHECKING:
     from nnunet_ms.classification.stratification.preparation import PreparationSettings
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 PROGRAM = "nnunet-ms-stratify"
 EXAMPLES = {
     "prepare": "disability/manifest.csv -o prepared --workers 4",
+    "train": "prepared -o models --strategies global,ventricles --device cuda",
+    "evaluate": "models/cross_validation.csv --scans prepared/scans.csv -o evaluation",
 }
 REMAINS = "What is complete is kept. Repeat the command to go on."
 
@@ -26,6 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     add_prepare_parser(steps)
+    add_train_parser(steps)
+    add_evaluate_parser(steps)
     for name, step in steps.choices.items():
         step.epilog = f"example:\n  {PROGRAM} {name} {EXAMPLES[name]}"
         step.formatter_class = argparse.RawDescriptionHelpFormatter

@@ -22,6 +22,7 @@ from nnunet_ms.statistics import (
     bootstrap_cox,
     bootstrap_interval,
     calibration,
+    calibration_intervals,
     change_from_baseline,
     classification,
     concordance,
@@ -207,6 +208,9 @@ LEVELS = {
     "area_differences": lambda c: ranked_areas.area_differences(scores(3), scores(3), level=c),
     "areas": lambda c: ranked_areas.areas(scores(3), level=c),
     "calibration": lambda c: calibration.calibration(EVENT, X[:, 0], c),
+    "calibration_measures": lambda c: calibration_intervals.calibration_measures(
+        EVENT, X[:, 0], list("abcdef"), level=c
+    ),
     "calibration_groups": lambda c: calibration.calibration_groups(EVENT, X[:, 0], 2, c),
     "count_agreement": lambda c: count_agreement.count_agreement([1, 2], [1, 2], ["a", "b"], level=c),
     "fisher_interval": lambda c: count_agreement.fisher_interval(0.5, 10, c),

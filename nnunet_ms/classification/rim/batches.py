@@ -2,15 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch.nn.functional import affine_grid, grid_sample
 
 from nnunet_ms.arrays import Bools, Floats, Indices, SingleFloats
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.options import chosen
 
 CLIP = 5.0  # standard deviations; one lesion of a strange shape is not to rule a feature
 BRIGHTNESS = 0.1  # intensities are multiplied by 1 +- this
+# RimNet's authors move a patch of 28 cells by up to 3 and turn it by up to 5 degrees (public code)
+SHIFT, TURN = 3 / 28, 5.0  # of the patch's edge; degrees
+Augmentation = Literal["none", "flips", "moves"]
 
 
 def stratified_batches(
@@ -66,7 +73,9 @@ def stratified_batches(
         yield generator.permutation(np.concatenate([queue[turn * share : (turn + 1) * share], others]))
 
 
-def augmented(patches: SingleFloats, generator: np.random.Generator) -> SingleFloats:
+def augmented(
+    patches: SingleFloats, generator: np.random.Generator, augmentation: Augmentation = "flips"
+) -> SingleFloats:
     """Patches flipped along their axes, turned by quarters in the plane, and up to a tenth brighter or darker.
 
     Parameters
@@ -74,11 +83,18 @@ def augmented(patches: SingleFloats, generator: np.random.Generator) -> SingleFl
     patches : (n, 2, D, H, W) float32 array
         Turned only where H is W. Both channels of a patch are moved alike; each has a brightness of its own.
     generator : numpy.random.Generator
+    augmentation : {"none", "flips", "moves"}, optional
+        "moves": then also `moved`. "none": as they are.
 
     Returns
     -------
     (n, 2, D, H, W) float32 array
         New; the given one is as it was.
+
+    Raises
+    ------
+    OptionError
+        If the word is unknown.
 
     Examples
     --------
@@ -87,6 +103,9 @@ def augmented(patches: SingleFloats, generator: np.random.Generator) -> SingleFl
     >>> new.shape, bool(np.all((new >= 0.9) & (new <= 1.1)))
     ((3, 2, 8, 32, 32), True)
     """
+    chosen(augmentation, get_args(Augmentation), "augmentation")
+    if augmentation == "none":
+        return patches.copy()
     flips = generator.random((len(patches), 3)) < 0.5
     turns = generator.integers(0, 4, len(patches)) if patches.shape[3] == patches.shape[4] else [0] * len(patches)
     brightness = generator.uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS, (len(patches), patches.shape[1], 1, 1, 1))
@@ -94,7 +113,38 @@ def augmented(patches: SingleFloats, generator: np.random.Generator) -> SingleFl
     for place, patch in enumerate(patches):
         flipped = np.flip(patch, tuple(np.flatnonzero(flips[place]) + 1))
         new[place] = np.rot90(flipped, turns[place], axes=(2, 3))
-    return new * brightness.astype(np.float32)
+    new = new * brightness.astype(np.float32)
+    return moved(new, generator) if augmentation == "moves" else new
+
+
+def moved(patches: SingleFloats, generator: np.random.Generator) -> SingleFloats:
+    """Patches shifted by up to 3/28 of their edge along each axis and turned by up to 5 degrees about each.
+
+    A patch is a cube, whatever its cells; values between them are linear ones, beyond the border that of the border.
+
+    Examples
+    --------
+    >>> patches = np.full((2, 2, 8, 16, 16), 3.0, dtype=np.float32)
+    >>> bool(np.allclose(moved(patches, np.random.default_rng(0)), 3))
+    True
+    """
+    angles = np.radians(generator.uniform(-TURN, TURN, (len(patches), 3)))
+    shifts = generator.uniform(-SHIFT, SHIFT, (len(patches), 3)) * 2  # torch's cube goes from -1 to 1
+    frames = np.stack([np.column_stack([_turned(*its), by]) for its, by in zip(angles, shifts, strict=True)])
+    grid = affine_grid(torch.from_numpy(frames.astype(np.float32)), list(patches.shape), align_corners=False)
+    found = grid_sample(torch.from_numpy(patches), grid, padding_mode="border", align_corners=False)
+    return np.asarray(found.numpy(), dtype=np.float32)
+
+
+def _turned(first: float, second: float, third: float) -> Floats:
+    """(3, 3) turn about each axis, one after the other."""
+    matrix = np.eye(3)
+    for (i, j), angle in zip(((0, 1), (0, 2), (1, 2)), (first, second, third), strict=True):
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        matrix = matrix @ turn
+    return matrix
 
 
 @dataclass(frozen=True)

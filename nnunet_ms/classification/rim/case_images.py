@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from scipy import ndimage
+
 from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.classification.rim.cohort import RimCase
 from nnunet_ms.errors import ImageError
@@ -17,6 +20,7 @@ NAN_STEP = (
     "again, or leave out this visit."
 )
 LARGEST_SHARE = 0.5  # of the brain: no lesions fill half of it
+LEAST_HOLE = 64  # voxels of 0 that hang together: a map has single ones by chance, above all one of whole numbers
 LEAST_INSIDE = 0.1  # of the lesions: those at the border of a tight brain mask stay, those of another visit do not
 BrainSource = Literal["given", "nonzero FLAIR", "nonzero QSM"]
 
@@ -64,6 +68,22 @@ def read_case(case: RimCase, qsm_unit: QsmUnit = "ppb") -> CaseImages:
     _check_lesions(case, lesions.data != 0, brain)
     scored = None if flair is None else z_scored(flair.data, brain, str(flair.path))
     return CaseImages(qsm.grid, qsm_ppb, scored, lesions.data != 0, brain, source)
+
+
+def without_qsm(qsm_ppb: SingleFloats) -> Bools:
+    """Voxels (X, Y, Z) that a reconstruction has left out: 0, and together with 63 others or more, face to face.
+
+    Examples
+    --------
+    >>> qsm = np.random.default_rng(0).normal(0, 20, (10, 10, 10)).astype(np.float32)
+    >>> qsm[0, 0, 0], qsm[5:] = 0, 0
+    >>> int(without_qsm(qsm).sum())
+    500
+    """
+    numbers, _ = ndimage.label(qsm_ppb == 0)
+    is_hole = np.bincount(numbers.ravel()) >= LEAST_HOLE
+    is_hole[0] = False
+    return np.asarray(is_hole[numbers])
 
 
 def _on(qsm: Volume, other: Volume) -> Volume:

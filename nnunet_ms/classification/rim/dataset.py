@@ -36,6 +36,7 @@ from nnunet_ms.outputs import remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import WEEK_LIMIT, Column, Table, write_failures, write_table
 
+MOST_WITHOUT_QSM = 0.5  # of a lesion: what is left is not the lesion that was drawn
 FEATURES = "PyRadiomics 3.0.1, 527 features"  # changes when a value would
 
 DATASET_VISITS = Table(
@@ -149,6 +150,7 @@ def _measure(case: RimCase, out: Path, settings: BoxSettings) -> None:
     failures: list[tuple[int, str]] = []
     for lesion in found.lesions:
         try:
+            _check_qsm(lesion)
             measured.append((lesion, list(rim_features(lesion.qsm_ppb, lesion.mask, lesion.spacing_mm).values())))
         except ImageError as error:
             failures.append((lesion.lesion_id, str(error)))
@@ -165,6 +167,32 @@ def _measure(case: RimCase, out: Path, settings: BoxSettings) -> None:
     }
     with whole_file(_note(case, out)) as partial_file:
         partial_file.write_text(json.dumps(note), encoding="utf-8")
+
+
+def _check_qsm(lesion: RimLesion) -> None:
+    if lesion.no_qsm_share > MOST_WITHOUT_QSM:
+        raise ImageError(
+            f"expected QSM below the lesion, found {lesion.no_qsm_share:.0%} of its {lesion.voxels} voxels without: 0, "
+            "as outside of a reconstruction. Reconstruct in a larger mask, or read the lesion without QSM."
+        )
+
+
+def without_qsm_note(lesions: pd.DataFrame) -> str:
+    """One line on lesions that lie partly where there is no QSM; blank where none does.
+
+    Examples
+    --------
+    >>> without_qsm_note(pd.DataFrame({"no_qsm_share": [0.0, 0.25, 0.1]}))
+    '2 lesions lie partly where the map is 0, as outside of a reconstruction (up to 25 % of a lesion): no_qsm_share.'
+    """
+    shares = pd.to_numeric(lesions.get("no_qsm_share", pd.Series(dtype=float))).fillna(0)
+    some = int((shares > 0).sum())
+    if not some:
+        return ""
+    return (
+        f"{some} lesions lie partly where the map is 0, as outside of a reconstruction (up to "
+        f"{100 * shares.max():.0f} % of a lesion): no_qsm_share."
+    )
 
 
 def _write_box(lesions: Sequence[RimLesion], settings: BoxSettings, path: Path) -> None:

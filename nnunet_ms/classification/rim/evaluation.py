@@ -143,8 +143,7 @@ def _page(scored: "ScoredLesions", results: "pd.DataFrame", data_note: str, figu
         left_out.insert(0, f"{scored.relabelled} lesions {OTHER_LABEL}.")
     parts = [
         "# Rim+ lesions: evaluation",
-        f"{whose(scored, data_note)}. Intervals are 95 % ones, over resampled patients (r: Fisher's, CCC: Lin's, "
-        "calibration slope: Wald's).",
+        f"{whose(scored, data_note)}. Intervals are 95 % ones, over resampled patients (r: Fisher's, CCC: Lin's).",
         "\n".join(lines),
         "Published numbers are of their authors' own patients; they stand here to be seen beside, not to be beaten.",
         f"Average precision of a worthless model is the prevalence, {float(scored.rim.mean()):.3f}.",

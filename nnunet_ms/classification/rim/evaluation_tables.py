@@ -11,7 +11,7 @@ from nnunet_ms.classification.rim.published import PAPER, PUBLISHED, RERUN, Publ
 from nnunet_ms.classification.rim.scored_lesions import Model, ScoredLesions
 from nnunet_ms.options import whole_from
 from nnunet_ms.progress import Progress, unseen
-from nnunet_ms.statistics.calibration import calibration
+from nnunet_ms.statistics.calibration_intervals import calibration_measures
 from nnunet_ms.statistics.classification import Rate, decision_differences, decision_rates
 from nnunet_ms.statistics.count_agreement import count_agreement
 from nnunet_ms.statistics.ranked_areas import Area, area_differences, areas
@@ -78,8 +78,7 @@ def results_table(
 ) -> pd.DataFrame:
     """Return `RESULTS`: every model pooled over folds, by fold and as mean of folds; the first less every other model.
 
-    Intervals resample patients; those of `prl_count_r` and `prl_count_ccc` are Fisher's and Lin's, those of the
-    calibration line Wald's.
+    Intervals resample patients; those of `prl_count_r` and `prl_count_ccc` are Fisher's and Lin's.
     """
     rows: list[Row] = []
     for model in progress(scored.models, "evaluating", lambda model: model.name):
@@ -148,7 +147,7 @@ def _measured(
     for row in _counted(scored, model, chosen, how):
         yield _with_published({**base, **row}) if whole else {**base, **row}
     if whole:
-        yield from ({**base, **row} for row in _calibrated(truth, model.probability[chosen], how.level))
+        yield from ({**base, **row} for row in _calibrated(truth, model.probability[chosen], names.tolist(), how))
 
 
 def _interval(estimate: float, low: float, high: float) -> Row:
@@ -170,13 +169,10 @@ def _counted(scored: ScoredLesions, model: Model, chosen: Floats, how: Resamplin
         yield {"measure": f"prl_count_{name}", **numbers, "problem": found.problem or note}
 
 
-def _calibrated(truth: Floats, probability: Floats, level: float) -> Iterator[Row]:
-    found = calibration(truth, probability, level)
-    for name in ("intercept", "slope"):
-        limits = (getattr(found, f"{name}{end}") for end in ("", "_low", "_high"))
-        yield {"measure": f"calibration_{name}", **_interval(*limits), "problem": found.problem}
-    yield {"measure": "brier", "estimate": found.brier}
-    yield {"measure": "brier_scaled", "estimate": found.brier_scaled}
+def _calibrated(truth: Floats, probability: Floats, patients: list[str], how: Resampling) -> Iterator[Row]:
+    for found in calibration_measures(truth, probability, patients, how.replicates, how.seed, how.level):
+        name = found.measure if found.measure.startswith("brier") else f"calibration_{found.measure}"
+        yield {"measure": name, **_interval(found.estimate, found.low, found.high), "problem": found.problem}
 
 
 def _means(model: str, rows: list[Row], pooled: Row) -> Iterator[Row]:

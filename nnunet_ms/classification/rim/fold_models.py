@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -11,7 +11,7 @@ from nnunet_ms.arrays import Floats
 from nnunet_ms.checkpoints import load_checkpoint
 from nnunet_ms.classification.patient_folds import validation_rows
 from nnunet_ms.classification.rim import baselines
-from nnunet_ms.classification.rim.batches import Scale, scale_of
+from nnunet_ms.classification.rim.batches import Augmentation, Scale, scale_of
 from nnunet_ms.classification.rim.lesion_set import LesionSet
 from nnunet_ms.classification.rim.network import FULL, SMALL, Fusion, NetworkSize, QsmRimNet
 from nnunet_ms.classification.rim.thresholds import best_threshold
@@ -86,6 +86,9 @@ class TrainingOptions:
         See `oversampling.LatentOversampling`.
     device : str
         Of torch: cpu, cuda, cuda:1.
+    augmentation : {"flips", "moves", "none"} or None
+        Of the networks' patches, see `batches.augmented`. None: the recipe's, "flips" for QSMRim-Net and "moves" for
+        RimNet.
     """
 
     seed: int = 0
@@ -94,8 +97,11 @@ class TrainingOptions:
     fusion: Fusion = "concat"
     include_self: bool = False
     device: str = "cpu"
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
+        if self.augmentation is not None:
+            chosen(self.augmentation, get_args(Augmentation), "augmentation")
         chosen(self.fusion, ("concat", "sum"), "fusion")
         switch(self.small, "small")
         switch(self.include_self, "include_self")
@@ -113,6 +119,7 @@ class TrainingOptions:
         recipe = RIMNET if kind == "rimnet" else QSMRIMNET
         if self.small:
             recipe = replace(recipe, learning_rate=SMALL_RATE, epochs=SMALL_EPOCHS[kind], patience=SMALL_PATIENCE)
+        recipe = replace(recipe, augmentation=self.augmentation or recipe.augmentation)
         return recipe if self.epochs is None else replace(recipe, epochs=self.epochs)
 
 

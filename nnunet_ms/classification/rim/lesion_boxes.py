@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from nnunet_ms.arrays import Bools, Floats, SingleFloats
-from nnunet_ms.classification.rim.case_images import BrainSource, CaseImages, read_case
+from nnunet_ms.classification.rim.case_images import BrainSource, CaseImages, read_case, without_qsm
 from nnunet_ms.classification.rim.cohort import RimCase
 from nnunet_ms.classification.rim.patches import GEOMETRIES, Cutter, cutter
 from nnunet_ms.errors import OptionError, SettingsError
@@ -40,8 +40,8 @@ class BoxSettings:
         Whether confluent lesions are taken apart.
     splitting : Splitting
         When.
-    qsm_unit : {"ppb", "ppm"}
-        What QSM files hold.
+    qsm_unit : {"ppb", "ppm", "unchecked"}
+        What QSM files hold; see `qsm_units.checked_qsm`.
     label_reach_mm : float
         How far outside a lesion its label's point may lie.
     unlabelled : {"unknown", "rim-"}
@@ -135,6 +135,8 @@ class RimLesion:
     brain_from : str
         Brain of the z-score: `given`, or `nonzero FLAIR` or `nonzero QSM`.
     has_flair : bool
+    no_qsm_share : float
+        Share of the lesion where the map is 0, because its reconstruction ends there; see `case_images.without_qsm`.
     """
 
     patient_id: str
@@ -155,6 +157,7 @@ class RimLesion:
     parts: int
     brain_from: BrainSource
     has_flair: bool
+    no_qsm_share: float
 
     @property
     def row(self) -> dict[str, object]:
@@ -176,6 +179,7 @@ class RimLesion:
             "parts": self.parts,
             "brain_from": self.brain_from,
             "has_flair": self.has_flair,
+            "no_qsm_share": self.no_qsm_share,
         }
 
 
@@ -250,9 +254,10 @@ def visit_lesions(case: RimCase, settings: BoxSettings = DEFAULT) -> VisitLesion
     sizes = np.bincount(numbers.ravel(), minlength=int(numbers.max()) + 1)[1:]
     large = sizes >= settings.minimum_voxels
     parts = _parts(images.lesions, numbers)
+    holes = np.bincount(numbers[without_qsm(images.qsm_ppb)], minlength=len(sizes) + 1)[1:] / np.maximum(sizes, 1)
     boxes = ndimage.find_objects(numbers)
     lesions = tuple(
-        _lesion(case, images, settings, numbers, i, boxes[i], float(labelled.values[i]), int(parts[i]))
+        _lesion(case, images, settings, numbers, i, boxes[i], float(labelled.values[i]), int(parts[i]), holes[i])
         for i in np.flatnonzero(large).tolist()
     )
     return VisitLesions(
@@ -300,6 +305,7 @@ def _lesion(
     box: tuple[slice, ...],
     label: float,
     parts: int,
+    no_qsm_share: float,
 ) -> RimLesion:
     grid, shape = images.grid, numbers.shape
     inside = numbers[box] == index + 1
@@ -330,6 +336,7 @@ def _lesion(
         parts=parts,
         brain_from=images.brain_from,
         has_flair=images.flair is not None,
+        no_qsm_share=float(no_qsm_share),
     )
 
 

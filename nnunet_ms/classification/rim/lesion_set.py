@@ -36,6 +36,7 @@ DATASET_LESIONS = Table(
         Column("parts", "integer", required=False, minimum=1),
         Column("brain_from", required=False),
         Column("has_flair", "flag", required=False),
+        Column("no_qsm_share", "number", required=False, blank=True, minimum=0, maximum=1),
     ),
     key=KEYS,
     extra=True,

@@ -59,7 +59,7 @@ def predict_rims(
         Of the images that a folder of features is of: for masks of the rim+ lesions in the input's grid, and pictures.
     pictures : int, optional
         Lesions in each mosaic; 0 draws none.
-    qsm_unit : {"ppb", "ppm"}, optional
+    qsm_unit : {"ppb", "ppm", "unchecked"}, optional
         Of the maps of a manifest, where it is not that of the training; not of a folder, whose maps have been read.
     workers : int or Dask, optional
         For measuring, as in `parallel.map_cases`.
@@ -86,7 +86,11 @@ def predict_rims(
 
     Examples
     --------
-    >>> predict_rims("models/qsmrimnet", "features", "predicted")  # doctest: +SKIP
+    >>> from nnunet_ms.classification.rim.train_models import train_rim_models
+    >>> _ = train_rim_models("rim_data", "rim_models", ["radiomics"], folds=2)
+    >>> table = predict_rims("rim_models/radiomics", "rim_data", "predicted")
+    >>> bool((table["rim"] == table["label"]).mean() > 0.9), sorted(path.name for path in Path("predicted").iterdir())
+    (True, ['rim_lesions.csv', 'visits.csv'])
     """
     from nnunet_ms.classification.rim.lesion_boxes import settings_from
     from nnunet_ms.classification.rim.lesion_set import read_lesion_set
@@ -337,7 +341,9 @@ def add_predict_parser(to: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("source", type=Path, metavar="MANIFEST|FOLDER", help="images, or a folder of the step features")
     parser.add_argument("-o", "--output", type=Path, required=True, help="new folder")
     parser.add_argument("--manifest", type=Path, help="of a folder's images: writes masks and pictures too")
-    parser.add_argument("--qsm-unit", choices=("ppb", "ppm"), help="of a manifest's maps (default: as in training)")
+    parser.add_argument(
+        "--qsm-unit", choices=("ppb", "ppm", "unchecked"), help="of a manifest's maps (default: as in training)"
+    )
     parser.add_argument("--pictures", type=int, default=12, help="lesions in each picture (default: 12; 0: none)")
     parser.add_argument("--device", default="cpu", help="of torch, such as cuda (default: cpu)")
     commands.add_parallel_options(parser)
@@ -346,6 +352,7 @@ def add_predict_parser(to: "argparse._SubParsersAction[Any]") -> None:
 
 def run_predict(args: argparse.Namespace) -> int:
     """Act on the arguments of `predict`; exit code 1 where a visit or a lesion could not be measured."""
+    from nnunet_ms.classification.rim.dataset import without_qsm_note
     from nnunet_ms.progress import bar
 
     table = predict_rims(
@@ -362,6 +369,8 @@ def run_predict(args: argparse.Namespace) -> int:
     drawn = (args.output / MASKS).is_dir()
     images = "" if drawn else " No masks and pictures: name the images by --manifest."
     print(f"{args.output / LESIONS}: {int(table['rim'].sum())} of {len(table)} lesions rim+.{images}")
+    if note := without_qsm_note(table):
+        print(f"{args.output / LESIONS}: {note}")
     return _told_failures(args.output / FEATURES / "failures.csv")
 
 

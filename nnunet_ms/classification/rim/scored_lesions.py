@@ -1,6 +1,5 @@
 """The lesions on which models are compared: labelled and scored by every model; the others are listed, with why."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.arrays import Floats
+from nnunet_ms.classification.named_tables import named_table
 from nnunet_ms.errors import OptionError, TableError
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.tables import Column, Table, check_unique, read_table
@@ -175,7 +175,7 @@ def _by_model(tables: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
     frames: dict[str, pd.DataFrame] = {}
     places: dict[str, Path] = {}
     for given in tables:
-        name, path = _named(given)
+        name, path = named_table(given, FOLDER_TABLES)
         frame = read_table(path, PREDICTIONS)
         if frame.empty:
             raise TableError(f"{path}: expected a row per lesion, found none below the header. Predict again.")
@@ -192,18 +192,6 @@ def _by_model(tables: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
             frames[str(model)], places[str(model)] = rows.set_index(list(KEYS)), path
             _check_folds(rows, str(model), path)
     return frames
-
-
-def _named(given: str | Path) -> tuple[str, Path]:
-    """Name and path of "NAME=PATH"; a path that exists is no name."""
-    found = re.fullmatch(r"([^=/\\]+)=(.+)", str(given))
-    name, path = (found[1], Path(found[2])) if found and not Path(given).exists() else ("", Path(given))
-    if path.is_dir():
-        inside = [path / file for file in FOLDER_TABLES if (path / file).is_file()]
-        if not inside:
-            raise TableError(f"{path}: expected {' or '.join(FOLDER_TABLES)} in it, found neither. Name the table.")
-        return name, inside[0]
-    return name, path
 
 
 def _check_folds(rows: pd.DataFrame, model: str, path: Path) -> None:

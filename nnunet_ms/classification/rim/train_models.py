@@ -41,6 +41,7 @@ def train_rim_models(
     fusion: str = "concat",
     include_self: bool = False,
     device: str = "cpu",
+    augmentation: str | None = None,
     progress: Progress = unseen,
 ) -> "pd.DataFrame":
     """Train models on the same folds by patient; judge each lesion by the fold that has not seen its patient.
@@ -58,7 +59,7 @@ def train_rim_models(
     folds : int, optional
     seed : int, optional
         Of folds and trainings; one seed, one result (on a CPU).
-    epochs, small, fusion, include_self, device
+    epochs, small, fusion, include_self, device, augmentation
         See `fold_models.TrainingOptions`.
     progress : Progress, optional
 
@@ -79,7 +80,13 @@ def train_rim_models(
 
     Examples
     --------
-    >>> train_rim_models("features", "models", ["qsmrimnet", "aprl"])  # doctest: +SKIP
+    >>> table = train_rim_models("rim_data", "rim_models", ["radiomics"], folds=2)
+    >>> len(table), table["fold"].unique().tolist(), bool(table["probability"].between(0, 1).all())
+    (72, [0, 1], True)
+    >>> train_rim_models("rim_data", "rim_models", ["radiomics"], folds=3)
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.SettingsError: rim_models/settings.json: expected folds 2 as in the run that began this folder, ...
     """
     from nnunet_ms.classification.rim.fold_models import TrainingOptions
     from nnunet_ms.classification.rim.lesion_set import read_lesion_set
@@ -87,7 +94,7 @@ def train_rim_models(
     from nnunet_ms.outputs import remove_leftovers
 
     names = _checked_names(models)
-    options = TrainingOptions(seed, epochs, small, fusion, include_self, device)  # type: ignore[arg-type]
+    options = TrainingOptions(seed, epochs, small, fusion, include_self, device, augmentation)  # type: ignore[arg-type]
     lesions = read_lesion_set(folder)
     labelled = lesions.take(~lesions.rows["label"].isna().to_numpy())
     fold = _folds(labelled, folds, seed)
@@ -282,6 +289,11 @@ def add_train_parser(to: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--include-self", action="store_true", help="interpolate as the released code, 3 n instead of 2 n rows"
     )
+    parser.add_argument(
+        "--augmentation",
+        choices=("none", "flips", "moves"),
+        help="of the networks' images; moves: flips and small shifts and turns (default: flips, of RimNet moves)",
+    )
     parser.add_argument("--device", default="cpu", help="of torch, such as cuda (default: cpu)")
     parser.set_defaults(action=run_train)
 
@@ -302,6 +314,7 @@ def run_train(args: argparse.Namespace) -> int:
         fusion=args.fusion,
         include_self=args.include_self,
         device=args.device,
+        augmentation=args.augmentation,
         progress=bar,
     )
     left_out = json.loads((args.output / SETTINGS).read_text(encoding="utf-8"))["left_out_without_label"]

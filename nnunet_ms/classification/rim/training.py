@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from nnunet_ms.arrays import Floats, SingleFloats
 from nnunet_ms.checkpoints import load_checkpoint, save_checkpoint
-from nnunet_ms.classification.rim.batches import augmented, stratified_batches
+from nnunet_ms.classification.rim.batches import Augmentation, augmented, stratified_batches
 from nnunet_ms.classification.torch_runs import Seeded, adamw, check_same_training
 from nnunet_ms.errors import OptionError, SettingsError
 from nnunet_ms.options import chosen
@@ -48,6 +48,8 @@ class Recipe:
         Weight of the past in the running mean of weights, which is what is validated and kept.
     patience : int
         Epochs without a better validation after which training ends.
+    augmentation : {"flips", "moves", "none"}
+        See `batches.augmented`.
 
     Raises
     ------
@@ -64,10 +66,12 @@ class Recipe:
     schedule: Schedule = "cosine"
     average: float = 0.999
     patience: int = 20
+    augmentation: Augmentation = "flips"
 
     def __post_init__(self) -> None:
         chosen(self.loss, get_args(Loss), "loss")
         chosen(self.schedule, get_args(Schedule), "schedule")
+        chosen(self.augmentation, get_args(Augmentation), "augmentation")
         for name, least in (("epochs", 1), ("batch_size", 4), ("least_rim", 1), ("patience", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -78,8 +82,9 @@ class Recipe:
 
 QSMRIMNET = Recipe()
 # public code of RimNet's authors: focal loss, polynomial decay, as many rim+ as rim- in a batch, 80 epochs on QSM: of
-# draws, of which half are rim+, so that they are about 40 passes over the rim- lesions
-RIMNET = Recipe(epochs=40, least_rim=16, weight_decay=3e-5, loss="focal", schedule="poly")
+# draws, of which half are rim+, so that they are about 40 passes over the rim- lesions; flips, quarter turns, shifts by
+# 3 voxels and turns by 5 degrees
+RIMNET = Recipe(epochs=40, least_rim=16, weight_decay=3e-5, loss="focal", schedule="poly", augmentation="moves")
 
 
 @dataclass(frozen=True)
@@ -256,7 +261,8 @@ class _State:
         return loss
 
     def _step(self, train: Examples, places: Any, generator: np.random.Generator) -> float:
-        images = torch.from_numpy(augmented(train.patches[places], generator)).to(self.device)
+        patches = augmented(train.patches[places], generator, self.recipe.augmentation)
+        images = torch.from_numpy(patches).to(self.device)
         numbers = torch.from_numpy(train.features[places]).to(self.device)
         labels = torch.from_numpy(train.labels[places].astype(np.float32)).to(self.device)
         logits, truth = self.network(images, numbers, labels)

@@ -124,16 +124,62 @@ def baselines(scans: pd.DataFrame, fold: npt.ArrayLike) -> Baselines:
     """
     folds = _checked(scans, fold)
     rows, fits, notes = [], [], []
-    for model, names in PREDICTORS.items():
-        X, told = _predictors(scans, model, names)
+    for model in PREDICTORS:
+        X, told = baseline_terms(scans, model)
         notes += told
         if X is None:
             continue
         fitted = _cross_validated(scans, folds, model, X)
-        rows.append(fitted.rows)
-        fits.append(fitted.fits)
         notes += fitted.notes
+        if len(fitted.rows):  # pandas warns of tables without rows
+            rows.append(fitted.rows)
+            fits.append(fitted.fits)
     return Baselines(pd.concat(rows, ignore_index=True), pd.concat(fits, ignore_index=True), tuple(notes))
+
+
+def baseline_terms(scans: pd.DataFrame, model: str) -> tuple[pd.DataFrame | None, list[str]]:
+    """Terms of a baseline, one row per scan and blank where one is not known; and what a reader must be told.
+
+    Parameters
+    ----------
+    scans : pandas.DataFrame
+        `scans.csv` of `prepare`.
+    model : str
+        Of `PREDICTORS`.
+
+    Returns
+    -------
+    terms : pandas.DataFrame or None
+        None where nothing is left of the model; no columns for the larger class.
+    notes : list of str
+
+    Examples
+    --------
+    >>> scans = pd.DataFrame({"lesion_volume_ml": [0.0, 5.0, None]})
+    >>> terms, notes = baseline_terms(scans, "lesion_load")
+    >>> terms.round(2).to_dict("list"), notes
+    ({'log(1 + lesion_volume_ml)': [0.0, 1.79, nan]}, ['lesion_load: 1 of 3 scans lack a predictor.'])
+    """
+    names = PREDICTORS[model]
+    there = [name for name in names if name in scans and scans[name].notna().any()]
+    if model == VOLUMES and not {"brain_ml"} < {*there} & {"brain_ml", *SHARES}:
+        return None, [f"{model}: left out, because no scan has a volume."]
+    if names and not there:
+        return None, [f"{model}: left out, because no scan has {', '.join(names)}."]
+    told = [f"{model}: without {name}, which no scan has." for name in names if name not in there]
+    columns: dict[str, Floats] = {}
+    for name in there:
+        columns |= {term: _term(scans, term) for term in _terms_of(scans, name)}
+    X = pd.DataFrame(columns, index=scans.index)
+    known = X.notna().all(axis=1)
+    constant = [name for name in X if X.loc[known, name].nunique() < 2]
+    told += [f"{model}: without {name}, the same in all scans." for name in constant]
+    X = X.drop(columns=constant)
+    if names and X.shape[1] == 0:
+        return None, [*told, f"{model}: left out, because nothing remains of it."]
+    if not known.all():
+        told.append(f"{model}: {int((~known).sum())} of {len(scans)} scans lack a predictor.")
+    return X.where(known, axis=0), told
 
 
 def baseline_predictions(fits: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFrame:
@@ -196,29 +242,6 @@ def _checked(scans: pd.DataFrame, fold: npt.ArrayLike) -> npt.NDArray[np.int64]:
             f"{several.max()}. Draw folds by patient: else a model has seen whom it is judged on."
         )
     return folds
-
-
-def _predictors(scans: pd.DataFrame, model: str, names: tuple[str, ...]) -> tuple[pd.DataFrame | None, list[str]]:
-    """Columns of the model, blank where not known; None where nothing is left of it. And what is to be said."""
-    there = [name for name in names if name in scans and scans[name].notna().any()]
-    if model == VOLUMES and not {"brain_ml"} < {*there} & {"brain_ml", *SHARES}:
-        return None, [f"{model}: left out, because no scan has a volume."]
-    if names and not there:
-        return None, [f"{model}: left out, because no scan has {', '.join(names)}."]
-    told = [f"{model}: without {name}, which no scan has." for name in names if name not in there]
-    columns: dict[str, Floats] = {}
-    for name in there:
-        columns |= {term: _term(scans, term) for term in _terms_of(scans, name)}
-    X = pd.DataFrame(columns, index=scans.index)
-    known = X.notna().all(axis=1)
-    constant = [name for name in X if X.loc[known, name].nunique() < 2]
-    told += [f"{model}: without {name}, the same in all scans." for name in constant]
-    X = X.drop(columns=constant)
-    if names and X.shape[1] == 0:
-        return None, [*told, f"{model}: left out, because nothing remains of it."]
-    if not known.all():
-        told.append(f"{model}: {int((~known).sum())} of {len(scans)} scans lack a predictor and have no probability.")
-    return X.where(known, axis=0), told
 
 
 def _terms_of(scans: pd.DataFrame, name: str) -> list[str]:

@@ -226,6 +226,7 @@ def network_logits(
         On the device; put into `eval`.
     images : (n, C, X, Y, Z) float32 array
     rows : int array
+        None of them gives (0, outputs).
     device : str, optional
     size : int, optional
         Scans at a time; it changes nothing but the memory.
@@ -237,6 +238,8 @@ def network_logits(
     (3, 1)
     """
     network.eval()
+    if not len(rows):  # networks refuse an empty batch; two scans tell how many outputs there are
+        return network_logits(network, np.zeros((2, *images.shape[1:]), np.float32), np.arange(2), device)[:0]
     parts = np.split(rows, range(size, len(rows), size))
     with torch.inference_mode():
         found = [network(torch.from_numpy(images[part]).to(device)).double().cpu().numpy() for part in parts]

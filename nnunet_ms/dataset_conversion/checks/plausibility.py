@@ -190,7 +190,7 @@ def _contrast_findings(path: str, fit: MaskFit) -> list[Finding]:
 def qsm_findings(volume: Volume) -> list[Finding]:
     """Whether an image that is called QSM can be one in ppb; also a crop tells its units."""
     try:
-        checked_qsm(volume, conversion=f"{MULTIPLY}.")
+        checked_qsm(volume, conversion=f"{MULTIPLY}.", accept="")
     except ImageError as error:
         return [Finding(str(error), "qsm")]
     return []

@@ -63,7 +63,7 @@ def check_units(volumes: Sequence[Volume], model: Model) -> None:
     schemes = model.configuration.normalization_schemes
     for channel, scheme, volume in zip(model.channel_names, schemes, volumes, strict=True):
         if sequence_of(channel) == "qsm" and scheme == "QsmWindowNormalization":
-            checked_qsm(volume, conversion=f"{MULTIPLY}.")
+            checked_qsm(volume, conversion=f"{MULTIPLY}.", accept="")
 
 
 def _elsewhere(heads: Sequence[tuple[str, Volume]]) -> list[str]:

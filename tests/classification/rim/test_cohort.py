@@ -71,6 +71,14 @@ def test_columns_of_other_names_are_named(tmp_path, header, message):
         read_cohort(manifest(tmp_path, ROW, header=header))
 
 
+@pytest.mark.parametrize("content", [b"PK\x03\x04\x14\x00\x06\x00", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+@pytest.mark.parametrize("name", ["manifest.xlsx", "manifest.csv"])
+def test_a_workbook_is_named_with_the_step(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content + bytes(600))
+    with pytest.raises(TableError, match=rf"{name}: expected a CSV table in UTF-8.*workbook of Excel.*Save it as CSV"):
+        read_cohort(tmp_path / name)
+
+
 def test_a_folder_is_no_manifest_and_a_missing_one_is_named(tmp_path):
     with pytest.raises(TableError, match="found a folder"):
         read_cohort(tmp_path)

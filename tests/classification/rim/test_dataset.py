@@ -85,6 +85,23 @@ def test_visits_without_lesions_count_and_failed_ones_are_listed(done):
     assert (done.out / "failures.csv").read_text().count("\n") == 2
 
 
+def test_a_lesion_without_qsm_is_not_measured_and_one_partly_without_is_told(tmp_path, capsys):
+    qsm = volumes()[0]
+    qsm[40:], qsm[:, :, :20] = 0, 0  # the third lesion lies where the map is 0, of the two others a part
+    write_visit(tmp_path, qsm=qsm)
+    files = "qsm.nii.gz,flair.nii.gz,lesions.nii.gz"
+    (tmp_path / "manifest.csv").write_text(f"patient_id,visit,qsm,flair,lesions\nP1,base,{files}\n")
+    assert main(["features", str(tmp_path / "manifest.csv"), "-o", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr()
+    assert "2 lesions lie partly where the map is 0, as outside of a reconstruction (up to" in told.out
+    failures = (tmp_path / "out" / "failures.csv").read_text()
+    assert 'P1_base lesion 3,"expected QSM below the lesion, found 100% of its' in failures
+    rows = read_table(tmp_path / "out" / "lesions.csv", DATASET_LESIONS)
+    assert rows["lesion_id"].tolist() == [1, 2]
+    assert (rows["no_qsm_share"] > 0.2).all()
+    assert read_table(tmp_path / "out" / "rim_visits.csv", DATASET_VISITS)["not_measured"].tolist() == [1]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_same_bytes_again_and_with_two_processes(study, done, tmp_path, workers):
     rim_dataset(study / "manifest.csv", tmp_path / "out", workers=workers)

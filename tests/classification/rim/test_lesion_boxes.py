@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from nnunet_ms.classification.rim.lesion_boxes import BoxSettings, lesions_of, settings_from, visit_lesions
+from nnunet_ms.classification.rim.case_images import read_case
+from nnunet_ms.classification.rim.lesion_boxes import (
+    BoxSettings,
+    lesions_of,
+    numbered_lesions,
+    settings_from,
+    visit_lesions,
+)
 from nnunet_ms.classification.rim.lesion_set import DATASET_LESIONS
 from nnunet_ms.errors import ImageError, OptionError, SettingsError
 from nnunet_ms.images.volumes import write_volume
@@ -106,6 +113,31 @@ def test_a_lesion_at_the_border_is_padded_by_zeros_and_says_so(tmp_path):
     assert (lesion.patch[0][0] == 0).all()  # below the image
     assert (lesion.patch[:, :, :, 0] == 0).all()  # left of it
     assert all(not one.touches_border for one in lesions_of(write_visit(tmp_path)))
+
+
+def sparse(qsm):
+    qsm[::3, ::3, ::2] = 0  # single voxels of 0, none beside another
+    return qsm
+
+
+@pytest.mark.parametrize(
+    ("changed", "empty"),
+    [
+        (lambda qsm: qsm, slice(0, 0)),
+        (np.rint, slice(0, 0)),  # whole numbers: 0 here and there
+        (sparse, slice(0, 0)),
+        (lambda qsm: np.where(np.arange(60)[:, None, None] < 18, 0, qsm), slice(0, 18)),  # the map ends in a lesion
+        (lambda qsm: np.where(np.arange(60)[:, None, None] >= 42, 0, qsm), slice(42, 60)),
+        (lambda qsm: np.rint(np.where(np.arange(60)[:, None, None] < 27, 0, qsm)), slice(0, 27)),
+        (lambda qsm: np.where(np.abs(np.arange(60) - 31)[:, None, None] < 3, 0, qsm), slice(29, 34)),  # a hole
+    ],
+)
+def test_the_share_of_a_lesion_without_qsm_is_told(tmp_path, changed, empty):
+    case = write_visit(tmp_path, qsm=changed(volumes()[0]).astype(np.float32))
+    numbers = numbered_lesions(read_case(case))
+    found = [lesion.no_qsm_share for lesion in lesions_of(case)]
+    wanted = [(numbers[empty] == i).sum() / (numbers == i).sum() for i in (1, 2, 3)]
+    assert found == pytest.approx(wanted, abs=0.02 if changed is np.rint or empty == slice(0, 27) else 0)
 
 
 def test_lesions_that_are_too_small_are_counted_with_the_rims_among_them(tmp_path):

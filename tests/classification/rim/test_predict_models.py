@@ -1,5 +1,6 @@
 """Prediction by trained folds: their mean, counts of visits, masks and pictures, and what does not belong together."""
 
+import importlib
 import json
 import shutil
 
@@ -208,6 +209,50 @@ def test_a_manifest_is_measured_as_the_lesions_of_the_training_were(study, measu
     assert len(pd.read_csv(tmp_path / "out" / "visits.csv")) == 5
 
 
+def bytes_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def unbroken(study, measured):
+    """What a run without a kill writes, from the manifest, with masks and pictures."""
+    output = study / "unbroken"
+    predict_rims(study / "measured_models", study / "manifest.csv", output, pictures=2)
+    return bytes_of(output)
+
+
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [
+        ("nnunet_ms.classification.rim.dataset._write_box", 4),
+        ("nnunet_ms.classification.rim.dataset._write_tables", 1),
+        ("nnunet_ms.tables.write_table", 2),
+        ("nnunet_ms.classification.rim.predicted_masks.write_rim_mask", 5),
+        ("nnunet_ms.classification.rim.mosaics.draw_mosaic", 2),
+    ],
+)
+def test_a_prediction_that_is_killed_at_any_file_ends_with_the_same_bytes(
+    study, measured, unbroken, tmp_path, monkeypatch, step, number
+):
+    module, name = step.rsplit(".", 1)
+    whole, calls = getattr(importlib.import_module(module), name), []
+
+    def killed(*given, **options):
+        calls.append(given)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return whole(*given, **options)
+
+    given = (study / "measured_models", study / "manifest.csv", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            predict_rims(*given, pictures=2)
+    assert not (tmp_path / "out").exists()
+    predict_rims(*given, pictures=2)
+    assert bytes_of(tmp_path / "out") == unbroken
+
+
 def test_a_visit_that_cannot_be_read_is_listed_and_not_counted_as_one_without_rims(study, measured, tmp_path, capsys):
     copy = tmp_path / "copy"
     for name in ("01", "02"):
@@ -243,7 +288,7 @@ def test_patients_without_a_lesion_have_no_rim_and_are_no_error(study, measured,
 
 
 def test_a_unit_that_is_none(study, measured, tmp_path):
-    with pytest.raises(OptionError, match="qsm_unit: expected one of 'ppb', 'ppm', found 'T'"):
+    with pytest.raises(OptionError, match="qsm_unit: expected one of 'ppb', 'ppm', 'unchecked', found 'T'"):
         predict_rims(study / "measured_models", study / "manifest.csv", tmp_path / "out", qsm_unit="T")
 
 
@@ -347,7 +392,7 @@ def test_a_training_under_way_does_not_predict_by_some_of_its_folds(study, kept,
     ("source", "wrong", "message"),
     [
         ("features", {"qsm_unit": "ppm"}, "qsm_unit: expected none, since .*features is a folder of features"),
-        ("features", {"qsm_unit": "T"}, "qsm_unit: expected one of 'ppb', 'ppm', found 'T'"),
+        ("features", {"qsm_unit": "T"}, "qsm_unit: expected one of 'ppb', 'ppm', 'unchecked', found 'T'"),
         ("manifest.csv", {"manifest": "other.csv"}, "manifest: expected none, since .*manifest.csv is one"),
         ("features", {"device": "mps"}, "device: expected cpu, cuda or cuda:N, found 'mps'"),
     ],

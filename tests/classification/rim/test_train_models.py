@@ -160,6 +160,7 @@ def test_models_of_a_later_run_join_the_table(folder, tmp_path):
         ({"folds": 3}, "expected folds 2 as in the run"),
         ({"fusion": "sum"}, "expected fusion 'concat' as in the run"),
         ({"small": False}, "expected small True as in the run"),
+        ({"augmentation": "none"}, "expected augmentation None as in the run"),
     ],
 )
 def test_another_run_does_not_write_into_a_folder(trained, folder, change, message):
@@ -225,6 +226,11 @@ def test_lesions_without_a_label_are_left_out_and_counted(folder, tmp_path):
         (["aprl"], {"folds": 1}, "folds: expected a whole number >= 2, found 1"),
         (["aprl"], {"fusion": "add"}, "fusion: expected one of 'concat', 'sum'"),
         (["aprl"], {"small": "yes"}, "small: expected True or False, found 'yes'"),
+        (
+            ["aprl"],
+            {"augmentation": "mirror"},
+            "augmentation: expected one of 'none', 'flips', 'moves', found 'mirror'",
+        ),
         (["aprl"], {"seed": -1}, "seed: expected a whole number >= 0, found -1"),
         (["aprl"], {"device": "gpu7"}, "device: expected cpu, cuda or cuda:N, found 'gpu7'"),
         (["qsmrimnet"], {"epochs": 0}, "epochs: expected a whole number >= 1, found 0"),
@@ -280,6 +286,8 @@ def test_recipes_of_the_full_and_the_small_networks():
     full, small = TrainingOptions(), TrainingOptions(small=True)
     assert [full.recipe(kind).epochs for kind in ("qsmrimnet", "rimnet")] == [60, 40]
     assert full.recipe("rimnet").loss == "focal"
+    assert [full.recipe(kind).augmentation for kind in ("qsmrimnet", "rimnet")] == ["flips", "moves"]
+    assert TrainingOptions(augmentation="none").recipe("rimnet").augmentation == "none"
     assert small.recipe("qsmrimnet").learning_rate == 10 * full.recipe("qsmrimnet").learning_rate
     assert TrainingOptions(epochs=7).recipe("rimnet").epochs == 7
     assert issubclass(OptionError, NnunetMsError)

@@ -159,6 +159,7 @@ def test_rates_of_the_published_recipe():
     [
         ({"loss": "dice"}, "loss: expected one of 'bce', 'focal', found 'dice'"),
         ({"schedule": "step"}, "schedule: expected one of 'cosine', 'poly', found 'step'"),
+        ({"augmentation": "mirror"}, "augmentation: expected one of 'none', 'flips', 'moves', found 'mirror'"),
         ({"epochs": 0}, "epochs: expected a whole number >= 1, found 0"),
         ({"epochs": 1.5}, "epochs: expected a whole number >= 1, found 1.5"),
         ({"patience": True}, "patience: expected a whole number >= 1, found True"),
