@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 
 STRATEGIES = ("global", "wm", "gm", "sgm", "ventricles", "brainstem")
 REGIONS = STRATEGIES[1:]
-NULL_STRATEGIES = ("global", "ventricles")
+NULL_STRATEGIES = ("global", "brainstem")
 SIMULATE, STRATIFY = "simulate", "stratify"  # commands of `python -m nnunet_ms`
 TABLES = {"results": "", "comparisons": "_comparisons", "calibration": "_calibration", "decision_curve": "_decision"}
 NULL = "none"
@@ -37,13 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/stratification"), help="cohorts, models, results")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--signal", default="ventricles", help="a region that carries it (%(default)s)")
+    parser.add_argument("--signal", default="brainstem", help="a region that carries it (%(default)s)")
     parser.add_argument("--patients", type=int, default=160, help="of each cohort (%(default)s)")
     parser.add_argument("--edge-mm", type=int, default=4, help="of the voxels (%(default)s)")
     parser.add_argument("--folds", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--network", default="compact")
-    parser.add_argument("--epochs", type=int, help="at most (the recipe's)")
+    parser.add_argument("--epochs", type=int, default=6, help="at most (%(default)s)")
+    parser.add_argument("--augmentation", action="store_true", help="takes half of the time of a small network")
     parser.add_argument("--strategies", default=",".join(STRATEGIES), help="with commas between (all)")
     parser.add_argument("--null-strategies", default=",".join(NULL_STRATEGIES), help="of the null cohort, or none")
     parser.add_argument("--full", action="store_true", help="full networks: GPU")
@@ -66,7 +67,7 @@ def evaluated(args: argparse.Namespace, signal: str, strategies: str) -> None:
     command(STRATIFY, "prepare", work / "cohort" / "manifest.csv", *prepare, "-o", work / "prepared")
     recipe = ["--network", args.network, "--folds", args.folds, "--seed", args.seed, "--device", args.device]
     recipe += [] if args.full else ["--small"]
-    recipe += ["--epochs", args.epochs] if args.epochs else []
+    recipe += ["--epochs", args.epochs] + ([] if args.augmentation else ["--no-augmentation"])
     start = time.monotonic()
     for strategy in strategies.split(","):  # one after the other, so that each is in the table as soon as it is done
         command(STRATIFY, "train", work / "prepared", "-o", work / "models", "--strategies", strategy, *recipe)
