@@ -28,7 +28,15 @@ from nnunet_ms.analysis.trial import (
 )
 from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.classification.rim import cohort, dataset, evaluation_tables, lesion_set, scored_lesions
-from nnunet_ms.classification.stratification import baselines, judged_scans, prediction_tables, prepared_folder
+from nnunet_ms.classification.stratification import (
+    baselines,
+    judged_scans,
+    prediction_tables,
+    prepared_folder,
+    survival_results,
+    survival_tables,
+    survival_targets,
+)
 from nnunet_ms.classification.stratification import evaluation_tables as disability_tables
 from nnunet_ms.classification.stratification.cohort import DISABILITY_MANIFEST
 from nnunet_ms.comparison.cohorts import COHORTS
@@ -376,6 +384,12 @@ STRATIFICATION = [
     Output("decision_curve.csv", "model and threshold", disability_tables.BENEFIT),
     Output("left_out.csv of evaluate", "model and scan that it has not judged", judged_scans.LEFT_OUT),
 ]
+SURVIVAL = [
+    Output("targets.csv", "patient", survival_targets.TARGETS),
+    Output("cross_validation.csv", "model, patient and week", survival_tables.SURVIVAL_CROSS_VALIDATION),
+    Output("results.csv", "model, measure and week", survival_results.SURVIVAL_RESULTS),
+    Output("predictions.csv", "scan and week", survival_tables.SURVIVAL_PREDICTIONS),
+]
 CHAPTERS = {
     "Input: the trial": INPUTS,
     "nnunet-ms-convert": CONVERT,
@@ -388,6 +402,7 @@ CHAPTERS = {
     "nnunet-ms-learning-curve": LEARNING_CURVE,
     "nnunet-ms-rim": RIM,
     "nnunet-ms-stratify": STRATIFICATION,
+    "nnunet-ms-stratify --task survival": SURVIVAL,
     "nnunet-ms-simulate": SIMULATE,
 }
 HEAD = """# Tables

@@ -12,6 +12,7 @@ from nnunet_ms.vocabulary_of_adam import ADAM
 from nnunet_ms.vocabulary_of_conversion import CONVERSION
 from nnunet_ms.vocabulary_of_curves import CURVES
 from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
+from nnunet_ms.vocabulary_of_progression import PROGRESSION
 from nnunet_ms.vocabulary_of_rims import RIMS
 from nnunet_ms.vocabulary_of_stratification import STRATIFICATION
 
@@ -412,4 +413,5 @@ COLUMNS = {
     **CONVERSION,
     **RIMS,
     **STRATIFICATION,
+    **PROGRESSION,
 }

@@ -49,7 +49,8 @@ class nnUNetTrainerMSMultiArmAny(nnUNetTrainerMSMultiArm):  # noqa: N801 - nnU-N
         main = channel_indices(channel_names, cls.main_sequences, cls.__name__)
         extra = [channel_indices(channel_names, (sequence,), cls.__name__) for sequence in cls.extra_arms]
         arms = [Arm(main), *(Arm(channels, cls.extra_arm_divisor) for channels in extra)]
-        return AnySequenceUNet(arms, first_kernel=first_kernel, **settings)
+        needed = channel_indices(channel_names, cls.needed, cls.__name__)
+        return AnySequenceUNet(arms, needed, first_kernel=first_kernel, **settings)
 
     def _do_i_compile(self) -> bool:
         """Never: which arms run depends on the data."""

@@ -29,7 +29,9 @@ from nnunet_ms.statistics import (
     count_agreement,
     count_model,
     cox,
+    cox_curves,
     cox_firth,
+    cox_increment,
     design_matrix,
     input_checks,
     method_families,
@@ -46,6 +48,7 @@ from nnunet_ms.statistics import (
     roc,
     separation,
     survival,
+    survival_comparisons,
     survival_predictions,
     survival_quantiles,
     williams,
@@ -77,6 +80,10 @@ WORDS = {
     ),
     "count_model.count_model weights": lambda word: count_model.count_model(
         FRAME, "lesions", "scans", ARMS, weights=word
+    ),
+    "cox_curves.cox_curves ties": lambda word: cox_curves.cox_curves(WEEKS, EVENT, X, X, [12.0], ties=word),
+    "cox_increment.cox_increment ties": lambda word: cox_increment.cox_increment(
+        WEEKS, EVENT, X[:, :1], X[:, 1:], word
     ),
     "cox.cox_univariable ties": lambda word: cox.cox_univariable(WEEKS, EVENT, X[:, 1], word),
     "cox.derivatives ties": lambda word: cox.derivatives(SETS, np.zeros(2), word, np.ones(6)),
@@ -203,6 +210,8 @@ def test_words_listed_in_a_docstring_stand_in_the_type_or_are_checked_as_text(pa
 
 
 LEVELS = {
+    "cox_increment": lambda c: cox_increment.cox_increment(WEEKS, EVENT, X[:, :1], X[:, 1:], confidence=c),
+    "survival_scores": lambda c: survival_comparisons.survival_scores(WEEKS, EVENT, {"a": ONES.T}, [8], 8, level=c),
     "curve_concordance": lambda c: survival_predictions.curve_concordance(WEEKS, EVENT, ONES.T, [8], level=c),
     "time_concordance": lambda c: survival_predictions.time_concordance(WEEKS, EVENT, WEEKS, level=c),
     "area_differences": lambda c: ranked_areas.area_differences(scores(3), scores(3), level=c),

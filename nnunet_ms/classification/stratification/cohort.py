@@ -55,6 +55,8 @@ class ScanCase:
         EDSS >= 3.0.
     days_to_edss : float
         From the scan to the assessment; negative where an earlier one was asked for.
+    scan_date, scan_day : str, float
+        When the scan was, as the manifest tells it; blank and NaN where it does not.
     """
 
     patient_id: str
@@ -70,6 +72,8 @@ class ScanCase:
     edss: float
     disabled: bool
     days_to_edss: float
+    scan_date: str = ""
+    scan_day: float = math.nan
 
     @property
     def case_id(self) -> str:
@@ -231,6 +235,8 @@ def _case(row: Mapping[Any, Any], folder: Path, days: float) -> ScanCase:
         edss=edss,
         disabled=edss >= DISABLED,
         days_to_edss=days,
+        scan_date="" if _is_blank(row.get("scan_date")) else str(row["scan_date"]),
+        scan_day=_number(row, "scan_day"),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
+from nnunet_ms.errors import OptionError
 from nnunet_ms.options import known_keywords
 from nnunet_ms.progress import Progress, unseen
 
@@ -153,6 +154,12 @@ def add_evaluate_parser(to: "argparse._SubParsersAction[Any]") -> None:
         metavar="A,B",
         help="only these of the tables (default: all)",
     )
+    parser.add_argument(
+        "--horizon-weeks",
+        type=float,
+        metavar="N",
+        help="of survival tables: week up to which risks are judged (default: a fifth is followed beyond it)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
     parser.add_argument("--data-note", default="", help="what the data are, such as real or simulated")
     parser.add_argument("--replicates", type=commands.positive, default=2000, help="of patients (default: 2000)")
@@ -164,9 +171,14 @@ def run_evaluate(args: argparse.Namespace) -> int:
     """Act on the arguments of `evaluate`; exit code 1 where some model has not judged all scans."""
     import sys
 
+    from nnunet_ms.classification.stratification.survival_evaluation import has_survival, run_evaluate_survival
     from nnunet_ms.progress import bar
     from nnunet_ms.table_files import read_csv_file
 
+    if has_survival(args.tables):
+        return run_evaluate_survival(args)
+    if args.horizon_weeks is not None:
+        raise OptionError("horizon-weeks: expected tables of --task survival, found others. Leave it out.")
     results = evaluate_disability(
         args.tables,
         args.output,

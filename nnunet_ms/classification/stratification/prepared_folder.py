@@ -60,6 +60,8 @@ PREPARED_SCANS = Table(
         Column("edss", "number", minimum=0, maximum=10),
         Column("disabled", "integer", minimum=0, maximum=1),
         Column("days_to_edss", "number"),
+        Column("scan_date", "date", required=False, blank=True),
+        Column("scan_day", "number", required=False, blank=True),
         *(Column(name, "number", blank=True, minimum=0, maximum=VOLUME_LIMIT_ML) for name in VOLUMES),
         Column("regions_from", "category", blank=True),
         Column("brain_dice", "number", minimum=0, maximum=1),
@@ -283,7 +285,7 @@ def _row(case: ScanCase, note: dict[str, Any]) -> dict[str, object]:
     own = {name: getattr(case, name) for name in PREPARED_SCANS.names if hasattr(case, name)}
     volumes = {name: note["volumes_ml"].get(name) for name in VOLUMES}
     rest = {"regions_from": note["regions_from"], "brain_dice": note["brain_dice"]}
-    return {**own, "disabled": int(case.disabled), **volumes, **rest}
+    return {**own, "disabled": int(case.disabled), "scan_date": case.scan_date or None, **volumes, **rest}
 
 
 def _lacking_rows(case_id: str, note: dict[str, Any]) -> list[tuple[str, str, str]]:

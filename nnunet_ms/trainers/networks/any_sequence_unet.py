@@ -47,6 +47,8 @@ class AnySequenceUNet(MultiArmUNet):
     ----------
     arms, settings
         As `MultiArmUNet`.
+    needed : sequence of int, optional
+        Channels of which one at least must be there; without it, any will do. What calls the network checks it.
 
     Examples
     --------
@@ -57,9 +59,10 @@ class AnySequenceUNet(MultiArmUNet):
     [(1, 2, 8, 16, 16), (1, 2, 8, 8, 8), (1, 2, 4, 4, 4)]
     """
 
-    def __init__(self, arms: Sequence[Arm], **settings: Any) -> None:
+    def __init__(self, arms: Sequence[Arm], needed: Sequence[int] = (), **settings: Any) -> None:
         super().__init__(arms, **settings)
         self.channels = 1 + max(channel for arm in self.arms for channel in arm.channels)
+        self.needed = tuple(needed) or tuple(range(self.channels))
         self.widths = tuple(settings.get("filters", FILTERS))
         self.strides: tuple[Stride, ...] = tuple(settings.get("strides", STRIDES))
         biases = [nn.Linear(self.channels, width, bias=False) for width in self.widths]

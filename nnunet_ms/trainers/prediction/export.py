@@ -119,7 +119,8 @@ def export_case(
     if settings.pictures:
         draw_rims(case.case_id, images, labels, lesions[0], way, settings)
         assert entropy is not None
-        _draw(case.case_id, images[settings.background_channel][way.box], labels, entropy, lesions[0], way, settings)
+        background = next((one for one in (images[settings.background_channel], *images) if one.any()), images[0])
+        _draw(case.case_id, background[way.box], labels, entropy, lesions[0], way, settings)
         draw_visits(settings.out, case.case_id, [image[way.box] for image in images], labels, way.box_grid, settings)
     spent = {} if cost is None else cost.columns(time.monotonic() - started)
     _write_rows(case, lesions, rows, settings, spent)

@@ -16,7 +16,7 @@ from nnunet_ms.images.given import ImageLike, volume_of
 from nnunet_ms.images.headers import is_plain
 from nnunet_ms.images.itk import geometry_of
 from nnunet_ms.images.volumes import Volume
-from nnunet_ms.trainers.prediction.image_cases import check_channels
+from nnunet_ms.trainers.prediction.image_cases import check_channels, with_absent
 from nnunet_ms.trainers.prediction.model import Model
 
 Channels = Mapping[str, ImageLike] | Sequence[ImageLike] | ImageLike
@@ -35,6 +35,7 @@ def given_channels(
     channel_names: Sequence[str],
     affine: npt.ArrayLike | None = None,
     spacing: Sequence[float] | None = None,
+    needed: Sequence[int] = (),
 ) -> GivenChannels:
     """Read and check the images of one case.
 
@@ -47,6 +48,8 @@ def given_channels(
         The model's.
     affine, spacing : optional
         Geometry of arrays.
+    needed : sequence of int, optional
+        Of a model that can do without some channels: those of which one is enough. Absent ones are zeros then.
 
     Raises
     ------
@@ -55,19 +58,31 @@ def given_channels(
     SettingsError
         If an array has no geometry, or geometry is given where there is no array.
     """
-    images = _in_order(image, channel_names)
+    absent = _absent(image, channel_names, needed)
+    names = [name for number, name in enumerate(channel_names) if number not in absent]
+    images = _in_order(image, names)
     arrays = [one for one in images if not isinstance(one, str | Path | SpatialImage)]
     if not arrays and (affine is not None or spacing is not None):
         raise SettingsError(
             "affine, spacing: expected neither, because files and nibabel images have their own. Leave them out."
         )
-    volumes = [
-        volume_of(one, name, affine=affine, spacing=spacing) for name, one in zip(channel_names, images, strict=True)
-    ]
+    volumes = [volume_of(one, name, affine=affine, spacing=spacing) for name, one in zip(names, images, strict=True)]
     check_channels(volumes)
+    volumes = with_absent(volumes, absent)
     files = tuple(Path(one) for one in images if isinstance(one, str | Path))
     can_be_read = len(files) == len(volumes) and all(is_plain(path, volumes[0].grid) for path in files)
     return GivenChannels(volumes, files if can_be_read else ())
+
+
+def _absent(image: Channels, channel_names: Sequence[str], needed: Sequence[int]) -> tuple[int, ...]:
+    """Channels that a mapping does not name, where the model can do without them."""
+    if not isinstance(image, Mapping) or not needed or not set(image) <= set(channel_names):
+        return ()
+    there = {number for number, name in enumerate(channel_names) if name in image}
+    if not there & set(needed):
+        least = " or ".join(channel_names[number] for number in needed)
+        raise ImageError(f"image: expected {least} among the channels, found {list(image)}. Add one of them.")
+    return tuple(number for number in range(len(channel_names)) if number not in there)
 
 
 def _in_order(image: Channels, channel_names: Sequence[str]) -> list[ImageLike]:

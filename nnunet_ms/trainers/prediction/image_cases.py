@@ -13,7 +13,7 @@ from nnunet_ms.cases_table import NO_VISIT, Place, places, read_cases
 from nnunet_ms.errors import ImageError, SettingsError, visible
 from nnunet_ms.images.headers import check_header, plain_file
 from nnunet_ms.images.names import is_text, one_form, stem_of
-from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_volume
+from nnunet_ms.images.volumes import Grid, Volume, check_same_grid, read_volume, write_volume
 from nnunet_ms.parallel import Failure
 from nnunet_ms.trainers.prediction.model import Model
 
@@ -25,6 +25,7 @@ _NO_TEXT = "expected file names in UTF-8, found other bytes. Rename the images o
 class ImageCase:
     """One case's channel files, in order, and its place in the trial; `week` is NaN when unknown.
 
+    `absent` are the channels that have no file, for a model that can do without them (`Model.needed`).
     Of a pair of visits that of the follow-up; `previous_visit` and `previous_week` are then the baseline's.
     """
 
@@ -35,6 +36,7 @@ class ImageCase:
     week: float = float("nan")
     previous_visit: str = ""
     previous_week: float = float("nan")
+    absent: tuple[int, ...] = ()
 
 
 def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> tuple[list[ImageCase], list[Failure]]:
@@ -82,16 +84,19 @@ def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> t
         numbers = [number for number, _ in numbered]
         if not is_text(name):
             failures.append(Failure(visible(name), _NO_TEXT))
-        elif numbers == list(range(model.channels)):
-            files = tuple(path for _, path in numbered)
-            found.append(ImageCase(name, files, **vars(known[name]), **before.get(name, {})))
+        elif enough_channels(numbers, model):
+            files, absent = (
+                tuple(path for _, path in numbered),
+                tuple(sorted(set(range(model.channels)) - set(numbers))),
+            )
+            found.append(ImageCase(name, files, **vars(known[name]), **before.get(name, {}), absent=absent))
         else:
             failures.append(Failure(name, _wrong_channels(images, name, numbers, ending, model)))
     return found, failures
 
 
 def read_images(case: ImageCase) -> list[Volume]:
-    """Read and check a case's headers and voxels; one volume per channel.
+    """Read and check a case's headers and voxels; one volume per channel, of zeros where it is absent.
 
     Raises
     ------
@@ -105,14 +110,41 @@ def read_images(case: ImageCase) -> list[Volume]:
         check_same_grid(grids[0], grid, str(case.files[0]), str(path))
     volumes = [read_volume(path) for path in case.files]  # all of them, each is checked
     check_channels(volumes)
-    return volumes
+    return with_absent(volumes, case.absent)
+
+
+def enough_channels(numbers: Sequence[int], model: Model) -> bool:
+    """Whether these channels are all that a model has, or, if it can do without some, one of those that it needs."""
+    if list(numbers) == list(range(model.channels)):
+        return True
+    return set(numbers) <= set(range(model.channels)) and bool(set(numbers) & set(model.needed))
+
+
+def with_absent(volumes: Sequence[Volume], absent: Sequence[int]) -> list[Volume]:
+    """The volumes with zeros in the places of absent channels, on the grid of the first."""
+    whole = list(volumes)
+    for number in absent:
+        data = np.zeros(volumes[0].data.shape, dtype=np.uint8)
+        whole.insert(number, Volume(data, volumes[0].grid, Path(f"absent_{number:04d}")))
+    return whole
 
 
 def plain_case(case: ImageCase, grid: Grid, folder: Path) -> ImageCase:
     """The same case with files that nnU-Net reads as we do, all on `grid`; the others are copied into `folder`."""
     stem = str(folder / case.case_id / "channel")
-    files = [plain_file(path, Path(f"{stem}_{number:04d}"), grid) for number, path in enumerate(case.files)]
-    return replace(case, files=tuple(files))
+    places = [Path(f"{stem}_{number:04d}") for number in range(len(case.files) + len(case.absent))]
+    there = iter(case.files)
+    files = [
+        _of_zeros(place, grid) if number in case.absent else plain_file(next(there), place, grid)
+        for number, place in enumerate(places)
+    ]
+    return replace(case, files=tuple(files), absent=())
+
+
+def _of_zeros(stem: Path, grid: Grid) -> Path:
+    path = stem.with_name(f"{stem.name}.nii.gz")
+    write_volume(path, np.zeros(grid.shape, dtype=np.uint8), grid.affine)
+    return path
 
 
 def check_channels(volumes: Sequence[Volume]) -> None:
@@ -162,7 +194,9 @@ def _baselines(cases: Path | None) -> dict[str, dict[str, Any]]:
 
 def _wrong_channels(images: Path, name: str, numbers: list[int], ending: str, model: Model) -> str:
     expected = [f"{number:04d} ({channel})" for number, channel in enumerate(model.channel_names)]
+    least = " or ".join(f"{number:04d}" for number in model.needed)
+    enough = f" (of which {least} is enough)" if model.needed else ""
     return (
-        f"expected channels {', '.join(expected)} as {images / name}_0000{ending} and so on, found "
+        f"expected channels {', '.join(expected)}{enough} as {images / name}_0000{ending} and so on, found "
         f"{', '.join(f'{number:04d}' for number in numbers)}. Add or remove files."
     )

@@ -27,7 +27,7 @@ from nnunet_ms.trainers.prediction.export import (
 )
 from nnunet_ms.trainers.prediction.given_channels import GivenChannels, prepare_channels
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
-from nnunet_ms.trainers.prediction.likeness import check_units, unlike
+from nnunet_ms.trainers.prediction.likeness import check_usable, unlike
 from nnunet_ms.trainers.prediction.output_folder import add_time, record_of, write_record
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic, mosaic
 from nnunet_ms.trainers.prediction.rim_tables import write_rim_tables
@@ -189,7 +189,7 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
         The image.
     """
     started = time.monotonic()
-    check_units(given.volumes, runner.model)
+    check_usable(given.volumes, runner.model)
     data, properties = prepare_channels(given, runner.model)
     watch = Stopwatch(runner.device)
     prepare_s = time.monotonic() - started

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_ms.errors import ImageError
 from nnunet_ms.images.appearance import Appearance, appearance_of, coarse_of, information_about
 from nnunet_ms.images.limits import BRIGHT_FLUID, BRIGHTEST_FLUID, DARK_FLUID, DARKEST_FLUID, FLUID, INFORMATION
 from nnunet_ms.images.qsm_units import MULTIPLY, checked_qsm
@@ -44,6 +45,9 @@ def unlike(volumes: Sequence[Volume], model: Model) -> list[str]:
     found: list[str] = []
     heads: list[tuple[str, Volume]] = []
     for channel, volume in zip(model.channel_names, volumes, strict=True):
+        if not volume.data.any():
+            found.append(_of_nothing(channel, model))
+            continue
         seen = appearance_of(volume)
         if not seen.shows_a_head:
             continue
@@ -55,11 +59,23 @@ def unlike(volumes: Sequence[Volume], model: Model) -> list[str]:
     return [*found, *_elsewhere(heads)]
 
 
-def check_units(volumes: Sequence[Volume], model: Model) -> None:
-    """Raise ImageError for a channel of QSM that cannot be a map in ppb: what a model of such maps says then is noise.
+def _of_nothing(channel: str, model: Model) -> str:
+    """What a channel of zeros means to a model."""
+    if model.needed:
+        return f"{channel}: absent; predicted without it."
+    return f"{channel}: every voxel is 0. This model was trained with it, and its masks are of no use without."
 
-    A model that was trained on something else (`--accept qsm` of the conversion) takes anything.
+
+def check_usable(volumes: Sequence[Volume], model: Model) -> None:
+    """Raise ImageError for images of which a model can only say nonsense.
+
+    Those are a channel of QSM that cannot be a map in ppb, unless a model was trained on something else (`--accept qsm`
+    of the conversion), and zeros in all channels of which the model needs one.
     """
+    if model.needed and not any(volumes[number].data.any() for number in model.needed):
+        least = " or ".join(model.channel_names[number] for number in model.needed)
+        there = [name for name, one in zip(model.channel_names, volumes, strict=True) if one.data.any()]
+        raise ImageError(f"{volumes[0].path}: expected {least}, found {', '.join(there)} alone. Add one of them.")
     schemes = model.configuration.normalization_schemes
     for channel, scheme, volume in zip(model.channel_names, schemes, volumes, strict=True):
         if sequence_of(channel) == "qsm" and scheme == "QsmWindowNormalization":

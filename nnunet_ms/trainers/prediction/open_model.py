@@ -70,7 +70,8 @@ class OpenModel:
         Parameters
         ----------
         image : mapping, sequence, or one image
-            Channel name -> image, or images in the order of `channels`; for one channel also the image itself. An
+            Channel name -> image, or images in the order of `channels`; for one channel also the image itself. A
+            mapping may lack channels that the model can do without (`nnUNetTrainerMSMultiArmAny`). An
             image is a path, a nibabel image, or an (X, Y, Z) array with `affine` or `spacing`.
         affine : (4, 4) array, optional
             Voxel -> world in mm, of arrays.
@@ -149,7 +150,7 @@ class OpenModel:
             lesion_type=lesion_type,
             rim_threshold=rim_threshold,
         )
-        given = given_channels(image, self.channels, affine, spacing)
+        given = given_channels(image, self.channels, affine, spacing, self.model.needed)
         settings = export_settings(runner, measuring, Path(), rater=rater, note=note, pictures=False)
         return predict_image(runner, settings, given)
 

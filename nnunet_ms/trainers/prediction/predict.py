@@ -54,7 +54,7 @@ from nnunet_ms.trainers.prediction.case_measures import Map
 from nnunet_ms.trainers.prediction.export import ExportSettings, Spooled, is_done
 from nnunet_ms.trainers.prediction.exports import Exported, exporting
 from nnunet_ms.trainers.prediction.image_cases import ImageCase, find_image_cases, plain_case, read_images
-from nnunet_ms.trainers.prediction.likeness import check_units, unlike
+from nnunet_ms.trainers.prediction.likeness import check_usable, unlike
 from nnunet_ms.trainers.prediction.model import Model, model_folder
 from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_model
 from nnunet_ms.trainers.prediction.output_folder import SPOOL, add_time, claim, collect, record_of, withdraw
@@ -291,7 +291,7 @@ def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
     """
     started = time.monotonic()
     volumes = read_images(case)
-    check_units(volumes, model)
+    check_usable(volumes, model)
     grid, notes = volumes[0].grid, [f"{case.case_id}: {note}" for note in unlike(volumes, model)]
     del volumes
     case = plain_case(case, grid, aside)

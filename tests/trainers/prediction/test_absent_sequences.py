@@ -1,0 +1,102 @@
+"""Cases that lack a sequence, for a model that can do without it and for one that cannot."""
+
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from nnunet_ms.errors import ImageError
+from nnunet_ms.trainers.prediction.open_model import open_model
+from nnunet_ms.trainers.prediction.predict import predict
+from tests.trainers.tiny_model import write_images, write_results
+
+ANY = "nnUNetTrainerMSMultiArmAnyTiny"
+HOW = {"mc_samples": 0, "tta": False}
+
+
+@pytest.fixture(scope="module")
+def any_model(tmp_path_factory):
+    folder = write_results(tmp_path_factory.mktemp("any"), folds=(0,), trainer_name=ANY)
+    return open_model(folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("images"), cases=("a_1",))
+
+
+def folder_with(images, where, there, zeros=()):
+    """Copy some channels; those of `zeros` as zeros."""
+    where.mkdir(parents=True)
+    for number in there:
+        shutil.copy(images / f"a_1_{number:04d}.nii.gz", where)
+    for number in zeros:
+        image = nib.load(images / "a_1_0000.nii.gz")
+        nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), where / f"a_1_{number:04d}.nii.gz")
+    return where
+
+
+@pytest.mark.parametrize("there", [(0, 1), (1, 2), (1,), (2,), (0, 2)])
+def test_an_absent_file_is_a_channel_of_zeros(there, any_model, images, tmp_path):
+    rest = [number for number in range(3) if number not in there]
+    found = []
+    for name, zeros in (("absent", ()), ("zeros", rest)):
+        done = predict(
+            folder_with(images, tmp_path / name, there, zeros),
+            tmp_path / f"{name}_out",
+            model=any_model,
+            maps=("entropy",),
+            **HOW,
+        )
+        assert not done.failures
+        assert sum("absent; predicted without it" in note for note in done.notes) == len(rest)
+        found.append({p.name: nib.load(p).get_fdata() for p in (tmp_path / f"{name}_out").glob("a_1*.nii.gz")})
+        assert list((tmp_path / f"{name}_out").rglob("*.png"))
+    assert found[0].keys() == found[1].keys()
+    for name in found[0]:
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+
+
+def test_from_python_a_mapping_may_lack_channels(any_model, images):
+    files = {name: images / f"a_1_{number:04d}.nii.gz" for number, name in enumerate(any_model.channels)}
+    whole = any_model.predict(files, **HOW)
+    without = any_model.predict({"flair": files["flair"]}, **HOW)
+    assert not np.array_equal(whole.probability, without.probability)
+    assert [note for note in without.notes if "absent" in note] == [
+        "t1: absent; predicted without it.",
+        "t2: absent; predicted without it.",
+    ]
+    with pytest.raises(ImageError, match=r"expected flair or t2 among the channels, found \['t1'\]"):
+        any_model.predict({"t1": files["t1"]}, **HOW)
+    with pytest.raises(ImageError, match="Is 'flare' 'flair'"):
+        any_model.predict({"t2": files["t2"], "flare": files["flair"]}, **HOW)
+
+
+@pytest.mark.parametrize(
+    ("there", "zeros", "match"),
+    [
+        ((0,), (), r"of which 0001 or 0002 is enough\) as .*found 0000"),
+        ((0,), (1, 2), "expected flair or t2, found t1 alone"),
+    ],
+)
+def test_what_the_model_needs_is_asked_for(there, zeros, match, any_model, images, tmp_path):
+    with pytest.raises(ImageError, match=match):
+        predict(folder_with(images, tmp_path / "in", there, zeros), tmp_path / "out", model=any_model, **HOW)
+
+
+def test_a_further_channel_is_no_absent_one(any_model, images, tmp_path):
+    where = folder_with(images, tmp_path / "in", (1,))
+    shutil.copy(images / "a_1_0000.nii.gz", where / "a_1_0003.nii.gz")
+    with pytest.raises(ImageError, match="found 0001, 0003"):
+        predict(where, tmp_path / "out", model=any_model, **HOW)
+
+
+def test_a_model_that_needs_all_says_so(model_folder, images, tmp_path):
+    how = {"model": model_folder, "folds": 0, "device": "cpu", **HOW}
+    with pytest.raises(
+        ImageError, match=r"expected channels 0000 \(t1\), 0001 \(flair\), 0002 \(t2\) as .*found 0000, 0001"
+    ):
+        predict(folder_with(images, tmp_path / "in", (0, 1)), tmp_path / "out", **how)
+    done = predict(folder_with(images, tmp_path / "zeros", (0, 1), (2,)), tmp_path / "zeros_out", **how)
+    assert any("t2: every voxel is 0. This model was trained with it" in note for note in done.notes)
