@@ -10,7 +10,7 @@ Simulated data: the numbers compare these models on these brains and say nothing
 
 Finished steps are not repeated; a killed one goes on where it was. Written into `--results`: `stratification.csv`,
 `stratification_comparisons.csv`, `stratification_calibration.csv`, `stratification_decision.csv`,
-`stratification_null.csv`, and `stratification_cohort.csv` (what the cohorts were, and the AUC of the true risk).
+`stratification_no_signal.csv`, and `stratification_cohort.csv` (what the cohorts were, and the AUC of the true risk).
 """
 
 import argparse
@@ -85,7 +85,7 @@ def collected(args: argparse.Namespace, signals: Sequence[str]) -> None:
         if not evaluation.is_dir():
             continue
         if signal == NULL:
-            store(pd.read_csv(evaluation / "results.csv"), args.results / "stratification_null.csv")
+            store(pd.read_csv(evaluation / "results.csv"), args.results / "stratification_no_signal.csv")
             continue
         for name, stem in TABLES.items():
             store(pd.read_csv(evaluation / f"{name}.csv"), args.results / f"stratification{stem}.csv")
@@ -130,7 +130,7 @@ def answers(args: argparse.Namespace) -> int:
     print(f"AUC of the true risk in these scans: {best:.3f} (chance can put a model a little above it)")
     covers = True
     if args.null_strategies:
-        null = pooled(args.results / "stratification_null.csv").loc[args.null_strategies.split(",")]
+        null = pooled(args.results / "stratification_no_signal.csv").loc[args.null_strategies.split(",")]
         covers = bool(((null["low"] <= 0.5) & (null["high"] >= 0.5)).all())
         print(null.round(3).to_string(), f"the intervals {'cover' if covers else 'DO NOT cover'} 50 %", sep="\n")
     return 0 if first and covers else 1

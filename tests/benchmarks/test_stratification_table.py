@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs" / "stratification.md").read_text(encoding="utf-8")
 MEASURES = {"accuracy": "accuracy", "balanced accuracy": "balanced_accuracy", "AUC": "roc_auc"}
 MEASURES |= {"AUC within folds": "roc_auc", "calibration slope": "calibration_slope"}
 AT_HALF = {"accuracy", "balanced_accuracy"}
-TABLES = {"with a signal": "stratification.csv", "without": "stratification_null.csv"}
+TABLES = {"with a signal": "stratification.csv", "without": "stratification_no_signal.csv"}
 
 
 def table(after):
@@ -57,7 +57,7 @@ def test_the_answers_that_the_page_gives_are_the_tables():
     results = pd.read_csv(RESULTS / "stratification.csv")
     areas = results[(results["measure"] == "roc_auc") & (results["scope"] == "pooled")].set_index("model")["estimate"]
     assert areas[["wm", "gm", "sgm", "ventricles", "brainstem"]].idxmax() == "brainstem"
-    null = pd.read_csv(RESULTS / "stratification_null.csv")
+    null = pd.read_csv(RESULTS / "stratification_no_signal.csv")
     null = null[(null["measure"] == "balanced_accuracy") & (null["decision"].astype(str) == "0.5")]
     networks = null[null["model"].isin(["global", "brainstem"])]
     assert len(networks) == 2
