@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.rim.predict_models import predict_rims as predict_rims
     from nnunet_ms.classification.rim.train_models import train_rim_models as train_rim_models
     from nnunet_ms.classification.stratification.evaluation import evaluate_disability as evaluate_disability
+    from nnunet_ms.classification.stratification.patient_risk import add_disability_risk as add_disability_risk
     from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort as prepare_cohort
     from nnunet_ms.classification.stratification.prepared_folder import read_prepared as read_prepared
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
 # public name -> module that it is taken from at its first use
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
+    "add_disability_risk": "nnunet_ms.classification.stratification.patient_risk",
     "check_model": "nnunet_ms.trainers.check_models",
     "compare_cohorts": "nnunet_ms.comparison.cohorts",
     "compare_trials": "nnunet_ms.comparison.compare_trials",
@@ -139,6 +141,7 @@ _NEED_NNUNET = {"check_model", "draft_model_card", "install_model", "open_model"
 __all__ = [
     "NnunetMsError",
     "__version__",
+    "add_disability_risk",
     "check_model",
     "compare_cohorts",
     "compare_trials",

@@ -50,6 +50,7 @@ WEEK_LIMIT = 5218  # a hundred years
 VOLUME_LIMIT_ML = 3000  # more than any head holds
 
 PRL_COUNT = "prl_count"  # number of rim lesions
+DISABILITY_RISK = "disability_risk"  # probability of EDSS >= 3.0 that was predicted from the scan at baseline
 SEQUENCES = ("flair", "t2", "t1", "t1post", "qsm")
 REFERENCE_MASKS = ("t2_lesions", "t1_unenhancing", "t1_enhancing")
 
@@ -196,6 +197,7 @@ PATIENTS = Table(
         Column("discontinued_week", "number", required=False, blank=True, maximum=WEEK_LIMIT),
         Column("discontinuation_reason", required=False, blank=True),
         Column(PRL_COUNT, "integer", required=False, blank=True, minimum=0),  # at baseline
+        Column(DISABILITY_RISK, "number", required=False, blank=True, minimum=0, maximum=1),  # at baseline
     ),
     key=("patient_id",),
     extra=True,

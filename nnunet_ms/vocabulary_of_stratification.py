@@ -52,6 +52,9 @@ STRATIFICATION = {
         ventricles_ml="The same of the ventricles",
         brainstem_ml="The same of the brainstem",
     ),
+    "disability_risk": Meaning(
+        ONE, "Probability of EDSS >= 3.0 that a network has predicted from the scan at baseline (`nnunet-ms-stratify`)"
+    ),
     "disabled": Meaning("1", "1 where EDSS >= 3.0, else 0"),
     "days_to_edss": Meaning("days", "From the scan to the assessment; negative where an earlier one was asked for"),
     "brain_dice": Meaning("1", "Dice coefficient of the brain, in MNI152 space, and the template's"),

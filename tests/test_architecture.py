@@ -214,6 +214,8 @@ TESTED_IN = {
     "analysis.report.render": "analysis/report/test_report.py",
     "analysis.run_trial": "analysis/report/test_report.py",
     "analysis.trial.settings_text": "analysis/trial/test_settings_init.py",
+    "analysis.endpoints.progression_by_stratum": "analysis/endpoints/test_progression_by_disability_risk.py",
+    "analysis.trial.risk_strata": "analysis/endpoints/test_progression_by_disability_risk.py",
     "analysis.trial.rim_counts": "analysis/endpoints/test_progression_by_rims.py",
     "analysis.trial.published": "analysis/report/blocks/test_all_blocks.py",
     "arrays": "statistics/test_linear_systems.py",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
 from nnunet_ms.classification.stratification.evaluation import add_evaluate_parser
+from nnunet_ms.classification.stratification.patient_risk import add_risk_parser
+from nnunet_ms.classification.stratification.predict_models import add_predict_parser
 from nnunet_ms.classification.stratification.train_models import add_train_parser
 
 if TYPE_CHECKING:
@@ -16,7 +18,9 @@ PROGRAM = "nnunet-ms-stratify"
 EXAMPLES = {
     "prepare": "disability/manifest.csv -o prepared --workers 4",
     "train": "prepared -o models --strategies global,ventricles --device cuda",
+    "predict": "models/ventricles prepared_elsewhere -o predicted",
     "evaluate": "models/cross_validation.csv --scans prepared/scans.csv -o evaluation",
+    "risk": "predictions/predictions.csv --patients trial/patients.csv --visit baseline -o patients.csv",
 }
 REMAINS = "What is complete is kept. Repeat the command to go on."
 
@@ -31,7 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     add_prepare_parser(steps)
     add_train_parser(steps)
+    add_predict_parser(steps)
     add_evaluate_parser(steps)
+    add_risk_parser(steps)
     for name, step in steps.choices.items():
         step.epilog = f"example:\n  {PROGRAM} {name} {EXAMPLES[name]}"
         step.formatter_class = argparse.RawDescriptionHelpFormatter

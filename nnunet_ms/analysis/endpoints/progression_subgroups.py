@@ -9,6 +9,7 @@ import scipy.stats
 
 from nnunet_ms.analysis.endpoints.progression_by_arm import POPULATION, usable
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic, hazard_values, not_estimable, spread
+from nnunet_ms.analysis.trial import risk_strata
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.analysis.trial.rim_counts import MISSING, STRATUM
@@ -19,6 +20,7 @@ from nnunet_ms.statistics.design_matrix import arm_term, design, factor, product
 ANALYSIS = "subgroup"
 ALL = "all patients"
 FEWEST_EVENTS = 5
+_WITHOUT = {STRATUM: "a count of rim lesions", risk_strata.STRATUM: "a predicted risk of disability"}
 
 
 def subgroup_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) -> Iterator[Statistic]:
@@ -32,13 +34,14 @@ def subgroup_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) -> 
             group = two["patient_id"].map(trial.groups(name))
             for level in sorted(group.unique()):
                 yield from _level(trial, two[(group == level).to_numpy()], arm, replace(base, term=f"{name}: {level}"))
-            known = ((group != MISSING) | (name != STRATUM)).to_numpy()  # of rim lesions: an unknown number is none
-            keys = replace(base, term=f"{name}: interaction", method=_left_out(int((~known).sum())))
+            # an unknown number of rim lesions, or an unknown risk, is no stratum
+            known = ((group != MISSING) | (name not in _WITHOUT)).to_numpy()
+            keys = replace(base, term=f"{name}: interaction", method=_left_out(name, int((~known).sum())))
             yield from _interaction(trial, two[known], group[known], arm, keys)
 
 
-def _left_out(patients: int) -> str:
-    return f"; {patients} patients without a count of rim lesions left out" if patients else ""
+def _left_out(name: str, patients: int) -> str:
+    return f"; {patients} patients without {_WITHOUT[name]} left out" if patients else ""
 
 
 def _level(trial: TrialData, table: pd.DataFrame, arm: str, base: Statistic) -> list[Statistic]:

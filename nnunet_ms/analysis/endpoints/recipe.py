@@ -24,6 +24,7 @@ from nnunet_ms.analysis.endpoints.progression_by_arm import (
     logrank_contrast,
     treatment_statistics,
 )
+from nnunet_ms.analysis.endpoints.progression_by_disability_risk import disability_statistics
 from nnunet_ms.analysis.endpoints.progression_by_rims import rim_statistics
 from nnunet_ms.analysis.endpoints.progression_by_t1_lesions import t1_lesion_statistics
 from nnunet_ms.analysis.endpoints.progression_by_t1_volume import unenhancing_statistics
@@ -148,6 +149,7 @@ def _progression(trial: TrialData) -> Part:
                 follow_up_statistics(trial, data.outcome, data.audit),
                 subgroup_statistics(trial, data.outcome, data.audit),
                 rim_statistics(trial, data.outcome, data.audit),
+                disability_statistics(trial, data.outcome, data.audit),
                 progression_statistics(trial, data),
                 multivariable_statistics(trial, data),
                 unenhancing_statistics(trial, data),
@@ -178,6 +180,7 @@ def _progression_by_arm(trial: TrialData) -> Part:
                 follow_up_statistics(trial, outcome, audit),
                 subgroup_statistics(trial, outcome, audit),
                 rim_statistics(trial, outcome, audit),
+                disability_statistics(trial, outcome, audit),
             )
             for row in rows
         ],

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nnunet_ms.analysis.trial import risk_strata
 from nnunet_ms.analysis.trial.adam_origin import Origin
 from nnunet_ms.analysis.trial.adam_tables import (
     adam_origin,
@@ -42,7 +43,7 @@ from nnunet_ms.disability.confirmed_progression import OUTCOMES
 from nnunet_ms.errors import SettingsError, TableError
 from nnunet_ms.lesions.rims import prl_stratum
 from nnunet_ms.table_columns import check_spellings
-from nnunet_ms.tables import AGREEMENT, PATIENTS, PRL_COUNT, RELAPSES, read_table
+from nnunet_ms.tables import AGREEMENT, DISABILITY_RISK, PATIENTS, PRL_COUNT, RELAPSES, read_table
 
 AGE_LIMIT_YEARS = 45  # the published models' age groups: <= 45, > 45
 EDSS_STRATUM = 4.0  # the trials' strata: below 4, 4 and above
@@ -116,10 +117,13 @@ class TrialData:
             return table["edss_baseline"].map(edss_stratum)
         if name == STRATUM and PRL_COUNT in table:
             return table[PRL_COUNT].map(lambda count: prl_stratum(count, self.settings.analysis.prl_strata))
+        if name == risk_strata.STRATUM and DISABILITY_RISK in table:
+            threshold = self.settings.analysis.disability_threshold
+            return table[DISABILITY_RISK].map(lambda risk: risk_strata.risk_stratum(risk, threshold))
         if name not in table:
             raise SettingsError(
                 f"{self.settings.path}: [analysis] names {name!r}; expected age_group, edss_stratum, {STRATUM} (where "
-                f"{PRL_COUNT} is known at baseline) or a column of "
+                f"{PRL_COUNT} is known at baseline), {risk_strata.STRATUM} (with {DISABILITY_RISK}) or a column of "
                 f"{self.settings.tables.patients.name}, found {list(table.columns)}. Correct the settings."
             )
         return table[name].map(lambda value: "missing" if pd.isna(value) else str(value))

@@ -9,6 +9,7 @@ from nnunet_ms.analysis.trial.adam_settings import AdamSettings, adam_settings, 
 from nnunet_ms.analysis.trial.populations import Populations, population_settings
 from nnunet_ms.analysis.trial.published import PUBLISHED
 from nnunet_ms.analysis.trial.report_settings import ReportSettings, report_settings
+from nnunet_ms.analysis.trial.risk_strata import THRESHOLD
 from nnunet_ms.analysis.trial.settings_section import Section, did_you_mean, read_sections
 from nnunet_ms.analysis.trial.visit_windows import Window, window_settings
 from nnunet_ms.dates import DayOrder
@@ -142,6 +143,8 @@ class Analysis:
         Where the strata of rim lesion counts ("prl_stratum") begin: (1, 4) for 0, 1 to 3, 4 and more.
     prl_rater : str
         Whose counts at baseline make the strata where the patient table has none; blank: the first rater that has.
+    disability_threshold : float
+        Where the second stratum of the patients' `disability_risk` ("disability_stratum") begins.
     sequence : tuple of str
         Endpoints in the order of a fixed-sequence test; empty: no adjustment.
         An entry "cdp24: high" is of one arm; "cdp24" of all, in the order of [arms] compared.
@@ -159,6 +162,7 @@ class Analysis:
     subgroups: tuple[str, ...] = ("sex", "region", "age_group", "edss_stratum")
     prl_strata: tuple[int, ...] = PRL_STRATA
     prl_rater: str = ""
+    disability_threshold: float = THRESHOLD
     sequence: tuple[str, ...] = ()
     sequence_arms: Within = "fixed"
     holm: bool = False
@@ -331,6 +335,8 @@ def _analysis(section: Section) -> Analysis:
     section.check("holm", holm, "true or false", holm is None or isinstance(holm, bool))
     alpha = section.numbers("alpha", single=True, default=usual.alpha)[0]
     section.check("alpha", alpha, "a number between 0 and 1", 0 < alpha < 1)
+    between = section.numbers("disability_threshold", single=True, default=usual.disability_threshold)[0]
+    section.check("disability_threshold", between, "a probability between 0 and 1, such as 0.5", 0 < between < 1)
     whole = {}
     for key, default in (("bootstrap_draws", usual.bootstrap_draws), ("seed", usual.seed)):
         value = section.numbers(key, single=True, default=default)[0]
@@ -341,6 +347,7 @@ def _analysis(section: Section) -> Analysis:
         subgroups=section.texts("subgroups", usual.subgroups, none=True),
         prl_strata=_prl_strata(section, usual.prl_strata),
         prl_rater=section.optional_text("prl_rater") or "",
+        disability_threshold=between,
         sequence=section.texts("sequence", usual.sequence, none=True),
         sequence_arms=cast("Within", section.choice("sequence_arms", get_args(Within)) or usual.sequence_arms),
         holm=bool(holm),

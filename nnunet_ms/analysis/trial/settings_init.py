@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nnunet_ms.analysis.trial import risk_strata
 from nnunet_ms.analysis.trial.adam_files import read_adam
 from nnunet_ms.analysis.trial.adam_guess import AdamGuess, guess_adam
 from nnunet_ms.analysis.trial.adam_settings import AdamSettings, find_adam
@@ -24,7 +25,7 @@ from nnunet_ms.lesions.rims import prl_stratum
 from nnunet_ms.options import chosen
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.table_columns import check_spellings
-from nnunet_ms.tables import ASSESSMENTS, PATIENTS, PRL_COUNT, REFERENCE, VISITS, read_table
+from nnunet_ms.tables import ASSESSMENTS, DISABILITY_RISK, PATIENTS, PRL_COUNT, REFERENCE, VISITS, read_table
 
 REFERENCE_ARM_NAMES = (
     "placebo", "control", "comparator", "sham", "vehicle", "standard of care", "untreated", "interferon", "ifn",
@@ -125,6 +126,7 @@ def propose(found: Found, encoding: str | None = None) -> Proposal:
     outcomes, further, source, reach = _outcomes(found, guess)
     groups = [name for name in ("sex", "region", "age_group", "edss_stratum") if _levels(patients, name) > 1]
     groups += ["prl_stratum"] if has_rim_strata(patients) else []
+    groups += [risk_strata.STRATUM] if has_risk_strata(patients) else []
     part = Proposal(
         arms=arms, reference=_reference(arms), flags=flags, population=population, lesion_types=[], lesion_type="",
         weeks=_plan(reach), windows=[], zeros=0, raters=[], outcomes=outcomes, further=further, source=source,
@@ -216,6 +218,14 @@ def has_rim_strata(table: pd.DataFrame) -> bool:
     """Whether a table of patients or visits counts rim lesions, in more than one stratum."""
     counts = table[PRL_COUNT].dropna().astype(float) if PRL_COUNT in table else pd.Series(dtype=float)
     return len(set(counts.map(prl_stratum))) > 1
+
+
+def has_risk_strata(patients: pd.DataFrame) -> bool:
+    """Whether patients have predicted risks of disability on both sides of the usual threshold."""
+    if DISABILITY_RISK not in patients:
+        return False
+    risks = patients[DISABILITY_RISK].dropna().astype(float)
+    return len(set(risks.map(risk_strata.risk_stratum))) > 1
 
 
 def _levels(patients: pd.DataFrame, name: str) -> int:

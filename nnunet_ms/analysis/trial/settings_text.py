@@ -7,6 +7,7 @@ from pathlib import Path
 from nnunet_ms.analysis.trial.adam_guess import AdamGuess, Line
 from nnunet_ms.analysis.trial.adam_settings import CODES, AdamSettings
 from nnunet_ms.analysis.trial.published import PUBLISHED
+from nnunet_ms.analysis.trial.risk_strata import STRATUM, THRESHOLD
 from nnunet_ms.analysis.trial.settings import CONVENTIONS, EXPOSURES, ZERO_VOLUME, TablePaths
 from nnunet_ms.analysis.trial.visit_windows import Window
 from nnunet_ms.disability.confirmed_progression import PRESETS
@@ -17,6 +18,7 @@ OPTIONAL_TABLES = ("assessments", "relapses", "agreement", "size_bin_figure", "t
 PRL_LINE = (
     f"prl_strata = {list(PRL_STRATA)}  # where strata of rim lesions at baseline begin: {', '.join(prl_strata())}"
 )
+RISK_LINE = f"disability_threshold = {THRESHOLD:g}  # predicted risk from which disability_stratum is: >= {THRESHOLD:g}"
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ def _choice_lines(data: Proposal, conventions: str) -> list[str]:
         "or a column of the patients",
         f"subgroups = [{', '.join(map(_quoted, data.subgroups))}]",
         *([PRL_LINE] if "prl_stratum" in data.subgroups else []),
+        *([RISK_LINE] if STRATUM in data.subgroups else []),
         f"# sequence = [{', '.join(map(_quoted, _sequence(data)))}]  # fixed-sequence test of these endpoints, in this "
         "order",
         '# sequence_arms = "fixed"  # several arms of an endpoint in their order; "holm": by Holm, all before the next',

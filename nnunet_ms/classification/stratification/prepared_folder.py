@@ -39,7 +39,7 @@ from nnunet_ms.classification.stratification.preparation import (
     save_prepared,
 )
 from nnunet_ms.classification.stratification.regions import REGIONS, TOOLS
-from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.errors import SettingsError, TableError, one_line
 from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import remove_leftovers, whole_file
@@ -108,6 +108,22 @@ class PreparedCohort:
         if case_id not in set(self.scans["case_id"]):
             raise TableError(f"{self.folder}: expected a case_id of scans.csv, found {case_id}. Choose one of them.")
         return load_prepared(_scan_file(case_id, self.folder))
+
+    def preparation(self) -> dict[str, Any]:
+        """What all scans were made with: `settings.json`.
+
+        Raises
+        ------
+        TableError
+            If it is missing or damaged.
+        """
+        path = self.folder / "settings.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise TableError(
+                f"{path}: expected the settings of {STEP} in JSON ({one_line(error)}). Copy the folder again."
+            ) from error
 
 
 @known_keywords

@@ -6,14 +6,13 @@
 `cross_validation.csv`           `prediction_tables.CROSS_VALIDATION`: strategies and baselines, out of fold
 `<strategy>/cross_validation.csv`  the same, of one strategy
 `<strategy>/fold_<k>/model.pt`   the network, see `fold_models.load_fold_model`; beside it `history.csv`
-`baseline_fits.csv`              `baselines.BASELINE_FITS`: what `evaluate` judges other cohorts with
+`baselines.csv`                  `baselines.BASELINE_FITS`: what `evaluate` judges other cohorts with
 `left_out.csv`                   `prepared_folder.LEFT_OUT`: scans without the region of a strategy
 ===============================  ====================================================================================
 """
 
 import argparse
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,14 +31,14 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.stratification.training import Examples
 
 PROGRAM = "nnunet-ms-stratify"
-TABLE, FOLDS, FITS, LEFT_OUT = "cross_validation.csv", "folds.csv", "baseline_fits.csv", "left_out.csv"
+TABLE, FOLDS, FITS, LEFT_OUT = "cross_validation.csv", "folds.csv", "baselines.csv", "left_out.csv"
 INPUTS = "inputs.npy"  # of a strategy whose training is under way
 STRATEGIES = ("global", "wm", "gm", "sgm", "ventricles", "brainstem")  # `regions.STRATEGIES`, seconds to import
 NETWORKS = ("densenet121", "resnet18", "compact")  # of `networks.NetworkName`
 
 
 @known_keywords
-def train_stratification_models(
+def train_disability_models(
     prepared: str | Path,
     output: str | Path,
     strategies: Sequence[str] = STRATEGIES,
@@ -101,7 +100,7 @@ def train_stratification_models(
 
     Examples
     --------
-    >>> train_stratification_models("prepared", "models", ["global", "ventricles"], small=True)  # doctest: +SKIP
+    >>> train_disability_models("prepared", "models", ["global", "ventricles"], small=True)  # doctest: +SKIP
     """
     from nnunet_ms.classification.step_folder import claim_folder
     from nnunet_ms.classification.stratification.fold_models import TrainingOptions
@@ -144,7 +143,6 @@ def _settings(cohort: "PreparedCohort", fold: "Ints", options: "TrainingOptions"
     from dataclasses import asdict
 
     scans = cohort.scans
-    preparation = json.loads((cohort.folder / "settings.json").read_text(encoding="utf-8"))
     return {
         "step": f"{PROGRAM} train",
         "scans": len(scans),
@@ -157,7 +155,7 @@ def _settings(cohort: "PreparedCohort", fold: "Ints", options: "TrainingOptions"
         "coarser": options.coarser,
         "seed": options.seed,
         **asdict(options.recipe),
-        "preparation": preparation,
+        "preparation": cohort.preparation(),
     }
 
 
@@ -364,7 +362,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 
 
 def network_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Keywords of `add_network_options`, as `train_stratification_models` takes them."""
+    """Keywords of `add_network_options`, as `train_disability_models` takes them."""
     names = ("network", "small", "coarser", "epochs", "batch_size", "learning_rate", "weight_decay", "patience")
     return {
         **{name: getattr(args, name) for name in (*names, "seed", "device")},
@@ -376,7 +374,7 @@ def run_train(args: argparse.Namespace) -> int:
     """Act on the arguments of `train`; exit code 0."""
     from nnunet_ms.progress import bar
 
-    table = train_stratification_models(
+    table = train_disability_models(
         args.prepared,
         args.output,
         args.strategies,

@@ -20,7 +20,7 @@ from nnunet_ms.classification.stratification.fold_models import (
 from nnunet_ms.classification.stratification.prediction_tables import CROSS_VALIDATION, youden_threshold
 from nnunet_ms.classification.stratification.prepared_folder import LEFT_OUT, read_prepared
 from nnunet_ms.classification.stratification.study_folds import parts_of, study_folds
-from nnunet_ms.classification.stratification.train_models import train_stratification_models
+from nnunet_ms.classification.stratification.train_models import train_disability_models
 from nnunet_ms.classification.stratification.training import SMALL, Recipe
 from nnunet_ms.classification.stratify_cli import main
 from nnunet_ms.errors import ImageError, ModelError, NnunetMsError, OptionError, SettingsError, TableError
@@ -39,7 +39,7 @@ def prepared(tmp_path_factory):
 def models(prepared, tmp_path_factory):
     """Folder, returned table and told lines of a run over one strategy."""
     out, lines = tmp_path_factory.mktemp("run") / "models", []
-    table = train_stratification_models(prepared, out, ["ventricles"], **FAST | {"tell": lines.append})
+    table = train_disability_models(prepared, out, ["ventricles"], **FAST | {"tell": lines.append})
     return out, table, lines
 
 
@@ -101,14 +101,14 @@ def test_a_killed_run_ends_with_the_same_bytes(models, prepared, tmp_path, kills
 
     for after in kills:
         with pytest.raises(KeyboardInterrupt):
-            train_stratification_models(prepared, tmp_path / "models", ["ventricles"], **FAST, progress=killing(after))
-    train_stratification_models(prepared, tmp_path / "models", ["ventricles"], **FAST)
+            train_disability_models(prepared, tmp_path / "models", ["ventricles"], **FAST, progress=killing(after))
+    train_disability_models(prepared, tmp_path / "models", ["ventricles"], **FAST)
     assert files(tmp_path / "models") == files(models[0])
 
 
 def test_further_strategies_join_the_folder_and_the_folds_may_be_given_again(models, prepared, tmp_path):
     shutil.copytree(models[0], tmp_path / "models")
-    table = train_stratification_models(prepared, tmp_path / "models", ["wm"], **FAST)
+    table = train_disability_models(prepared, tmp_path / "models", ["wm"], **FAST)
     assert list(dict.fromkeys(table["model"]))[:2] == ["wm", "ventricles"]
     before = models[1].reset_index(drop=True)
     assert table[table["model"] != "wm"].reset_index(drop=True).equals(before)
@@ -122,14 +122,14 @@ def test_further_strategies_join_the_folder_and_the_folds_may_be_given_again(mod
 )
 def test_a_folder_of_another_run_is_refused(models, prepared, changed, name):
     with pytest.raises(SettingsError, match=r"settings\.json: expected .* Ask for the same, or choose another folder"):
-        train_stratification_models(prepared, models[0], ["ventricles"], **FAST | changed)
+        train_disability_models(prepared, models[0], ["ventricles"], **FAST | changed)
     assert name in json.loads((models[0] / "settings.json").read_text())
 
 
 def test_changed_scans_are_refused(models, tmp_path):
     other = tiny_cohort(tmp_path / "prepared", lacking=("P03",), patients=13)
     with pytest.raises(SettingsError, match=r"expected .* as what is there was made with"):
-        train_stratification_models(other, models[0], ["ventricles"], **FAST)
+        train_disability_models(other, models[0], ["ventricles"], **FAST)
 
 
 def damaged_scan(folder):
@@ -163,7 +163,7 @@ def test_a_damaged_scan_is_named_before_anything_is_trained(tmp_path, harm):
     harm(folder)
     named = "one grid, found .* in scan 6" if harm is another_grid else "P05_v0"
     with pytest.raises(ImageError, match=named):
-        train_stratification_models(folder, tmp_path / "models", ["global"], **FAST)
+        train_disability_models(folder, tmp_path / "models", ["global"], **FAST)
     assert not list((tmp_path / "models").rglob("model.pt"))
 
 
@@ -182,7 +182,7 @@ def test_given_folds_that_cannot_be_are_refused(prepared, tmp_path, rows, error,
     path = tmp_path / "folds.csv"
     path.write_text("patient_id,fold\n" + rows)
     with pytest.raises(error, match=message):
-        train_stratification_models(prepared, tmp_path / "models", ["wm"], folds_file=path, small=True)
+        train_disability_models(prepared, tmp_path / "models", ["wm"], folds_file=path, small=True)
     assert not (tmp_path / "models").exists()
 
 
@@ -210,7 +210,7 @@ def test_options_that_cannot_be_are_refused(tmp_path, options, error, message):
     (folder / "left_out.csv").write_text(left_out)
     call = {"strategies": ["global"], **FAST, **options}
     with pytest.raises(error, match=message):
-        train_stratification_models(folder, tmp_path / "models", **call)
+        train_disability_models(folder, tmp_path / "models", **call)
 
 
 def test_scans_of_one_patient_are_never_split():

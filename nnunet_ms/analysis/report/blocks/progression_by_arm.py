@@ -8,7 +8,7 @@ import pandas as pd
 from nnunet_ms.analysis.endpoints import progression_by_arm, progression_subgroups
 from nnunet_ms.analysis.endpoints.estimands import time_estimand
 from nnunet_ms.analysis.endpoints.statistic_rows import select
-from nnunet_ms.analysis.report.blocks.progression_by_rims import rim_tables
+from nnunet_ms.analysis.report.blocks.progression_by_rims import rim_tables, risk_tables
 from nnunet_ms.analysis.report.blocks.time_to_event import time_to_event_table
 from nnunet_ms.analysis.report.notes import TIES, convention_note, level, rule_note
 from nnunet_ms.analysis.report.numbers import Numbers
@@ -43,7 +43,8 @@ def arm_block(trial: TrialData, endpoints: pd.DataFrame, outcome: str, figures: 
             time_to_event_table(trial, rows, outcome),
         ],
         main=list(_main(trial, km, models)),
-        beside=[_subgroup_table(trial, rows, outcome), *rim_tables(trial, rows, outcome)],
+        beside=[_subgroup_table(trial, rows, outcome), *rim_tables(trial, rows, outcome),
+                *risk_tables(trial, rows, outcome)],
         figures=[s for s in figures if s == f"km_by_arm_{outcome}" or s.startswith(f"forest_{outcome}")],
         notes=[
             *Numbers(rows, analysis=progression_by_arm.ORIGIN).methods(),
