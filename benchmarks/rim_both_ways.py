@@ -14,8 +14,9 @@ the lesion as it was drawn, so that it need not be found. The tables go to `nnun
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,9 @@ from nnunet_ms.classification.rim.cohort import RimCase, read_cohort
 from nnunet_ms.classification.rim.lesion_boxes import numbered_lesions
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.volumes import Volume, check_same_grid, read_volume
+from nnunet_ms.lesions.confluent import Splitting
 from nnunet_ms.lesions.labelling import find_lesions
-from nnunet_ms.lesions.rims import RIM_THRESHOLD, shell_of
+from nnunet_ms.lesions.rims import RIM_THRESHOLD, lesion_parts, shell_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,23 +41,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     cases = [case for case in read_cohort(args.manifest) if (args.predicted / f"{case.case_id}.nii.gz").is_file()]
     told = pd.read_csv(args.predicted / "rim_lesions.csv")
-    smallest = json.loads((args.predicted / "prediction.json").read_text())["minimum_voxels"]
-    rows = pd.concat([scores_of(case, args.predicted, told, smallest) for case in cases], ignore_index=True)
+    record = json.loads((args.predicted / "prediction.json").read_text())
+    rows = pd.concat([scores_of(case, args.predicted, told, record) for case in cases], ignore_index=True)
     rows.to_csv(args.output, index=False, lineterminator="\n")
     own = rows[rows["model"] == "segmented"]
     print(f"{len(cases)} visits, {len(own)} lesions, {int(own['found'].sum())} of them touched by a segmented lesion")
     return 0
 
 
-def scores_of(case: RimCase, predicted: Path, told: pd.DataFrame, smallest: int) -> pd.DataFrame:
-    """Rows of both models for the lesions of one visit; `told` and `smallest` are of the segmenter's own lesions."""
+def scores_of(case: RimCase, predicted: Path, told: pd.DataFrame, record: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows of both models for the lesions of one visit; `told` and `record` are of the segmenter's own lesions."""
     images = read_case(case)
     numbers = numbered_lesions(images)
     mask = read_volume(predicted / f"{case.case_id}.nii.gz")
     check_same_grid(images.grid, mask, str(case.qsm), str(mask.path))
     rim = read_volume(predicted / "probability" / f"{case.case_id}_rim.nii.gz")
     own = told[(told["patient_id"] == case.patient_id) & (told["visit"] == case.visit)].sort_values("lesion_id")
-    found = find_lesions(Volume((mask.data != 0).astype(np.uint8), mask.grid, mask.path), minimum_voxels=smallest)
+    components = find_lesions(
+        Volume((mask.data != 0).astype(np.uint8), mask.grid, mask.path), minimum_voxels=record["minimum_voxels"]
+    )
+    found, _ = lesion_parts(components, Splitting(**record["rim_splitting"]) if record["rim_splitting"] else None)
     if found.voxels.tolist() != own["voxels"].tolist():
         raise ImageError(f"{mask.path}: expected the lesions of rim_lesions.csv, found others. Predict again.")
     segmented = np.zeros(numbers.shape, dtype=np.int64)

@@ -8,7 +8,9 @@ Simulated data: the numbers compare these models on these phantoms and say nothi
     python benchmarks/rim_models.py --work runs/rim_models_full --full --device cuda --results runs/rim_models_full
 
 Finished steps are not repeated; a killed one goes on where it was. `--features` takes a folder that is there already.
-Written into `--results`: `rim_models.csv` (pooled over folds, intervals over patients) and `rim_models_counts.csv`.
+Written into `--results`: `rim_models.csv` (first seed, pooled over folds, intervals over patients),
+`rim_models_counts.csv`, and `rim_models_seeds.csv`, estimates of all seeds; a seed draws folds and trainings anew.
+`rim_models_table.py` puts them into docs/rim.md.
 """
 
 import argparse
@@ -23,6 +25,7 @@ MODELS = (
     *("qsmrimnet", "aprl", "radiomics", "aprl-oversampling", "radiomics-oversampling"),
     *("qsmrimnet-no-oversampling", "rimnet", "rimnet-oversampling"),
 )
+KEPT = ("seed", "model", "measure", "estimate")
 BAR = 5.0  # times the prevalence
 SIMULATE, RIM = "simulate", "rim"  # commands of `python -m nnunet_ms`
 
@@ -35,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--features", type=Path, help="folder of nnunet-ms-rim features, instead of a new cohort")
     parser.add_argument("--patients", type=int, default=120, help="of the cohort (%(default)s)")
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the cohort (%(default)s)")
+    parser.add_argument("--seeds", default="0", help="of folds and trainings, with commas between (%(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="for simulation and features")
     parser.add_argument("--models", default=",".join(MODELS), help="with commas between (all)")
     parser.add_argument("--epochs", type=int, help="at most (the recipe's)")
@@ -43,8 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args(argv)
     features = args.features or measured(args)
-    train(args, features)
-    return summary(evaluated(args), args.results)
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    for seed in seeds:
+        train(args, features, seed)
+    over_seeds({seed: evaluated(args, seed) for seed in seeds}, args.results)
+    return summary(args.work / f"evaluation_{seeds[0]}", args.results)
 
 
 def measured(args: argparse.Namespace) -> Path:
@@ -56,22 +63,31 @@ def measured(args: argparse.Namespace) -> Path:
     return features
 
 
-def train(args: argparse.Namespace, features: Path) -> None:
+def train(args: argparse.Namespace, features: Path, seed: int) -> None:
     """Train all models, one after the other, so that each is in the table as soon as it is done."""
     sizes = [] if args.full else ["--small"]
     sizes += ["--epochs", str(args.epochs)] if args.epochs else []
     for model in args.models.split(","):
         command(
-            *(RIM, "train", features, "-o", args.work / "models", "--models", model, "--folds", str(args.folds)),
-            *("--seed", str(args.seed), "--device", args.device, *sizes),
+            *(RIM, "train", features, "-o", args.work / f"seed_{seed}", "--models", model, "--folds", str(args.folds)),
+            *("--seed", str(seed), "--device", args.device, *sizes),
         )
 
 
-def evaluated(args: argparse.Namespace) -> Path:
-    """Compare the models; the folder of the tables and figures."""
-    table, output = args.work / "models" / "cross_validation.csv", args.work / "evaluation"
+def evaluated(args: argparse.Namespace, seed: int) -> Path:
+    """Compare the models of a seed; the folder of the tables and figures."""
+    table, output = args.work / f"seed_{seed}" / "cross_validation.csv", args.work / f"evaluation_{seed}"
     command(RIM, "evaluate", table, "-o", output, "--data-note", "simulated", "--overwrite")
     return output
+
+
+def over_seeds(evaluations: dict[int, Path], results: Path) -> None:
+    """Store the pooled estimates of every seed."""
+    tables = [pd.read_csv(folder / "results.csv").assign(seed=seed) for seed, folder in evaluations.items()]
+    found = pd.concat(tables)
+    chosen = found[(found["scope"] == "pooled") & found["versus"].isna()]
+    results.mkdir(parents=True, exist_ok=True)
+    chosen[list(KEPT)].to_csv(results / "rim_models_seeds.csv", index=False, lineterminator="\n")
 
 
 def summary(evaluation: Path, results: Path) -> int:

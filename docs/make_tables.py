@@ -30,9 +30,13 @@ from nnunet_ms.analysis.trial.assessments import CONFLICT_COLUMNS
 from nnunet_ms.classification.rim import cohort, dataset, evaluation_tables, lesion_set, scored_lesions
 from nnunet_ms.classification.stratification import (
     baselines,
+    explain_randomised,
+    explain_regions,
+    explain_scans,
     judged_scans,
     prediction_tables,
     prepared_folder,
+    study_folds,
     survival_results,
     survival_tables,
     survival_targets,
@@ -51,7 +55,7 @@ from nnunet_ms.simulation.images.disability_files import DISABILITY_TRUTH
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
 from nnunet_ms.tables import Table
-from nnunet_ms.trainers.prediction.rim_tables import KEYS as RIM_KEYS
+from nnunet_ms.trainers.prediction.rim_tables import COLUMNS as RIM_COLUMNS
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
 from nnunet_ms.vocabulary import meaning_of
 
@@ -148,8 +152,9 @@ PREDICT = [
         "rim_lesions.csv",
         "lesion, of models of lesion core and rim",
         None,
-        (*RIM_KEYS, "probability", "threshold", "rim", "model"),
-        note="What `nnunet-ms-rim evaluate` reads; `probability` is `rim_score`.",
+        RIM_COLUMNS,
+        note="What `nnunet-ms-rim evaluate` reads; `probability` is `rim_score`. Parts of confluent lesions are "
+        "lesions here; `lesions.csv` has the highest score of a component's parts.",
     ),
     Output("failures.csv", "case that could not be predicted", tables.FAILURES),
 ]
@@ -290,8 +295,8 @@ SIMULATE = [
         "subject",
         None,
         (
-            *("STUDYID", "USUBJID", "SUBJID", "TRT01P", "TRT01A", "AGE", "AGEU", "SEX", "REGION1", "EDSSBL", "ITTFL"),
-            *("SAFFL", "RANDDT", "TRTSDT", "TRTEDT", "TRTEDY", "EOTSTT"),
+            *("STUDYID", "USUBJID", "SUBJID", "TRT01P", "TRT01A", "AGE", "AGEU", "SEX", "REGION1", "EDSSBL", "PRLBL"),
+            *("ITTFL", "SAFFL", "RANDDT", "TRTSDT", "TRTEDT", "TRTEDY", "EOTSTT"),
         ),
     ),
     Output(
@@ -373,9 +378,16 @@ STRATIFICATION = [
     Output("scans.csv", "scan that is ready", prepared_folder.PREPARED_SCANS),
     Output("left_out.csv", "scan and strategy whose networks do not see it", prepared_folder.LEFT_OUT),
     Output("failures.csv", "scan that could not be prepared", tables.FAILURES),
+    Output("folds.csv", "patient", study_folds.STUDY_FOLDS, note="Also the input of `--folds-file`."),
     Output("cross_validation.csv", "model and scan", prediction_tables.CROSS_VALIDATION),
     Output("baselines.csv", "model, fold and term", baselines.BASELINE_FITS),
+    Output("FILE of --folds-file", "patient or scan", study_folds.STUDY_FOLDS, note="Input of `train`."),
     Output("predictions.csv", "scan", prediction_tables.PREDICTIONS),
+    Output("explained_scans.csv", "scan and method", explain_scans.EXPLAINED, note="Of `explain`, as the next three."),
+    Output("relevance.csv", "scan, method and region", explain_regions.RELEVANCE),
+    Output("regions.csv", "method, group of scans and region", explain_regions.RANKED_REGIONS),
+    Output("randomisation.csv", "scan, method and comparison", explain_randomised.RANDOMISATION),
+    Output("atlas names", "label", explain_regions.ATLAS_NAMES, note="Input of `explain --atlas-names`."),
     Output("TABLE of evaluate", "model and scan", judged_scans.JUDGED, note="Input: either of the two, or your own."),
     Output("scans.csv of --scans", "scan", judged_scans.SCANS, note="Input: that of `prepare`."),
     Output("results.csv", "model, scope, decision and measure", disability_tables.RESULTS),

@@ -78,9 +78,15 @@ if TYPE_CHECKING:
     from nnunet_ms.classification.rim.predict_models import predict_rims as predict_rims
     from nnunet_ms.classification.rim.train_models import train_rim_models as train_rim_models
     from nnunet_ms.classification.stratification.evaluation import evaluate_disability as evaluate_disability
+    from nnunet_ms.classification.stratification.explain_models import explain_cohort as explain_cohort
     from nnunet_ms.classification.stratification.patient_risk import add_disability_risk as add_disability_risk
+    from nnunet_ms.classification.stratification.predict_models import predict_disability as predict_disability
     from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort as prepare_cohort
     from nnunet_ms.classification.stratification.prepared_folder import read_prepared as read_prepared
+    from nnunet_ms.classification.stratification.survival_evaluation import evaluate_survival as evaluate_survival
+    from nnunet_ms.classification.stratification.survival_models import train_survival_models as train_survival_models
+    from nnunet_ms.classification.stratification.survival_predictions import predict_survival as predict_survival
+    from nnunet_ms.classification.stratification.train_models import train_disability_models as train_disability_models
     from nnunet_ms.comparison.cohorts import compare_cohorts as compare_cohorts
     from nnunet_ms.comparison.compare_trials import compare_trials as compare_trials
     from nnunet_ms.dataset_conversion.convert import convert as convert
@@ -115,6 +121,8 @@ _PLACES = {
     "evaluate_disability": "nnunet_ms.classification.stratification.evaluation",
     "evaluate_masks": "nnunet_ms.analysis.evaluation.two_masks",
     "evaluate_rims": "nnunet_ms.classification.rim.evaluation",
+    "evaluate_survival": "nnunet_ms.classification.stratification.survival_evaluation",
+    "explain_cohort": "nnunet_ms.classification.stratification.explain_models",
     "guess_source": "nnunet_ms.dataset_conversion.guessing",
     "install_model": "nnunet_ms.trainers.pack_model",
     "installed_models": "nnunet_ms.trainers.packages.installed",
@@ -124,7 +132,9 @@ _PLACES = {
     "open_model": "nnunet_ms.trainers.prediction.open_model",
     "pack_model": "nnunet_ms.trainers.pack_model",
     "predict": "nnunet_ms.trainers.prediction.predict",
+    "predict_disability": "nnunet_ms.classification.stratification.predict_models",
     "predict_rims": "nnunet_ms.classification.rim.predict_models",
+    "predict_survival": "nnunet_ms.classification.stratification.survival_predictions",
     "prepare_cohort": "nnunet_ms.classification.stratification.prepared_folder",
     "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
     "read_prepared": "nnunet_ms.classification.stratification.prepared_folder",
@@ -134,7 +144,9 @@ _PLACES = {
     "simulate": "nnunet_ms.simulation.simulate",
     "simulate_disability": "nnunet_ms.simulation.simulate",
     "simulate_rims": "nnunet_ms.simulation.simulate",
+    "train_disability_models": "nnunet_ms.classification.stratification.train_models",
     "train_rim_models": "nnunet_ms.classification.rim.train_models",
+    "train_survival_models": "nnunet_ms.classification.stratification.survival_models",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
 }
 _NEED_NNUNET = {"check_model", "draft_model_card", "install_model", "open_model", "pack_model", "predict"}
@@ -151,6 +163,8 @@ __all__ = [
     "evaluate_disability",
     "evaluate_masks",
     "evaluate_rims",
+    "evaluate_survival",
+    "explain_cohort",
     "guess_source",
     "install_model",
     "installed_models",
@@ -160,7 +174,9 @@ __all__ = [
     "open_model",
     "pack_model",
     "predict",
+    "predict_disability",
     "predict_rims",
+    "predict_survival",
     "prepare_cohort",
     "rater_matrix",
     "read_prepared",
@@ -171,7 +187,9 @@ __all__ = [
     "simulate_disability",
     "simulate_rims",
     "statistics",
+    "train_disability_models",
     "train_rim_models",
+    "train_survival_models",
     "write_manifest",
 ]
 

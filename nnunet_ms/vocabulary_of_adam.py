@@ -31,7 +31,7 @@ ADAM = {
     ),
     **meanings("years", AGE="Age"),
     **meanings("EDSS", EDSSBL="EDSS at baseline"),
-    **meanings(ONE, CNSR="0: event, 1: censored"),
+    **meanings(ONE, CNSR="0: event, 1: censored", PRLBL="Lesions with a paramagnetic rim at baseline"),
     **meanings(
         "days",
         ADY="Day of the assessment: 1 is that of randomisation, there is no day 0",

@@ -21,6 +21,7 @@ RIMS = {
     **{f"rim labels.{axis}_mm": Meaning("mm", f"Place of the label, world (RAS+), {axis}") for axis in "xyz"},
     "label problems.distance_mm": Meaning("mm", "Distance to the nearest lesion; blank where the label is in one"),
     "label problems.lesion_id": Meaning(ONE, "Lesion that the label is in, or nearest to"),
+    "rim_lesions.component": Meaning(ONE, "`lesion_id` in `lesions.csv` of the component that the lesion is a part of"),
     "rim_lesions.model": Meaning(TEXT, "The model's name, as `rater` in the other tables"),
     "rim results.versus": Meaning(TEXT, "The classifier whose value is taken away; blank for a model's own values"),
     "rim results.lesions": Meaning(ONE, "Labelled lesions that all models have scored"),

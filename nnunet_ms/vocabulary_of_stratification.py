@@ -11,7 +11,57 @@ def _of(table: str, unit: str, **words: str) -> dict[str, Meaning]:
     return {f"{table}.{name}": Meaning(unit, text) for name, text in words.items()}
 
 
+_MAPS = ("explained scans", "relevance of regions", "ranked regions", "randomisation")
+_RELEVANT = ("relevance of regions", "ranked regions")
+_EXPLAINED = {
+    **{f"{table}.method": Meaning(TEXT, "`gradcam`, `ig` (integrated gradients) or `lrp`") for table in _MAPS},
+    **{f"{table}.parcellation": Meaning(TEXT, "`regions` of the scan, or `atlas`") for table in _RELEVANT},
+    **{f"{table}.region": Meaning(TEXT, "Region, or `elsewhere`: seen, and in no region") for table in _RELEVANT},
+    **{
+        f"{table}.mean_positive": Meaning("logits", "Positive relevance per voxel of the region that the network saw")
+        for table in _RELEVANT
+    },
+    **{
+        f"{table}.share": Meaning(ONE, "Share of the positive relevance of all that the network saw")
+        for table in _RELEVANT
+    },
+    **{
+        f"{table}.density": Meaning(ONE, "That share by the region's share of the voxels: 1 is as much as everywhere")
+        for table in _RELEVANT
+    },
+    "relevance of regions.voxels": Meaning(ONE, "Voxels of the region that the network saw"),
+    "ranked regions.scans": Meaning(TEXT, "`all`, or `true positives`: disabled, and called so"),
+    "ranked regions.rank": Meaning(ONE, "By the mean density, the highest first; none of `elsewhere`"),
+    "ranked regions.low": Meaning(
+        ONE, "Lower limit of the mean density, 95 %, over patients; blank below five patients"
+    ),
+    "ranked regions.high": Meaning(ONE, "Upper limit"),
+    "density_random": Meaning(ONE, "Mean density of the region in maps of random weights: what the image does alone"),
+    "against_random": Meaning(ONE, "Mean density by that of random weights"),
+    "rank_against_random": Meaning(ONE, "By that ratio, the highest first"),
+    "ranked regions.n": Meaning(ONE, "Scans with a density of this region"),
+    "ranked regions.patients": Meaning(ONE, "Their patients"),
+    "explained_by": Meaning(TEXT, "The fold that has not seen the patient, or the mean of all folds"),
+    "explained scans.truth": Meaning(ONE, "1 EDSS >= 3.0 after the scan, 0 below"),
+    "explained scans.probability": Meaning(ONE, "Of EDSS >= 3.0, by the models that explain"),
+    "explained scans.threshold": Meaning(ONE, "Probability from which they call it disabled"),
+    "logit": Meaning("logits", "Of the scan, by the models that explain"),
+    "expected_sum": Meaning("logits", "What relevances sum to by theory, see stratification.md; blank of Grad-CAM"),
+    "relevance_sum": Meaning("logits", "What they sum to"),
+    "compared": Meaning(TEXT, "Maps of `learnt and random` weights, or of two random networks, `random and random`"),
+    "layers_randomised": Meaning(ONE, "Layers with fresh weights, from the output on"),
+    "layers": Meaning(ONE, "Layers that have weights"),
+    "spearman": Meaning(
+        ONE, "Rank correlation of the two maps over the voxels that the network saw; blank of a flat map"
+    ),
+    "spearman_absolute": Meaning(ONE, "The same of absolute values"),
+    "ssim": Meaning(ONE, "Structural similarity of the two maps in windows of 7 voxels"),
+    "folds.fold": Meaning(ONE, "Fold, from 0, that judges the patient"),
+    "atlas names.label": Meaning(ONE, "Label in the atlas, from 1"),
+    "atlas names.name": Meaning(TEXT, "Its region; each name once"),
+}
 STRATIFICATION = {
+    **_EXPLAINED,
     **meanings(
         TEXT,
         scan_date="Day of the scan, ISO 8601; or `scan_day`",

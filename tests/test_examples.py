@@ -16,7 +16,7 @@ SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 SUBCOMMANDS = {
     "nnunet-ms-convert": ("", "check", "back", "splits"),
     "nnunet-ms-model": ("", "card", "pack", "install", "list", "show", "check"),
-    "nnunet-ms-stratify": ("", "prepare"),
+    "nnunet-ms-stratify": ("", "prepare", "explain"),
     "nnunet-ms-rim": ("", "features", "train", "predict", "evaluate"),
 }
 

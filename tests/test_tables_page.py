@@ -75,6 +75,7 @@ NOT_HERE = {
     },
     "relapses.csv": {"date"},
     "manifest.csv": {"site", "lesions", "labels", "rim_mask"},
+    "adsl.csv": {"PRLBL"},
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
 from nnunet_ms.classification.stratification.evaluation import add_evaluate_parser
+from nnunet_ms.classification.stratification.explain_models import add_explain_parser
 from nnunet_ms.classification.stratification.patient_risk import add_risk_parser
 from nnunet_ms.classification.stratification.predict_models import add_predict_parser
 from nnunet_ms.classification.stratification.train_models import add_train_parser
@@ -21,6 +22,7 @@ EXAMPLES = {
     "predict": "models/ventricles prepared_elsewhere -o predicted",
     "evaluate": "models/cross_validation.csv --scans prepared/scans.csv -o evaluation",
     "risk": "predictions/predictions.csv --patients trial/patients.csv --visit baseline -o patients.csv",
+    "explain": "models/global prepared -o explained",
 }
 REMAINS = "What is complete is kept. Repeat the command to go on."
 
@@ -38,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_predict_parser(steps)
     add_evaluate_parser(steps)
     add_risk_parser(steps)
+    add_explain_parser(steps)
     for name, step in steps.choices.items():
         step.epilog = f"example:\n  {PROGRAM} {name} {EXAMPLES[name]}"
         step.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -87,6 +90,8 @@ def add_prepare_parser(to: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--in-mni", action="store_true", help="the images lie in MNI152 space: register nothing")
     parser.add_argument("--earlier-edss", choices=("refuse", "use"), default="refuse", help="an EDSS before the scan")
+    parser.add_argument("--visits", type=Path, metavar="CSV", help="visits.csv: lesion volumes of scans that tell none")
+    parser.add_argument("--rater", help="whose volumes of --visits, where there are several raters or models")
     parser.add_argument("--no-pictures", action="store_true", help="draw no overview")
     commands.add_parallel_options(parser)
     parser.set_defaults(action=run_prepare)
@@ -130,6 +135,8 @@ def run_prepare(arguments: argparse.Namespace) -> int:
         earlier_edss=arguments.earlier_edss,
         workers=arguments.workers,
         pictures=not arguments.no_pictures,
+        visits=arguments.visits,
+        rater=arguments.rater,
     )
     disabled = int(found.scans["disabled"].sum())
     out_of_all = int((found.left_out["strategy"] == "all").sum())
@@ -137,6 +144,8 @@ def run_prepare(arguments: argparse.Namespace) -> int:
         f"{found.folder}: {len(found.scans)} scans of {found.scans['patient_id'].nunique()} patients, {disabled} with "
         f"EDSS >= 3.0; {out_of_all} left out."
     )
+    if found.lesion_load:
+        print(f"{found.lesion_load[0].upper()}{found.lesion_load[1:]}")
     for region, count in found.left_out["strategy"].value_counts().items():
         if region != "all":
             print(f"{region}: {count} scans lack it: {found.folder / 'left_out.csv'}.")

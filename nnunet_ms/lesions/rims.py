@@ -6,15 +6,18 @@ segmented rim becomes a label per lesion by looking at how much of the shell it 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nnunet_ms.arrays import Bools, Floats
+from nnunet_ms.arrays import Bools, Floats, Ints
 from nnunet_ms.errors import OptionError
-from nnunet_ms.lesions.labelling import Lesions
+from nnunet_ms.images.volumes import Volume
+from nnunet_ms.lesions.confluent import Splitting, split_confluent
+from nnunet_ms.lesions.labelling import Lesions, lesions_of_labels
 
 CORE, RIM = 1, 2  # labels of a map of lesion core and rim
 RIM_MM = 1.5  # thickness of the shell; histology and 7 T give 1 to 2 mm
@@ -37,10 +40,13 @@ class RimDecision:
         Of the score, in (0, 1): a lesion with this score or more is rim+.
     shell_mm : float
         Thickness of the shell in mm, > 0.
+    splitting : Splitting or None
+        How confluent lesions are taken apart before each part is decided on; None: they are not.
     """
 
     threshold: float = RIM_THRESHOLD
     shell_mm: float = RIM_MM
+    splitting: Splitting | None = field(default_factory=Splitting)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -149,6 +155,7 @@ def rim_scores(
     probability: npt.NDArray[np.floating],
     segmented: npt.NDArray[np.generic],
     decision: RimDecision = DEFAULT,
+    whole: Lesions | None = None,
 ) -> RimScores:
     """Decide for every lesion whether it has a rim.
 
@@ -162,6 +169,9 @@ def rim_scores(
         Non-zero where a rim was segmented.
     decision : RimDecision, optional
         Threshold of the score, and the shell that is looked at.
+    whole : Lesions, optional
+        Where `lesions` are the parts of confluent ones (`lesion_parts`), these: a part is judged by its share of their
+        shell, since there is no rim where two parts meet. A part that has none of it is judged by its own shell.
 
     Returns
     -------
@@ -180,9 +190,7 @@ def rim_scores(
     >>> found.score.tolist(), found.rim.tolist()
     ([1.0, 0.0], [True, False])
     """
-    numbers = np.zeros(lesions.grid.shape, dtype=np.int32)
-    numbers[lesions.voxel_axes] = lesions.lesion_of_voxel + 1
-    inside = shell_of(numbers, lesions.grid.spacing, decision.shell_mm)[lesions.voxel_axes]
+    inside = _in_shell(lesions, decision.shell_mm, lesions if whole is None else whole)
     axes = tuple(axis[inside] for axis in lesions.voxel_axes)
     lesion = lesions.lesion_of_voxel[inside]
     size = np.bincount(lesion, minlength=lesions.count)  # of the shell: never 0
@@ -190,6 +198,60 @@ def rim_scores(
     share = np.bincount(lesion, segmented[axes] != 0, minlength=lesions.count) / size
     score = np.clip(score, 0.0, 1.0)  # sums of shares of 1 may end above it
     return RimScores(score, share, score >= decision.threshold)
+
+
+def _numbers(lesions: Lesions) -> npt.NDArray[np.int32]:
+    """1 .. L in each lesion on the whole grid, 0 elsewhere."""
+    numbers = np.zeros(lesions.grid.shape, dtype=np.int32)
+    numbers[lesions.voxel_axes] = lesions.lesion_of_voxel + 1
+    return numbers
+
+
+def _in_shell(lesions: Lesions, shell_mm: float, whole: Lesions) -> Bools:
+    """Which voxels of the lesions lie in the shell of `whole`, (V,); of a lesion without any, in its own."""
+    spacing = lesions.grid.spacing
+    inside = shell_of(_numbers(whole), spacing, shell_mm)[lesions.voxel_axes]
+    without = np.bincount(lesions.lesion_of_voxel, inside, minlength=lesions.count) == 0
+    if without.any():
+        own = shell_of(_numbers(lesions), spacing, shell_mm)[lesions.voxel_axes]
+        inside = np.where(without[lesions.lesion_of_voxel], own, inside)
+    return np.asarray(inside, dtype=np.bool_)
+
+
+def lesion_parts(lesions: Lesions, splitting: Splitting | None) -> tuple[Lesions, Ints]:
+    """Take confluent lesions apart, as `nnunet-ms-rim features` does.
+
+    Parameters
+    ----------
+    lesions : Lesions
+        Components of a mask.
+    splitting : Splitting or None
+        See `lesions.confluent`; None: every lesion is its only part.
+
+    Returns
+    -------
+    parts : Lesions
+        P of them, which have exactly the voxels of the lesions; in the order of the lesions.
+    owner : (P,) array
+        The lesion, 0 .. L - 1, that each is a part of.
+
+    Examples
+    --------
+    >>> from nnunet_ms.images.volumes import Grid, Volume
+    >>> from nnunet_ms.lesions.labelling import find_lesions
+    >>> x, y, z = np.ogrid[:24, :16, :16]
+    >>> balls = [(x - c) ** 2 + (y - 8) ** 2 + (z - 8) ** 2 <= 25 for c in (8, 16)]
+    >>> lesions = find_lesions(Volume(balls[0] | balls[1], Grid((24, 16, 16), np.eye(4)), Path("mask")))
+    >>> parts, owner = lesion_parts(lesions, Splitting())
+    >>> lesions.count, parts.count, owner.tolist()
+    (1, 2, [0, 0])
+    """
+    whole = _numbers(lesions)
+    numbers = whole if splitting is None else split_confluent(whole, lesions.grid.spacing, splitting)
+    _, parts = lesions_of_labels(Volume(numbers, lesions.grid, Path()))
+    owner = np.zeros(parts.count, dtype=np.int64)
+    owner[parts.lesion_of_voxel] = whole[parts.voxel_axes] - 1
+    return parts, owner
 
 
 def prl_strata(bounds: Sequence[int] = PRL_STRATA) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ LABELS = {
     "SEX": "Sex",
     "REGION1": "Geographic Region 1",
     "EDSSBL": "EDSS at Baseline",
+    "PRLBL": "Paramagnetic Rim Lesions at Baseline",
     "ITTFL": "Intent-To-Treat Population Flag",
     "SAFFL": "Safety Population Flag",
     "RANDDT": "Date of Randomization",
@@ -172,6 +173,7 @@ def _subjects(preset: TrialPreset, patients: pd.DataFrame) -> pd.DataFrame:
 def _adsl(subject: pd.DataFrame, patients: pd.DataFrame, preset: TrialPreset) -> pd.DataFrame:
     stopped = patients["discontinued_week"].astype(float)
     last_day = stopped.fillna(float(preset.assessment_weeks[-1])) * DAYS
+    rims = {"PRLBL": patients[tables.PRL_COUNT]} if tables.PRL_COUNT in patients else {}
     return subject.assign(
         TRT01A=patients["arm"],
         AGE=patients["age_years"],
@@ -179,6 +181,7 @@ def _adsl(subject: pd.DataFrame, patients: pd.DataFrame, preset: TrialPreset) ->
         SEX=patients["sex"],
         REGION1=patients["region"],
         EDSSBL=patients["edss_baseline"],
+        **rims,
         ITTFL="Y",
         SAFFL="Y",
         RANDDT=RANDOMISATION,

@@ -29,6 +29,12 @@ class JointT1Dataset(LesionVolumeDataset):
         return data, labels, volumes, {**properties, "class_locations": locations}
 
 
+class RimDataset(JointT1Dataset):
+    """The same for core and rim, which are parts of one lesion: its voxels all have the volume of the whole."""
+
+    together: ClassVar[bool] = True
+
+
 def patch_centres(
     locations: dict[int, npt.NDArray[np.integer]], labels: Any, free_share: float
 ) -> dict[int, npt.NDArray[np.integer]]:

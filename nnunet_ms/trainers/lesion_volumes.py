@@ -7,7 +7,7 @@ a previous cascade stage), so cropping, spatial augmentation and deep-supervisio
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,33 +52,43 @@ def lesion_volume_map(labels: npt.NDArray[np.integer], voxel_volume_mm3: float) 
     return volume_map
 
 
-def map_folder(preprocessed: Path) -> Path:
-    """Folder of the maps, beside the preprocessed cases: nnU-Net takes every file among those for a case."""
-    return preprocessed.with_name(preprocessed.name + "_lesion_volumes")
+def map_folder(preprocessed: Path, together: bool = False) -> Path:
+    """Folder of the maps, beside the preprocessed cases: nnU-Net takes every file among those for a case.
+
+    Maps of all labels `together` lie elsewhere than those of each label on its own, so that neither is taken for the
+    other.
+    """
+    return preprocessed.with_name(preprocessed.name + ("_whole_lesion_volumes" if together else "_lesion_volumes"))
 
 
-def write_volume_maps(preprocessed: Path, cases: Iterable[str], voxel_volume_mm3: float) -> None:
+def write_volume_maps(
+    preprocessed: Path, cases: Iterable[str], voxel_volume_mm3: float, together: bool = False
+) -> None:
     """Write the map of each case that has none, or one older than its segmentation.
 
+    With `together` a lesion may hold several labels (core and rim), and all of its voxels have its whole volume.
     Complete or absent per file, so several processes of one distributed training may call it at once.
     """
     for case in cases:
         segmentation = preprocessed / f"{case}_seg.b2nd"
-        target = map_folder(preprocessed) / f"{case}.npy"
+        target = map_folder(preprocessed, together) / f"{case}.npy"
         if target.is_file() and target.stat().st_mtime >= segmentation.stat().st_mtime:
             continue
         labels = np.asarray(nnUNetDatasetBlosc2(str(preprocessed), [case]).load_case(case)[1][0])
+        lesions = (labels > 0).astype(np.int16) if together else labels
         with whole_file(target) as partial:
-            np.save(partial, lesion_volume_map(labels, voxel_volume_mm3))
+            np.save(partial, lesion_volume_map(lesions, voxel_volume_mm3))
 
 
 class LesionVolumeDataset(nnUNetDatasetBlosc2):
     """nnU-Net's dataset, with the lesion-volume map as second segmentation channel."""
 
+    together: ClassVar[bool] = False  # whether the labels are parts of one lesion, see `write_volume_maps`
+
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
         """Return data (C, Z, Y, X), labels (1, Z, Y, X), lesion volumes (Z, Y, X) and properties."""
         data, labels, _, properties = super().load_case(identifier)
         volumes = np.load(
-            map_folder(Path(self.source_folder)) / f"{identifier}.npy", mmap_mode="c"
+            map_folder(Path(self.source_folder), self.together) / f"{identifier}.npy", mmap_mode="c"
         )  # writable copies, as torch wants them
         return data, labels, volumes, properties

@@ -218,7 +218,7 @@ class nnUNetTrainerMSMultiArm(SafeTraining):  # noqa: N801 - nnU-Net's naming; t
         if not with_lesions:
             raise ModelError(f"{folder}: none of the {len(train)} training cases of fold {self.fold} has a lesion.")
         chosen = self._training_cases(train, with_lesions)
-        write_volume_maps(folder, [*chosen, *validation], self._voxel_volume_mm3())
+        write_volume_maps(folder, [*chosen, *validation], self._voxel_volume_mm3(), self.dataset.together)
         return self.dataset(str(folder), chosen), self.dataset(str(folder), list(validation))
 
     def _training_cases(self, train: list[str], with_lesions: list[str]) -> list[str]:

@@ -89,6 +89,12 @@ def _add_output(command: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--rim-threshold", type=float, default=0.5, help="models of core and rim: score of a rim+ lesion (%(default)s)"
     )
+    output.add_argument(
+        "--no-rim-split",
+        dest="rim_split",
+        action="store_false",
+        help="models of core and rim: decide on confluent lesions as one, not on each part",
+    )
     output.add_argument("--data-note", dest="note", default="", help="what the data are, such as real or simulated")
     output.add_argument("--no-pictures", dest="pictures", action="store_false", help="no quality-control pictures")
 

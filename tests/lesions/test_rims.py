@@ -8,8 +8,9 @@ import pytest
 
 from nnunet_ms.errors import OptionError
 from nnunet_ms.images.volumes import Grid, Volume
-from nnunet_ms.lesions.labelling import find_lesions
-from nnunet_ms.lesions.rims import CORE, RIM, RimDecision, rim_scores, rims_of_lesions, shell_of
+from nnunet_ms.lesions.confluent import Splitting
+from nnunet_ms.lesions.labelling import find_lesions, lesions_of_labels
+from nnunet_ms.lesions.rims import CORE, RIM, RimDecision, lesion_parts, rim_scores, rims_of_lesions, shell_of
 
 
 def ball(shape, centre, radius, spacing=(1.0, 1.0, 1.0)):
@@ -112,3 +113,77 @@ def test_no_lesion_no_row_and_one_voxel_is_its_own_shell():
 def test_threshold_lies_between_0_and_1(threshold):
     with pytest.raises(OptionError, match="rim_threshold: expected 0 < t < 1"):
         RimDecision(threshold=threshold)
+
+
+# confluent lesions ---------------------------------------------------------------------------------------------------
+
+
+def confluent(centres, radius=6.0, shape=(56, 28, 28)):
+    """Balls of 6 mm that touch, as one mask of 1 mm voxels; and the number of the ball that each voxel is nearest."""
+    places = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1)
+    distances = np.stack([np.linalg.norm(places - np.array(c), axis=-1) for c in centres])
+    mask = distances.min(axis=0) <= radius
+    return mask, np.where(mask, distances.argmin(axis=0) + 1, 0)
+
+
+CHAINS = {
+    "two": [(10, 14, 14), (20, 14, 14)],
+    "three in a row": [(10, 14, 14), (20, 14, 14), (30, 14, 14)],
+    "along a diagonal": [(10, 10, 14), (18, 18, 14)],
+    "two and one apart": [(10, 14, 14), (20, 14, 14), (44, 14, 14)],
+    "one": [(14, 14, 14)],
+}
+
+
+def found_lesions(mask):
+    return find_lesions(Volume(mask.astype(np.uint8), Grid(mask.shape, np.eye(4)), Path("mask.nii.gz")))
+
+
+@pytest.mark.parametrize("centres", CHAINS.values(), ids=CHAINS)
+@pytest.mark.parametrize("with_rim", [1, 2, 3])
+def test_each_part_of_a_confluent_lesion_is_decided_on(centres, with_rim):
+    # Oracle: the balls that the mask was made of; one of them has a rim where it does not meet another.
+    mask, ball = confluent(centres)
+    with_rim = min(with_rim, len(centres))
+    rim = shell_of(mask, (1.0, 1.0, 1.0)) & (ball == with_rim)
+    lesions = found_lesions(mask)
+    parts, owner = lesion_parts(lesions, Splitting())
+    assert parts.count == len(centres)
+    assert owner.tolist() == sorted(owner.tolist())
+    assert np.bincount(owner, parts.voxels).tolist() == lesions.voxels.tolist()
+    scores = rim_scores(parts, rim.astype(float), rim, whole=lesions)
+    nearest = [ball[tuple(np.rint(place).astype(int))] for place in parts.centroid_mm]
+    assert sorted(nearest) == list(range(1, len(centres) + 1))
+    assert [bool(decided) for decided in scores.rim] == [number == with_rim for number in nearest]
+    assert scores.score[nearest.index(with_rim)] > 0.9  # the line between two balls is a voxel wide
+    assert np.delete(scores.score, nearest.index(with_rim)) == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("centres", [chain for name, chain in CHAINS.items() if name != "one"])
+def test_a_confluent_lesion_as_one_may_hide_its_rim(centres):
+    mask, ball = confluent(centres)
+    rim = shell_of(mask, (1.0, 1.0, 1.0)) & (ball == 1)
+    lesions = found_lesions(mask)
+    parts, owner = lesion_parts(lesions, None)
+    assert parts.voxels.tolist() == lesions.voxels.tolist()
+    assert owner.tolist() == list(range(lesions.count))
+    whole = rim_scores(parts, rim.astype(float), rim, whole=lesions)
+    same = rim_scores(lesions, rim.astype(float), rim)
+    assert whole.score.tolist() == same.score.tolist()
+    assert whole.score.max() < 0.6
+
+
+def test_a_part_within_the_others_is_judged_by_its_own_shell():
+    outer = np.zeros((11, 11, 11), np.uint8)
+    outer[1:10, 1:10, 1:10] = 1
+    numbers = outer.copy()
+    numbers[4:7, 4:7, 4:7] = 2
+    parts = lesions_of_labels(Volume(numbers, Grid(numbers.shape, np.eye(4)), Path("parts")))[1]
+    rim = (numbers == 2).astype(float)
+    score = rim_scores(parts, rim, rim, RimDecision(shell_mm=1.0), whole=found_lesions(outer)).score
+    assert score.tolist() == [0.0, 1.0]
+
+
+def test_no_lesion_has_no_part():
+    parts, owner = lesion_parts(found_lesions(np.zeros((5, 5, 5))), Splitting())
+    assert parts.count == len(owner) == 0

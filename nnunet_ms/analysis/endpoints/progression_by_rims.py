@@ -11,7 +11,7 @@ import pandas as pd
 from nnunet_ms.analysis.endpoints.progression_by_stratum import Stratified, stratum_statistics
 from nnunet_ms.analysis.endpoints.statistic_rows import Statistic
 from nnunet_ms.analysis.trial.data import TrialData
-from nnunet_ms.analysis.trial.rim_counts import STRATUM
+from nnunet_ms.analysis.trial.rim_counts import STRATUM, counted_by
 from nnunet_ms.lesions.rims import prl_strata
 from nnunet_ms.tables import PRL_COUNT
 
@@ -23,5 +23,7 @@ def rim_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame) -> Itera
     """Yield every term of the Cox model of arm, stratum and both; nothing where nobody's rim lesions are known."""
     strata = prl_strata(trial.settings.analysis.prl_strata)
     words = ("stratum of rim lesions", "a count of rim lesions")
-    what = Stratified(PRL_COUNT, STRATUM, strata, ANALYSIS, POPULATION, *words)
+    listing = trial.listings.get("prl_counts")
+    source = "" if listing is None else counted_by(listing)
+    what = Stratified(PRL_COUNT, STRATUM, strata, ANALYSIS, POPULATION, *words, source)
     yield from stratum_statistics(trial, outcome, audit, what)

@@ -31,6 +31,8 @@ class Stratified:
         Of the rows.
     words, lacking : str
         What it is a stratum of, and what a patient lacks who is in none.
+    source : str
+        Whose values make the strata, in words; blank where there is one source only.
     """
 
     column: str
@@ -40,6 +42,7 @@ class Stratified:
     population: str
     words: str
     lacking: str
+    source: str = ""
 
 
 def stratum_statistics(trial: TrialData, outcome: str, audit: pd.DataFrame, what: Stratified) -> Iterator[Statistic]:
@@ -91,5 +94,6 @@ def _method(
         f"Cox regression of arm, {what.words} and both, {trial.settings.conventions.ties.capitalize()} ties",
         f"Wald {trial.settings.analysis.level} interval",
         f"events / patients of {', '.join(trial.settings.arms)} by stratum: {'; '.join(counts)}",
+        *([what.source] if what.source else []),
     ]
     return "; ".join([*texts, *([f"{missing} patients without {what.lacking} left out"] if missing else [])])

@@ -31,6 +31,7 @@ ADSL_CANDIDATES = {
     "edss_baseline": ("EDSSBL", "BEDSS", "BLEDSS", "EDSSB", "EDSSBASE"),
     "randomisation": ("RANDDT", "RANDDTC", "TRTSDT", "RFSTDTC", "RFSTDT"),
     "last_treatment": ("TRTEDT", "TRTENDT", "RFXENDTC"),
+    "prl_count": ("PRLBL", "PRLCNTBL", "PRLNBL", "NPRLBL", "BPRL", "PRLBASE", "PRLCNT", "NPRL", "RIMBL", "PRL_COUNT"),
 }
 # codes and words of the measures in ADQS; a code that is exactly the first is taken before all others
 ADQS_CODES = {
@@ -126,7 +127,7 @@ def _adsl_lines(frame: pd.DataFrame, path: Path) -> Iterator[Line]:
                 f"{path}: expected the {key} as one of {list(names)}, found {list(frame.columns)}. Write the settings "
                 f'by hand: {key} = "..." in [adam].'
             )
-        if found == names[0] or (key == "edss_baseline" and found is None):
+        if found == names[0] or (key in ("edss_baseline", "prl_count") and found is None):
             continue
         yield Line(key, found or False, f"no {names[0]} in ADSL{_others(frame, key) if found is None else ''}")
 

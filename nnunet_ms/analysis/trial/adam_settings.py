@@ -17,7 +17,16 @@ CODES = {name: name.upper().replace("9HPT", "NHPT") for name in OUTCOMES}
 TIME_UNITS = {"DAYS": 1 / 7, "WEEKS": 1.0, "MONTHS": 365.25 / 12 / 7, "YEARS": 365.25 / 7}  # in weeks
 
 DATA_SETS = ("adsl", "adqs", "adtte")
-ADSL_VARIABLES = ("age", "sex", "region", "edss_baseline", "randomisation", "last_treatment", "discontinued")
+ADSL_VARIABLES = (
+    "age",
+    "sex",
+    "region",
+    "edss_baseline",
+    "randomisation",
+    "last_treatment",
+    "discontinued",
+    "prl_count",
+)
 ADQS_VARIABLES = ("USUBJID", "PARAMCD", "AVAL", "AVALC", "ADT", "ADY", "ABLFL", "ANL01FL", "DTYPE", "AVISIT")
 ADTTE_VARIABLES = ("USUBJID", "PARAMCD", "PARAM", "AVAL", "AVALU", "CNSR", "CNSDTDSC", "EVNTDESC", "ADT", "STARTDT")
 _TEXTS = ("subject", "treatment", "edss", "t25fw", "nhpt")
@@ -35,8 +44,9 @@ class AdamSettings:
         The variable of ADSL that the lesion tables call patient_id.
     treatment : str
         The variable of ADSL that names the arm.
-    age, sex, region, edss_baseline, randomisation, last_treatment, discontinued : str or None
-        Variables of ADSL; None: the trial has none. `randomisation` is the day that weeks count from.
+    age, sex, region, edss_baseline, randomisation, last_treatment, discontinued, prl_count : str or None
+        Variables of ADSL; None: the trial has none. `randomisation` is the day that weeks count from, `prl_count` the
+        number of rim lesions at baseline, blank where it is not known.
     edss, t25fw, nhpt : str
         PARAMCD in ADQS.
     codes : mapping
@@ -65,6 +75,7 @@ class AdamSettings:
     randomisation: str | None = "RANDDT"
     last_treatment: str | None = "TRTEDT"
     discontinued: str | None = "EOTSTT"
+    prl_count: str | None = "PRLBL"
     edss: str = "EDSS"
     t25fw: str = "T25FW"
     nhpt: str = "NHPT"

@@ -16,6 +16,7 @@ from nnunet_ms.analysis.trial.adam_origin import Origin, origin_of
 from nnunet_ms.analysis.trial.adam_settings import ADSL_VARIABLES, TIME_UNITS, AdamSettings
 from nnunet_ms.analysis.trial.keys import check_patients
 from nnunet_ms.analysis.trial.populations import Population, inside
+from nnunet_ms.analysis.trial.rim_counts import adam_rim_lesions
 from nnunet_ms.disability.confirmed_progression import COLUMNS as AUDIT_COLUMNS
 from nnunet_ms.disability.confirmed_progression import Measure
 from nnunet_ms.errors import TableError
@@ -50,7 +51,8 @@ def adam_patients(
     -------
     pandas.DataFrame
         `edss_baseline` is EDSSBL, or the baseline record (ABLFL) of the EDSS in ADQS. `discontinued_week` is there
-        where ADSL says who stopped: the last day of treatment, blank of those who went on.
+        where ADSL says who stopped: the last day of treatment, blank of those who went on. `prl_count` is there where
+        ADSL counts rim lesions.
     """
     needed = [settings.subject, "USUBJID", settings.treatment, *_said(settings)]
     frame = read_adam(path, needed, encoding=settings.encoding)
@@ -65,6 +67,7 @@ def adam_patients(
         "region": known[settings.region] if settings.region else NOT_RECORDED,
         "edss_baseline": _edss_baseline(known, path, settings, assessments),
         **adam_discontinued(known, path, settings),
+        **adam_rim_lesions(known, path, settings),
     }
     table = pd.DataFrame(columns, index=known.index).reindex(frame.index)
     table.insert(0, "patient_id", frame[settings.subject].astype(str))

@@ -52,7 +52,7 @@ SCREENED = replace(PATIENTS, columns=tuple(replace(c, blank=c.name != "patient_i
 ADAM_COLUMNS = {
     "age": "age_years", "sex": "sex", "region": "region", "edss_baseline": "edss_baseline",
     "randomisation": "randomisation_date", "last_treatment": "last day of treatment",
-    "discontinued": "discontinued_week",
+    "discontinued": "discontinued_week", "prl_count": PRL_COUNT,
 }  # fmt: skip
 TRUTH_KEYS = ("endpoint", "analysis", "arm", "contrast", "visit", "term", "stat_name")
 
@@ -251,6 +251,8 @@ def _adam_variables(settings: TrialSettings, patients: pd.DataFrame) -> pd.DataF
     for key, column in ADAM_COLUMNS.items():
         variable = discontinuation_variable(patients, adam) if key == "discontinued" else getattr(adam, key)
         there = variable is not None and variable in patients
+        if key == "prl_count" and not there:  # no standard variable: that it is absent is no news
+            continue
         missing = "from the baseline records of ADQS" if key == "edss_baseline" and variable else "not recorded"
         rows.append((column, str(variable) if there else "", "" if there else missing))
     return pd.DataFrame(rows, columns=["name", "variable", "note"])

@@ -48,6 +48,14 @@ class Proposal:
     adam: AdamGuess | None = None
 
 
+def _rim_lines(data: Proposal) -> list[str]:
+    """Strata of rim lesions, and with several raters whose counts make them where the patient table has none."""
+    whose = (
+        f"# prl_rater = {_quoted(data.raters[0])}  # whose counts where the patients have none" if data.raters else ""
+    )
+    return [PRL_LINE, *([f"{whose}; one of raters"] if len(data.raters) > 1 else [])]
+
+
 def _quoted(value: object) -> str:
     # a TOML basic string escapes as JSON does, and TOML wants DEL escaped too
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
@@ -194,7 +202,7 @@ def _choice_lines(data: Proposal, conventions: str) -> list[str]:
         f"strata = [{', '.join(map(_quoted, data.strata))}]  # of stratified tests; also sex, age_group, edss_stratum, "
         "or a column of the patients",
         f"subgroups = [{', '.join(map(_quoted, data.subgroups))}]",
-        *([PRL_LINE] if "prl_stratum" in data.subgroups else []),
+        *(_rim_lines(data) if "prl_stratum" in data.subgroups else []),
         *([RISK_LINE] if STRATUM in data.subgroups else []),
         f"# sequence = [{', '.join(map(_quoted, _sequence(data)))}]  # fixed-sequence test of these endpoints, in this "
         "order",

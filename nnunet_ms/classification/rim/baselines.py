@@ -4,6 +4,7 @@
 is a random forest on first-order features; RimNet (Barquero et al., NeuroImage Clin 2020) a network of two branches.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool3d, interpolate
 
 from nnunet_ms.arrays import Bools, Floats, SingleFloats
 from nnunet_ms.classification.rim.oversampling import NEIGHBOURS, interpolants
@@ -19,9 +20,9 @@ from nnunet_ms.errors import SettingsError
 from nnunet_ms.options import switch
 
 TREES = 500  # of APRL's forest
-EDGE = 28  # cells along RimNet's patch
+CELLS = (28, 28, 28)  # of RimNet's patch
 FILTERS = (32, 64, 128)
-SMALL_EDGE, SMALL_FILTERS = 14, (4, 8, 16)  # ours, for a CPU
+SMALL_CELLS, SMALL_FILTERS = (8, 28, 28), (8, 16, 32)  # ours, for a CPU: thick slices as they are, RimNet's in plane
 FIRST_ORDER = "original_firstorder_"
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # of the regression, chosen on the validation lesions
 
@@ -33,36 +34,44 @@ class RimNet(nn.Module):
     ----------
     filters : tuple of 3 ints, optional
         Of the blocks.
-    edge : int, optional
-        Cells along the patch that the network sees, 28 as published.
+    cells : tuple of 3 ints, optional
+        Of the patch that the network sees, 28 along each axis as published.
     oversampling : bool, optional
         Further rim+ rows between those of the batch, on both branches' joined output. The layers after it are linear,
         so it makes no difference which of them they are put before.
 
     Notes
     -----
-    The patch is resampled to a cube of `edge` cells, linearly. The two outputs' difference is the logit. A batch norm
+    The patch is resampled to `cells`, linearly; where it has twice as many of its own along an axis, or more, they are
+    averaged before. The two outputs' difference is the logit. A batch norm
     follows each convolution, as in the later use of this network (DeepPRL).
 
     Examples
     --------
-    >>> network = RimNet(filters=(2, 3, 4)).eval()
+    >>> network = RimNet(filters=(2, 3, 4), cells=(8, 16, 16)).eval()
     >>> network(torch.zeros(5, 2, 8, 32, 32), torch.zeros(5, 0), torch.zeros(5))[0].shape
     torch.Size([5])
     """
 
     def __init__(
-        self, filters: tuple[int, int, int] = FILTERS, edge: int = EDGE, *, oversampling: bool = False
+        self,
+        filters: tuple[int, int, int] = FILTERS,
+        cells: tuple[int, int, int] = CELLS,
+        *,
+        oversampling: bool = False,
     ) -> None:
         super().__init__()
         first, second, third = filters
-        self.edge = edge
+        self.cells = cells
         self.oversampling = switch(oversampling, "oversampling")
         self.flair = nn.ModuleList([_block(1, first), _block(first, second), _block(second, third)])
         self.qsm = nn.ModuleList([_block(1, first), _block(2 * first, second), _block(second, third)])
         self.last = nn.ModuleList([nn.Conv3d(third, 1, 1), nn.Conv3d(third, 1, 1)])
         self.dense = nn.Sequential(
-            nn.Linear(2 * (-(-edge // 8)) ** 3, 256), nn.Linear(256, 128), nn.Linear(128, 64), nn.Linear(64, 2)
+            nn.Linear(2 * math.prod(-(-n // 8) for n in cells), 256),
+            nn.Linear(256, 128),
+            nn.Linear(128, 64),
+            nn.Linear(64, 2),
         )  # without activations between, as published
         for module in self.modules():
             if isinstance(module, nn.Conv3d | nn.Linear):
@@ -75,7 +84,7 @@ class RimNet(nn.Module):
         labels: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits and labels, as `network.QsmRimNet`; the features are not looked at."""
-        cubes = interpolate(patches, size=(self.edge,) * 3, mode="trilinear", align_corners=False)
+        cubes = interpolate(self._averaged(patches), size=self.cells, mode="trilinear", align_corners=False)
         qsm, flair = self.qsm[0](cubes[:, :1]), self.flair[0](cubes[:, 1:])
         qsm = self.qsm[1](torch.cat([qsm, flair], dim=1))
         branches = (self.qsm[2](qsm), self.flair[2](self.flair[1](flair)))
@@ -86,6 +95,11 @@ class RimNet(nn.Module):
             latent, labels = torch.cat([latent, new]), torch.cat([labels, labels.new_ones(len(new))])
         logits = self.dense(latent)
         return logits[:, 1] - logits[:, 0], labels
+
+    def _averaged(self, patches: torch.Tensor) -> torch.Tensor:
+        """Means of as many cells as go into one of the network's, so that none of them is passed over."""
+        factors = tuple(max(1, n // wanted) for n, wanted in zip(patches.shape[2:], self.cells, strict=True))
+        return patches if factors == (1, 1, 1) else avg_pool3d(patches, factors)
 
 
 def oversampled(features: SingleFloats, rim: Bools, seed: int = 0) -> tuple[SingleFloats, Bools]:

@@ -137,6 +137,9 @@ def classifier(inputs: int, hidden: int) -> nn.Sequential:
 class QsmRimNet(nn.Module):
     """Both branches, their fusion, the oversampling layer and the classifier.
 
+    Before the encoder each channel is put on mean 0 and deviation 1, as the training's batches have them; that is ours
+    and has no weights.
+
     Parameters
     ----------
     features : int, optional
@@ -175,6 +178,8 @@ class QsmRimNet(nn.Module):
         super().__init__()
         self.fusion = chosen(fusion, get_args(Fusion), "fusion")
         latent = size.filters[-1]
+        # QSM comes in 300 ppb and spreads by .07, FLAIR by 1 to 3: one first layer sees of both what is large
+        self.same_spread = nn.BatchNorm3d(CHANNELS, affine=False)
         self.encoder = Encoder(CHANNELS, size.filters)
         self.radiomic = radiomic_branch(features, size.radiomic, latent)
         self.oversampling = LatentOversampling(
@@ -204,7 +209,7 @@ class QsmRimNet(nn.Module):
         logits, labels : (B + m,) float tensors
             With m synthetic rim+ lesions while training; none in `eval`.
         """
-        images, numbers = self.encoder(patches), self.radiomic(features)
+        images, numbers = self.encoder(self.same_spread(patches)), self.radiomic(features)
         joined = images + numbers if self.fusion == "sum" else torch.cat([images, numbers], dim=1)
         latent, labels = self.oversampling(joined, labels)
         return self.classifier(latent)[:, 0], labels

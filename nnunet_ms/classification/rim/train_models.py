@@ -281,7 +281,7 @@ def add_train_parser(to: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--folds", type=commands.positive, default=5, help="by patient (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="of folds and trainings (default: 0)")
-    parser.add_argument("--epochs", type=commands.positive, help="at most (default: 60, of RimNet 40; small: 15 and 5)")
+    parser.add_argument("--epochs", type=commands.positive, help="at most (default: 60, of RimNet 40; small: 15 and 4)")
     parser.add_argument("--small", action="store_true", help="small networks, for a CPU; the full ones are the default")
     parser.add_argument(
         "--fusion", default="concat", choices=("concat", "sum"), help="of QSMRim-Net's branches (default: concat)"

@@ -111,5 +111,4 @@ def begin_at(network: torch.nn.Module, hazards: Floats) -> torch.nn.Module:
         )
     with torch.no_grad():
         layers[-1].bias.copy_(torch.from_numpy(scipy.special.logit(hazards)))
-        layers[-1].weight.mul_(0.1)  # what the images tell begins small beside it
     return network

@@ -2,13 +2,13 @@
 
 The network's log odds are added to the *predictors* of the regression, which are fitted again together. Added to the
 regression's own log odds out of fold they would pass too often: two noisy views of one cause are better than one, so
-that a network that has seen nothing but the regression's predictors "adds" something (28 % of null cohorts at 5 %).
+that a network that has seen nothing but the regression's predictors "adds" something (in half of such cohorts, at 5 %).
 
 Probabilities out of fold are no given predictor [1]_: the network that judges a scan was trained on the others'
 outcomes, and theirs on its. Under the null the test's score is a sum over pairs of scans of w_ij y_i y_j, with the
 influence w_ij of scan j on the judgement of scan i. Its variance has terms w_ij^2 and w_ij w_ji; the usual one has the
 first alone, and w_ij w_ji <= (w_ij^2 + w_ji^2) / 2, so that the true variance is at most twice the usual one.
-Halving the statistic therefore keeps the level, for learners of any strength; without it up to 12 % of null cohorts
+Halving the statistic therefore keeps the level, for learners of any strength; without it up to 10 % of null cohorts
 are called.
 A network frozen before these patients came is a given predictor: nothing is halved.
 
@@ -128,7 +128,7 @@ def widened(estimate: float, low: float, high: float, *, out_of_fold: bool, leas
     """Limits of a measure out of fold: as far from the estimate as the variance may be larger, within `least` and 1.
 
     Resampling patients leaves the models as they are, so that it misses the same terms as the usual test: without
-    widening, 95 % intervals of balanced accuracy hold 50 % in 88 to 91 % of null cohorts. NaN stays NaN.
+    widening, 95 % intervals of balanced accuracy hold 50 % in 90 to 91 % of null cohorts. NaN stays NaN.
 
     Examples
     --------

@@ -1,9 +1,11 @@
 """Lesion load of scans from the tables that this package writes: `visits.csv` of a measurement or a prediction."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from nnunet_ms.classification.stratification.cohort import Cohort
 from nnunet_ms.errors import TableError
 from nnunet_ms.tables import VISITS, read_table
 
@@ -72,6 +74,17 @@ def with_lesion_load(scans: pd.DataFrame, visits: str | Path, rater: str | None 
         f"{counts[2]} without."
     )
     return scans.assign(lesion_volume_ml=filled), note
+
+
+def cohort_with_lesion_load(cohort: Cohort, visits: str | Path, rater: str | None = None) -> tuple[Cohort, str]:
+    """The same for a cohort that has been read from its manifest; parameters and errors as of `with_lesion_load`."""
+    rows = [(case.patient_id, case.visit, case.lesion_volume_ml) for case in cohort.cases]
+    filled, note = with_lesion_load(
+        pd.DataFrame(rows, columns=["patient_id", "visit", "lesion_volume_ml"]), visits, rater
+    )
+    volumes = filled["lesion_volume_ml"].astype(float)
+    cases = [replace(case, lesion_volume_ml=float(ml)) for case, ml in zip(cohort.cases, volumes, strict=True)]
+    return replace(cohort, cases=cases), note
 
 
 def _rater(table: pd.DataFrame, path: Path, rater: str | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
-from nnunet_ms.errors import ModelError, NnunetMsError
+from nnunet_ms.errors import ModelError, NnunetMsError, OptionError
 from nnunet_ms.options import known_keywords
 from nnunet_ms.progress import Progress, unseen
 
@@ -78,6 +78,7 @@ def predict_disability(
 
     check_device(device)
     models = fold_models_of(strategy_folder(model))
+    _check_task(models[0], strategy_folder(model))
     cohort = read_prepared(prepared)
     with whole_folder(output) as folder:
         left_out = cohort.left_out[cohort.left_out["strategy"] == models[0]["strategy"]]
@@ -87,6 +88,16 @@ def predict_disability(
         write_failures(failures, folder / FAILURES)
         _write_settings(models, cohort, folder / SETTINGS)
     return table
+
+
+def _check_task(contents: Mapping[str, Any], folder: Path) -> None:
+    from nnunet_ms.classification.stratification.fold_models import DISABILITY
+
+    if contents["task"] != DISABILITY or contents["outputs"] != 1:
+        raise ModelError(
+            f"{folder}: expected networks of {DISABILITY}, with one output, found {contents['task']} with "
+            f"{contents['outputs']}. Name a strategy that {PROGRAM} train made for {DISABILITY}."
+        )
 
 
 def strategy_folder(model: str | Path) -> Path:
@@ -227,19 +238,37 @@ def add_predict_parser(to: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("model", type=Path, metavar="MODELS/STRATEGY", help="that nnunet-ms-stratify train wrote")
     parser.add_argument("prepared", type=Path, metavar="PREPARED", help="that nnunet-ms-stratify prepare wrote")
     parser.add_argument("-o", "--output", type=Path, required=True, help="new folder")
+    parser.add_argument(
+        "--horizons",
+        type=_weeks,
+        metavar="WEEK,...",
+        help="of survival models: weeks whose risk is written (default: every 12)",
+    )
     parser.add_argument("--device", default="cpu", help="of torch, such as cuda (default: cpu)")
     parser.set_defaults(action=run_predict)
+
+
+def _weeks(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(one) for one in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected weeks like 48,96, found {text}") from None
 
 
 def run_predict(args: argparse.Namespace) -> int:
     """Act on the arguments of `predict`; exit code 1 where a scan is damaged."""
     import json
 
+    from nnunet_ms.classification.stratification.survival_predictions import is_survival_model, run_predict_survival
     from nnunet_ms.parallel import Failure
     from nnunet_ms.progress import bar
     from nnunet_ms.tables import FAILURES as FAILURES_TABLE
     from nnunet_ms.tables import read_table
 
+    if is_survival_model(folder := strategy_folder(args.model)):
+        return run_predict_survival(args, folder)
+    if args.horizons is not None:
+        raise OptionError("horizons: expected models of --task survival, found others. Leave it out.")
     table = predict_disability(args.model, args.prepared, args.output, device=args.device, progress=bar)
     told = json.loads((args.output / SETTINGS).read_text(encoding="utf-8"))
     print(

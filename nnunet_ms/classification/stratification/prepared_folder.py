@@ -14,7 +14,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from nnunet_ms.classification.stratification.cohort import (
     ScanCase,
     read_cohort,
 )
+from nnunet_ms.classification.stratification.lesion_load import cohort_with_lesion_load
 from nnunet_ms.classification.stratification.overview import draw_overview
 from nnunet_ms.classification.stratification.preparation import (
     PRIORS,
@@ -88,12 +89,15 @@ class PreparedCohort:
         `LEFT_OUT`.
     failures : list of Failure
         Of the call that prepared them; empty for a folder that is only read.
+    lesion_load : str
+        How many lesion volumes that call took from a table of visits; blank where it was given none.
     """
 
     scans: pd.DataFrame
     folder: Path
     left_out: pd.DataFrame
     failures: list[Failure]
+    lesion_load: str = ""
 
     def load(self, case_id: str) -> PreparedScan:
         """What the networks see of a scan.
@@ -135,6 +139,8 @@ def prepare_cohort(
     earlier_edss: EarlierEdss = "refuse",
     workers: Workers = 1,
     pictures: bool = True,
+    visits: str | Path | None = None,
+    rater: str | None = None,
 ) -> PreparedCohort:
     r"""Prepare the scans of a manifest; those that are done are not done again.
 
@@ -152,6 +158,10 @@ def prepare_cohort(
         As in `parallel.map_cases`.
     pictures : bool, optional
         Whether `overview` is drawn, of scans that are prepared now.
+    visits : path, optional
+        `visits.csv` of `nnunet-ms-measure` or `nnunet-ms-predict`: lesion volumes of scans whose row tells none.
+    rater : str, optional
+        Whose volumes of `visits`, where there are several.
 
     Returns
     -------
@@ -161,7 +171,7 @@ def prepare_cohort(
     Raises
     ------
     TableError
-        If the manifest is not one, see `cohort.read_cohort`.
+        If the manifest is not one, see `cohort.read_cohort`, or `visits` is none of these scans (`lesion_load`).
     SettingsError
         If the folder was made with other settings, or another run is filling it.
 
@@ -176,13 +186,14 @@ def prepare_cohort(
     settings, out = settings or PreparationSettings(), Path(output)
     cohort = read_cohort(manifest, earlier_edss)
     told = _told(settings, earlier_edss)
+    loaded, note = (cohort, "") if visits is None else cohort_with_lesion_load(cohort, visits, rater)
     with sole_run(out):
         claim_folder(out, told)
         remove_leftovers(out)
         wanted = [case for case in cohort.cases if _known(case, out) is None]
         job = partial(_prepare, out=out, settings=settings, pictures=pictures)
         done = map_cases(job, wanted, _name, "scans", workers)
-        return _write_tables(cohort, done.failures, out)
+        return replace(_write_tables(loaded, done.failures, out), lesion_load=note)
 
 
 def read_prepared(folder: str | Path) -> PreparedCohort:

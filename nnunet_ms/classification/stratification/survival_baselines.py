@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nnunet_ms.arrays import Floats, Ints
+from nnunet_ms.arrays import Bools, Floats, Ints
+from nnunet_ms.classification.stratification.prediction_tables import validation_fold
 from nnunet_ms.classification.stratification.survival_tables import COVARIATES, curve_rows
 from nnunet_ms.errors import StatisticsError
 from nnunet_ms.statistics.cox_curves import cox_curves
@@ -34,7 +35,10 @@ def cox_covariates(patients: pd.DataFrame) -> tuple[Floats, list[str]]:
 
 
 def survival_baselines(patients: pd.DataFrame, fold: npt.ArrayLike, at: Floats, tell: Tell = print) -> pd.DataFrame:
-    """Curves out of fold of the Kaplan-Meier estimate and of the Cox regression, fitted on the other folds.
+    """Curves out of fold of the Kaplan-Meier estimate and of the Cox regression.
+
+    Both are fitted on the folds that a network is trained on: without the judged one, and without the one that stops
+    the training.
 
     Where a fold's regression has no solution there is no Cox model, and a line says so.
 
@@ -56,7 +60,7 @@ def survival_baselines(patients: pd.DataFrame, fold: npt.ArrayLike, at: Floats, 
 
     Examples
     --------
-    >>> rows = pd.DataFrame({"case_id": [f"P{k}" for k in range(12)], "visit": "a", "fold": [0, 1] * 6})
+    >>> rows = pd.DataFrame({"case_id": [f"P{k}" for k in range(12)], "visit": "a", "fold": [0, 1, 2, 3] * 3})
     >>> rows = rows.assign(patient_id=rows["case_id"], time_weeks=[9.0, 5, 7, 3, 8, 12, 11, 2, 6, 10, 4, 13])
     >>> rows = rows.assign(event=[1] * 10 + [0, 0], age_years=[50.0, 31, 44, 39, 51, 28, 33, 36, 60, 31, 41, 52])
     >>> rows = rows.assign(edss_baseline=2.0, lesion_volume_ml=np.nan)
@@ -69,7 +73,7 @@ def survival_baselines(patients: pd.DataFrame, fold: npt.ArrayLike, at: Floats, 
     weeks, event = patients["time_weeks"].to_numpy(np.float64), patients["event"].to_numpy(np.float64)
     alike = np.ones((len(patients), len(at)))
     for number in np.unique(folds):
-        others = folds != number
+        others = trained_on(folds, int(number))
         alike[folds == number] = kaplan_meier_at(weeks[others], event[others], at)
     tables = [curve_rows(KAPLAN_MEIER, patients, alike, at)]
     curves = _cox(patients, folds, at, tell)
@@ -90,13 +94,24 @@ def _cox(patients: pd.DataFrame, folds: Ints, at: Floats, tell: Tell) -> Floats 
     weeks, event = patients["time_weeks"].to_numpy(np.float64), patients["event"].to_numpy(np.float64)
     curves = np.ones((len(patients), len(at)))
     for number in np.unique(folds):
-        held, others = folds == number, folds != number
+        held, others = folds == number, trained_on(folds, int(number))
         try:
             curves[held] = cox_curves(weeks[others], event[others], X[others], X[held], at)
         except StatisticsError as error:
             tell(f"cox: no such model, because fold {number} has none ({error})")
             return None
     return curves
+
+
+def trained_on(folds: Ints, number: int) -> Bools:
+    """Patients who train what is judged on a fold; `folds` (n,) holds 0 .. k - 1, k >= 3.
+
+    Examples
+    --------
+    >>> trained_on(np.array([0, 1, 2, 3]), 3)
+    array([False,  True,  True, False])
+    """
+    return np.asarray((folds != number) & (folds != validation_fold(number, int(folds.max()) + 1)))
 
 
 def kaplan_meier_at(weeks: Floats, event: Floats, at: Floats) -> Floats:

@@ -338,7 +338,25 @@ def add_train_parser(to: "argparse._SubParsersAction[Any]") -> None:
     add_network_options(parser)
     parser.add_argument("--folds", type=commands.positive, default=7, help="by patient (default: %(default)s)")
     parser.add_argument("--folds-file", type=Path, metavar="CSV", help="patient_id and fold (0, 1, ...), not drawn")
+    add_survival_options(parser)
     parser.set_defaults(action=run_train)
+
+
+def add_survival_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `--task survival` reads."""
+    group = parser.add_argument_group("task")
+    group.add_argument(
+        "--task",
+        choices=("disability", "survival"),
+        default="disability",
+        help="EDSS >= 3.0, or time to confirmed progression (default: %(default)s)",
+    )
+    group.add_argument(
+        "--assessments", type=Path, metavar="CSV", help="of survival: repeated EDSS, patient_id, week or date, edss"
+    )
+    group.add_argument("--outcome", choices=("cdp24", "cdp12"), help="of survival: weeks that confirm (default: cdp24)")
+    group.add_argument("--intervals", type=commands.positive, metavar="N", help="of survival: of time (default: 6)")
+    group.add_argument("--interval-weeks", type=float, metavar="N", help="of survival: length of each, instead")
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -374,6 +392,12 @@ def run_train(args: argparse.Namespace) -> int:
     """Act on the arguments of `train`; exit code 0."""
     from nnunet_ms.progress import bar
 
+    if args.task == "survival":
+        return run_train_survival(args)
+    for name in ("assessments", "outcome", "intervals", "interval_weeks"):
+        if getattr(args, name) is not None:
+            shown = name.replace("_", "-")
+            raise OptionError(f"{shown}: expected it with --task survival, found none. Add it, or leave {shown} out.")
     table = train_disability_models(
         args.prepared,
         args.output,
@@ -387,5 +411,35 @@ def run_train(args: argparse.Namespace) -> int:
     print(
         f"{args.output / TABLE}: probabilities out of fold of {scans} scans by {table['model'].nunique()} models: "
         f"{', '.join(table['model'].unique())}."
+    )
+    return commands.OK
+
+
+def run_train_survival(args: argparse.Namespace) -> int:
+    """Act on the arguments of `train --task survival`; exit code 0."""
+    from nnunet_ms.classification.stratification.survival_models import train_survival_models
+    from nnunet_ms.progress import bar
+
+    if args.assessments is None:
+        raise OptionError("assessments: expected a table of repeated EDSS for --task survival, found none. Name one.")
+    if args.folds_file is not None:
+        raise OptionError("folds-file: expected none with --task survival, whose folds are drawn. Leave it out.")
+    table = train_survival_models(
+        args.prepared,
+        args.output,
+        args.assessments,
+        args.strategies,
+        **network_options(args),
+        outcome=args.outcome or "cdp24",
+        intervals=args.intervals or 6,
+        interval_weeks=args.interval_weeks,
+        folds=args.folds,
+        progress=bar,
+    )
+    patients = table.drop_duplicates("case_id")
+    events = int(patients["event"].sum())
+    print(
+        f"{args.output / TABLE}: survival curves out of fold of {len(patients)} patients, {events} with confirmed "
+        f"progression, by {table['model'].nunique()} models: {', '.join(table['model'].unique())}."
     )
     return commands.OK

@@ -200,6 +200,16 @@ def fit_network(
         If the loss is no number any more, or the folder holds the state of another training.
     ModelError
         If the state in the folder is damaged.
+
+    Examples
+    --------
+    >>> scans = Examples(np.ones((6, 1, 2, 2, 2), np.float32), np.float32([[0], [1]] * 3))
+    >>> def make():
+    ...     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8, 1))
+    >>> rows, task = np.arange(6), classification_task([0, 1, 0, 1])
+    >>> trained = fit_network(make, scans, rows[:4], rows[4:], task, Recipe(epochs=2), Path("fold_0"))
+    >>> trained.history["validation_balanced_accuracy"].tolist()
+    [0.5, 0.5]
     """
     state = _State(make, task, recipe, seed, device)
     told = _marks(examples, train, validation, recipe, seed, marks)

@@ -16,7 +16,7 @@ import torch
 
 from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.lesions.labelling import Lesions, without_small
-from nnunet_ms.lesions.rims import CORE, RIM, RimDecision, rim_scores
+from nnunet_ms.lesions.rims import CORE, RIM, RimDecision
 from nnunet_ms.lesions.rows import box_columns
 from nnunet_ms.tables import PRL_COUNT
 from nnunet_ms.trainers.networks.closed_form import quadrature
@@ -26,6 +26,7 @@ from nnunet_ms.trainers.prediction.lesion_uncertainty import (
     patient_row,
     structural_uncertainty,
 )
+from nnunet_ms.trainers.prediction.rim_tables import RimParts, highest_of_parts, rim_parts
 from nnunet_ms.trainers.prediction.tiles import Prediction
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES, PARTS, VarianceParts, VoxelUncertainty
 from nnunet_ms.trainers.prediction.way_back import WayBack
@@ -104,12 +105,16 @@ class Measuring:
 
 @dataclass(frozen=True)
 class Measured:
-    """One lesion type of a case: maps (X, Y, Z) in the crop by name, a table of its lesions, the case's numbers."""
+    """One lesion type of a case: maps (X, Y, Z) in the crop by name, a table of its lesions, the case's numbers.
+
+    `rims`: of the lesions of a model of rims, what each of their parts shows of a rim.
+    """
 
     lesion_type: str
     maps: Mapping[str, SingleFloats]
     lesions: pd.DataFrame
     row: dict[str, Any]
+    rims: RimParts | None = None
 
 
 @dataclass(frozen=True)
@@ -207,11 +212,12 @@ def measured_types(
         lesions = without_small(label_sample(settings.mask_of(labels, value), way.box_grid), settings.minimum_voxels)
         table, row = _rows(lesions, value, maps, sampled, content, settings)
         table = table.assign(**_boxes(lesions, way))
+        rims = None
         if settings.rim is not None:
-            found = rim_scores(lesions, sampled.sums[1].mean(), labels == RIM, settings.rim)
-            table = table.assign(rim_score=found.score, rim_share=found.share, rim=found.rim.astype(int))
-            row[PRL_COUNT] = float(found.rim.sum())
-        yield Measured(lesion_type, maps, table.assign(lesion_type=lesion_type), {"lesion_type": lesion_type, **row})
+            rims = rim_parts(lesions, sampled.sums[1].mean(), labels == RIM, settings.rim)
+            table, row = table.assign(**highest_of_parts(rims.table, lesions.count)), {**row, PRL_COUNT: rims.count}
+        of_type = table.assign(lesion_type=lesion_type)
+        yield Measured(lesion_type, maps, of_type, {"lesion_type": lesion_type, **row}, rims)
 
 
 def _deterministic(log_odds: SingleFloats, number: int, way: WayBack, settings: Measuring) -> SingleFloats:

@@ -13,8 +13,7 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.arrays import SingleFloats
 from nnunet_ms.images.volumes import Grid, read_volume
-from nnunet_ms.lesions.labelling import without_small
-from nnunet_ms.lesions.rims import CORE, RIM
+from nnunet_ms.lesions.rims import RIM
 from nnunet_ms.outputs import whole_file, whole_folder
 from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.prediction.case_measures import (
@@ -26,10 +25,10 @@ from nnunet_ms.trainers.prediction.case_measures import (
     measured_types,
 )
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
-from nnunet_ms.trainers.prediction.lesion_uncertainty import label_sample
 from nnunet_ms.trainers.prediction.pair_pictures import draw_pair
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic
 from nnunet_ms.trainers.prediction.rim_pictures import draw_rim_lesions
+from nnunet_ms.trainers.prediction.rim_tables import LESIONS, RimParts, case_rims
 from nnunet_ms.trainers.prediction.tiles import Prediction
 from nnunet_ms.trainers.prediction.time_taken import Cost
 from nnunet_ms.trainers.prediction.visit_tables import rule_name
@@ -106,24 +105,27 @@ def export_case(
     write_change_masks(labels, way, settings.out, case.case_id, measuring)
     images = [read_volume(path).data for path in case.files]
     content = np.logical_or.reduce([image[way.box] != 0 for image in images])
-    lesions, rows, entropy = [], [], None
+    lesions, rows, entropy, rims = [], [], None, None
     for found in measured_types(prediction, sampled, labels, content, way, measuring):
         _write_maps(case.case_id, found, way, settings)
         if not found.row:  # of a rim, which is a part of a lesion
             continue
         lesions.append(found.lesions)
         rows.append(found.row)
+        rims = found.rims
         # the total uncertainty of the mean prediction: the one measure that a single sample has as well
         entropy = found.maps["entropy"] if entropy is None else entropy
-    write_rims(labels, lesions[0], way, settings.out, case.case_id, measuring)
+    if rims is not None:
+        write_rims(labels, rims, way, settings.out, case.case_id)
+        if settings.pictures:
+            draw_rims(case.case_id, images, labels, rims, way, settings)
     if settings.pictures:
-        draw_rims(case.case_id, images, labels, lesions[0], way, settings)
         assert entropy is not None
         background = next((one for one in (images[settings.background_channel], *images) if one.any()), images[0])
         _draw(case.case_id, background[way.box], labels, entropy, lesions[0], way, settings)
         draw_visits(settings.out, case.case_id, [image[way.box] for image in images], labels, way.box_grid, settings)
     spent = {} if cost is None else cost.columns(time.monotonic() - started)
-    _write_rows(case, lesions, rows, settings, spent)
+    _write_rows(case, lesions, rows, settings, spent, rims)
     return {name: value for name, value in rows[0].items() if isinstance(value, float)}
 
 
@@ -137,34 +139,23 @@ def write_change_masks(
         way.write_mask((labels == value).astype(np.uint8), out / name / f"{case_id}.nii.gz")
 
 
-def write_rims(
-    labels: npt.NDArray[np.uint8],
-    lesions: pd.DataFrame,
-    way: WayBack,
-    out: Path,
-    case_id: str,
-    measuring: Measuring,
-) -> None:
+def write_rims(labels: npt.NDArray[np.uint8], rims: RimParts, way: WayBack, out: Path, case_id: str) -> None:
     """Of a model of rims `rim/<case>.nii.gz`: the segmented rims of the lesions that are rim+, on the image's grid."""
-    if measuring.rim is not None:
-        way.write_mask(rims_of_positive(labels, lesions, way, measuring), out / "rim" / f"{case_id}.nii.gz")
+    way.write_mask(rims_of_positive(labels, rims), out / "rim" / f"{case_id}.nii.gz")
 
 
-def rims_of_positive(
-    labels: npt.NDArray[np.uint8], lesions: pd.DataFrame, way: WayBack, measuring: Measuring
-) -> npt.NDArray[np.uint8]:
+def rims_of_positive(labels: npt.NDArray[np.uint8], rims: RimParts) -> npt.NDArray[np.uint8]:
     """Rim voxels (X, Y, Z) of lesions that are rim+ in their table, 0 and 1."""
-    found = without_small(label_sample(measuring.mask_of(labels, CORE), way.box_grid), measuring.minimum_voxels)
-    rims = np.zeros(labels.shape, np.uint8)
-    rims[found.voxel_axes] = lesions["rim"].to_numpy(np.uint8)[found.lesion_of_voxel]
-    return rims * (labels == RIM)
+    positive = np.zeros(labels.shape, np.uint8)
+    positive[rims.parts.voxel_axes] = rims.table["rim"].to_numpy(np.uint8)[rims.parts.lesion_of_voxel]
+    return np.asarray(positive * (labels == RIM), dtype=np.uint8)
 
 
 def draw_rims(
     case_id: str,
     images: Sequence[npt.NDArray[Any]],
     labels: npt.NDArray[np.uint8],
-    lesions: pd.DataFrame,
+    rims: RimParts,
     way: WayBack,
     settings: ExportSettings,
 ) -> None:
@@ -172,7 +163,7 @@ def draw_rims(
     if settings.measuring.rim is not None:
         shown = {sequence_of(name): image[way.box] for name, image in zip(settings.channels, images, strict=True)}
         path, title = settings.out / QC_RIM / f"{case_id}.png", _title(case_id, settings)
-        draw_rim_lesions(path, shown, labels, lesions, way.box_grid, title, settings.measuring.rim)
+        draw_rim_lesions(path, shown, labels, rims.table, way.box_grid, title, settings.measuring.rim)
 
 
 def draw_visits(
@@ -249,11 +240,14 @@ def _write_rows(
     rows: Sequence[Mapping[str, Any]],
     settings: ExportSettings,
     spent: Mapping[str, Any],
+    rims: RimParts | None,
 ) -> None:
     of_lesions, of_case = case_tables(case, lesions, rows, settings, spent)
     with whole_folder(settings.out / DONE / case.case_id, replace=True) as folder:
         tables.write_table(of_lesions, folder / "lesions.csv")
         tables.write_table(of_case, folder / "cases.csv")
+        if rims is not None:
+            tables.write_table(case_rims(rims, case, settings.rater), folder / LESIONS)
 
 
 def is_done(case_id: str, settings: ExportSettings) -> bool:

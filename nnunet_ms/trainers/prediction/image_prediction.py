@@ -30,7 +30,7 @@ from nnunet_ms.trainers.prediction.image_cases import ImageCase
 from nnunet_ms.trainers.prediction.likeness import check_usable, unlike
 from nnunet_ms.trainers.prediction.output_folder import add_time, record_of, write_record
 from nnunet_ms.trainers.prediction.pictures import draw_mosaic, mosaic
-from nnunet_ms.trainers.prediction.rim_tables import write_rim_tables
+from nnunet_ms.trainers.prediction.rim_tables import RimParts, case_rims, write_rim_tables
 from nnunet_ms.trainers.prediction.tiles import TileRunner
 from nnunet_ms.trainers.prediction.time_taken import Stopwatch
 from nnunet_ms.trainers.prediction.visit_tables import write_visits
@@ -57,6 +57,7 @@ class _Drawn:
     record: dict[str, Any]
     patients: Mapping[str, str]
     spent: Mapping[str, Any]
+    rims: RimParts | None = None
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -172,8 +173,9 @@ class ImagePrediction:
         tables.write_table(of_case, folder / "cases.csv")
         add_time(folder, of_case)
         visits = write_visits([case], folder, settings.measuring, settings.rater, settings.note)
-        if settings.measuring.rim is not None:
-            write_rim_tables(of_lesions, visits, folder, settings.measuring.rim)
+        rims, decision = self._drawn.rims, settings.measuring.rim
+        if rims is not None and decision is not None:
+            write_rim_tables([case_rims(rims, case, settings.rater)], visits, folder, decision)
 
 
 def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChannels) -> ImagePrediction:
@@ -199,12 +201,13 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
     sampled = accumulate(prediction, way, measuring)
     labels = label_map(sampled, measuring)
     content = np.logical_or.reduce([volume.data[way.box] != 0 for volume in given.volumes])
-    types, lesions, rows, entropy = {}, [], [], None
+    types, lesions, rows, entropy, rims = {}, [], [], None, None
     for found in measured_types(prediction, sampled, labels, content, way, measuring):
         types[found.lesion_type] = maps = _on_the_image(found, way, measuring.maps)
         if found.row:  # not of a rim, which is a part of a lesion
             lesions.append(found.lesions)
             rows.append(found.row)
+            rims = found.rims
         if entropy is None:  # the first type's, as in the command's pictures; a view where the map is kept anyway
             entropy = maps.uncertainty["entropy"][way.box] if "entropy" in maps.uncertainty else found.maps["entropy"]
     assert entropy is not None
@@ -219,7 +222,7 @@ def predict_image(runner: TileRunner, settings: ExportSettings, given: GivenChan
         lesions=pd.concat(lesions, ignore_index=True),
         patient=pd.DataFrame(rows),
         notes=(*runner.notes, *unlike(given.volumes, runner.model)),
-        _drawn=_Drawn(way, settings, images, entropy, record, patients, spent),
+        _drawn=_Drawn(way, settings, images, entropy, record, patients, spent, rims),
     )
 
 

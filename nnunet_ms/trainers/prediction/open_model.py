@@ -63,6 +63,7 @@ class OpenModel:
         rater: str = "model",
         lesion_type: str = "",
         rim_threshold: float = RIM_THRESHOLD,
+        rim_split: bool = True,
         note: str = "",
     ) -> ImagePrediction:
         """Predict one image with samples of the network; the numbers are those of `nnunet-ms-predict` for its files.
@@ -105,6 +106,8 @@ class OpenModel:
             Name of the lesion type; without it from the label.
         rim_threshold : float, optional
             Of a model of lesion core and rim: the score from which a lesion is rim+, in (0, 1).
+        rim_split : bool, optional
+            Of such a model: whether confluent lesions are taken apart before each part is decided on.
 
         Returns
         -------
@@ -149,6 +152,7 @@ class OpenModel:
             minimum_voxels=minimum_voxels,
             lesion_type=lesion_type,
             rim_threshold=rim_threshold,
+            rim_split=rim_split,
         )
         given = given_channels(image, self.channels, affine, spacing, self.model.needed)
         settings = export_settings(runner, measuring, Path(), rater=rater, note=note, pictures=False)

@@ -12,6 +12,7 @@ import pandas as pd
 from nnunet_ms import tables
 from nnunet_ms.checkpoints import sha256_of
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.lesions.rims import RimDecision
 from nnunet_ms.locks import LOCK
 from nnunet_ms.outputs import PARTIAL_PREFIX, remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure
@@ -44,12 +45,17 @@ def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -
         "maps": list(measuring.maps),
         "lesion_types": [name for name, _ in measuring.classes],
         **({"pairs": {"target": measuring.pairs, "lesions": measuring.lesions}} if measuring.pairs else {}),
-        **({"rim_threshold": measuring.rim.threshold, "rim_shell_mm": measuring.rim.shell_mm} if measuring.rim else {}),
+        **({} if measuring.rim is None else _rim_record(measuring.rim)),
         "rater": rater,
         "data_note": note,
         "average": "probabilities over samples and folds; logits over tiles",
         "versions": {name: version_of(name) for name in ("nnunet-ms", "nnunetv2", "torch")},
     }
+
+
+def _rim_record(decision: RimDecision) -> dict[str, Any]:
+    splitting = None if decision.splitting is None else asdict(decision.splitting)
+    return {"rim_threshold": decision.threshold, "rim_shell_mm": decision.shell_mm, "rim_splitting": splitting}
 
 
 def _packed(model: Model) -> dict[str, str]:

@@ -51,14 +51,14 @@ from nnunet_ms.options import known_keywords
 from nnunet_ms.parallel import Failure, Workers, attempt
 from nnunet_ms.trainers.networks.dropout import Site
 from nnunet_ms.trainers.prediction.case_measures import Map
-from nnunet_ms.trainers.prediction.export import ExportSettings, Spooled, is_done
+from nnunet_ms.trainers.prediction.export import DONE, ExportSettings, Spooled, is_done
 from nnunet_ms.trainers.prediction.exports import Exported, exporting
 from nnunet_ms.trainers.prediction.image_cases import ImageCase, find_image_cases, plain_case, read_images
 from nnunet_ms.trainers.prediction.likeness import check_usable, unlike
 from nnunet_ms.trainers.prediction.model import Model, model_folder
 from nnunet_ms.trainers.prediction.open_model import Folds, OpenModel, open_model
 from nnunet_ms.trainers.prediction.output_folder import SPOOL, add_time, claim, collect, record_of, withdraw
-from nnunet_ms.trainers.prediction.rim_tables import write_rim_tables
+from nnunet_ms.trainers.prediction.rim_tables import read_rims, write_rim_tables
 from nnunet_ms.trainers.prediction.settings import export_settings, make_runner, resolve_measuring
 from nnunet_ms.trainers.prediction.tiles import Prediction, TileRunner
 from nnunet_ms.trainers.prediction.time_taken import Cost, Stopwatch
@@ -110,6 +110,7 @@ def predict(
     rater: str = "model",
     lesion_type: str = "",
     rim_threshold: float = RIM_THRESHOLD,
+    rim_split: bool = True,
     note: str = "",
     pictures: bool = True,
     device: str | None = None,
@@ -148,6 +149,8 @@ def predict(
         `tables.CASES`: patient, visit and week of each case.
     rim_threshold : float, optional
         Of a model of lesion core and rim: the score from which a lesion is rim+, in (0, 1).
+    rim_split : bool, optional
+        Of such a model: whether confluent lesions are taken apart before each part is decided on.
     rater, note : str, optional
         The model's name and what the data are, in all tables and pictures.
     pictures : bool, optional
@@ -198,7 +201,7 @@ def predict(
     )
     measuring = resolve_measuring(
         runner, threshold=threshold, fold_thresholds=fold_thresholds, maps=maps, minimum_voxels=minimum_voxels,
-        lesion_type=lesion_type, rim_threshold=rim_threshold,
+        lesion_type=lesion_type, rim_threshold=rim_threshold, rim_split=rim_split,
     )  # fmt: skip
     export = export_settings(runner, measuring, Path(out), rater=rater, note=note, pictures=pictures)
     found = find_image_cases(Path(images), opened.model, None if cases is None else Path(cases))
@@ -251,7 +254,8 @@ def _predict_cases(
     add_time(export.out, collected[1])
     visits = write_visits(finished, export.out, export.measuring, export.rater, export.note, workers)
     if export.measuring.rim is not None:
-        visits = write_rim_tables(collected[0], visits, export.out, export.measuring.rim)
+        rims = read_rims([export.out / DONE / case.case_id for case in finished])
+        visits = write_rim_tables(rims, visits, export.out, export.measuring.rim)
     return Predicted(*collected, failed, runner.notes, visits)
 
 

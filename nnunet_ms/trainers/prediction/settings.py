@@ -68,6 +68,7 @@ def resolve_measuring(
     minimum_voxels: int = 3,
     lesion_type: str = "",
     rim_threshold: float = RIM_THRESHOLD,
+    rim_split: bool = True,
 ) -> Measuring:
     """Settle how the samples of a runner become masks and numbers.
 
@@ -97,7 +98,7 @@ def resolve_measuring(
         flips=len(runner.flips()),
         pairs=str(pairs.get("target") or ""),
         lesions=(lesion_type or str(pairs.get("lesions") or "") or T2) if pairs else "",
-        rim=_decision(model, rim_threshold),
+        rim=_decision(model, rim_threshold, rim_split),
     )
 
 
@@ -186,9 +187,10 @@ def is_of_rims(model: Model) -> bool:
     return model.classes == [("core", CORE), ("rim", RIM)]
 
 
-def _decision(model: Model, threshold: float) -> RimDecision | None:
+def _decision(model: Model, threshold: float, split: bool) -> RimDecision | None:
     if is_of_rims(model):
-        return RimDecision(threshold)
+        return RimDecision(threshold) if split else RimDecision(threshold, splitting=None)
+    _check("rim_split", split, split, "none for a model without the labels core and rim")
     _check("rim_threshold", threshold, threshold == RIM_THRESHOLD, "none for a model without the labels core and rim")
     return None
 

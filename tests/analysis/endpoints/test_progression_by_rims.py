@@ -14,6 +14,7 @@ from nnunet_ms.analysis.endpoints.statistic_rows import to_frame
 from nnunet_ms.analysis.report.blocks.progression_by_rims import rim_tables
 from nnunet_ms.analysis.trial.data import read_trial
 from nnunet_ms.analysis.trial.settings import read_settings
+from nnunet_ms.analysis.trial.settings_init import find_tables, write_settings
 from nnunet_ms.errors import OptionError, SettingsError, TableError
 from nnunet_ms.simulation.simulate import simulate
 
@@ -273,3 +274,98 @@ def test_the_report_prints_what_was_computed(folders):
     (line,) = [row for row in table.lines if row[0] == "arm × PRL: ≥ 4, active / placebo"]
     assert line[1].startswith(f"{ratio:.2f} (")
     assert rim_tables(trial, frame[frame["analysis"] == "subgroup"], OUTCOME) == []
+
+
+# whose counts, and from ADaM -----------------------------------------------------------------------------------------
+
+
+def as_adam(home, more=""):
+    """The settings of a trial with its ADaM copies in the place of its own tables of patients and assessments."""
+    text = (home / "trial.toml").read_text()
+    for name in ("patients", "assessments"):
+        text = text.replace(f'{name} = "{name}.csv"\n', "")
+    (home / "adam.toml").write_text(text.replace("[arms]", f'[adam]\nfolder = "adam"\n{more}[arms]'))
+    return read_trial(read_settings(home / "adam.toml"))
+
+
+def adsl(home, how):
+    """Edit the CSV copy of ADSL; the transport file, which would be read before it, goes."""
+    for path in (home / "adam").glob("*.xpt"):
+        path.unlink()
+    path = home / "adam" / "adsl.csv"
+    how(pd.read_csv(path)).to_csv(path, index=False)
+
+
+def test_adam_gives_the_same_strata_and_rows_as_the_own_tables(folders):
+    # Oracle: the tables of the same simulated trial, which the ADaM files copy.
+    own, adam = read(folders / "interaction"), as_adam(folders / "interaction")
+    assert adam.groups("prl_stratum").tolist() == own.groups("prl_stratum").tolist()
+    frames = [to_frame(rim_statistics(trial, OUTCOME, outcome_audit(trial, OUTCOME))) for trial in (own, adam)]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+    assert frames[1]["method"].str.contains("as counted in the patient table \\(600 patients\\)").all()
+    variables = adam.listings["adam_variables"].set_index("name")["variable"]
+    assert variables["prl_count"] == "PRLBL"
+
+
+@pytest.mark.parametrize("name", ["PRLCNT", "NPRL", "MYRIMS"])
+def test_a_variable_of_another_name_is_named(edited, name):
+    home, _ = edited
+    adsl(home, lambda table: table.rename(columns={"PRLBL": name}))
+    trial = as_adam(home, f'prl_count = "{name}"\n')
+    assert trial.patients["prl_count"].sum() == pd.read_csv(home / "patients.csv")["prl_count"].sum()
+
+
+@pytest.mark.parametrize(("value", "found"), [(-1, "-1"), (1.5, "1.5"), ("many", "'many'")])
+def test_what_is_no_number_of_lesions_is_refused(edited, value, found):
+    home, _ = edited
+    adsl(home, lambda table: table.astype({"PRLBL": object}).assign(PRLBL=[value, *table["PRLBL"][1:]]))
+    with pytest.raises(TableError, match=rf"adsl.csv: row 1, column PRLBL: expected a number.*found {found}"):
+        as_adam(home)
+
+
+def test_false_and_an_absent_variable_leave_the_visits_to_say(edited):
+    home, _ = edited
+    assert set(as_adam(home, "prl_count = false\n").listings["prl_counts"]["source"]) == {"visits, reference"}
+    adsl(home, lambda table: table.drop(columns="PRLBL"))
+    trial = as_adam(home)
+    assert set(trial.listings["prl_counts"]["source"]) == {"visits, reference"}
+    assert "prl_count" not in set(trial.listings["adam_variables"]["name"])
+    with pytest.raises(TableError, match="NORIMS"):
+        as_adam(home, 'prl_count = "NORIMS"\n')
+
+
+def test_blank_counts_of_adam_are_those_of_the_visits_or_missing(edited):
+    home, edit = edited
+    adsl(home, lambda table: table.assign(PRLBL=table["PRLBL"].where(np.arange(len(table)) % 5 != 0)))
+    listing = as_adam(home).listings["prl_counts"]
+    assert listing["source"].tolist() == ["visits, reference" if i % 5 == 0 else "adsl.csv" for i in range(600)]
+    edit("visits", without)
+    assert as_adam(home).groups("prl_stratum").tolist().count("missing") == 120
+
+
+@pytest.mark.parametrize("rater", ["reference", "simulated_reader"])
+def test_method_table_and_notes_say_whose_counts_make_the_strata(edited, rater):
+    home, edit = edited
+    edit("patients", without)
+    text = (home / "trial.toml").read_text()
+    (home / "trial.toml").write_text(text + f'prl_rater = "{rater}"\n')
+    trial = read(home)
+    counts = pd.read_csv(home / "visits.csv").query("week == 0 and lesion_type == 't2_lesions'")
+    counts = counts.pivot_table(index="patient_id", columns="rater", values="prl_count")
+    differ = int((counts["reference"] != counts["simulated_reader"]).sum())
+    said = f"as counted in visits, {rater} (600 patients); others count otherwise in {differ} patients"
+    frame = to_frame(rim_statistics(trial, OUTCOME, outcome_audit(trial, OUTCOME)))
+    assert frame["method"].str.contains(said, regex=False).all()
+    table = rim_tables(trial, frame, OUTCOME)[0]
+    assert f"{said} ([analysis] prl_rater: another's)." in table.note
+
+
+def test_settings_that_are_written_offer_the_choice(edited):
+    home, edit = edited
+    edit("patients", without)
+    write_settings(home / "new.toml", find_tables(home, {}, ()), simulated=True)
+    text = (home / "new.toml").read_text()
+    assert '# prl_rater = "reference"  # whose counts where the patients have none; one of raters' in text
+    (home / "new.toml").write_text(text.replace('# prl_rater = "reference"', 'prl_rater = "simulated_reader"'))
+    listing = read_trial(read_settings(home / "new.toml")).listings["prl_counts"]
+    assert set(listing["source"]) == {"visits, simulated_reader"}

@@ -349,7 +349,7 @@ def scramble(contents):
         ("radiomics", lambda c: c["weights"].update(weights=c["weights"]["weights"][:2]), "a regression of"),
         ("radiomics", lambda c: c["weights"].update(intercept=c["weights"]["intercept"] * np.nan), "no finite numbers"),
         ("qsmrimnet", lambda c: forget(c["weights"], next(iter(c["weights"]))), "weights that are not its network's"),
-        ("qsmrimnet", lambda c: next(iter(c["weights"].values())).fill_(np.nan), "no finite numbers as encoder"),
+        ("qsmrimnet", lambda c: next(iter(c["weights"].values())).fill_(np.nan), "no finite numbers as same_spread"),
         ("qsmrimnet", lambda c: forget(c, "options"), r"\['options'\] missing"),
         ("qsmrimnet", lambda c: c["options"].update(fusion="product"), "weights that are not its network's"),
     ],

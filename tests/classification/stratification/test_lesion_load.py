@@ -3,7 +3,9 @@
 import pandas as pd
 import pytest
 
-from nnunet_ms.classification.stratification.lesion_load import with_lesion_load
+from nnunet_ms.classification.stratification.cohort import read_cohort
+from nnunet_ms.classification.stratification.lesion_load import cohort_with_lesion_load, with_lesion_load
+from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort
 from nnunet_ms.errors import TableError
 
 HEADER = "case_id,patient_id,visit,week,rater,lesion_type,lesion_count,volume_ml"
@@ -50,3 +52,18 @@ def test_a_rater_is_chosen_by_name(write):
 def test_tables_that_cannot_be_meant(write, rows, rater, message):
     with pytest.raises(TableError, match=message):
         with_lesion_load(SCANS, write(*rows), rater)
+
+
+def test_prepare_fills_what_the_manifest_leaves_blank(write, tmp_path):
+    # the images are not there: what matters is in the cohort before any is read, and in the words of an error
+    rows = ["patient_id,visit,scan_day,t1,flair,edss,edss_day,lesion_volume_ml"]
+    rows += ["P1,a,0,1.nii.gz,2.nii.gz,2,9,", "P2,a,0,3.nii.gz,4.nii.gz,4,9,7"]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    cohort, note = cohort_with_lesion_load(read_cohort(tmp_path / "manifest.csv"), write(*ROWS))
+    assert [case.lesion_volume_ml for case in cohort.cases] == [4.5, 7.0]
+    assert "1 of 2 scans from visits.csv (model), 1 told before" in note
+    found = prepare_cohort(tmp_path / "manifest.csv", tmp_path / "out", visits=write(*ROWS))
+    assert found.lesion_load == note
+    with pytest.raises(TableError, match="found none of them"):
+        prepare_cohort(tmp_path / "manifest.csv", tmp_path / "other", visits=write("9,Q1,a,0,model,t2_lesions,3,4.5"))
+    assert not (tmp_path / "other").exists()

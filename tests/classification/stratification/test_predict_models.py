@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from nnunet_ms.checkpoints import save_checkpoint
 from nnunet_ms.classification.stratification.fold_models import input_of, load_fold_model, network_of
 from nnunet_ms.classification.stratification.predict_models import (
     fold_models_of,
@@ -120,3 +121,12 @@ def test_one_strategy_is_found_and_several_are_named(models, tmp_path, elsewhere
     assert [contents["fold"] for contents in fold_models_of(models / "wm")] == [0, 1, 2]
     with pytest.raises(SettingsError, match="device: expected"):
         predict_disability(models / "wm", elsewhere, tmp_path / "out", device="cuda:50")
+
+
+@pytest.mark.parametrize("changed", [{"task": "survival"}, {"task": "relapse"}])
+def test_networks_of_another_task_give_no_risk_of_disability(models, elsewhere, tmp_path, changed):
+    copied = shutil.copytree(models, tmp_path / "models")
+    for path in copied.glob("wm/fold_*/model.pt"):
+        save_checkpoint(load_fold_model(path) | changed, path)
+    with pytest.raises(ModelError, match=f"expected networks of disability, with one output, found {changed['task']}"):
+        predict_disability(copied / "wm", elsewhere, tmp_path / "out")

@@ -29,7 +29,7 @@ def patients():
             "case_id": names,
             "patient_id": names,
             "visit": "base",
-            "fold": np.arange(n) % 3,
+            "fold": np.arange(n) % 5,
             "age_years": age,
             "edss_baseline": generator.choice([1.0, 2.0, 3.5], n),
             "lesion_volume_ml": generator.lognormal(1.5, 1, n),
@@ -53,7 +53,7 @@ def test_held_out_patients_are_judged_by_the_others_alone(patients):
     changed = patients.copy()
     changed.loc[changed["fold"] == 1, "event"] = 0
     changed.loc[changed["fold"] == 1, "time_weeks"] = 1.0
-    held = (patients["fold"] == 1).to_numpy()
+    held = patients["fold"].isin([0, 1]).to_numpy()  # fold 1 is judged, or stops the training of what judges fold 0
     tables = [survival_baselines(frame, frame["fold"], AT) for frame in (patients, changed)]
     for model in (KAPLAN_MEIER, COX):
         one, other = (curves(table, model) for table in tables)

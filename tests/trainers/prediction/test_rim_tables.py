@@ -1,5 +1,8 @@
 """A model of lesion core and rim: rules of its masks, its lesions' scores, its tables, pictures and refusals."""
 
+import json
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -7,12 +10,15 @@ import pytest
 
 from nnunet_ms import tables
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.images.volumes import Grid
+from nnunet_ms.images.volumes import Grid, Volume
+from nnunet_ms.lesions.labelling import find_lesions
 from nnunet_ms.lesions.rims import RimDecision, shell_of
 from nnunet_ms.trainers.prediction.case_measures import Measuring, _labels, lesion_and_rim
+from nnunet_ms.trainers.prediction.export import rims_of_positive
 from nnunet_ms.trainers.prediction.open_model import open_model
 from nnunet_ms.trainers.prediction.predict import predict
 from nnunet_ms.trainers.prediction.rim_pictures import rim_figure
+from nnunet_ms.trainers.prediction.rim_tables import rim_parts
 from tests.trainers.tiny_model import SHAPE, SPACING, write_results
 
 CONTENT = {
@@ -81,14 +87,16 @@ def test_tables_count_rims_and_are_those_that_others_read(predicted):
     _, out, done = predicted
     visits = tables.read_table(out / "visits.csv", tables.VISITS)
     lesions = pd.read_csv(out / "lesions.csv")
-    counts = lesions.groupby("case_id")["rim"].sum()
+    counts = pd.read_csv(out / "rim_lesions.csv").groupby("patient_id")["rim"].sum().rename(lambda name: f"{name}_1")
     assert visits["prl_count"].tolist() == [int(counts.get(case, 0)) for case in visits["case_id"]]
     assert visits["lesion_count"].tolist() == lesions.groupby("case_id").size().reindex(visits["case_id"]).tolist()
     assert pd.read_csv(out / "cases.csv").groupby("case_id").size().tolist() == [1, 1]
     table = pd.read_csv(out / "rim_lesions.csv")
     names = ["patient_id", "visit", "week", "lesion_id", "voxels", "volume_ml", "x_mm", "y_mm", "z_mm"]
-    assert list(table) == [*names, "probability", "threshold", "rim", "model"]
-    assert table["probability"].tolist() == lesions["rim_score"].tolist()
+    assert list(table) == [*names, "probability", "threshold", "rim", "model", "component"]
+    highest = table.groupby(["patient_id", "component"])["probability"].max()
+    assert highest.tolist() == pytest.approx(lesions["rim_score"].tolist())
+    assert table.groupby(["patient_id", "component"])["voxels"].sum().tolist() == lesions["voxels"].tolist()
     assert done.visits["prl_count"].tolist() == visits["prl_count"].tolist()
 
 
@@ -134,6 +142,45 @@ def test_threshold_of_the_score_lies_between_0_and_1(model, predicted, tmp_path,
 def test_a_model_without_rims_takes_no_threshold_of_rims(model_folder, image_folder, tmp_path):
     with pytest.raises(SettingsError, match="none for a model without the labels core and rim"):
         predict(image_folder, tmp_path / "out", model=model_folder, rim_threshold=0.3, **WORDS)
+
+
+def test_without_splitting_every_component_is_one_lesion(model, predicted, tmp_path):
+    images, out, _ = predicted
+    predict(images, tmp_path / "whole", model=model, rim_split=False, pictures=False, **WORDS)
+    whole, lesions = (pd.read_csv(tmp_path / "whole" / f"{name}.csv") for name in ("rim_lesions", "lesions"))
+    assert whole["voxels"].tolist() == lesions["voxels"].tolist()
+    assert whole["component"].tolist() == whole["lesion_id"].tolist() == lesions["lesion_id"].tolist()
+    assert whole["probability"].tolist() == lesions["rim_score"].tolist()
+    parts = pd.read_csv(out / "rim_lesions.csv")
+    assert len(parts) >= len(whole)
+    assert json.loads((out / "prediction.json").read_text())["rim_splitting"]["prominence_mm"] == 0.5
+    assert json.loads((tmp_path / "whole" / "prediction.json").read_text())["rim_splitting"] is None
+
+
+def test_a_model_without_rims_has_nothing_to_take_apart(model_folder, image_folder, tmp_path):
+    with pytest.raises(SettingsError, match="rim_split: expected none for a model without the labels core and rim"):
+        predict(image_folder, tmp_path / "out", model=model_folder, rim_split=False, **WORDS)
+
+
+@pytest.mark.parametrize("rims", [(), (1,), (2,), (1, 2)])
+def test_parts_of_a_confluent_lesion_count_each(rims):
+    # Oracle: two balls of 6 mm that touch, of which those in `rims` have a segmented rim.
+    x, y, z = np.ogrid[:32, :28, :28]
+    far = [np.sqrt((x - c) ** 2 + (y - 14) ** 2 + (z - 14) ** 2) for c in (10, 20)]
+    mask = np.minimum(*far) <= 6
+    ball = np.where(far[0] <= far[1], 1, 2)
+    rim = shell_of(mask, (1.0, 1.0, 1.0)) & np.isin(ball, rims)
+    lesions = find_lesions(Volume(mask, Grid(mask.shape, np.eye(4)), Path("mask.nii.gz")))
+    found = rim_parts(lesions, rim.astype(float), rim, RimDecision())
+    assert found.table["component"].tolist() == [1, 1]
+    assert found.count == len(rims)
+    assert found.table["rim"].tolist() == [int(number in rims) for number in (1, 2)]
+    assert found.table["x_mm"].tolist() == pytest.approx([10, 20], abs=0.6)
+    kept = rims_of_positive(np.where(rim, 2, mask).astype(np.uint8), found)
+    assert np.array_equal(kept > 0, rim)
+    whole = rim_parts(lesions, rim.astype(float), rim, RimDecision(splitting=None))
+    assert len(whole.table) == 1
+    assert whole.table["rim_score"].tolist() == pytest.approx([len(rims) / 2], abs=0.02)
 
 
 def test_lesion_is_likely_where_core_and_rim_are_undecided():

@@ -8,7 +8,7 @@ import pandas as pd
 from nnunet_ms.analysis.endpoints import progression_by_arm, progression_subgroups
 from nnunet_ms.analysis.endpoints.estimands import time_estimand
 from nnunet_ms.analysis.endpoints.statistic_rows import select
-from nnunet_ms.analysis.report.blocks.progression_by_rims import rim_tables, risk_tables
+from nnunet_ms.analysis.report.blocks.progression_by_rims import rim_tables, risk_tables, whose_counts
 from nnunet_ms.analysis.report.blocks.time_to_event import time_to_event_table
 from nnunet_ms.analysis.report.notes import TIES, convention_note, level, rule_note
 from nnunet_ms.analysis.report.numbers import Numbers
@@ -17,6 +17,7 @@ from nnunet_ms.analysis.report.wording import minus, number, over, p_text, term_
 from nnunet_ms.analysis.trial.data import TrialData
 from nnunet_ms.analysis.trial.keys import contrast_text
 from nnunet_ms.analysis.trial.published import PUBLISHED
+from nnunet_ms.analysis.trial.rim_counts import STRATUM
 from nnunet_ms.disability.confirmed_progression import OUTCOMES
 
 
@@ -119,5 +120,11 @@ def _subgroup_table(trial: TrialData, rows: pd.DataFrame, outcome: str) -> TextT
         "Subgroups: hazard ratio of arm",
         ["", "events / patients", f"estimate ({level(trial)} CI)", "p"],
         lines,
-        f"Interaction: likelihood-ratio test of arm × subgroup. {convention_note(trial, TIES)}",
+        " ".join(
+            [
+                "Interaction: likelihood-ratio test of arm × subgroup.",
+                *([whose_counts(trial)] if STRATUM in trial.settings.analysis.subgroups else []),
+                convention_note(trial, TIES),
+            ]
+        ),
     )

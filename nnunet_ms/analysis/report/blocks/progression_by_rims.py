@@ -9,13 +9,24 @@ from nnunet_ms.analysis.report.numbers import Numbers
 from nnunet_ms.analysis.report.parts import Line, TextTable, column_table, truth_cell
 from nnunet_ms.analysis.report.wording import over, term_text
 from nnunet_ms.analysis.trial.data import TrialData
+from nnunet_ms.analysis.trial.rim_counts import counted_by
+
+
+def whose_counts(trial: TrialData) -> str:
+    """Whose counts the strata follow, in a sentence; with several raters, how to take another's. Blank without any."""
+    listing = trial.listings.get("prl_counts")
+    if listing is None:
+        return ""
+    text = counted_by(listing)
+    choice = " ([analysis] prl_rater: another's)" if (listing["note"] != "").any() else ""
+    return f"{text[:1].upper()}{text[1:]}{choice}."
 
 
 def rim_tables(trial: TrialData, rows: pd.DataFrame, outcome: str) -> list[TextTable]:
     """Return the table of one outcome; none where nobody's rim lesions are known."""
     note = (
         "arm: in the first stratum; PRL (number of rim lesions): against the first, in the reference arm; "
-        "arm × PRL: how the arm's hazard ratio differs from that of the first."
+        f"arm × PRL: how the arm's hazard ratio differs from that of the first. {whose_counts(trial)}"
     )
     title = "Arm and rim lesions at baseline: hazard ratios"
     return _table(trial, rows, outcome, ANALYSIS, f"{outcome}_by_prl_stratum", title, note)
