@@ -161,6 +161,7 @@ TESTED_IN = {
     "classification.rim_cli": "classification/rim/test_dataset.py",
     "classification.step_folder": "classification/rim/test_dataset.py",
     "classification.stratify_cli": "classification/stratification/test_prepared_folder.py",
+    "classification.stratification.brain_stem": "classification/stratification/test_preparation.py",
     "classification.stratification.fold_models": "classification/stratification/test_train_models.py",
     "classification.stratification.study_folds": "classification/stratification/test_train_models.py",
     "classification.stratification.explain_folds": "classification/stratification/test_explain_models.py",

@@ -68,7 +68,7 @@ NOT_HERE = {
         *("prl_count", "new_or_enlarging_lesion_count", "new_or_enlarging_volume_ml"),
         *("resolved_or_shrinking_lesion_count", "resolved_or_shrinking_volume_ml"),
     },
-    "patients.csv": {"discontinuation_reason", "randomisation_date", "prl_count"},
+    "patients.csv": {"discontinuation_reason", "randomisation_date", "prl_count", "disability_risk"},
     "assessments.csv": {
         *("date", "t25fw_unable", "nhpt_unable", "t25fw_1_s", "t25fw_2_s"),
         *("nhpt_dominant_1_s", "nhpt_dominant_2_s", "nhpt_other_1_s", "nhpt_other_2_s"),

@@ -84,11 +84,12 @@ def add_prepare_parser(to: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--priors", type=Path, metavar="DIR", help="NiftySeg's priors, for scans without a label map")
     parser.add_argument(
         "--brain",
-        choices=("given", "nonzero"),
+        choices=("given", "deepbet", "nonzero"),
         default="given",
-        help="the brain: column brain_mask, or where T1 is not 0 (default: %(default)s)",
+        help="the brain: column brain_mask, by deepbet (extra brain), or where T1 is not 0 (default: %(default)s)",
     )
     parser.add_argument("--in-mni", action="store_true", help="the images lie in MNI152 space: register nothing")
+    parser.add_argument("--n4", action="store_true", help="correct the bias field of both images (N4)")
     parser.add_argument("--earlier-edss", choices=("refuse", "use"), default="refuse", help="an EDSS before the scan")
     parser.add_argument("--visits", type=Path, metavar="CSV", help="visits.csv: lesion volumes of scans that tell none")
     parser.add_argument("--rater", help="whose volumes of --visits, where there are several raters or models")
@@ -121,6 +122,7 @@ def preparation_settings(arguments: argparse.Namespace) -> "PreparationSettings"
         priors=arguments.priors,
         brain=arguments.brain,
         in_mni=arguments.in_mni,
+        n4=arguments.n4,
     )
 
 

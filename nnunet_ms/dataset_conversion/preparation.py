@@ -24,14 +24,14 @@ from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
+from nnunet_ms.images.deepbet_brain import SOURCES, deepbet_mask
 from nnunet_ms.images.grids import orientation_of, reoriented, respaced
 from nnunet_ms.images.itk import resample, to_itk, voxels
 from nnunet_ms.images.registration import Registration, register
+from nnunet_ms.images.resample import smoothed
 from nnunet_ms.images.template import mni152, register_to_mni
 from nnunet_ms.images.volumes import Grid, Volume, read_volume, same_grid, write_volume
 from nnunet_ms.outputs import whole_file
-
-FWHM_PER_SIGMA = 2.355
 
 Number = TypeVar("Number", bound=np.number[Any])
 
@@ -141,6 +141,8 @@ def brain_of(case: Case, reference: Volume, steps: Steps, log: list[dict[str, An
     if steps.hd_bet:
         mask = hd_bet_mask(reference.data.astype(np.float32), reference.grid, reference.path)
         log.append({"step": "hd_bet", "voxels": int(mask.sum())})
+    elif steps.brain:
+        mask = _deepbet_mask(case, reference, steps, log)
     elif case.brain_mask is not None and (steps.apply_brain_mask or steps.n4):
         mask = given_mask(case.brain_mask, reference.grid, reference.path)
     else:
@@ -148,6 +150,27 @@ def brain_of(case: Case, reference: Volume, steps: Steps, log: list[dict[str, An
     if steps.strips:
         log.append({"step": "brain_mask", "outside": 0, "voxels": int(mask.sum())})
     return to_itk(mask, reference.grid)
+
+
+def _deepbet_mask(case: Case, reference: Volume, steps: Steps, log: list[dict[str, Any]]) -> npt.NDArray[np.uint8]:
+    """Mask of T1, else FLAIR, on the first channel's grid; with `align` it is registered to it as its image is."""
+    channel = next((name for name in SOURCES if name in case.images), None)
+    if channel is None:
+        raise ImageError(
+            f"{case.case_id}: --brain deepbet: expected channel t1 or flair, found {', '.join(case.images)}. Add one, "
+            "or give brain masks (--apply-brain-mask)."
+        )
+    path = case.images[channel]
+    source = reference if path == reference.path else read_volume(path)
+    mask = deepbet_mask(source.data, source.grid, path)
+    log.append({"step": "deepbet", "channel": channel, "voxels": int(mask.sum())})
+    matrix = np.eye(4)
+    if source is not reference and steps.align:
+        fixed, moving = (to_itk(one.data.astype(np.float32), one.grid) for one in (reference, source))
+        with naming(path, reference.path):
+            matrix = register(fixed, moving, steps.align).matrix
+    moved = moved_onto(to_itk(mask, source.grid), source.grid, reference.grid, matrix, is_label=True)
+    return voxels(moved).astype(np.uint8)
 
 
 def without_bias(
@@ -258,18 +281,7 @@ def moved_onto(image: SimpleITK.Image, grid: Grid, target: Grid, matrix: Matrix,
     """Resample once, after smoothing along axes that become coarser; on the same grid nothing is touched."""
     if same_grid(grid, target) and np.array_equal(matrix, np.eye(4)):
         return image
-    return resample(image if is_label else _smoothed(image, grid, target), target, matrix, is_label=is_label)
-
-
-def _smoothed(image: SimpleITK.Image, grid: Grid, target: Grid) -> SimpleITK.Image:
-    """Blur to the coarser voxel's width, or lines thinner than it would come and go with its position."""
-    directions = grid.affine[:3, :3] / np.array(grid.spacing)
-    steps_mm = np.abs(directions.T @ (target.affine[:3, :3] / np.array(target.spacing))) @ np.array(target.spacing)
-    for axis, (old, new, size) in enumerate(zip(grid.spacing, steps_mm, grid.shape, strict=True)):
-        if new > 1.2 * old and size >= 4:
-            sigma = float(np.sqrt(new**2 - old**2)) / FWHM_PER_SIGMA
-            image = SimpleITK.RecursiveGaussian(image, sigma, direction=axis)
-    return image
+    return resample(image if is_label else smoothed(image, grid, target), target, matrix, is_label=is_label)
 
 
 def _write_record(

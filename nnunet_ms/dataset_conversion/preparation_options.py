@@ -32,6 +32,12 @@ def add_step_options(to: argparse.ArgumentParser) -> None:
         "--apply-brain-mask", action="store_true", help="0 outside the brain mask that comes with the data"
     )
     group.add_argument("--hd-bet", action="store_true", help="brain mask by the external command hd-bet, applied")
+    group.add_argument(
+        "--brain",
+        choices=("deepbet",),
+        default="",
+        help="brain mask by deepbet (extra brain) of T1, else FLAIR, applied",
+    )
     group.add_argument("--threads", type=positive, default=1, help="threads per process for these steps (default: 1)")
 
 

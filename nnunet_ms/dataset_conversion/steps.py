@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nnunet_ms.images.grids import Spacing
 
 Alignment = Literal["", "rigid", "affine"]
+Brain = Literal["", "deepbet"]
 _SWITCHES = ("reorient", "n4", "to_baseline", "to_mni", "apply_brain_mask", "hd_bet")
 
 
@@ -39,6 +40,8 @@ class Steps:
         0 outside the brain mask that comes with the data.
     hd_bet : bool, optional
         0 outside the brain mask that the external command hd-bet makes.
+    brain : {"", "deepbet"}, optional
+        0 outside the brain mask that deepbet makes of T1, or of FLAIR where there is no T1 (extra `brain`).
     threads : int, optional
         Threads per process for these steps, >= 1.
 
@@ -67,10 +70,12 @@ class Steps:
     spacing: "Spacing" = None
     apply_brain_mask: bool = False
     hd_bet: bool = False
+    brain: Brain = ""
     threads: int = 1
 
     def __post_init__(self) -> None:
         chosen(self.align, get_args(Alignment), "align")
+        chosen(self.brain, get_args(Brain), "brain")
         for name in _SWITCHES:
             switch(getattr(self, name), name)
         if self.spacing not in (None, "isotropic") and not are_edges(self.spacing):
@@ -79,8 +84,10 @@ class Steps:
                 f"spacing: expected three edges of {low:g} to {high:g} mm, 'isotropic' or None, found "
                 f"{self.spacing!r}. Correct it."
             )
-        if self.hd_bet and self.apply_brain_mask:
-            raise ConversionError("--hd-bet and --apply-brain-mask: expected one brain mask, found two. Leave one out.")
+        masks = {"--hd-bet": self.hd_bet, "--apply-brain-mask": self.apply_brain_mask, "--brain deepbet": self.brain}
+        asked = [option for option, is_asked in masks.items() if is_asked]
+        if len(asked) > 1:
+            raise ConversionError(f"{' and '.join(asked[:2])}: expected one brain mask, found two. Leave one out.")
         if isinstance(self.threads, bool) or not isinstance(self.threads, int) or self.threads < 1:
             raise OptionError(f"threads: expected a whole number >= 1, found {self.threads!r}. Correct it.")
 
@@ -101,7 +108,7 @@ class Steps:
     @property
     def strips(self) -> bool:
         """Whether a brain mask is applied."""
-        return self.apply_brain_mask or self.hd_bet
+        return self.apply_brain_mask or self.hd_bet or bool(self.brain)
 
 
 NO_STEPS = Steps()

@@ -22,6 +22,7 @@ from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, folds_o
 from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.brain_mask import check_hd_bet
+from nnunet_ms.images.deepbet_brain import check_deepbet
 from nnunet_ms.images.greedy import greedy_engine
 from nnunet_ms.parallel import Failure, Outcome
 
@@ -119,3 +120,5 @@ def check_steps(cases: Sequence[Case], steps: Steps, source: Path, pairs: PairOp
         )
     if steps.hd_bet:
         check_hd_bet()
+    if steps.brain:
+        check_deepbet()

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK
 from scipy import ndimage
 
+from nnunet_ms.dataset_conversion import preparation
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.preparation import Steps, write_preprocessed
@@ -180,6 +181,53 @@ def test_hd_bet_that_is_not_installed(study, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert convert(study, tmp_path / "raw", "--hd-bet") == 2
     assert "expected the command hd-bet (version 2), found none" in capsys.readouterr().err
+
+
+AT_T1 = motion((0, 0, 2), (1, 2, 0))  # how T1 lies in `study`
+
+
+def pose_mask(image):
+    """Mask of the made-up head as it lies in an image of its first visit."""
+    there = AT_T1 if image == "t1" else np.eye(4)
+    return ndimage.binary_fill_holes(image_of(Grid(SHAPE, AFFINE), there) > 80).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("channels", "source", "more"),
+    [
+        pytest.param("flair,t1", "t1", ("--align", "rigid"), marks=pytest.mark.slow),
+        ("t1,flair", "t1", ()),
+        ("flair,t1", "t1", ()),
+        ("flair", "flair", ()),
+    ],
+)
+def test_deepbets_mask_is_of_t1_where_there_is_one_and_moves_with_it(
+    study, tmp_path, monkeypatch, channels, source, more
+):
+    pd.read_csv(study).iloc[[0, 2]].to_csv(study, index=False)  # the first visits of two patients
+    seen = []
+    monkeypatch.setattr(
+        preparation, "deepbet_mask", lambda data, grid, path: seen.append(path.name) or pose_mask(path.name[:-7])
+    )
+    asked = ["--channels", channels, "--brain", "deepbet", "--folds", "2", *more]
+    assert convert(study, tmp_path / "raw", *asked) == 0
+    assert seen == [f"{source}.nii.gz"] * 2
+    folder = tmp_path / "raw" / "Dataset005_Trial"
+    record = json.loads((folder / "provenance" / "P1_base.json").read_text())
+    assert record["steps"][0] | {"voxels": 0} == {"step": "deepbet", "channel": source, "voxels": 0}
+    assert pd.read_csv(folder / "cases.csv")["steps"][0].startswith("deepbet brain_mask")
+    kept = read_volume(folder / "imagesTr" / "P1_base_0000.nii.gz").data != 0
+    # with --align the mask lies as the first channel's head does; without, both are taken to lie alike
+    assert dice(kept, pose_mask("flair" if more else source) > 0) > (0.96 if more else 0.999)
+
+
+def test_deepbet_needs_a_contrast_that_it_was_measured_on(study, tmp_path, capsys):
+    frame = pd.read_csv(study).rename(columns={"t1": "t2"})
+    frame.to_csv(study, index=False)
+    assert convert(study, tmp_path / "raw", "--channels", "t2", "--brain", "deepbet") == 2
+    assert "--brain deepbet: expected channel t1 or flair, found t2." in capsys.readouterr().err
+    assert convert(study, tmp_path / "raw", "--brain", "deepbet", "--apply-brain-mask") == 2
+    assert "--apply-brain-mask and --brain deepbet: expected one brain mask, found two" in capsys.readouterr().err
 
 
 def test_steps_that_exclude_each_other(study, tmp_path, capsys):

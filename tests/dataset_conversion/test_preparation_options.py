@@ -40,9 +40,10 @@ def test_every_flag_reaches_its_step_and_no_other():
         "spacing": ["1x1x3"],
         "apply_brain_mask": [],
         "hd_bet": [],
+        "brain": ["deepbet"],
         "threads": ["4"],
     }
-    values = {"align": "affine", "spacing": (1.0, 1.0, 3.0), "threads": 4}
+    values = {"align": "affine", "brain": "deepbet", "spacing": (1.0, 1.0, 3.0), "threads": 4}
     assert list(words) == [field.name for field in fields(Steps)]
     for name, value in words.items():
         assert parsed(f"--{name.replace('_', '-')}", *value) == Steps(**{name: values.get(name, True)})

@@ -4,7 +4,7 @@ The regions come from the scan's own label map, or, without one, from tissue pri
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from nnunet_ms.arrays import Bools, Matrix, SingleFloats
+from nnunet_ms.classification.stratification.brain_stem import stem_region
 from nnunet_ms.classification.stratification.cohort import ScanCase
 from nnunet_ms.classification.stratification.regions import (
     REGIONS,
@@ -25,11 +26,15 @@ from nnunet_ms.classification.stratification.regions import (
     regional_volumes,
 )
 from nnunet_ms.errors import ImageError, OptionError, one_line
+from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask
+from nnunet_ms.images.deepbet_brain import deepbet_mask
 from nnunet_ms.images.grids import onto_grid
-from nnunet_ms.images.itk import resample, to_itk, voxels
+from nnunet_ms.images.itk import inverse, resample, to_itk, voxels
 from nnunet_ms.images.registration import register
-from nnunet_ms.images.template import fit_to_mni, likeness_to_mni, mni152, mni152_brain
+from nnunet_ms.images.resample import smoothed
+from nnunet_ms.images.same_head import edge_agreement
+from nnunet_ms.images.template import fit_to_mni, likeness_to_mni, mni152, mni152_brain, sized_to_mni
 from nnunet_ms.images.volumes import Grid, Volume, read_volume
 from nnunet_ms.images.z_scores import z_scored
 from nnunet_ms.options import chosen
@@ -40,8 +45,10 @@ LEAST_DICE = (
     0.85  # of the brain and the template's after the affine step: below it is no whole brain, or a misplaced one
 )
 # Mutual information of FLAIR and T1: .28 to .60 in five patients, .27 to .42 in four pairs of different patients, 0 in
-# noise. So noise and other objects are refused; another patient's FLAIR cannot be told by it.
+# noise. So noise and other objects are refused; another patient's FLAIR cannot be told by it, but by its edges.
 LEAST_INFORMATION = 0.05
+LEAST_AGREEMENT = 0.70  # of `edge_agreement`: .77 to .95 in ten patients, .40 to .64 in pairs of two
+GOOD_DICE = 0.90  # that most brains reach by the intensities alone
 PRIORS: Mapping[Region, str] = {
     "wm": "niftyseg_WM_prior_2mm.nii.gz",
     "gm": "niftyseg_CGM_prior_2mm.nii.gz",
@@ -49,7 +56,7 @@ PRIORS: Mapping[Region, str] = {
     "ventricles": "niftyseg_ICSF_prior_2mm.nii.gz",
 }
 LEAST_PRIOR = 0.5
-Brain = Literal["given", "nonzero"]
+Brain = Literal["given", "deepbet", "nonzero"]
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,14 @@ class PreparationSettings:
     table : mapping of int to str
         Of `regions.label_table`.
     priors : Path or None
-        Folder of NiftySeg's tissue priors in MNI space, for scans without a label map; they have no brain stem.
-    brain : {"given", "nonzero"}
-        The brain is the mask of the manifest, or the voxels of T1 that are not 0 (of images without a skull).
+        Folder of NiftySeg's tissue priors in MNI space, for scans without a label map.
+    brain : {"given", "deepbet", "nonzero"}
+        The mask of the manifest, what deepbet makes of T1 (extra `brain`), or the voxels of T1 that are not 0 (of
+        images without a skull).
     in_mni : bool
         The images lie in MNI space already: nothing is registered, and the brain is only compared with the template's.
+    n4 : bool
+        The bias field of both images is corrected in the brain, before the fit to the template.
     """
 
     edge_mm: float = 2.0
@@ -75,6 +85,7 @@ class PreparationSettings:
     priors: Path | None = None
     brain: Brain = "given"
     in_mni: bool = False
+    n4: bool = False
 
     def __post_init__(self) -> None:
         chosen(self.brain, get_args(Brain), "brain")
@@ -160,22 +171,19 @@ def prepare_scan(case: ScanCase, settings: PreparationSettings | None = None) ->
     """
     settings = settings or PreparationSettings()
     t1, flair = (_with_contrast(read_volume(path)) for path in (case.t1, case.flair))
-    brain = _nonzero(t1) if settings.brain == "nonzero" else _given(case, t1)
+    brain = _brain_of(case, t1, settings.brain)
     own = None if case.region_labels is None else _own_regions(case.region_labels, t1, settings)
-    if settings.in_mni:
-        moved, matrix = _in_place(flair, t1), np.eye(4)
-    else:
-        moved = _flair_on(t1, flair, brain)
-        matrix = fit_to_mni(t1.data.astype(np.float32), brain, t1.grid).matrix
+    to_flair = _onto_flair(t1, flair, brain, settings)
+    if settings.n4:
+        there = _moved(brain, t1.grid, flair.grid, inverse(to_flair))
+        t1, flair = _without_bias(t1, brain), _without_bias(flair, there)
+    matrix = np.eye(4) if settings.in_mni else _fitted(t1, brain)
     dice = _checked_likeness(case, t1, brain, matrix, settings)
     target = target_grid(settings.edge_mm)
     there = _moved(brain, t1.grid, target, matrix)
-    images = np.stack(
-        [
-            np.where(there, z_scored(_moved_image(one, t1.grid, target, matrix), there, str(path)), np.float32(0))
-            for one, path in ((t1.data, case.t1), (moved, case.flair))
-        ]
-    )
+    seen = ((t1, matrix, case.t1), (flair, to_flair @ matrix, case.flair))
+    moved = [z_scored(_moved_image(one, target, way), there, str(path)) for one, way, path in seen]
+    images = np.stack([np.where(there, one, np.float32(0)) for one in moved])
     volumes = {"brain_ml": float(brain.sum() * t1.grid.voxel_volume_ml)}
     if own is not None:
         regions = {region: _moved(mask, t1.grid, target, matrix) for region, mask in own.items()}
@@ -198,11 +206,17 @@ def _with_contrast(image: Volume) -> Volume:
     return image
 
 
+def _brain_of(case: ScanCase, t1: Volume, brain: Brain) -> Bools:
+    if brain == "nonzero":
+        return _nonzero(t1)
+    return deepbet_mask(t1.data, t1.grid, t1.path) != 0 if brain == "deepbet" else _given(case, t1)
+
+
 def _given(case: ScanCase, t1: Volume) -> Bools:
     if case.brain_mask is None:
         raise ImageError(
             f"{case.case_id}: expected a brain mask, found a blank in column brain_mask. Make one on the grid of "
-            "T1, for example with HD-BET or deepbet, and name it there."
+            "T1 and name it there, or ask for one by --brain deepbet."
         )
     mask = onto_grid(read_volume(case.brain_mask), t1)
     if not np.isin(mask.data, (0, 1)).all() or not mask.data.any():
@@ -213,6 +227,15 @@ def _given(case: ScanCase, t1: Volume) -> Bools:
 def _nonzero(t1: Volume) -> Bools:
     """Where T1 is not 0, with the holes that fluid leaves."""
     return np.asarray(ndimage.binary_fill_holes(t1.data != 0), dtype=bool)
+
+
+def _fitted(t1: Volume, brain: Bools) -> Matrix:
+    """Fit to the template by intensities; where the brain does not fit well then, by its size, if that is better."""
+    matrix = fit_to_mni(t1.data.astype(np.float32), brain, t1.grid).matrix
+    if likeness_to_mni(brain, t1.grid, matrix) >= GOOD_DICE:
+        return matrix
+    ways = (matrix, sized_to_mni(brain, t1.grid, matrix))
+    return max(ways, key=lambda way: likeness_to_mni(brain, t1.grid, way))
 
 
 def _checked_likeness(case: ScanCase, t1: Volume, brain: Bools, matrix: Matrix, settings: PreparationSettings) -> float:
@@ -231,17 +254,27 @@ def _checked_likeness(case: ScanCase, t1: Volume, brain: Bools, matrix: Matrix, 
     )
 
 
-def _in_place(flair: Volume, t1: Volume) -> SingleFloats:
-    """FLAIR on the grid of T1, where its header puts it."""
-    return np.asarray(_moved_image(flair.data, flair.grid, t1.grid, np.eye(4)), dtype=np.float32)
-
-
 def _own_regions(path: Path, t1: Volume, settings: PreparationSettings) -> dict[Region, Bools]:
     return region_masks(onto_grid(read_volume(path), t1), settings.table)
 
 
-def _flair_on(t1: Volume, flair: Volume, brain: Bools) -> SingleFloats:
-    """FLAIR on the grid of T1, registered rigidly; the headers' position where nothing is better."""
+def _onto_flair(t1: Volume, flair: Volume, brain: Bools, settings: PreparationSettings) -> Matrix:
+    """From points of T1 to points of FLAIR: rigid, or the headers' position where edges agree better there.
+
+    Images that were cut to a mask have its border in common, which may lead a registration astray.
+    """
+    ways = [np.eye(4)] if settings.in_mni else [np.eye(4), _registered(t1, flair, brain)]
+    found = [edge_agreement(t1, flair, brain, way) for way in ways]
+    best = int(np.nanargmax(found)) if np.isfinite(found).any() else len(ways) - 1
+    if found[best] < LEAST_AGREEMENT:  # NaN, of too few edges, tells nothing
+        raise ImageError(
+            f"{flair.path}: expected the head of {t1.path}, found edges that run other ways (agreement "
+            f"{found[best]:.2f}, of one head at least {LEAST_AGREEMENT:g}). Are both of one patient? Look at them."
+        )
+    return ways[best]
+
+
+def _registered(t1: Volume, flair: Volume, brain: Bools) -> Matrix:
     fixed, moving = (to_itk(one.data.astype(np.float32), one.grid) for one in (t1, flair))
     found = register(fixed, moving, "rigid")
     if found.after < LEAST_INFORMATION:
@@ -249,21 +282,29 @@ def _flair_on(t1: Volume, flair: Volume, brain: Bools) -> SingleFloats:
             f"{flair.path}: expected the head of {t1.path}, found little in common (mutual information "
             f"{found.after:.3f}). Are T1 and FLAIR of one patient?"
         )
-    moved = np.asarray(voxels(resample(moving, t1.grid, found.matrix, is_label=False)), dtype=np.float32)
+    moved = voxels(resample(moving, t1.grid, found.matrix, is_label=False))
     missing = float((moved[brain] == 0).mean())
     if missing > 0.5:
         raise ImageError(
             f"{flair.path}: expected the brain of {t1.path}, found {missing:.0%} of it outside. Look at both."
         )
-    return moved
+    return found.matrix
+
+
+def _without_bias(image: Volume, brain: Bools) -> Volume:
+    data, mask = to_itk(image.data.astype(np.float32), image.grid), to_itk(brain.astype(np.uint8), image.grid)
+    return replace(image, data=voxels(correct_bias(data, mask)))
 
 
 def _moved(mask: Bools, grid: Grid, target: Grid, matrix: Matrix) -> Bools:
     return np.asarray(voxels(resample(to_itk(mask.astype(np.uint8), grid), target, matrix, is_label=True)) != 0)
 
 
-def _moved_image(image: npt.NDArray[np.generic], grid: Grid, target: Grid, matrix: Matrix) -> npt.NDArray[np.generic]:
-    return voxels(resample(to_itk(image.astype(np.float32), grid), target, matrix, is_label=False))
+def _moved_image(image: Volume, target: Grid, matrix: Matrix) -> npt.NDArray[np.generic]:
+    """The image on another grid, interpolated once, after a blur along axes that become coarser."""
+    seen = Grid(target.shape, matrix @ target.affine)
+    blurred = smoothed(to_itk(image.data.astype(np.float32), image.grid), image.grid, seen)
+    return voxels(resample(blurred, target, matrix, is_label=False))
 
 
 def prior_regions(folder: Path, target: Grid) -> dict[Region, Bools]:
@@ -272,7 +313,7 @@ def prior_regions(folder: Path, target: Grid) -> dict[Region, Bools]:
     Returns
     -------
     dict of region to (X, Y, Z) bool array
-        On the target grid in MNI space. There is no prior of the brain stem, so that region is not among them.
+        On the target grid in MNI space. The brain stem is by position, and in no other region.
 
     Raises
     ------
@@ -293,7 +334,9 @@ def prior_regions(folder: Path, target: Grid) -> dict[Region, Bools]:
         priors.append(np.asarray(voxels(moved), dtype=np.float32))
     stack = np.stack(priors)
     largest = stack.argmax(axis=0)
-    return {r: (largest == k) & (stack[k] >= LEAST_PRIOR) for k, r in enumerate(PRIORS)}
+    stem = stem_region(Path(folder), target)
+    found = {r: (largest == k) & (stack[k] >= LEAST_PRIOR) & ~stem for k, r in enumerate(PRIORS)}
+    return {**found, "brainstem": stem}
 
 
 def save_prepared(scan: PreparedScan, path: str | Path) -> None:

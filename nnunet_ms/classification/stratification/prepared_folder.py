@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from nnunet_ms.classification.step_folder import claim_folder, digest_of
+from nnunet_ms.classification.stratification.brain_stem import BELOW, FLUIDS
 from nnunet_ms.classification.stratification.cohort import (
     FILE_COLUMNS,
     Cohort,
@@ -41,6 +42,7 @@ from nnunet_ms.classification.stratification.preparation import (
 )
 from nnunet_ms.classification.stratification.regions import REGIONS, TOOLS
 from nnunet_ms.errors import SettingsError, TableError, one_line
+from nnunet_ms.images.deepbet_brain import check_deepbet
 from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import remove_leftovers, whole_file
@@ -185,6 +187,8 @@ def prepare_cohort(
     """
     settings, out = settings or PreparationSettings(), Path(output)
     cohort = read_cohort(manifest, earlier_edss)
+    if settings.brain == "deepbet":
+        check_deepbet()  # once, and not for each scan
     told = _told(settings, earlier_edss)
     loaded, note = (cohort, "") if visits is None else cohort_with_lesion_load(cohort, visits, rater)
     with sole_run(out):
@@ -236,13 +240,14 @@ def _told(settings: PreparationSettings, earlier_edss: str) -> dict[str, Any]:
         "priors_sha256": None if settings.priors is None else _digest_of_priors(settings.priors),
         "brain": settings.brain,
         "in_mni": settings.in_mni,
+        "n4": settings.n4,
         "earlier_edss": earlier_edss,
     }
 
 
 def _digest_of_priors(folder: Path) -> str:
     digest = hashlib.sha256()
-    for name in PRIORS.values():
+    for name in (*PRIORS.values(), BELOW, *FLUIDS[:1]):
         path = Path(folder) / name
         if not path.is_file():
             raise SettingsError(
@@ -316,8 +321,7 @@ def _row(case: ScanCase, note: dict[str, Any]) -> dict[str, object]:
 
 
 def _lacking_rows(case_id: str, note: dict[str, Any]) -> list[tuple[str, str, str]]:
-    why = {"": "no label map and no priors", "priors": "there is no prior of it"}.get(note["regions_from"], "")
     return [
-        *((case_id, region, why) for region in note["lacking"]),
+        *((case_id, region, "no label map and no priors") for region in note["lacking"]),
         *((case_id, region, "no voxel of the region") for region in note["empty"]),
     ]

@@ -158,9 +158,10 @@ def train_survival_models(
         if len(left_out):
             tell(f"{len(left_out)} scans or patients have no time to progression: {out / 'left_out.csv'}.")
         for name in progress(names, "strategies", str):
-            left_out = pd.concat([left_out, _lacking(name, cohort, patients)], ignore_index=True)
             _cross_validated(name, cohort, patients, at, out / name, options, told, progress)
-        write_table(left_out, out / "left_out.csv")
+        ready = [name for name in STRATEGIES if (out / name / TABLE).is_file()]  # those of earlier calls too
+        tables = [left_out, *(_lacking(name, cohort, patients) for name in ready)]
+        write_table(pd.concat(tables, ignore_index=True), out / "left_out.csv")
         return _joined(out)
 
 

@@ -212,7 +212,8 @@ def _check_names(case: Case) -> None:
 def _check_brain(case: Case, grid: Grid, steps: Steps) -> None:
     if case.brain_mask is None and steps.apply_brain_mask:
         raise ConversionError(
-            f"{case.case_id}: --apply-brain-mask: expected a brain mask, found none. Add it, or use --hd-bet."
+            f"{case.case_id}: --apply-brain-mask: expected a brain mask, found none. Add it, or use --hd-bet "
+            "or --brain deepbet."
         )
     if case.brain_mask is not None and (steps.apply_brain_mask or steps.n4):
         given_mask(case.brain_mask, grid, next(iter(case.images.values())))

@@ -177,7 +177,7 @@ def test_what_cannot_be_meant_is_one_error(scan, tmp_path, kind, message):
 def test_a_brain_that_does_not_fit_is_refused(scan, monkeypatch):
     monkeypatch.setattr(preparation, "likeness_to_mni", lambda *_: 0.8)
     monkeypatch.setattr(preparation, "fit_to_mni", lambda *_: Registration(np.eye(4), 0.0, 0.0))
-    monkeypatch.setattr(preparation, "_flair_on", lambda t1, *_: t1.data)
+    monkeypatch.setattr(preparation, "_registered", lambda *_: np.eye(4))
     with pytest.raises(ImageError, match=r"t1.nii.gz: expected a brain that fits .*Dice 0.85.*, found 0\.80 after"):
         prepare_scan(scan)
 
@@ -188,9 +188,10 @@ def test_a_flair_with_nothing_in_common_is_refused(scan, monkeypatch):
         prepare_scan(scan)
 
 
-def test_priors_make_four_regions_that_do_not_overlap(shared_data):
+def test_priors_make_five_regions_that_do_not_overlap(shared_data):
     regions = prior_regions(shared_data / "atlas", target_grid())
-    assert set(regions) == {"wm", "gm", "sgm", "ventricles"}
+    assert set(regions) == {"wm", "gm", "sgm", "ventricles", "brainstem"}
+    assert 20 < regions["brainstem"].sum() * 0.008 < 40
     assert sum(mask.astype(int) for mask in regions.values()).max() == 1
     assert 300 < regions["wm"].sum() * 0.008 < 700
     with pytest.raises(ImageError, match="WM_prior"):

@@ -3,13 +3,14 @@
 import json
 import re
 import shutil
+import sys
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 
-from nnunet_ms.classification.stratification import prepared_folder
+from nnunet_ms.classification.stratification import preparation, prepared_folder
 from nnunet_ms.classification.stratification.preparation import PreparationSettings
 from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort, read_prepared
 from nnunet_ms.classification.stratify_cli import main
@@ -253,3 +254,18 @@ def test_workers_make_the_same(manifest, done, tmp_path):
     pd.testing.assert_frame_equal(made.scans, done.scans)
     for case in done.scans["case_id"]:
         np.testing.assert_array_equal(made.load(case).images, done.load(case).images)
+
+
+def test_the_brain_may_be_deepbets(brain, tmp_path, capsys, monkeypatch):
+    manifest = write(tmp_path / "cohort", brain, {(row, "brain_mask"): None for row in range(4)})
+    words = ["prepare", str(manifest), "--edge-mm", "8", "--in-mni", "--no-pictures", "--brain", "deepbet"]
+    seen = []
+    monkeypatch.setattr(preparation, "deepbet_mask", lambda data, grid, path: seen.append(path.name) or brain)
+    assert main([*words, "-o", str(tmp_path / "out")]) == 0
+    assert seen == [f"{patient}_t1.nii.gz" for patient in EDSS]
+    assert "brain_mask" not in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "deepbet", None)
+    monkeypatch.delitem(sys.modules, "deepbet.bet", raising=False)
+    assert main([*words, "-o", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.startswith("nnunet-ms-stratify: --brain deepbet: expected deepbet, found none. Run:")
+    assert not (tmp_path / "none").exists()
