@@ -17,6 +17,7 @@ from pathlib import Path
 from nnunet_ms.errors import MachineError, fault_of
 from nnunet_ms.exchange import put_in_place, restore
 from nnunet_ms.locks import LOCK, locked, remove_empty
+from nnunet_ms.options import switch
 
 PARTIAL_PREFIX = ".partial-"
 OLD = ".old"  # in the hidden folder: the target that is being replaced
@@ -99,6 +100,7 @@ def whole_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
     FileExistsError: [Errno 17] exists already: 'result'
     """
     target = Path(target)
+    switch(replace, "replace")
     with _home(target, WHOLE) as home:
         _check_free(target, replace)
         folder = home / target.name

@@ -191,6 +191,24 @@ def fit_fold(
     return contents, trained
 
 
+def check_images(scan: PreparedScan, strategy: str, options: TrainingOptions, name: str = "scan") -> None:
+    """Raise where a network cannot be made for such images, before anything is trained.
+
+    Raises
+    ------
+    ImageError
+        If the region has no voxel, or the images do not divide into the blocks of `coarser`.
+    OptionError
+        If the images are too small for the network.
+
+    Examples
+    --------
+    >>> check_images(cohort.load("P1_base"), "global", TrainingOptions("compact"))  # doctest: +SKIP
+    """
+    images = network_input(scan, strategy, options.coarser, name)  # type: ignore[arg-type]
+    stratification_network(options.network, options.small, 1, shape=[int(n) for n in images.shape[1:]])
+
+
 def network_of(contents: Mapping[str, Any]) -> torch.nn.Module:
     """The network of a fold's model, with its weights, in `eval`, on the CPU.
 

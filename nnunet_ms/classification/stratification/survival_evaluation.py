@@ -45,7 +45,8 @@ def evaluate_survival(
     Parameters
     ----------
     tables : str, Path or sequence of them
-        `cross_validation.csv` of `nnunet-ms-stratify train --task survival`, or folders that hold one.
+        `cross_validation.csv` of `nnunet-ms-stratify train --task survival`, or folders that hold one; "NAME=PATH"
+        names the network, or goes before the names of several.
     output : str or Path
         Folder to write: `results.csv`, `left_out.csv`, figures and `evaluation.md`.
     horizon_weeks : float, optional

@@ -9,10 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms.arrays import Bools, Floats
+from nnunet_ms.classification.named_tables import named_table
 from nnunet_ms.errors import OptionError, TableError
-from nnunet_ms.options import chosen
+from nnunet_ms.options import different_words
 from nnunet_ms.tables import Column, Table, read_table
 
+BASELINES = ("kaplan-meier", "cox")  # keep their names where a table is given another
+LEAST_PATIENTS = 3  # with fewer nobody can be compared with anybody
 GRID_WEEKS = 12  # distance of the times at which curves are written
 COVARIATES = ("age_years", "edss_baseline", "lesion_volume_ml")
 SURVIVAL_CROSS_VALIDATION = Table(
@@ -142,11 +145,12 @@ def read_survival(paths: Sequence[str | Path], models: Sequence[str] = ()) -> Pr
     >>> found.curves["net"].tolist(), found.weeks.tolist()
     ([[0.9, 0.4], [0.9, 0.8]], [20.0, 40.0])
     """
-    table = pd.concat([_read(Path(path)) for path in paths], ignore_index=True)
+    if not paths:
+        raise OptionError("tables: expected at least one table of curves, found none. Name a cross_validation.csv.")
+    table = pd.concat([_read(path) for path in paths], ignore_index=True)
     where = ", ".join(str(path) for path in paths)
-    for model in models:
-        chosen(model, list(dict.fromkeys(table["model"])), "models")
-    table = table[table["model"].isin(models)] if models else table
+    if not isinstance(models, list | tuple) or models:
+        table = table[table["model"].isin(different_words(models, dict.fromkeys(table["model"]), "models"))]
     again = table[table.duplicated(["model", "case_id", "week"])]
     if len(again):
         row = again.iloc[0]
@@ -169,6 +173,7 @@ def read_survival(paths: Sequence[str | Path], models: Sequence[str] = ()) -> Pr
     if not known.any():
         raise TableError(f"{where}: expected patients with a curve of every model, found none. Leave models out.")
     kept = patients[known].reset_index(drop=True)
+    _check_events(kept, where)
     return PredictedSurvival(
         kept, {name: frame.to_numpy(np.float64)[known] for name, frame in whole.items()}, at, left_out
     )
@@ -182,9 +187,10 @@ def is_survival(path: str | Path) -> bool:
     >>> is_survival("no_such_table.csv")
     False
     """
-    path = Path(path)
-    if path.is_dir():
-        path /= "cross_validation.csv"
+    try:
+        _, path = named_table(path, ["cross_validation.csv"])
+    except TableError:
+        return False
     if not path.is_file():
         return False
     with path.open(encoding="utf-8", errors="replace") as lines:
@@ -201,14 +207,31 @@ def checked_horizon(horizon: float | None, predicted: PredictedSurvival) -> floa
     """
     if horizon is None:
         return usual_horizon(predicted.weeks, predicted.at)
-    if horizon not in predicted.at:
+    if isinstance(horizon, bool | str) or horizon not in predicted.at:
         shown = ", ".join(f"{week:g}" for week in predicted.at)
-        raise OptionError(f"horizon_weeks: expected a week of the curves ({shown}), found {horizon:g}. Choose one.")
+        raise OptionError(f"horizon_weeks: expected a week of the curves ({shown}), found {horizon!r}. Choose one.")
     return float(horizon)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    return read_table(path / "cross_validation.csv" if path.is_dir() else path, SURVIVAL_CROSS_VALIDATION)
+def _read(given: str | Path) -> pd.DataFrame:
+    name, path = named_table(given, ["cross_validation.csv"])
+    table = read_table(path, SURVIVAL_CROSS_VALIDATION)
+    if table.empty:
+        raise TableError(f"{path}: expected a row per curve and week, found none below the header. Train again.")
+    if name:
+        networks = ~table["model"].isin(BASELINES)
+        several = len(set(table.loc[networks, "model"])) > 1
+        table.loc[networks, "model"] = name + " " + table["model"].astype(str) if several else name
+    return table
+
+
+def _check_events(patients: pd.DataFrame, where: str) -> None:
+    events = int(patients["event"].sum())
+    if not events or len(patients) < LEAST_PATIENTS:
+        raise TableError(
+            f"{where}: expected {LEAST_PATIENTS} patients or more with curves of every model, and progression among "
+            f"them, found {len(patients)} with {events}. Add patients, or follow them longer."
+        )
 
 
 def _patients(table: pd.DataFrame, where: str) -> pd.DataFrame:
