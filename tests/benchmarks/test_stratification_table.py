@@ -17,7 +17,7 @@ TABLES = {"with a signal": "stratification.csv", "without": "stratification_no_s
 
 def table(after):
     """Cells of the first table after a line that begins with these words."""
-    block = re.search(rf"\n\*\*{re.escape(after)}.*?((?:^\|.*\n)+)", PAGE, re.DOTALL | re.MULTILINE)[1]
+    block = re.search(rf"\n\*\*{re.escape(after)}.*?((?:^\|[^\n]*\n)+)", PAGE, re.DOTALL | re.MULTILINE)[1]
     rows = [[cell.strip() for cell in line.strip("|\n").split(" | ")] for line in block.splitlines()]
     return rows[0], rows[2:]
 
