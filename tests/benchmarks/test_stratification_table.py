@@ -12,7 +12,11 @@ PAGE = (ROOT / "docs" / "stratification.md").read_text(encoding="utf-8")
 MEASURES = {"accuracy": "accuracy", "balanced accuracy": "balanced_accuracy", "AUC": "roc_auc"}
 MEASURES |= {"AUC within folds": "roc_auc", "calibration slope": "calibration_slope"}
 AT_HALF = {"accuracy", "balanced_accuracy"}
-TABLES = {"with a signal": "stratification.csv", "without": "stratification_no_signal.csv"}
+TABLES = {
+    "Signal in the brainstem.": "stratification.csv",
+    "Signal in the ventricles.": "stratification_ventricles.csv",
+    "No signal.": "stratification_no_signal.csv",
+}
 
 
 def table(after):
@@ -29,7 +33,7 @@ def told(row):
 @pytest.mark.parametrize("title", TABLES)
 def test_the_table_is_that_of_the_results(title):
     results = pd.read_csv(RESULTS / TABLES[title])
-    head, rows = table({"with a signal": "Signal in the brainstem.", "without": "No signal."}[title])
+    head, rows = table(title)
     assert len(rows) == results["model"].nunique()
     for model, *cells in rows:
         for words, cell in zip(head[1:], cells, strict=True):
