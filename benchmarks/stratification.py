@@ -7,10 +7,12 @@ interval of balanced accuracy cover 50 %? How far from the best possible the mod
 Simulated data: the numbers compare these models on these brains and say nothing about patients.
 
     python benchmarks/stratification.py --work runs/stratification
+    python benchmarks/stratification.py --signal ventricles --stem stratification_ventricles --null-strategies ""
 
 Finished steps are not repeated; a killed one goes on where it was. Written into `--results`: `stratification.csv`,
 `stratification_comparisons.csv`, `stratification_calibration.csv`, `stratification_decision.csv`,
-`stratification_no_signal.csv`, and `stratification_cohort.csv` (what the cohorts were, and the AUC of the true risk).
+`stratification_no_signal.csv`, and `stratification_cohort.csv` (what the cohorts were, and the AUC of the true risk);
+`--stem` names those of another signal.
 """
 
 import argparse
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/stratification"), help="cohorts, models, results")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--stem", default="stratification", help="of the tables' names (%(default)s)")
     parser.add_argument("--signal", default="brainstem", help="a region that carries it (%(default)s)")
     parser.add_argument("--patients", type=int, default=160, help="of each cohort (%(default)s)")
     parser.add_argument("--edge-mm", type=int, default=4, help="of the voxels (%(default)s)")
@@ -85,13 +88,13 @@ def collected(args: argparse.Namespace, signals: Sequence[str]) -> None:
         if not evaluation.is_dir():
             continue
         if signal == NULL:
-            store(pd.read_csv(evaluation / "results.csv"), args.results / "stratification_no_signal.csv")
+            store(pd.read_csv(evaluation / "results.csv"), args.results / f"{args.stem}_no_signal.csv")
             continue
         for name, stem in TABLES.items():
-            store(pd.read_csv(evaluation / f"{name}.csv"), args.results / f"stratification{stem}.csv")
+            store(pd.read_csv(evaluation / f"{name}.csv"), args.results / f"{args.stem}{stem}.csv")
     done = [signal for signal in signals if (args.work / signal / "cohort" / "truth.csv").is_file()]
     rows = pd.DataFrame([cohort_row(args.work / signal / "cohort") for signal in done])
-    store(rows, args.results / "stratification_cohort.csv")
+    store(rows, args.results / f"{args.stem}_cohort.csv")
 
 
 def store(table: pd.DataFrame, path: Path) -> None:
@@ -121,16 +124,16 @@ def cohort_row(cohort: Path) -> dict[str, object]:
 
 def answers(args: argparse.Namespace) -> int:
     """Print what the tables say of the two questions; 1 where an answer is not the known one."""
-    found = pooled(args.results / "stratification.csv")
+    found = pooled(args.results / f"{args.stem}.csv")
     regions = found.loc[[name for name in REGIONS if name in found.index], "roc_auc"].sort_values(ascending=False)
     print(found.round(3).to_string())
     first = regions.index[0] == args.signal
     print(f"AUC of the regions: {regions.round(3).to_dict()}; {args.signal} ranks {'first' if first else 'NOT first'}")
-    best = pd.read_csv(args.results / "stratification_cohort.csv").iloc[0]["auc_of_true_risk"]
+    best = pd.read_csv(args.results / f"{args.stem}_cohort.csv").iloc[0]["auc_of_true_risk"]
     print(f"AUC of the true risk in these scans: {best:.3f} (chance can put a model a little above it)")
     covers = True
     if args.null_strategies:
-        null = pooled(args.results / "stratification_no_signal.csv").loc[args.null_strategies.split(",")]
+        null = pooled(args.results / f"{args.stem}_no_signal.csv").loc[args.null_strategies.split(",")]
         covers = bool(((null["low"] <= 0.5) & (null["high"] >= 0.5)).all())
         print(null.round(3).to_string(), f"the intervals {'cover' if covers else 'DO NOT cover'} 50 %", sep="\n")
     return 0 if first and covers else 1
