@@ -100,7 +100,8 @@ class TrainingOptions:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"{name}: expected a whole number >= {least}, found {value!r}. Correct it.")
         check_device(self.device)
-        _ = self.recipe
+        if self.recipe.learning_rate == 0:
+            raise OptionError("learning_rate: expected a number above 0, found 0, with which nothing is learnt.")
 
     @property
     def recipe(self) -> Recipe:

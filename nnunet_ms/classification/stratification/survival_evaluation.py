@@ -90,11 +90,12 @@ def evaluate_survival(
     [['net', '', 1.0], ['kaplan-meier', '', 0.5], ['net', 'kaplan-meier', 0.5]]
     """
     from nnunet_ms.classification.stratification.survival_results import SurvivalResampling, survival_results
-    from nnunet_ms.classification.stratification.survival_tables import checked_horizon, read_survival
+    from nnunet_ms.classification.stratification.survival_tables import check_events, checked_horizon, read_survival
     from nnunet_ms.outputs import whole_folder
 
     paths = [tables] if isinstance(tables, str | Path) else list(tables)
     predicted = read_survival(paths, models)
+    check_events(predicted)
     horizon = checked_horizon(horizon_weeks, predicted)
     results = survival_results(predicted, horizon, SurvivalResampling(replicates, seed), data_note)
     settings = {

@@ -173,7 +173,6 @@ def read_survival(paths: Sequence[str | Path], models: Sequence[str] = ()) -> Pr
     if not known.any():
         raise TableError(f"{where}: expected patients with a curve of every model, found none. Leave models out.")
     kept = patients[known].reset_index(drop=True)
-    _check_events(kept, where)
     return PredictedSurvival(
         kept, {name: frame.to_numpy(np.float64)[known] for name, frame in whole.items()}, at, left_out
     )
@@ -213,6 +212,25 @@ def checked_horizon(horizon: float | None, predicted: PredictedSurvival) -> floa
     return float(horizon)
 
 
+def check_events(predicted: PredictedSurvival) -> None:
+    """Raise TableError where nothing can be said of the curves.
+
+    Examples
+    --------
+    >>> check_events(PredictedSurvival(pd.DataFrame({"event": [1, 0]}), {}, np.array([12.0]), []))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: curves: expected 3 patients or more that every model has judged, and progression ...
+    """
+    events = int(predicted.event.sum())
+    if not events or len(predicted.patients) < LEAST_PATIENTS:
+        raise TableError(
+            f"curves: expected {LEAST_PATIENTS} patients or more that every model has judged, and progression among "
+            f"them, found {len(predicted.patients)} with {events}. Add patients, follow them longer, or leave models "
+            "out."
+        )
+
+
 def _read(given: str | Path) -> pd.DataFrame:
     name, path = named_table(given, ["cross_validation.csv"])
     table = read_table(path, SURVIVAL_CROSS_VALIDATION)
@@ -223,15 +241,6 @@ def _read(given: str | Path) -> pd.DataFrame:
         several = len(set(table.loc[networks, "model"])) > 1
         table.loc[networks, "model"] = name + " " + table["model"].astype(str) if several else name
     return table
-
-
-def _check_events(patients: pd.DataFrame, where: str) -> None:
-    events = int(patients["event"].sum())
-    if not events or len(patients) < LEAST_PATIENTS:
-        raise TableError(
-            f"{where}: expected {LEAST_PATIENTS} patients or more with curves of every model, and progression among "
-            f"them, found {len(patients)} with {events}. Add patients, or follow them longer."
-        )
 
 
 def _patients(table: pd.DataFrame, where: str) -> pd.DataFrame:

@@ -70,8 +70,6 @@ class Recipe:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise OptionError(f"{name}: expected a number from 0 to 1, found {value!r}. Correct it.")
-        if self.learning_rate == 0:
-            raise OptionError("learning_rate: expected a number above 0, found 0, with which nothing is learnt.")
 
 
 SMALL = Recipe(epochs=16, batch_size=8, learning_rate=3e-3, patience=8)  # for a CPU: few, large steps
