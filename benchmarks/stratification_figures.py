@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,8 +23,8 @@ from nnunet_ms.plotting.style import COLOURS, LINES, MARKERS, footnote, headline
 
 RESULTS = Path(__file__).parent / "results"
 BASELINES = ("volumes", "confounders", "lesion_load", "age", "majority")
-SHOWN = ("global", "ventricles", "volumes", "age")  # curves
-SLICE = 21  # of 40, through the lateral ventricles
+SHOWN = ("global", "brainstem", "volumes", "age")  # curves
+AXIAL, SAGITTAL = 0.525, 0.5  # shares of the box: through the lateral ventricles, and the brain stem
 OF_REGIONS = {"white matter": (2, 7, 41, 46, 77), "deep grey": (*range(10, 14), *range(49, 53)), "ventricles": (4, 43)}
 
 
@@ -130,25 +131,24 @@ def brains(cohort: Path) -> Figure:
         for own in [truth[truth["field_tesla"] == field].sort_values("ventricles_ml")]
         for place in (1, -2)
     ]
-    figure = Figure(figsize=(8, 7))
-    axes = figure.subplots(3, len(chosen))
+    figure = Figure(figsize=(8, 9.5))
+    axes = figure.subplots(4, len(chosen))
     for column, row in enumerate(chosen):
         place = cohort / "images" / row["patient_id"] / row["visit"]
-        for line, name in enumerate(("t1", "flair", "region_labels")):
-            volume = read_volume(place / f"{name}.nii.gz")
-            cut = volume.data[:, :, round(SLICE * volume.data.shape[2] / 40)]
-            shown = regions(cut) if name == "region_labels" else cut
-            axes[line, column].imshow(
-                shown.T, cmap="viridis" if line == 2 else "gray", origin="lower", interpolation="nearest"
-            )
+        t1, flair, labels = (read_volume(place / f"{name}.nii.gz").data for name in ("t1", "flair", "region_labels"))
+        middle, across = round(SAGITTAL * t1.shape[0]), round(AXIAL * t1.shape[2])
+        shown = (t1[:, :, across], flair[:, :, across], regions(labels[:, :, across]), t1[middle])
+        for line, cut in enumerate(shown):
+            colours = "viridis" if line == 2 else "gray"
+            axes[line, column].imshow(cut.T, cmap=colours, origin="lower", interpolation="nearest")
             axes[line, column].set_axis_off()
-        title = f"{row['field_tesla']:g} T, ventricles {row['ventricles_ml']:.0f} ml\nEDSS {row['edss']:g}"
-        axes[0, column].set_title(title, fontsize=9)
-    headline(figure, "Simulated scans: T1, FLAIR, regions")
+        sizes = f"ventricles {row['ventricles_ml']:.0f} ml, stem {row['brainstem_ml']:.0f} ml"
+        axes[0, column].set_title(f"{row['field_tesla']:g} T, EDSS {row['edss']:g}\n{sizes}", fontsize=8)
+    headline(figure, "Simulated scans: T1, FLAIR, regions, T1 from the side")
     return figure
 
 
-def regions(cut: np.ndarray) -> np.ndarray:
+def regions(cut: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
     """Outside 0, other tissue 1, white matter 2, deep grey matter 3, ventricles 4."""
     shown = (cut > 0).astype(float)
     for value, ids in enumerate(OF_REGIONS.values(), start=2):

@@ -66,6 +66,7 @@ GROUND = {
     "commands": {"errors", "memory", "options", "parallel", "streams", "versions"},
     "images": {"arrays", "errors", "options", "outputs"},
     "statistics": {"arrays", "errors", "options"},
+    "synthesis": {"errors", "options"},
     "lesions": {"arrays", "cases_table", "errors", "images", "options", "parallel", "tables"},
     "plotting": {"arrays", "errors", "images", "options", "outputs", "statistics"},
 }

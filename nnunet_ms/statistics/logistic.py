@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import scipy.optimize
+import scipy.special
 import scipy.stats
 import statsmodels.genmod.families
 import statsmodels.genmod.generalized_linear_model
@@ -18,6 +19,9 @@ from nnunet_ms.arrays import Floats
 from nnunet_ms.statistics.input_checks import as_numbers, equally_long, missing_values, two_classes
 
 NAN = float("nan")
+
+
+SCORE_LEFT = 1e-5  # of the largest sum of (y - p) x, x of mean square 1, at a maximum: it is 0 there
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,16 @@ def fit_logistic(truth: npt.ArrayLike, predictors: npt.ArrayLike, offset: npt.Ar
     scale = np.sqrt((X**2).mean(axis=0))  # columns of very unlike size cost digits
     family = statsmodels.genmod.families.Binomial()
     model = statsmodels.genmod.generalized_linear_model.GLM(y, X / scale, family=family, offset=known)
-    fit = model.fit(tol=1e-13, maxiter=200)
-    return LogisticFit(
-        np.asarray(fit.params) / scale, np.asarray(fit.bse) / scale, float(fit.llf), y.size, int(y.sum())
-    )
+    with np.errstate(over="ignore"):  # of weights of rows that are certain
+        fit = model.fit(tol=1e-13, maxiter=200)
+        # Full steps from 0 overshoot where known log odds are large, and may end far away, as if converged.
+        if not np.abs((X / scale).T @ (y - fit.fittedvalues)).max() < SCORE_LEFT:
+            fit = model.fit(start_params=_damped_newton(y, X / scale, known), tol=1e-13, maxiter=200)
+        if not np.abs((X / scale).T @ (y - fit.fittedvalues)).max() < SCORE_LEFT:
+            return LogisticFit(np.zeros(0), np.zeros(0), NAN, y.size, int(y.sum()), "the fit does not converge")
+        return LogisticFit(
+            np.asarray(fit.params) / scale, np.asarray(fit.bse) / scale, float(fit.llf), y.size, int(y.sum())
+        )
 
 
 def likelihood_ratio_test(truth: npt.ArrayLike, base: npt.ArrayLike, added: npt.ArrayLike) -> LikelihoodRatioTest:
@@ -150,6 +160,26 @@ def likelihood_ratio_test(truth: npt.ArrayLike, base: npt.ArrayLike, added: npt.
     statistic = max(2 * (full.log_likelihood - small.log_likelihood), 0.0)
     p = float(scipy.stats.chi2.sf(statistic, df))
     return LikelihoodRatioTest(statistic, df, p, small.log_likelihood, full.log_likelihood, *sizes)
+
+
+def _damped_newton(y: Floats, X: Floats, offset: Floats) -> Floats:
+    """Maximum of the log-likelihood, which is concave, by steps that are halved until each of them improves it."""
+
+    def log_likelihood(beta: Floats) -> float:
+        signed = np.where(y == 1, -1.0, 1.0) * (X @ beta + offset)
+        return -float(np.logaddexp(0, signed).sum())
+
+    beta = np.zeros(X.shape[1])
+    for _ in range(200):
+        p = scipy.special.expit(X @ beta + offset)
+        gradient, curvature = X.T @ (y - p), (X.T * (p * (1 - p))) @ X
+        step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+        while log_likelihood(beta + step) < log_likelihood(beta) and np.abs(step).max() > 1e-12:
+            step = step / 2
+        beta = beta + step
+        if np.abs(step).max() < 1e-10:
+            break
+    return beta
 
 
 def _not_estimable(y: Floats, X: Floats) -> str:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from nnunet_ms.errors import StatisticsError
 from nnunet_ms.statistics.logistic import fit_logistic, likelihood_ratio_test
@@ -104,3 +106,16 @@ def test_one_predictor_is_separated_where_the_classes_do_not_overlap(rows):
     if not apart:  # at the maximum, expected events are the observed ones (the score is 0)
         p = 1 / (1 + np.exp(-(fit.estimates[0] + fit.estimates[1] * x)))
         assert [p.sum(), (p * x).sum()] == pytest.approx([y.sum(), (y * x).sum()], abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 8.0, 30.0, 200.0])
+@pytest.mark.parametrize("shift", [-20.0, 0.0, 15.0])
+def test_an_intercept_beside_large_known_log_odds_is_the_root_of_the_score(scale, shift):
+    # Oracle: bisection of sum(y - expit(b + offset)) = 0; full Newton steps from 0 run away to 1e15 here
+    y = np.array([1, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 1, 1, 1])
+    odds = np.array([1.9, 2.2, -2, -1.8, 1.9, 1, -17.6, 0.002, -48.5, -3.8, -0.4, -0.4, -0.5, -0.3, -32.1])
+    offset = shift + scale * odds / 8
+    root = brentq(lambda b: float((y - expit(b + offset)).sum()), -2000, 2000, xtol=1e-12)
+    fit = fit_logistic(y, np.ones((y.size, 1)), offset)
+    assert fit.problem == ""
+    assert fit.estimates == pytest.approx([root], abs=1e-6)

@@ -41,7 +41,7 @@ def labels_at(world: SingleFloats, brain: Bools) -> Labels:
 
     Examples
     --------
-    >>> places = np.array([[0, 26, 10, 0], [-34, -40, 5, 0], [-34, 25, 15, 0]], np.float32).reshape(3, 4, 1, 1)
+    >>> places = np.array([[0, 26, 14, 0], [-34, -40, -20, 0], [-34, 25, 22, 0]], np.float32).reshape(3, 4, 1, 1)
     >>> labels_at(places, np.array([True, True, True, False]).reshape(4, 1, 1)).ravel().tolist()
     [16, 41, 43, 0]
     """

@@ -95,7 +95,7 @@ def shrunk_stem(world: SingleFloats, shrinkage: float) -> SingleFloats:
     Examples
     --------
     >>> places = np.array([[8.0, 60.0], [-34.0, -34.0], [-34.0, -34.0]], np.float32).reshape(3, 2, 1, 1)
-    >>> shrunk_stem(places, 0.2)[0].ravel().round(1).tolist()
+    >>> np.round(shrunk_stem(places, 0.2)[0].ravel().astype(float), 1).tolist()
     [9.4, 60.0]
     """
     slope = (STEM_UPPER_MM[0] - STEM_LOWER_MM[0]) / (STEM_UPPER_MM[1] - STEM_LOWER_MM[1])

@@ -1,5 +1,7 @@
 """Oracle: images in which the middle is bright in those who progress early, so that curves must tell them apart."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,6 +94,15 @@ def test_another_run_finds_what_is_there_and_another_seed_is_refused(trained, st
     pd.testing.assert_frame_equal(again, table)
     with pytest.raises(SettingsError, match="expected outcome = cdp12"):
         train_survival_models(*given, **told)
+
+
+def test_a_strategy_is_added_to_a_folder_that_has_another(trained, study, tmp_path):
+    out, table, _ = trained
+    copy = shutil.copytree(out, tmp_path / "models")
+    given, told = (study[0], copy, study[1]), {**OPTIONS, **RATE, "intervals": 3}
+    more = train_survival_models(*given, ["wm"], outcome="cdp12", **told)
+    assert set(more["model"]) == {*table["model"], "wm"}
+    assert "ventricles" in set(pd.read_csv(copy / "left_out.csv")["strategy"])  # what an earlier call left out stays
 
 
 def test_prediction_is_the_mean_of_the_models_at_the_horizons(trained, study, tmp_path):
