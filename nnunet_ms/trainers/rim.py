@@ -36,9 +36,9 @@ class nnUNetTrainerMSRim(nnUNetTrainerMSPlain):  # noqa: N801 - nnU-Net's naming
     """Plain 3-D U-Net on whatever channels there are; everything that the class does not name is as in the T2 system.
 
     QSM enters in a fixed window in ppb (`nnUNetPlannerMS`), not as a z-score. Rims are rare: cases with one are drawn
-    as often as all others together (up to `MOST_OFTEN` times each), half of their patches are centred on a rim, and a
-    quarter of the other patches lie anywhere. The loss asks two questions (`RimLoss`): what is lesion, everywhere, and
-    what of it is rim, within lesions. Patches are mirrored along all axes: few rims, no side that they prefer.
+    as often as all others together (up to `MOST_OFTEN` times each), four in five of their patches are centred on a rim,
+    and a tenth of the other patches lie anywhere. The loss asks two questions (`RimLoss`): what is lesion, everywhere,
+    and what of it is rim, within lesions. Patches are mirrored along all axes: few rims, no side that they prefer.
     """
 
     mirror_axes: ClassVar[tuple[int, ...]] = (0, 1, 2)
@@ -86,10 +86,10 @@ class nnUNetTrainerMSRim(nnUNetTrainerMSPlain):  # noqa: N801 - nnU-Net's naming
 
 
 class nnUNetTrainerMSRimSmall(nnUNetTrainerMSRim):  # noqa: N801
-    """8/16/32/64 filters, 700 steps of eight small patches: minutes on two idle CPU cores, for trying things out.
+    """8/16/32/64 filters, 2,500 steps of eight small patches: a quarter of an hour on a CPU core, to try things out.
 
     Filters, learning rate and dropout as in the small T2 trainer. Its patches have the size of what the classifier of
-    rims sees (24 mm and a little more; 8 x 40 x 48 voxels of 3 x 0.75 x 0.75 mm), so that a step shows many lesions.
+    rims sees (24 to 30 mm; 8 x 32 x 40 voxels of 3 x 0.75 x 0.75 mm), so that a step shows many lesions.
     """
 
     filters: ClassVar[tuple[int, ...]] = nnUNetTrainerMSMultiArmSmall.filters
