@@ -50,7 +50,7 @@ from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import VOLUME_LIMIT_ML, Column, Table, read_table, write_failures, write_table
 
 STEP = "nnunet-ms-stratify prepare"
-FORMAT = 1  # changes when a value would
+FORMAT = 2  # changes when a value would
 VOLUMES = ("brain_ml", *(f"{region}_ml" for region in REGIONS))
 PREPARED_SCANS = Table(
     "prepared scans",
