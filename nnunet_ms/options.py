@@ -117,6 +117,33 @@ def whole_from(value: object, least: int, name: str, step: str) -> int:
     return index(value)
 
 
+def different_words(values: object, allowed: Iterable[str], name: str) -> list[str]:
+    """Return a list of different words of those allowed, at least one; a text is a list of one word.
+
+    Raises
+    ------
+    OptionError
+        If it is no list, is empty, or has an unknown word or one twice.
+
+    Examples
+    --------
+    >>> different_words("wm", ("global", "wm"), "strategies")
+    ['wm']
+    >>> different_words(["wm", "wm"], ("global", "wm"), "strategies")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: strategies: expected different words, at least one, found ['wm', 'wm']. Name each ...
+    """
+    known = list(allowed)
+    given = [values] if isinstance(values, str) else list(values) if isinstance(values, Iterable) else values
+    if not isinstance(given, list) or not given:
+        raise OptionError(f"{name}: expected different words, at least one, found {given!r}. Name some of {known}.")
+    words = [str(chosen(word, known, name)) for word in given]
+    if len(set(words)) < len(words):
+        raise OptionError(f"{name}: expected different words, at least one, found {words}. Name each once.")
+    return words
+
+
 def whole_numbers(values: object, name: str) -> list[int]:
     """Return a list of whole numbers, of Python's or NumPy's; 2.0 and "2" are none.
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_ms.errors import MachineError, fault_of
+from nnunet_ms.errors import MachineError, OptionError, fault_of
 from nnunet_ms.exchange import put_in_place, restore
 from nnunet_ms.locks import LOCK, locked, remove_empty
 
@@ -80,6 +80,8 @@ def whole_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
     ------
     FileExistsError
         If `target` exists and `replace` is false.
+    OptionError
+        If `replace` is neither True nor False.
     SettingsError
         If another run is writing `target` at this moment.
     MachineError
@@ -99,6 +101,8 @@ def whole_folder(target: str | Path, replace: bool = False) -> Iterator[Path]:
     FileExistsError: [Errno 17] exists already: 'result'
     """
     target = Path(target)
+    if not isinstance(replace, bool):  # "no" would replace it
+        raise OptionError(f"replace: expected True or False, found {replace!r}. Write it without quotes.")
     with _home(target, WHOLE) as home:
         _check_free(target, replace)
         folder = home / target.name

@@ -23,7 +23,7 @@ def check_device(device: str) -> None:
     """
     try:
         found = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise SettingsError(f"device: expected cpu, cuda or cuda:N, found {device!r}. Correct it.") from error
     if found.type not in ("cpu", "cuda"):
         raise SettingsError(f"device: expected cpu, cuda or cuda:N, found {device!r}. Use one of them.")

@@ -25,6 +25,7 @@ TIES = get_args(Ties)
 NAN = float("nan")
 NO_MAXIMUM = "the likelihood has no maximum"
 MAXIMUM_STEPS = 50
+HIGHEST = 300.0  # log risk that exp is taken of: squares of covariates times it stay finite
 INFINITE = 15.0  # |coefficient| * SD of its column beyond which no finite maximum is in sight
 
 
@@ -302,7 +303,8 @@ def event_terms(
     """
     k = sets.X.shape[1]
     eta = sets.X @ beta
-    w = count * np.exp(np.clip(eta, -700, 700))
+    eta = eta - max(0.0, float(eta.max()) - HIGHEST)  # all risks by one factor: nothing changes, and exp is finite
+    w = count * np.exp(np.clip(eta, -700, HIGHEST))
     moments = np.concatenate(
         [np.ones((len(w), 1)), sets.X, (sets.X[:, :, None] * sets.X[:, None, :]).reshape(len(w), k * k)], axis=1
     )

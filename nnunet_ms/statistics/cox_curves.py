@@ -1,5 +1,6 @@
 """Survival curves that a Cox model predicts for patients, also for those that it was not fitted on."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -18,6 +19,7 @@ def cox_curves(
     patients: npt.ArrayLike,
     at: npt.ArrayLike,
     ties: Ties = "efron",
+    names: Sequence[str] | None = None,
 ) -> Floats:
     """Predicted survival of patients (R: `survfit(coxph(Surv(weeks, event) ~ X), newdata = patients)`).
 
@@ -36,6 +38,8 @@ def cox_curves(
     at : (t,) floats
         Times, in the unit of `weeks`.
     ties : {"efron", "breslow"}, optional
+    names : sequence of str, optional
+        Of the covariates, for messages.
 
     Returns
     -------
@@ -66,7 +70,8 @@ def cox_curves(
             f"patients: expected the {columns.shape[1]} covariates of the model, found {others.shape[1]} columns."
         )
     refuse(missing_values(patients=others, at=places))
-    model = fit_cox(weeks, event, columns, [f"x{k}" for k in range(columns.shape[1])], ties)
+    told = [f"x{k}" for k in range(columns.shape[1])] if names is None else names
+    model = fit_cox(weeks, event, columns, told, ties)
     if model.problem:
         raise StatisticsError(f"Cox regression: {model.problem}. Leave covariates out, or add patients.")
     times, hazard = _cumulative_hazard(weeks, event, columns, model, ties)

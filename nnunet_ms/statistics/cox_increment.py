@@ -1,5 +1,6 @@
 """What predictors add to others in a Cox model: the likelihood-ratio test of nested models."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,7 @@ def cox_increment(
     added: npt.ArrayLike,
     ties: Ties = "efron",
     confidence: float = 0.95,
+    names: Sequence[str] | None = None,
 ) -> CoxIncrement:
     """Test what predictors add (R: `anova(coxph(s ~ base), coxph(s ~ base + added))`).
 
@@ -65,6 +67,8 @@ def cox_increment(
     ties : {"efron", "breslow"}, optional
     confidence : float, optional
         Of the interval of the hazard ratio.
+    names : sequence of str, optional
+        Of the k + m predictors, for messages.
 
     Returns
     -------
@@ -92,19 +96,20 @@ def cox_increment(
     equally_long(weeks=weeks, base=first, added=second)
     if not second.shape[1]:
         raise StatisticsError("added: expected one predictor or more, found none. Name one.")
-    names = [f"base{k}" for k in range(first.shape[1])], [f"added{k}" for k in range(second.shape[1])]
-    full = fit_cox(weeks, event, np.hstack([first, second]), [*names[0], *names[1]], ties)
-    small = fit_cox(weeks, event, first, names[0], ties) if names[0] else None
+    k, m = first.shape[1], second.shape[1]
+    told = [*(f"base{i}" for i in range(k)), *(f"added{i}" for i in range(m))] if names is None else list(names)
+    full = fit_cox(weeks, event, np.hstack([first, second]), told, ties)
+    small = fit_cox(weeks, event, first, told[:k], ties) if k else None
     below = _empty_likelihood(weeks, event, second, ties) if small is None else small.log_likelihood
     problem = full.problem or (small.problem if small else "")
     if problem:
-        return CoxIncrement(NAN, len(names[1]), NAN, NAN, NAN, NAN, NAN, NAN, full.n, full.events, problem)
+        return CoxIncrement(NAN, m, NAN, NAN, NAN, NAN, NAN, NAN, full.n, full.events, problem)
     statistic = max(2 * (full.log_likelihood - below), 0.0)
-    p = float(scipy.stats.chi2.sf(statistic, len(names[1])))
+    p = float(scipy.stats.chi2.sf(statistic, m))
     ratio = _per_sd(full, second, confidence)
     concordance = 0.5 if small is None else small.concordance
     numbers = (ratio.hazard_ratio, ratio.low, ratio.high, concordance, full.concordance)
-    return CoxIncrement(statistic, len(names[1]), p, *numbers, full.n, full.events)
+    return CoxIncrement(statistic, m, p, *numbers, full.n, full.events)
 
 
 def _per_sd(model: CoxModel, added: Floats, confidence: float) -> Cox:

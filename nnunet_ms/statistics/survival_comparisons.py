@@ -198,7 +198,7 @@ def interpolated(curves: npt.ArrayLike, at: npt.ArrayLike, times: npt.ArrayLike)
     places = np.concatenate([[0.0], np.asarray(at, dtype=np.float64)])
     wanted = np.asarray(times, dtype=np.float64)
     rows = [np.interp(wanted, places, [0.0, *row]) for row in hazard]
-    return np.asarray(np.exp(-np.array(rows).reshape(-1, wanted.size)))
+    return np.asarray(np.exp(-np.array(rows).reshape(len(hazard), wanted.size)))
 
 
 def _curves(values: npt.ArrayLike, name: str) -> Floats:

@@ -141,3 +141,16 @@ def test_concordance_without_a_pair_is_nan():
     found = fit_cox([5, 5, 7, 7], [1, 1, 1, 1], [0.0, 1.0, 3.0, 0.0], ["x"], "breslow", [0, 0, 1, 1])
     assert found.problem == ""
     assert np.isnan(found.concordance)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+@pytest.mark.parametrize("events", [np.ones(50), np.arange(50) % 2.0])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e2, 1e6])
+@pytest.mark.parametrize("power", [1, 2, -1])
+def test_a_covariate_that_orders_all_events_is_named_without_an_overflow(ties, events, scale, power):
+    # warnings are errors here: steps on the way to infinity overflowed exp
+    time, noise = np.arange(1, 51.0), np.random.default_rng(0).normal(size=50)
+    X = np.column_stack([scale * time**power + 0.01 * scale * noise, -(time**2)])
+    found = fit_cox(time, events, X, ["order", "square"], ties)
+    assert found.problem.startswith("the likelihood has no maximum in ")
+    assert np.isnan(found.beta).all()

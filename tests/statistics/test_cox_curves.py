@@ -34,3 +34,9 @@ def test_the_unit_of_a_covariate_changes_nothing():
 def test_what_has_no_curve_is_refused(patients, event, message):
     with pytest.raises(StatisticsError, match=message):
         cox_curves(TIME, event, AGE, patients, [12])
+
+
+def test_a_regression_without_a_solution_names_its_covariates():
+    time = np.arange(1, 21.0)
+    with pytest.raises(StatisticsError, match="no maximum in age"):
+        cox_curves(time, np.ones(20), time[:, None], [[3.0]], [2.0], names=["age"])

@@ -51,3 +51,10 @@ def test_what_is_already_in_the_model_has_no_test():
 def test_nothing_to_add_is_refused():
     with pytest.raises(StatisticsError, match="added: expected one predictor or more, found none"):
         cox_increment(TIME, EVENT, AGE[:, None], NOTHING)
+
+
+def test_a_problem_names_the_predictors():
+    time, other = np.arange(1, 21.0), np.random.default_rng(0).normal(size=(20, 1))
+    found = cox_increment(time, np.ones(20), other, time[:, None], names=["age", "net"])
+    assert found.problem.startswith("the likelihood has no maximum in")
+    assert "net" in found.problem

@@ -157,8 +157,10 @@ def baseline_terms(scans: pd.DataFrame, model: str) -> tuple[pd.DataFrame | None
     --------
     >>> scans = pd.DataFrame({"lesion_volume_ml": [0.0, 5.0, None]})
     >>> terms, notes = baseline_terms(scans, "lesion_load")
-    >>> terms.round(2).to_dict("list"), notes
-    ({'log(1 + lesion_volume_ml)': [0.0, 1.79, nan]}, ['lesion_load: 1 of 3 scans lack a predictor.'])
+    >>> terms.round(2).to_dict("list")
+    {'log(1 + lesion_volume_ml)': [0.0, 1.79, nan]}
+    >>> notes
+    ['lesion_load: 1 of 3 scans lack a predictor and have no probability.']
     """
     names = PREDICTORS[model]
     there = [name for name in names if name in scans and scans[name].notna().any()]
@@ -178,7 +180,7 @@ def baseline_terms(scans: pd.DataFrame, model: str) -> tuple[pd.DataFrame | None
     if names and X.shape[1] == 0:
         return None, [*told, f"{model}: left out, because nothing remains of it."]
     if not known.all():
-        told.append(f"{model}: {int((~known).sum())} of {len(scans)} scans lack a predictor.")
+        told.append(f"{model}: {int((~known).sum())} of {len(scans)} scans lack a predictor and have no probability.")
     return X.where(known, axis=0), told
 
 
@@ -200,7 +202,7 @@ def baseline_predictions(fits: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFram
     Raises
     ------
     TableError
-        If a predictor is not a column of `scans`.
+        If a predictor is not a column of `scans`, or a fold or a coefficient is missing.
 
     Examples
     --------
@@ -212,7 +214,7 @@ def baseline_predictions(fits: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFram
     """
     parts = []
     for model, of_model in fits.groupby("model", sort=False):
-        table = of_model.pivot_table(index="fold", columns="term", values="estimate", sort=False)
+        table = _coefficients(str(model), of_model)
         names = [str(name) for name in table.columns if name != "intercept"]
         X = np.column_stack([np.ones(len(scans)), *(_term(scans, name) for name in names)])
         known = ~np.isnan(X).any(axis=1)
@@ -222,6 +224,19 @@ def baseline_predictions(fits: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFram
         part = scans.loc[known, ["patient_id", "visit"]].assign(model=model, probability=probability)
         parts.append(part.assign(threshold=threshold, disabled=(probability >= threshold).astype(int)))
     return pd.concat(parts, ignore_index=True)
+
+
+def _coefficients(model: str, fits: pd.DataFrame) -> pd.DataFrame:
+    """Estimates of a model, a row per fold and a column per term; each term in each fold, folds from 0 on."""
+    table = fits.pivot_table(index="fold", columns="term", values="estimate", sort=False, dropna=False)
+    numbers = sorted(int(number) for number in table.index)
+    if "intercept" not in table or table.isna().to_numpy().any() or numbers != list(range(len(numbers))):
+        raise TableError(
+            f"baselines: model {model}: expected every term, intercept too, in folds 0 to {numbers[-1]}, found "
+            f"{', '.join(map(str, table.columns))} in folds {', '.join(map(str, numbers))}, some of them without a "
+            "number. Copy baselines.csv of train again."
+        )
+    return table
 
 
 def _checked(scans: pd.DataFrame, fold: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -266,7 +281,8 @@ def _term(scans: pd.DataFrame, term: str) -> Floats:
     if term.startswith("log"):
         return np.asarray(np.log1p(values))
     if term.endswith(" / brain_ml"):
-        return 100 * values / pd.to_numeric(scans["brain_ml"]).to_numpy(dtype=np.float64, na_value=np.nan)
+        brain = pd.to_numeric(scans["brain_ml"]).to_numpy(dtype=np.float64, na_value=np.nan)
+        return 100 * values / np.where(brain > 0, brain, np.nan)  # no brain: not known
     return values
 
 

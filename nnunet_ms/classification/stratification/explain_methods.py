@@ -16,8 +16,8 @@ from scipy import ndimage
 from torch import nn
 
 from nnunet_ms.arrays import Bools, SingleFloats
-from nnunet_ms.errors import ModelError, OptionError, SettingsError
-from nnunet_ms.options import chosen
+from nnunet_ms.errors import ModelError, SettingsError
+from nnunet_ms.options import different_words
 
 Method = Literal["gradcam", "ig", "lrp"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -97,12 +97,7 @@ def checked_methods(methods: Sequence[str] | None, network: nn.Module, name: str
     """
     if methods is None:
         return methods_for(network)
-    found = [chosen(one, METHODS, "methods") for one in cast("Sequence[Method]", methods)]
-    if not found or len(set(found)) < len(found):
-        raise OptionError(
-            f"methods: expected some of {', '.join(METHODS)}, each once, found {', '.join(methods) or 'none'}. "
-            "Correct the list."
-        )
+    found = cast("list[Method]", different_words(methods, METHODS, "methods"))
     kind = _without_rule(network)
     if "lrp" in found and kind is not None:
         raise ModelError(

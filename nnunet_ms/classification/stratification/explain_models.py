@@ -114,6 +114,7 @@ def explain_cohort(
     from nnunet_ms.classification.stratification.explain_outputs import written
     from nnunet_ms.classification.stratification.explain_scans import ScanSettings
     from nnunet_ms.classification.stratification.prepared_folder import read_prepared
+    from nnunet_ms.classification.torch_runs import check_device
     from nnunet_ms.locks import sole_run
     from nnunet_ms.outputs import remove_leftovers
 
@@ -124,6 +125,7 @@ def explain_cohort(
     switch(pictures, "pictures")
     if atlas is None and atlas_names is not None:
         raise OptionError("atlas_names: expected an atlas to go with, found none. Give the atlas too, or no names.")
+    check_device(device)
     captum()  # before hours of work
     cohort = read_prepared(prepared)
     models = read_explainers(Path(model), cohort.scans, other_cohort=other_cohort)
@@ -161,11 +163,11 @@ class _Job:
 
 def _grid(cohort: "PreparedCohort") -> "Grid":
     """The grid that scans were prepared to, by the folder's settings."""
-    from nnunet_ms.classification.stratification.preparation import target_grid
+    from nnunet_ms.classification.stratification.preparation import PreparationSettings, target_grid
 
     path = cohort.folder / "settings.json"
     try:
-        edge = float(json.loads(path.read_text(encoding="utf-8"))["edge_mm"])
+        edge = PreparationSettings(edge_mm=float(json.loads(path.read_text(encoding="utf-8"))["edge_mm"])).edge_mm
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TableError(
             f"{path}: expected the settings of nnunet-ms-stratify prepare with edge_mm, found none "

@@ -100,7 +100,8 @@ class TrainingOptions:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"{name}: expected a whole number >= {least}, found {value!r}. Correct it.")
         check_device(self.device)
-        _ = self.recipe
+        if self.recipe.learning_rate == 0:
+            raise OptionError("learning_rate: expected a number above 0, found 0, with which nothing is learnt.")
 
     @property
     def recipe(self) -> Recipe:
@@ -189,6 +190,24 @@ def fit_fold(
         logits = model_logits(contents, examples.images, fold.validation, options.device)
         contents["threshold"] = youden_threshold(examples.targets[fold.validation, 0], expit(logits[:, 0]))
     return contents, trained
+
+
+def check_images(scan: PreparedScan, strategy: str, options: TrainingOptions, name: str = "scan") -> None:
+    """Raise where a network cannot be made for such images, before anything is trained.
+
+    Raises
+    ------
+    ImageError
+        If the region has no voxel, or the images do not divide into the blocks of `coarser`.
+    OptionError
+        If the images are too small for the network.
+
+    Examples
+    --------
+    >>> check_images(cohort.load("P1_base"), "global", TrainingOptions("compact"))  # doctest: +SKIP
+    """
+    images = network_input(scan, strategy, options.coarser, name)  # type: ignore[arg-type]
+    stratification_network(options.network, options.small, 1, shape=[int(n) for n in images.shape[1:]])
 
 
 def network_of(contents: Mapping[str, Any]) -> torch.nn.Module:

@@ -16,6 +16,7 @@ from nnunet_ms.classification.stratification.baselines import (
     baseline_terms,
 )
 from nnunet_ms.errors import OptionError, TableError
+from nnunet_ms.options import different_words
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.tables import Column, Table, check_unique, read_table
 
@@ -40,12 +41,12 @@ SCANS = Table(
         Column("patient_id"),
         Column("visit"),
         Column("disabled", "integer", minimum=0, maximum=1),
-        Column("age_years", "number", required=False, blank=True),
+        Column("age_years", "number", required=False, blank=True, minimum=0, maximum=130),
         Column("sex", "category", required=False, blank=True),
-        Column("field_tesla", "number", required=False, blank=True),
-        Column("lesion_volume_ml", "number", required=False, blank=True),
+        Column("field_tesla", "number", required=False, blank=True, minimum=0.1, maximum=12),
+        Column("lesion_volume_ml", "number", required=False, blank=True, minimum=0),
         *(
-            Column(f"{name}_ml", "number", required=False, blank=True)
+            Column(f"{name}_ml", "number", required=False, blank=True, minimum=0)
             for name in ("brain", "wm", "gm", "sgm", "ventricles", "brainstem")
         ),
     ),
@@ -244,10 +245,9 @@ def _frozen(path: str | Path, scans: pd.DataFrame | None) -> dict[str, pd.DataFr
 
 
 def _chosen(frames: dict[str, pd.DataFrame], models: Sequence[str]) -> dict[str, pd.DataFrame]:
-    missing = [name for name in models if name not in frames]
-    if missing:
-        raise OptionError(f"models: expected some of {list(frames)}, found {missing[0]!r}. Correct it.")
-    return {name: frames[name] for name in models} if models else frames
+    if isinstance(models, list | tuple) and not models:
+        return frames
+    return {name: frames[name] for name in different_words(models, frames, "models")}
 
 
 def _truth(frames: dict[str, pd.DataFrame], scans: pd.DataFrame | None, where: str | Path | None) -> "pd.Series[int]":

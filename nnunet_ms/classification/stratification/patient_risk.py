@@ -31,7 +31,7 @@ def add_disability_risk(
     Parameters
     ----------
     predictions : str or Path
-        `predictions.csv` of `nnunet-ms-stratify predict`.
+        `predictions.csv` of `nnunet-ms-stratify predict`, or its folder.
     patients : str or Path
         `patients.csv` of a trial, or any CSV with `patient_id`; its cells are copied as they stand.
     output : str or Path
@@ -61,17 +61,21 @@ def add_disability_risk(
     >>> Path("with_risk.csv").read_text().splitlines()
     ['patient_id,arm,disability_risk', 'P1,active,0.7', 'P2,placebo,']
     """
-    import pandas as pd
-
+    from nnunet_ms.classification.named_tables import named_table
     from nnunet_ms.classification.stratification.prediction_tables import PREDICTIONS
+    from nnunet_ms.options import switch
     from nnunet_ms.outputs import whole_file
+    from nnunet_ms.table_files import read_csv_file
     from nnunet_ms.tables import DISABILITY_RISK, read_table
 
     output = Path(output)
-    if output.exists() and not replace:
+    if output.exists() and not switch(replace, "replace"):
         raise TableError(f"{output}: exists, and would be overwritten. Remove it, or use --overwrite.")
-    risks = _risks(read_table(predictions, PREDICTIONS), Path(predictions), visit)
-    table = pd.read_csv(patients, dtype=str, keep_default_na=False)
+    _, path = named_table(predictions, ["predictions.csv"])
+    risks = _risks(read_table(path, PREDICTIONS), path, visit)
+    if not Path(patients).is_file():
+        raise TableError(f"{patients}: no such file. Check the path and the spelling.")
+    table = read_csv_file(Path(patients), clean=str).fillna("")
     if "patient_id" not in table or DISABILITY_RISK in table:
         found = "it" if DISABILITY_RISK in table else list(table.columns)
         raise TableError(
@@ -125,8 +129,9 @@ def run_risk(args: argparse.Namespace) -> int:
     from nnunet_ms.tables import DISABILITY_RISK
 
     table = add_disability_risk(args.predictions, args.patients, args.output, visit=args.visit, replace=args.overwrite)
-    without = table.loc[table[DISABILITY_RISK].isna(), "patient_id"].tolist()
-    print(f"{args.output}: {len(table) - len(without)} of {len(table)} patients with {DISABILITY_RISK}.")
+    patients = table.drop_duplicates("patient_id")
+    without = patients.loc[patients[DISABILITY_RISK].isna(), "patient_id"].tolist()
+    print(f"{args.output}: {len(patients) - len(without)} of {len(patients)} patients with {DISABILITY_RISK}.")
     if without:
         print(f"{PROGRAM}: no prediction of {len(without)} patients: {', '.join(without[:5])}.", file=sys.stderr)
         return commands.SOME_CASES_FAILED

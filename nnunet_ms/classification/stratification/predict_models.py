@@ -275,6 +275,8 @@ def run_predict(args: argparse.Namespace) -> int:
         f"{args.output / PREDICTIONS}: {int(table['disabled'].sum())} of {len(table)} scans judged as disabled, by the "
         f"mean of {told['folds']} networks of {told['strategy']} and the mean of their thresholds."
     )
+    if len(table):
+        print(f"Into a trial: {PROGRAM} risk {args.output / PREDICTIONS} --patients patients.csv -o with_risk.csv")
     without = len((args.output / LEFT_OUT).read_text(encoding="utf-8").splitlines()) - 1
     if without:
         print(f"{without} scans lack the region and are left out: {args.output / LEFT_OUT}.")

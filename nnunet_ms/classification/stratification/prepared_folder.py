@@ -24,6 +24,7 @@ import pandas as pd
 from nnunet_ms.classification.step_folder import claim_folder, digest_of
 from nnunet_ms.classification.stratification.brain_stem import BELOW, FLUIDS
 from nnunet_ms.classification.stratification.cohort import (
+    DISABLED,
     FILE_COLUMNS,
     Cohort,
     EarlierEdss,
@@ -47,7 +48,8 @@ from nnunet_ms.locks import sole_run
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure, Workers, map_cases
-from nnunet_ms.tables import VOLUME_LIMIT_ML, Column, Table, read_table, write_failures, write_table
+from nnunet_ms.plain_names import plain_name
+from nnunet_ms.tables import VOLUME_LIMIT_ML, Column, Table, check_unique, read_table, write_failures, write_table
 
 STEP = "nnunet-ms-stratify prepare"
 FORMAT = 2  # changes when a value would
@@ -220,7 +222,29 @@ def read_prepared(folder: str | Path) -> PreparedCohort:
         if not (folder / name).is_file():
             raise TableError(f"{folder}: expected a folder of {STEP}, found no {name}. Run that step first.")
     scans = read_table(folder / "scans.csv", PREPARED_SCANS)
+    _check_scans(scans, folder / "scans.csv")
     return PreparedCohort(scans, folder, read_table(folder / "left_out.csv", LEFT_OUT), [])
+
+
+def _check_scans(scans: pd.DataFrame, path: Path) -> None:
+    """What `prepare` never writes: file names that lead elsewhere, a scan twice, an outcome that its EDSS denies."""
+    for row, case_id in enumerate(scans["case_id"], 1):
+        plain_name(case_id, f"{path}: row {row}, column case_id", TableError)
+    check_unique(scans, ["patient_id", "visit"], path)
+    wrong = scans[(scans["edss"] >= DISABLED) != (scans["disabled"] == 1)]
+    if len(wrong):
+        row = wrong.iloc[0]
+        raise TableError(
+            f"{path}: row {int(wrong.index[0]) + 1}, column disabled: expected {int(row['edss'] >= DISABLED)}, as "
+            f"EDSS {row['edss']:g} tells, found {row['disabled']} ({len(wrong)} such rows). Correct the EDSS in the "
+            f"manifest, and repeat {STEP}."
+        )
+    empty = scans[scans["brain_ml"] == 0]
+    if len(empty):
+        raise TableError(
+            f"{path}: row {int(empty.index[0]) + 1}, column brain_ml: expected a volume above 0, found 0. Prepare the "
+            "scan again."
+        )
 
 
 def _name(case: ScanCase) -> str:

@@ -11,6 +11,7 @@ from nnunet_ms.classification.patient_folds import patient_folds
 from nnunet_ms.classification.stratification.fold_models import Fold
 from nnunet_ms.classification.stratification.prediction_tables import validation_fold
 from nnunet_ms.errors import SettingsError, TableError
+from nnunet_ms.options import whole_from
 from nnunet_ms.tables import Column, Table, read_table
 
 WHAT = "scan of EDSS >= 3.0"
@@ -55,7 +56,7 @@ def study_folds(scans: pd.DataFrame, folds: int = 7, seed: int = 0, given: str |
     """
     truth = scans["disabled"].to_numpy() == 1
     if given is None:
-        _check_count(folds, "folds")
+        _check_count(whole_from(folds, 1, "folds", "Seven are the paper's."), "folds")
         return patient_folds(scans["patient_id"].astype(str).tolist(), truth, folds, seed, WHAT)
     found = _given_folds(scans, Path(given))
     _check_count(int(found.max()) + 1, str(given))

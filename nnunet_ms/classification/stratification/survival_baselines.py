@@ -96,7 +96,7 @@ def _cox(patients: pd.DataFrame, folds: Ints, at: Floats, tell: Tell) -> Floats 
     for number in np.unique(folds):
         held, others = folds == number, trained_on(folds, int(number))
         try:
-            curves[held] = cox_curves(weeks[others], event[others], X[others], X[held], at)
+            curves[held] = cox_curves(weeks[others], event[others], X[others], X[held], at, names=names)
         except StatisticsError as error:
             tell(f"cox: no such model, because fold {number} has none ({error})")
             return None

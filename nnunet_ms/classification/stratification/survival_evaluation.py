@@ -45,7 +45,8 @@ def evaluate_survival(
     Parameters
     ----------
     tables : str, Path or sequence of them
-        `cross_validation.csv` of `nnunet-ms-stratify train --task survival`, or folders that hold one.
+        `cross_validation.csv` of `nnunet-ms-stratify train --task survival`, or folders that hold one; "NAME=PATH"
+        names the network, or goes before the names of several.
     output : str or Path
         Folder to write: `results.csv`, `left_out.csv`, figures and `evaluation.md`.
     horizon_weeks : float, optional
@@ -89,11 +90,12 @@ def evaluate_survival(
     [['net', '', 1.0], ['kaplan-meier', '', 0.5], ['net', 'kaplan-meier', 0.5]]
     """
     from nnunet_ms.classification.stratification.survival_results import SurvivalResampling, survival_results
-    from nnunet_ms.classification.stratification.survival_tables import checked_horizon, read_survival
+    from nnunet_ms.classification.stratification.survival_tables import check_events, checked_horizon, read_survival
     from nnunet_ms.outputs import whole_folder
 
     paths = [tables] if isinstance(tables, str | Path) else list(tables)
     predicted = read_survival(paths, models)
+    check_events(predicted)
     horizon = checked_horizon(horizon_weeks, predicted)
     results = survival_results(predicted, horizon, SurvivalResampling(replicates, seed), data_note)
     settings = {

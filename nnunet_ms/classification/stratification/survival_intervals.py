@@ -56,7 +56,8 @@ def interval_edges(
         )
     longest = float(time.max())
     if interval_weeks is not None:
-        if not 1 <= interval_weeks <= longest:
+        is_number = isinstance(interval_weeks, int | float) and not isinstance(interval_weeks, bool)
+        if not is_number or not 1 <= interval_weeks <= longest:
             raise OptionError(
                 f"interval_weeks: expected 1 to {longest:g}, the longest follow-up, found {interval_weeks!r}. 52 is "
                 "the paper's year."

@@ -30,6 +30,7 @@ from nnunet_ms.classification.stratification.fold_models import (
     WEIGHTS,
     Fold,
     TrainingOptions,
+    check_images,
     load_fold_model,
     model_logits,
 )
@@ -54,7 +55,7 @@ from nnunet_ms.classification.stratification.survival_tables import (
     curve_grid,
     curve_rows,
 )
-from nnunet_ms.classification.stratification.survival_targets import TARGETS, survival_targets
+from nnunet_ms.classification.stratification.survival_targets import CONFIRMED, TARGETS, survival_targets
 from nnunet_ms.classification.stratification.training import (
     STATE,
     Examples,
@@ -63,9 +64,9 @@ from nnunet_ms.classification.stratification.training import (
     augmentation_of,
     fit_network,
 )
-from nnunet_ms.errors import ModelError, OptionError, SettingsError
+from nnunet_ms.errors import ModelError, SettingsError
 from nnunet_ms.locks import sole_run
-from nnunet_ms.options import chosen, known_keywords
+from nnunet_ms.options import different_words, known_keywords, whole_from
 from nnunet_ms.outputs import remove_leftovers
 from nnunet_ms.progress import Progress, unseen
 from nnunet_ms.tables import csv_text, read_table, write_table
@@ -140,7 +141,7 @@ def train_survival_models(
     --------
     >>> train_survival_models("prepared", "models", "assessments.csv", ["global"])  # doctest: +SKIP
     """
-    names, out = _checked_names(strategies), Path(output)
+    names, out = different_words(strategies, STRATEGIES, "strategies"), Path(output)
     options = TrainingOptions(
         network, small, seed, device, coarser, augmentation, epochs, batch_size, learning_rate, weight_decay, patience
     )
@@ -150,6 +151,8 @@ def train_survival_models(
     told = _settings(cohort, patients, options, {"outcome": outcome, "intervals": intervals,
                                                  "interval_weeks": interval_weeks, "folds": folds})  # fmt: skip
     at = curve_grid(patients["time_weeks"])
+    for name in names:  # before the folder is claimed with settings that cannot be
+        _check_strategy(name, cohort, patients, options, told)
     with sole_run(out):
         claim_folder(out, told)
         remove_leftovers(out)
@@ -176,13 +179,6 @@ def survival_task(outputs: int) -> Task:
     return Task(outputs, hazard_loss, hazard_scores)
 
 
-def _checked_names(strategies: Sequence[str]) -> list[str]:
-    names = [str(chosen(name, STRATEGIES, "strategies")) for name in strategies]
-    if not names or len(set(names)) < len(names):
-        raise OptionError(f"strategies: expected different names, at least one, found {names}. Name each once.")
-    return names
-
-
 def _patients(cohort: PreparedCohort, assessments: str | Path, outcome: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Patients with a time to progression and every covariate that others have, and who is left out."""
     targets = survival_targets(cohort.scans, assessments, outcome)
@@ -198,7 +194,7 @@ def _patients(cohort: PreparedCohort, assessments: str | Path, outcome: str) -> 
 
 
 def _folds(patients: pd.DataFrame, folds: int, seed: int) -> Ints:
-    if folds < 3:
+    if whole_from(folds, 1, "folds", "Seven are usual.") < 3:
         raise SettingsError(
             f"folds: expected three or more, one to judge, one to validate and the others to train on, found {folds}. "
             "Seven are usual."
@@ -246,11 +242,11 @@ def _cross_validated(
     progress: Progress,
 ) -> None:
     """Write the table of one strategy, unless it is there."""
-    if (folder / TABLE).is_file():
+    rows = _rows_of(name, cohort, patients)
+    table = folder / TABLE
+    if table.is_file() and len(read_table(table, SURVIVAL_CROSS_VALIDATION)) == len(rows) * len(at):
         return
-    kept = ~patients["case_id"].isin(_lacking(name, cohort, patients)["case_id"])
-    rows = patients[kept].reset_index(drop=True)
-    parts = [_part(rows, number, int(told["folds"]), name) for number in range(int(told["folds"]))]
+    parts = _parts(name, rows, told)
     images = _images(name, cohort, rows, folder, options.coarser)
     tables = []
     for part in progress(parts, name, lambda part: f"fold {part.number}"):
@@ -260,6 +256,33 @@ def _cross_validated(
         tables.append(curve_rows(name, rows.iloc[part.judged], curves, at))
     (folder / INPUTS).unlink(missing_ok=True)
     write_table(pd.concat(tables, ignore_index=True), folder / TABLE)
+
+
+def _rows_of(name: str, cohort: PreparedCohort, patients: pd.DataFrame) -> pd.DataFrame:
+    """Patients whose scan has the region."""
+    lacking = _lacking(name, cohort, patients)["case_id"]
+    return patients[~patients["case_id"].isin(lacking)].reset_index(drop=True)
+
+
+def _check_strategy(
+    name: str, cohort: PreparedCohort, patients: pd.DataFrame, options: TrainingOptions, told: dict[str, Any]
+) -> None:
+    """Raise where a fold or its intervals cannot be made, or the images do not fit the network."""
+    rows = _rows_of(name, cohort, patients)
+    for part in _parts(name, rows, told):
+        _edges(rows, part, told)
+    case_id = str(rows["case_id"].iloc[0])
+    check_images(cohort.load(case_id), name, options, case_id)
+
+
+def _edges(rows: pd.DataFrame, part: Fold, told: dict[str, Any]) -> Floats:
+    """Intervals of a fold, from those who train it."""
+    trained = rows.iloc[part.train]
+    return interval_edges(trained["time_weeks"], trained["event"], told["intervals"], told["interval_weeks"])
+
+
+def _parts(name: str, rows: pd.DataFrame, told: dict[str, Any]) -> list[Fold]:
+    return [_part(rows, number, int(told["folds"]), name) for number in range(int(told["folds"]))]
 
 
 def _part(rows: pd.DataFrame, number: int, folds: int, strategy: str) -> Fold:
@@ -301,7 +324,7 @@ def _one_fold(
     path = folder / WEIGHTS
     if not path.is_file():
         weeks, event = rows["time_weeks"].to_numpy(np.float64), rows["event"].to_numpy()
-        edges = interval_edges(weeks[part.train], event[part.train], int(told["intervals"]), told["interval_weeks"])
+        edges = _edges(rows, part, told)
         examples = Examples(images, person_periods(weeks, event, edges))
         trained = _trained(examples, part, folder, options, f"{name} {told['scans_sha256']}", progress)
         write_table(trained.history, folder / "history.csv")
@@ -383,11 +406,18 @@ def load_survival_model(path: str | Path) -> dict[str, Any]:
             f"{path}: expected {contents['outputs'] + 1} rising edges of intervals from 0, found {edges}. Copy it "
             "again, or train again."
         )
+    if contents.get("outcome") not in CONFIRMED:
+        raise ModelError(
+            f"{path}: expected an outcome of {', '.join(CONFIRMED)}, found {contents.get('outcome')!r}. Copy it again, "
+            "or train again."
+        )
     return contents
 
 
 def _rises(edges: list[Any]) -> bool:
-    return all(isinstance(edge, float) for edge in edges) and edges[0] == 0 and bool((np.diff(edges) > 0).all())
+    if not edges or not all(isinstance(edge, float) for edge in edges):
+        return False
+    return edges[0] == 0 and bool((np.diff(edges) > 0).all() and np.isfinite(edges[-1]))
 
 
 def _joined(out: Path) -> pd.DataFrame:

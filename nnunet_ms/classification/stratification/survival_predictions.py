@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from nnunet_ms.classification.stratification.prepared_folder import PreparedCoho
 from nnunet_ms.classification.stratification.survival_intervals import curves_at, median_weeks
 from nnunet_ms.classification.stratification.survival_models import SURVIVAL, load_survival_model
 from nnunet_ms.classification.stratification.survival_tables import SURVIVAL_PREDICTIONS, curve_grid
+from nnunet_ms.classification.torch_runs import check_device
 from nnunet_ms.errors import ImageError, ModelError, OptionError
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_folder
@@ -77,6 +78,7 @@ def predict_survival(
     --------
     >>> predict_survival("models/global", "prepared", "risks", horizons=[48, 96])  # doctest: +SKIP
     """
+    check_device(device)
     folds = read_survival_models(models)
     last = min(contents["edges"][-1] for contents in folds)
     weeks = _checked_horizons(horizons, last)
@@ -212,13 +214,14 @@ def mean_curve(
     return np.asarray(np.mean(curves, axis=0))
 
 
-def _checked_horizons(horizons: Sequence[float], last: float) -> Floats:
-    if not len(horizons):
+def _checked_horizons(horizons: object, last: float) -> Floats:
+    given = list(horizons) if isinstance(horizons, Iterable) and not isinstance(horizons, str) else [horizons]
+    if not given:
         return curve_grid([last])
-    weeks = np.array(sorted(float(week) for week in horizons))
-    if (weeks <= 0).any() or (weeks > last).any() or len(set(weeks.tolist())) < len(weeks):
+    are_weeks = all(isinstance(week, int | float) and not isinstance(week, bool) and 0 < week <= last for week in given)
+    if not are_weeks or len(set(given)) < len(given):
         raise OptionError(
             f"horizons: expected different weeks above 0 and up to {last:g}, the shortest follow-up of the models' "
-            f"training, found {', '.join(f'{week:g}' for week in weeks)}. Name others."
+            f"training, found {', '.join(map(str, given))}. Name others."
         )
-    return weeks
+    return np.sort(np.array(given, dtype=np.float64))

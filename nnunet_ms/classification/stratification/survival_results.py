@@ -188,7 +188,8 @@ def _added(predicted: PredictedSurvival, model: str, horizon: float, level: floa
     known = ~np.isnan(X).any(axis=1)
     risk = log_hazard(risk_at(predicted, model, horizon))[:, None]
     found = cox_increment(
-        predicted.weeks[known], predicted.event[known].astype(float), X[known], risk[known], "efron", level
+        *(predicted.weeks[known], predicted.event[known].astype(float), X[known], risk[known], "efron", level),
+        names=[*names, model],
     )
     problem = found.problem or ("" if names else "no covariate: the network alone")
     return {

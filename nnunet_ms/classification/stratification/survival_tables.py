@@ -9,10 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from nnunet_ms.arrays import Bools, Floats
+from nnunet_ms.classification.named_tables import named_table
 from nnunet_ms.errors import OptionError, TableError
-from nnunet_ms.options import chosen
+from nnunet_ms.options import different_words
 from nnunet_ms.tables import Column, Table, read_table
 
+BASELINES = ("kaplan-meier", "cox")  # keep their names where a table is given another
+LEAST_PATIENTS = 3  # with fewer nobody can be compared with anybody
 GRID_WEEKS = 12  # distance of the times at which curves are written
 COVARIATES = ("age_years", "edss_baseline", "lesion_volume_ml")
 SURVIVAL_CROSS_VALIDATION = Table(
@@ -142,11 +145,12 @@ def read_survival(paths: Sequence[str | Path], models: Sequence[str] = ()) -> Pr
     >>> found.curves["net"].tolist(), found.weeks.tolist()
     ([[0.9, 0.4], [0.9, 0.8]], [20.0, 40.0])
     """
-    table = pd.concat([_read(Path(path)) for path in paths], ignore_index=True)
+    if not paths:
+        raise OptionError("tables: expected at least one table of curves, found none. Name a cross_validation.csv.")
+    table = pd.concat([_read(path) for path in paths], ignore_index=True)
     where = ", ".join(str(path) for path in paths)
-    for model in models:
-        chosen(model, list(dict.fromkeys(table["model"])), "models")
-    table = table[table["model"].isin(models)] if models else table
+    if not isinstance(models, list | tuple) or models:
+        table = table[table["model"].isin(different_words(models, dict.fromkeys(table["model"]), "models"))]
     again = table[table.duplicated(["model", "case_id", "week"])]
     if len(again):
         row = again.iloc[0]
@@ -182,9 +186,10 @@ def is_survival(path: str | Path) -> bool:
     >>> is_survival("no_such_table.csv")
     False
     """
-    path = Path(path)
-    if path.is_dir():
-        path /= "cross_validation.csv"
+    try:
+        _, path = named_table(path, ["cross_validation.csv"])
+    except TableError:
+        return False
     if not path.is_file():
         return False
     with path.open(encoding="utf-8", errors="replace") as lines:
@@ -201,14 +206,41 @@ def checked_horizon(horizon: float | None, predicted: PredictedSurvival) -> floa
     """
     if horizon is None:
         return usual_horizon(predicted.weeks, predicted.at)
-    if horizon not in predicted.at:
+    if isinstance(horizon, bool | str) or horizon not in predicted.at:
         shown = ", ".join(f"{week:g}" for week in predicted.at)
-        raise OptionError(f"horizon_weeks: expected a week of the curves ({shown}), found {horizon:g}. Choose one.")
+        raise OptionError(f"horizon_weeks: expected a week of the curves ({shown}), found {horizon!r}. Choose one.")
     return float(horizon)
 
 
-def _read(path: Path) -> pd.DataFrame:
-    return read_table(path / "cross_validation.csv" if path.is_dir() else path, SURVIVAL_CROSS_VALIDATION)
+def check_events(predicted: PredictedSurvival) -> None:
+    """Raise TableError where nothing can be said of the curves.
+
+    Examples
+    --------
+    >>> check_events(PredictedSurvival(pd.DataFrame({"event": [1, 0]}), {}, np.array([12.0]), []))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: curves: expected 3 patients or more that every model has judged, and progression ...
+    """
+    events = int(predicted.event.sum())
+    if not events or len(predicted.patients) < LEAST_PATIENTS:
+        raise TableError(
+            f"curves: expected {LEAST_PATIENTS} patients or more that every model has judged, and progression among "
+            f"them, found {len(predicted.patients)} with {events}. Add patients, follow them longer, or leave models "
+            "out."
+        )
+
+
+def _read(given: str | Path) -> pd.DataFrame:
+    name, path = named_table(given, ["cross_validation.csv"])
+    table = read_table(path, SURVIVAL_CROSS_VALIDATION)
+    if table.empty:
+        raise TableError(f"{path}: expected a row per curve and week, found none below the header. Train again.")
+    if name:
+        networks = ~table["model"].isin(BASELINES)
+        several = len(set(table.loc[networks, "model"])) > 1
+        table.loc[networks, "model"] = name + " " + table["model"].astype(str) if several else name
+    return table
 
 
 def _patients(table: pd.DataFrame, where: str) -> pd.DataFrame:

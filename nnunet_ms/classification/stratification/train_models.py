@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
 from nnunet_ms.errors import OptionError
-from nnunet_ms.options import known_keywords
+from nnunet_ms.options import different_words, known_keywords
 from nnunet_ms.progress import Progress, unseen
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nnunet_ms.arrays import Bools, Ints, SingleFloats
-    from nnunet_ms.classification.stratification.fold_models import TrainingOptions
+    from nnunet_ms.classification.stratification.fold_models import Fold, TrainingOptions
     from nnunet_ms.classification.stratification.prepared_folder import PreparedCohort
     from nnunet_ms.classification.stratification.training import Examples
 
@@ -109,7 +109,7 @@ def train_disability_models(
     from nnunet_ms.locks import sole_run
     from nnunet_ms.outputs import remove_leftovers
 
-    names, out = _checked_names(strategies), Path(output)
+    names, out = different_words(strategies, STRATEGIES, "strategies"), Path(output)
     options = TrainingOptions(
         network, small, seed, device, coarser, augmentation,  # type: ignore[arg-type]
         epochs, batch_size, learning_rate, weight_decay, patience,
@@ -117,6 +117,8 @@ def train_disability_models(
     cohort = read_prepared(prepared)
     fold = study_folds(cohort.scans, folds, seed, folds_file)
     told = _settings(cohort, fold, options)
+    for name in names:  # before the folder is claimed with settings that cannot be
+        _check_strategy(name, cohort, fold, options)
     with sole_run(out):
         claim_folder(out, told)
         remove_leftovers(out)
@@ -125,17 +127,6 @@ def train_disability_models(
         for name in progress(names, "strategies", str):
             _cross_validated(name, cohort, fold, out, options, told, progress, tell)
         return _joined(out)
-
-
-def _checked_names(strategies: Sequence[str]) -> list[str]:
-    from nnunet_ms.classification.stratification.regions import STRATEGIES as KNOWN
-    from nnunet_ms.options import chosen
-
-    given = [strategies] if isinstance(strategies, str) else list(strategies)
-    names = [chosen(name, KNOWN, "strategies") for name in given]
-    if not names or len(set(names)) < len(names):
-        raise OptionError(f"strategies: expected different names, at least one, found {given}. Name each once.")
-    return [str(name) for name in names]
 
 
 def _settings(cohort: "PreparedCohort", fold: "Ints", options: "TrainingOptions") -> dict[str, Any]:
@@ -192,6 +183,28 @@ def _write_baselines(scans: "pd.DataFrame", fold: "Ints", out: Path, tell: Calla
     write_table(found.fits, out / FITS)
 
 
+def _check_strategy(name: str, cohort: "PreparedCohort", fold: "Ints", options: "TrainingOptions") -> None:
+    """Raise where a strategy has no scans, its folds are of one class, or its images do not fit the network."""
+    from nnunet_ms.classification.stratification.fold_models import check_images
+    from nnunet_ms.errors import SettingsError
+
+    kept = _kept(name, cohort)
+    if not kept.any():
+        raise SettingsError(
+            f"{name}: expected scans with the region, found none of {len(kept)}. Prepare them with label maps or "
+            "--priors, or leave this strategy out."
+        )
+    _parts(name, cohort, fold, kept)
+    check_images(cohort.load(case_id := str(cohort.scans["case_id"][kept].iloc[0])), name, options, case_id)
+
+
+def _parts(name: str, cohort: "PreparedCohort", fold: "Ints", kept: "Bools") -> "list[Fold]":
+    from nnunet_ms.classification.stratification.study_folds import parts_of
+
+    truth = cohort.scans["disabled"].to_numpy()
+    return [parts_of(fold, number, kept, truth, name) for number in range(int(fold.max()) + 1)]
+
+
 def _cross_validated(
     name: str,
     cohort: "PreparedCohort",
@@ -202,18 +215,17 @@ def _cross_validated(
     progress: Progress,
     tell: Callable[[str], None],
 ) -> None:
-    """Write the table of one strategy, unless it is there."""
+    """Write the table of one strategy, unless it is there with all of its scans."""
     import pandas as pd
 
-    from nnunet_ms.classification.stratification.study_folds import parts_of
-    from nnunet_ms.tables import write_table
+    from nnunet_ms.classification.stratification.prediction_tables import CROSS_VALIDATION
+    from nnunet_ms.tables import read_table, write_table
 
-    folder = out / name
-    kept = _kept(name, cohort, out, tell)
-    if (folder / TABLE).is_file():
+    folder, kept = out / name, _kept(name, cohort)
+    _note_left_out(name, cohort, out, tell)
+    if (folder / TABLE).is_file() and len(read_table(folder / TABLE, CROSS_VALIDATION)) == kept.sum():
         return
-    truth = cohort.scans["disabled"].to_numpy()
-    parts = [parts_of(fold, number, kept, truth, name) for number in range(int(fold.max()) + 1)]
+    parts = _parts(name, cohort, fold, kept)
     examples = _examples(name, cohort, kept, folder, options.coarser)
     rows = cohort.scans[kept].reset_index(drop=True)
     tables = [
@@ -224,22 +236,26 @@ def _cross_validated(
     write_table(pd.concat(tables).sort_index(), folder / TABLE)
 
 
-def _kept(name: str, cohort: "PreparedCohort", out: Path, tell: Callable[[str], None]) -> "Bools":
-    """Which scans have the region; the others are added to `left_out.csv`."""
+def _kept(name: str, cohort: "PreparedCohort") -> "Bools":
+    """Which scans have the region."""
+    lacking = cohort.left_out.loc[cohort.left_out["strategy"] == name, "case_id"]
+    return ~cohort.scans["case_id"].isin(lacking).to_numpy()
+
+
+def _note_left_out(name: str, cohort: "PreparedCohort", out: Path, tell: Callable[[str], None]) -> None:
+    """Add scans without the region to `left_out.csv`."""
     import pandas as pd
 
     from nnunet_ms.classification.stratification.prepared_folder import LEFT_OUT as LEFT_OUT_TABLE
     from nnunet_ms.tables import read_table, write_table
 
     lacking = cohort.left_out[cohort.left_out["strategy"] == name]
-    kept = ~cohort.scans["case_id"].isin(lacking["case_id"]).to_numpy()
     path = out / LEFT_OUT
     others = read_table(path, LEFT_OUT_TABLE) if path.is_file() else pd.DataFrame(columns=LEFT_OUT_TABLE.names)
     mine = lacking[lacking["case_id"].isin(cohort.scans["case_id"])]
     write_table(pd.concat([others[others["strategy"] != name], mine], ignore_index=True), path)
     if len(mine):
-        tell(f"{name}: {len(mine)} of {len(kept)} scans lack the region and are left out: {path}.")
-    return kept
+        tell(f"{name}: {len(mine)} of {len(cohort.scans)} scans lack the region and are left out: {path}.")
 
 
 def _examples(name: str, cohort: "PreparedCohort", kept: "Bools", folder: Path, coarser: int) -> "Examples":
@@ -248,14 +264,8 @@ def _examples(name: str, cohort: "PreparedCohort", kept: "Bools", folder: Path, 
 
     from nnunet_ms.classification.stratification.inputs import network_input, open_inputs, write_inputs
     from nnunet_ms.classification.stratification.training import Examples
-    from nnunet_ms.errors import SettingsError
 
     cases = cohort.scans["case_id"][kept].tolist()
-    if not cases:
-        raise SettingsError(
-            f"{name}: expected scans with the region, found none of {len(kept)}. Prepare them with label maps or "
-            "--priors, or leave this strategy out."
-        )
 
     def images(case_id: str) -> "SingleFloats":
         return network_input(cohort.load(case_id), name, coarser, case_id)  # type: ignore[arg-type]

@@ -23,6 +23,15 @@ from tests.classification.rim.tiny_lesions import draw_patches
 RECIPE = Recipe(epochs=10, batch_size=16, learning_rate=1e-2)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums of several threads have other last digits, and ten epochs of large steps make much of them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def network():
     return QsmRimNet(3, NetworkSize((4, 4, 8, 8), 8, 8))
 

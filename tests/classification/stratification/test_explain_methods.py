@@ -201,8 +201,8 @@ def test_grad_cam_finds_the_corner_that_the_logit_comes_from():
     [
         (["saliency"], "compact", OptionError, "methods: expected one of 'gradcam', 'ig', 'lrp', found 'saliency'"),
         (["LRP"], "compact", OptionError, "Did you mean 'lrp'"),
-        (["ig", "ig"], "compact", OptionError, "each once, found ig, ig"),
-        ([], "compact", OptionError, "found none"),
+        (["ig", "ig"], "compact", OptionError, "Name each once"),
+        ([], "compact", OptionError, "at least one, found \\[\\]"),
         (["lrp"], "densenet121", ModelError, "gradcam or ig of densenet121, found lrp.*--network compact"),
         (["gradcam", "lrp"], "resnet18", ModelError, "gradcam or ig of resnet18, found lrp.*--network compact"),
     ],
