@@ -128,6 +128,7 @@ def preparation_settings(arguments: argparse.Namespace) -> "PreparationSettings"
 
 def run_prepare(arguments: argparse.Namespace) -> int:
     """Act on the arguments of `prepare`; exit code 1 where a scan failed."""
+    from nnunet_ms.classification.stratification.preparation import GOOD_DICE
     from nnunet_ms.classification.stratification.prepared_folder import prepare_cohort
 
     found = prepare_cohort(
@@ -151,6 +152,9 @@ def run_prepare(arguments: argparse.Namespace) -> int:
     for region, count in found.left_out["strategy"].value_counts().items():
         if region != "all":
             print(f"{region}: {count} scans lack it: {found.folder / 'left_out.csv'}.")
+    poor = found.scans.loc[found.scans["brain_dice"] < GOOD_DICE, "case_id"]
+    if len(poor):
+        print(f"Dice of brain and template below {GOOD_DICE:g}, is the brain whole? Look at {', '.join(poor)}.")
     commands.report_failures(found.failures, PROGRAM)
     return commands.SOME_CASES_FAILED if found.failures else commands.OK
 

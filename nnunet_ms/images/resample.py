@@ -77,7 +77,7 @@ def smoothed(image: SimpleITK.Image, grid: Grid, target: Grid) -> SimpleITK.Imag
     >>> fine, coarse = Grid((8, 8, 8), np.eye(4)), Grid((4, 8, 8), np.diag([2.0, 1.0, 1.0, 1.0]))
     >>> line = np.zeros(fine.shape, np.float32)
     >>> line[4] = 1
-    >>> voxels(smoothed(to_itk(line, fine), fine, coarse))[2:7, 4, 4].round(1).tolist()
+    >>> voxels(smoothed(to_itk(line, fine), fine, coarse))[2:7, 4, 4].astype(float).round(1).tolist()
     [0.0, 0.2, 0.5, 0.2, 0.0]
     """
     directions = grid.affine[:3, :3] / np.array(grid.spacing)

@@ -2,6 +2,8 @@
 
 import datetime
 import math
+import os
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import pandas as pd
 from nnunet_ms.errors import TableError
 from nnunet_ms.options import chosen
 from nnunet_ms.parallel import Failure
+from nnunet_ms.plain_names import plain_name
 from nnunet_ms.tables import VOLUME_LIMIT_ML, Column, Table, read_table
 
 EarlierEdss = Literal["refuse", "use"]
@@ -116,7 +119,8 @@ def read_cohort(manifest: str | Path, earlier_edss: EarlierEdss = "refuse") -> C
     ------
     TableError
         If a column is missing or unknown, an EDSS is not on the scale (0, 1, 1.5, ... 10), times are missing or of two
-        kinds, T1 or FLAIR is missing or shared, a patient has two sexes, or all that is left are of one class.
+        kinds, T1 or FLAIR is missing or shared, a name cannot be one of a file, a patient has two sexes or spellings,
+        or all that is left are of one class.
     OptionError
         If `earlier_edss` is another word.
 
@@ -192,7 +196,9 @@ def _check_row(row: Mapping[Any, Any], where: str) -> None:
             f"{where}, column edss: expected 0, 1, 1.5, ... 10 (0.5 does not exist), found {edss:g}. Correct it, or "
             "leave it blank."
         )
-    given = {name: str(row[name]) for name in FILE_COLUMNS if not _is_blank(row.get(name))}
+    for name in ("patient_id", "visit"):  # become names of files
+        plain_name(str(row[name]), f"{where}, column {name}", TableError)
+    given = {name: os.path.normpath(str(row[name])) for name in FILE_COLUMNS if not _is_blank(row.get(name))}
     for name, path in given.items():
         twins = [other for other in given if given[other] == path and other != name]
         if twins:
@@ -261,7 +267,10 @@ def _shared_files(rows: Sequence[Mapping[Any, Any]]) -> Iterator[str]:
     for name in FILE_COLUMNS:
         first: dict[str, int] = {}
         for number, row in enumerate(rows, start=1):
-            if not _is_blank(row.get(name)) and (other := first.setdefault(str(row[name]), number)) != number:
+            if _is_blank(row.get(name)):
+                continue
+            path = os.path.normpath(str(row[name]))  # ./t1.nii.gz is t1.nii.gz
+            if (other := first.setdefault(path, number)) != number:
                 yield (
                     f"row {number}, column {name}: expected a file of its own, found {row[name]}, which is that of row "
                     f"{other} too. Correct one of them."
@@ -282,12 +291,25 @@ def _two_sexes(rows: Sequence[Mapping[Any, Any]]) -> Iterator[str]:
 
 
 def _one_name(rows: Sequence[Mapping[Any, Any]]) -> Iterator[str]:
-    """P_1 at v and P at 1_v would be one name of files."""
+    """P_1 at v and P at 1_v would be one name of files, and so are p1 and P1 to macOS and Windows.
+
+    One patient in two spellings would also be in two folds.
+    """
     first: dict[str, int] = {}
+    spelling: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
-        name = f"{row['patient_id']}_{row['visit']}"
-        if (other := first.setdefault(name, number)) != number:
+        patient, name = str(row["patient_id"]), f"{row['patient_id']}_{row['visit']}"
+        if (before := spelling.setdefault(_folded(patient), patient)) != patient:
+            yield (
+                f"row {number}, column patient_id: expected one spelling of one patient, found {patient!a} and "
+                f"{before!a}. Correct it, or rename one of them."
+            )
+        if (other := first.setdefault(_folded(name), number)) != number:
             yield f"rows {other} and {number}: expected names of their own, found {name} for both. Rename one visit."
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _check_classes(cases: Sequence[ScanCase], left_out: Sequence[Failure], manifest: Path) -> None:

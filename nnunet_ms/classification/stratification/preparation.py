@@ -34,7 +34,7 @@ from nnunet_ms.images.itk import inverse, resample, to_itk, voxels
 from nnunet_ms.images.registration import register
 from nnunet_ms.images.resample import smoothed
 from nnunet_ms.images.same_head import edge_agreement
-from nnunet_ms.images.template import fit_to_mni, likeness_to_mni, mni152, mni152_brain, sized_to_mni
+from nnunet_ms.images.template import fit_to_mni, likeness_to_mni, mni152, mni152_brain
 from nnunet_ms.images.volumes import Grid, Volume, read_volume
 from nnunet_ms.images.z_scores import z_scored
 from nnunet_ms.options import chosen
@@ -47,8 +47,8 @@ LEAST_DICE = (
 # Mutual information of FLAIR and T1: .28 to .60 in five patients, .27 to .42 in four pairs of different patients, 0 in
 # noise. So noise and other objects are refused; another patient's FLAIR cannot be told by it, but by its edges.
 LEAST_INFORMATION = 0.05
-LEAST_AGREEMENT = 0.70  # of `edge_agreement`: .77 to .95 in ten patients, .40 to .64 in pairs of two
-GOOD_DICE = 0.90  # that most brains reach by the intensities alone
+LEAST_AGREEMENT = 0.70  # of `edge_agreement`: .77 to .95 in ten patients, .38 to .69 in 62 pairs of two
+GOOD_DICE = 0.90  # that whole brains reach; the command names scans below it
 PRIORS: Mapping[Region, str] = {
     "wm": "niftyseg_WM_prior_2mm.nii.gz",
     "gm": "niftyseg_CGM_prior_2mm.nii.gz",
@@ -177,7 +177,7 @@ def prepare_scan(case: ScanCase, settings: PreparationSettings | None = None) ->
     if settings.n4:
         there = _moved(brain, t1.grid, flair.grid, inverse(to_flair))
         t1, flair = _without_bias(t1, brain), _without_bias(flair, there)
-    matrix = np.eye(4) if settings.in_mni else _fitted(t1, brain)
+    matrix = np.eye(4) if settings.in_mni else fit_to_mni(t1.data.astype(np.float32), brain, t1.grid).matrix
     dice = _checked_likeness(case, t1, brain, matrix, settings)
     target = target_grid(settings.edge_mm)
     there = _moved(brain, t1.grid, target, matrix)
@@ -229,15 +229,6 @@ def _nonzero(t1: Volume) -> Bools:
     return np.asarray(ndimage.binary_fill_holes(t1.data != 0), dtype=bool)
 
 
-def _fitted(t1: Volume, brain: Bools) -> Matrix:
-    """Fit to the template by intensities; where the brain does not fit well then, by its size, if that is better."""
-    matrix = fit_to_mni(t1.data.astype(np.float32), brain, t1.grid).matrix
-    if likeness_to_mni(brain, t1.grid, matrix) >= GOOD_DICE:
-        return matrix
-    ways = (matrix, sized_to_mni(brain, t1.grid, matrix))
-    return max(ways, key=lambda way: likeness_to_mni(brain, t1.grid, way))
-
-
 def _checked_likeness(case: ScanCase, t1: Volume, brain: Bools, matrix: Matrix, settings: PreparationSettings) -> float:
     """Dice coefficient of the brain and the template's, which must be high."""
     dice = likeness_to_mni(brain, t1.grid, matrix)
@@ -250,7 +241,8 @@ def _checked_likeness(case: ScanCase, t1: Volume, brain: Bools, matrix: Matrix, 
         )
     raise ImageError(
         f"{case.t1}: expected a brain that fits the template's (Dice {LEAST_DICE:g}), found {dice:.2f} after the "
-        "affine step. Look at T1 and its brain mask: is it the whole brain, and the mask of this scan?"
+        f"affine step; it has {brain.sum() * t1.grid.voxel_volume_ml:.0f} ml. Look at T1 and its brain mask: is it the "
+        "whole brain, and the mask of this scan?"
     )
 
 

@@ -52,7 +52,7 @@ from nnunet_ms.plain_names import plain_name
 from nnunet_ms.tables import VOLUME_LIMIT_ML, Column, Table, check_unique, read_table, write_failures, write_table
 
 STEP = "nnunet-ms-stratify prepare"
-FORMAT = 1  # changes when a value would
+FORMAT = 2  # changes when a value would
 VOLUMES = ("brain_ml", *(f"{region}_ml" for region in REGIONS))
 PREPARED_SCANS = Table(
     "prepared scans",

@@ -300,3 +300,12 @@ def test_replace_is_a_switch_and_cells_stay_as_they_are(tmp_path):
         add_disability_risk(*told, replace="no")
     arguments = ["risk", tmp_path, "--patients", tmp_path / "patients.csv", "-o", tmp_path / "again.csv"]
     assert main([str(word) for word in arguments]) == 1  # P2
+
+
+def test_predict_ends_with_a_command_that_works(models, study, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "patients.csv").write_text("patient_id\nP00\nP01\n")
+    assert main(["predict", str(models / "wm"), str(study / "prepared"), "-o", "predicted"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Into a trial: "))
+    assert main(line.split()[4:]) == 0
+    assert (tmp_path / "with_risk.csv").read_text().startswith("patient_id,disability_risk\nP00,0.")

@@ -65,7 +65,7 @@ def test_lengths_must_agree():
         increment(Y, BASE, NETWORK[:-1], out_of_fold=True)
 
 
-@pytest.mark.parametrize("n", [60, 120])
+@pytest.mark.parametrize("n", [60, pytest.param(120, marks=pytest.mark.slow)])
 def test_the_level_of_a_given_score_over_null_cohorts(n):
     rng = np.random.default_rng(7)
     p = []

@@ -112,14 +112,14 @@ def test_a_killed_run_goes_on_and_a_changed_file_is_read_again(done, brain, tmp_
 
     monkeypatch.setattr(prepared_folder, "prepare_scan", kill_at_third)
     with pytest.raises(KeyboardInterrupt):
-        prepare_cohort(manifest, tmp_path / "out", IN_MNI)
+        prepare_cohort(manifest, tmp_path / "out", IN_MNI, pictures=False)
     monkeypatch.setattr(prepared_folder, "prepare_scan", lambda *of: seen.append(of[0].case_id) or real(*of))
-    whole = prepare_cohort(manifest, tmp_path / "out", IN_MNI)
+    whole = prepare_cohort(manifest, tmp_path / "out", IN_MNI, pictures=False)
     assert seen == ["P1_w0", "P2_w0", "P3_w0", "P4_w0"]
     pd.testing.assert_frame_equal(whole.scans, done.scans)
     flair = tmp_path / "cohort" / "P2_flair.nii.gz"
     nib.save(nib.Nifti1Image(np.asarray(nib.load(flair).dataobj) * 2 + brain, GRID.affine), flair)
-    prepare_cohort(manifest, tmp_path / "out", IN_MNI)
+    prepare_cohort(manifest, tmp_path / "out", IN_MNI, pictures=False)
     assert seen[4:] == ["P2_w0"]
 
 
@@ -156,6 +156,15 @@ WRONG_CELLS = {
     "one class": ({(1, "edss"): 1.0, (2, "edss"): 2.0}, "expected scans with EDSS >= 3 and below, found 0 and 4"),
     "no times": ({(1, "edss_day"): None}, "row 2.*found one of the two times"),
     "one file for two": ({(1, "flair"): "P1_flair.nii.gz"}, "row 2, column flair.*that of row 1 too"),
+    "one file, spelt in two ways": ({(1, "t1"): "./P1_t1.nii.gz"}, "row 2, column t1.*that of row 1 too"),
+    "a name that leaves the folder": ({(0, "patient_id"): "../x"}, r"row 1 .*column patient_id: expected a plain name"),
+    "a visit with a slash": ({(2, "visit"): "w/0"}, r"row 3 .*column visit: expected a plain name .*found 'w/0'"),
+    "a name that Windows forbids": ({(3, "visit"): "w0:a"}, r"row 4 .*column visit: expected a plain name"),
+    "two spellings": ({(1, "patient_id"): "p1"}, "row 2, column patient_id: expected one spelling .*'p1' and 'P1'"),
+    "one name of files": (
+        {(0, "patient_id"): "A_b", (0, "visit"): "c", (1, "patient_id"): "A", (1, "visit"): "B_c"},
+        "rows 1 and 2: expected names of their own, found A_B_c",
+    ),
     "two sexes": ({(1, "patient_id"): "P1", (1, "visit"): "w24"}, "one sex of patient P1, found F and M"),
 }
 
@@ -259,11 +268,14 @@ def test_workers_make_the_same(manifest, done, tmp_path):
 def test_the_brain_may_be_deepbets(brain, tmp_path, capsys, monkeypatch):
     manifest = write(tmp_path / "cohort", brain, {(row, "brain_mask"): None for row in range(4)})
     words = ["prepare", str(manifest), "--edge-mm", "8", "--in-mni", "--no-pictures", "--brain", "deepbet"]
-    seen = []
+    seen, dice = [], iter([0.95, 0.89, 0.90, 0.86])
+    monkeypatch.setattr(preparation, "likeness_to_mni", lambda *_: next(dice))
     monkeypatch.setattr(preparation, "deepbet_mask", lambda data, grid, path: seen.append(path.name) or brain)
     assert main([*words, "-o", str(tmp_path / "out")]) == 0
     assert seen == [f"{patient}_t1.nii.gz" for patient in EDSS]
-    assert "brain_mask" not in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "brain_mask" not in said.err
+    assert "Dice of brain and template below 0.9, is the brain whole? Look at P2_w0, P4_w0.\n" in said.out
     monkeypatch.setitem(sys.modules, "deepbet", None)
     monkeypatch.delitem(sys.modules, "deepbet.bet", raising=False)
     assert main([*words, "-o", str(tmp_path / "none")]) == 2
