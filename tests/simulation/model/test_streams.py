@@ -35,5 +35,6 @@ def test_numbers_of_the_steps_are_part_of_every_simulated_trial(step):
         "GROWTH_READER",
         "RIM_COHORT",
         "RIM_READER",
+        "DISABILITY",
     ]
     assert step.value == order.index(step.name)
