@@ -22,7 +22,8 @@ def test_help_shows_an_example(capsys):
     [
         ((), "model: expected its folder (-m), or dataset and trainer (-d and -tr), found neither"),
         (("-m", "model", "-device", "tpu"), "device: expected one of"),
-        (("-m", "no_such_folder", "-device", "cpu"), "plans.json: no such file"),
+        (("-m", "no/such_folder", "-device", "cpu"), "plans.json: no such file"),
+        (("-m", "no_such_folder", "-device", "cpu"), "expected the name of an installed model or a folder"),
     ],
 )
 def test_bad_arguments_are_one_line_and_write_nothing(tmp_path, capsys, options, message):

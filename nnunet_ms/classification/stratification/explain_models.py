@@ -106,7 +106,10 @@ def explain_cohort(
 
     Examples
     --------
-    >>> explain_cohort("models/global", "prepared", "explained", data_note="simulated")  # doctest: +SKIP
+    >>> explain_cohort("models/global", "absent", "explained", data_note="simulated")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: absent: expected a folder of nnunet-ms-stratify prepare, found no scans.csv. Run ...
     """
     from nnunet_ms.classification.step_folder import claim_folder
     from nnunet_ms.classification.stratification.explain_folds import read_explainers

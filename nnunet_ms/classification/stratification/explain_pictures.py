@@ -57,7 +57,12 @@ def draw_brain(
 
     Examples
     --------
-    >>> draw_brain(np.ones((4, 4, 4), np.float32), ..., ..., "IG", "", "brain.png")  # doctest: +SKIP
+    >>> from nnunet_ms.classification.stratification.preparation import target_grid
+    >>> grid = target_grid(8.0)
+    >>> found = np.random.default_rng(0).random(grid.shape, dtype=np.float32)
+    >>> draw_brain(found, np.ones(grid.shape, bool), grid, "IG", "made up", "brain.png")
+    >>> Path("brain.png").is_file()
+    True
     """
     drawn = smoothed(relevance, seen, grid)
     image = nib.Nifti1Image(drawn, grid.affine)

@@ -204,7 +204,13 @@ def check_images(scan: PreparedScan, strategy: str, options: TrainingOptions, na
 
     Examples
     --------
-    >>> check_images(cohort.load("P1_base"), "global", TrainingOptions("compact"))  # doctest: +SKIP
+    >>> import numpy as np
+    >>> told = ({}, {}, "", 0.9, np.eye(4))
+    >>> scan = PreparedScan(np.ones((2, 4, 4, 4), np.float32), np.ones((4, 4, 4), bool), *told)
+    >>> check_images(scan, "global", TrainingOptions("compact"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.OptionError: ...
     """
     images = network_input(scan, strategy, options.coarser, name)  # type: ignore[arg-type]
     stratification_network(options.network, options.small, 1, shape=[int(n) for n in images.shape[1:]])
@@ -215,7 +221,11 @@ def network_of(contents: Mapping[str, Any]) -> torch.nn.Module:
 
     Examples
     --------
-    >>> network_of(load_fold_model("models/ventricles/fold_0/model.pt"))  # doctest: +SKIP
+    >>> shape = [20, 24, 20]
+    >>> made = stratification_network("compact", small=True, shape=shape)
+    >>> contents = {"network": "compact", "small": True, "outputs": 1, "shape": shape, "weights": made.state_dict()}
+    >>> network_of(contents).training
+    False
     """
     network = stratification_network(
         contents["network"], contents["small"], contents["outputs"], shape=[int(n) for n in contents["shape"]]
@@ -259,7 +269,12 @@ def model_logits(contents: Mapping[str, Any], images: SingleFloats, rows: Ints, 
 
     Examples
     --------
-    >>> model_logits(contents, images, np.arange(len(images)))  # doctest: +SKIP
+    >>> import numpy as np
+    >>> shape = [20, 24, 20]
+    >>> made = stratification_network("compact", small=True, shape=shape)
+    >>> contents = {"network": "compact", "small": True, "outputs": 1, "shape": shape, "weights": made.state_dict()}
+    >>> model_logits(contents, np.zeros((2, 2, *shape), np.float32), np.arange(2)).shape
+    (2, 1)
     """
     return network_logits(network_of(contents).to(device), images, rows, device)
 

@@ -69,7 +69,10 @@ def predict_disability(
 
     Examples
     --------
-    >>> predict_disability("models/ventricles", "prepared_elsewhere", "predicted")  # doctest: +SKIP
+    >>> predict_disability("absent/ventricles", "prepared_elsewhere", "predicted")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ModelError: absent/ventricles: expected a folder of one strategy (fold_0/model.pt), found none. ...
     """
     from nnunet_ms.classification.stratification.prepared_folder import read_prepared
     from nnunet_ms.classification.torch_runs import check_device
@@ -136,11 +139,14 @@ def fold_models_of(folder: Path) -> list[dict[str, Any]]:
 
     Examples
     --------
-    >>> fold_models_of(Path("models/ventricles"))  # doctest: +SKIP
+    >>> fold_models_of(Path("absent/ventricles"))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ModelError: absent/ventricles: expected a folder of one strategy (fold_0/model.pt), found none. ...
     """
     from nnunet_ms.classification.stratification.fold_models import WEIGHTS, load_fold_model
 
-    models = [load_fold_model(path) for path in sorted(folder.glob(f"fold_*/{WEIGHTS}"))]
+    models = [load_fold_model(path) for path in sorted(strategy_folder(folder).glob(f"fold_*/{WEIGHTS}"))]
     first = models[0]
     for other in models[1:]:
         differing = [name for name in SAME if other[name] != first[name]]
@@ -193,7 +199,17 @@ def scan_probabilities(
 
     Examples
     --------
-    >>> scan_probabilities(models[0], networks, cohort, "P1_base", "cpu")  # doctest: +SKIP
+    >>> import numpy as np
+    >>> from types import SimpleNamespace
+    >>> from nnunet_ms.classification.stratification.networks import stratification_network
+    >>> from nnunet_ms.classification.stratification.preparation import PreparedScan
+    >>> shape, told = [20, 24, 20], ({}, {}, "", 0.9, np.eye(4))
+    >>> scan = PreparedScan(np.ones((2, *shape), np.float32), np.ones(shape, bool), *told)
+    >>> cohort = SimpleNamespace(load=lambda case_id: scan)
+    >>> networks = [stratification_network("compact", small=True, shape=shape).eval() for _ in range(2)]
+    >>> contents = {"strategy": "global", "coarser": 1, "shape": shape}
+    >>> scan_probabilities(contents, networks, cohort, "P1_base", "cpu").shape
+    (2,)
     """
     import numpy as np
     from scipy.special import expit

@@ -139,7 +139,10 @@ def train_survival_models(
 
     Examples
     --------
-    >>> train_survival_models("prepared", "models", "assessments.csv", ["global"])  # doctest: +SKIP
+    >>> train_survival_models("absent", "models", "assessments.csv", ["global"])
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: absent: expected a folder of nnunet-ms-stratify prepare, found no scans.csv. Run ...
     """
     names, out = different_words(strategies, STRATEGIES, "strategies"), Path(output)
     options = TrainingOptions(

@@ -76,7 +76,10 @@ def predict_survival(
 
     Examples
     --------
-    >>> predict_survival("models/global", "prepared", "risks", horizons=[48, 96])  # doctest: +SKIP
+    >>> predict_survival("absent/global", "prepared", "risks", horizons=[48, 96])
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ModelError: absent/global: expected models of a strategy, fold_0/model.pt and so on, found none...
     """
     check_device(device)
     folds = read_survival_models(models)
@@ -204,7 +207,18 @@ def mean_curve(
 
     Examples
     --------
-    >>> mean_curve(folds, cohort, "P001_week000", np.array([48.0, 96.0]))  # doctest: +SKIP
+    >>> from types import SimpleNamespace
+    >>> from nnunet_ms.classification.stratification.networks import stratification_network
+    >>> from nnunet_ms.classification.stratification.preparation import PreparedScan
+    >>> shape, told = [20, 24, 20], ({}, {}, "", 0.9, np.eye(4))
+    >>> scan = PreparedScan(np.ones((2, *shape), np.float32), np.ones(shape, bool), *told)
+    >>> cohort = SimpleNamespace(load=lambda case_id: scan)
+    >>> made = stratification_network("compact", small=True, outputs=2, shape=shape)
+    >>> fold = {"network": "compact", "small": True, "outputs": 2, "shape": shape, "weights": made.state_dict()}
+    >>> fold |= {"strategy": "global", "coarser": 1, "edges": np.array([0.0, 48.0, 96.0])}
+    >>> curve = mean_curve([fold, fold], cohort, "P001_week000", np.array([48.0, 96.0]))
+    >>> bool(1 > curve[0] > curve[1] > 0)
+    True
     """
     images = input_of(folds[0], cohort.load(case_id), case_id)[None]
     curves = [

@@ -100,7 +100,10 @@ def train_disability_models(
 
     Examples
     --------
-    >>> train_disability_models("prepared", "models", ["global", "ventricles"], small=True)  # doctest: +SKIP
+    >>> train_disability_models("absent", "models", ["global", "ventricles"], small=True)
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.TableError: absent: expected a folder of nnunet-ms-stratify prepare, found no scans.csv. Run ...
     """
     from nnunet_ms.classification.step_folder import claim_folder
     from nnunet_ms.classification.stratification.fold_models import TrainingOptions
@@ -392,10 +395,8 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 def network_options(args: argparse.Namespace) -> dict[str, Any]:
     """Keywords of `add_network_options`, as `train_disability_models` takes them."""
     names = ("network", "small", "coarser", "epochs", "batch_size", "learning_rate", "weight_decay", "patience")
-    return {
-        **{name: getattr(args, name) for name in (*names, "seed", "device")},
-        "augmentation": not args.no_augmentation,
-    }
+    given = {name: getattr(args, name) for name in (*names, "seed", "device")}
+    return {**given, "augmentation": not args.no_augmentation}
 
 
 def run_train(args: argparse.Namespace) -> int:
@@ -404,9 +405,8 @@ def run_train(args: argparse.Namespace) -> int:
 
     if args.task == "survival":
         return run_train_survival(args)
-    for name in ("assessments", "outcome", "intervals", "interval_weeks"):
-        if getattr(args, name) is not None:
-            shown = name.replace("_", "-")
+    for shown in ("assessments", "outcome", "intervals", "interval-weeks"):
+        if getattr(args, shown.replace("-", "_")) is not None:
             raise OptionError(f"{shown}: expected it with --task survival, found none. Add it, or leave {shown} out.")
     table = train_disability_models(
         args.prepared,

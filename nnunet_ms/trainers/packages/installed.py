@@ -145,7 +145,7 @@ def _advice(name: str, models: Sequence[InstalledModel], broken: Sequence[Broken
     there = [one.facts.reference for one in models]
     unread = f" {len(broken)} cannot be read: see nnunet-ms-model list." if broken else ""
     if not there:
-        return f"None is installed: nnunet-ms-model install FILE.{unread}"
+        return f"Check the path; no model is installed (nnunet-ms-model install FILE).{unread}"
     near = get_close_matches(name, [one.facts.name for one in models], 1)
     meant = f" Did you mean {near[0]}?" if near else ""
     return f"Installed are {', '.join(there)}.{meant}{unread}"
