@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -160,6 +160,15 @@ def parser(program: str, description: str, example: str) -> argparse.ArgumentPar
         "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="show versions and exit"
     )
     return command
+
+
+def add_examples(
+    program: str, steps: "argparse._SubParsersAction[argparse.ArgumentParser]", examples: Mapping[str, str]
+) -> None:
+    """End the help of every step with its example, the words after the step's name."""
+    for name, step in steps.choices.items():
+        step.epilog = f"example:\n  {program} {name} {examples[name]}".rstrip()
+        step.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 class _Version(argparse.Action):

@@ -41,9 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate_parser(steps)
     add_risk_parser(steps)
     add_explain_parser(steps)
-    for name, step in steps.choices.items():
-        step.epilog = f"example:\n  {PROGRAM} {name} {EXAMPLES[name]}"
-        step.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands.add_examples(PROGRAM, steps, EXAMPLES)
     return parser
 
 

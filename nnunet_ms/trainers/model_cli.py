@@ -40,9 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     check = steps.add_parser("check", help="hashes, safe loading, one pass of the network")
     check.add_argument("model", metavar="MODEL", help="name, name==version, packed file, or folder")
     check.set_defaults(action=_check)
-    for name, step in steps.choices.items():
-        step.epilog = f"example:\n  {PROGRAM} {name} {EXAMPLES[name]}".rstrip()
-        step.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands.add_examples(PROGRAM, steps, EXAMPLES)
     return parser
 
 

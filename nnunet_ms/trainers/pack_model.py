@@ -15,7 +15,7 @@ from nnunet_ms.errors import ModelError, SettingsError
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_file, whole_folder
 from nnunet_ms.plain_names import plain_name
-from nnunet_ms.trainers.packages.archive import ENDING, PackedModel, opened_archive, write_archive
+from nnunet_ms.trainers.packages.archive import ENDING, opened_archive, write_archive
 from nnunet_ms.trainers.packages.card import CARD, ModelFacts, card_problems, checked_version, draft_card
 from nnunet_ms.trainers.packages.installed import InstalledModel, models_folder
 from nnunet_ms.trainers.prediction.check_model import check_forward
@@ -192,12 +192,8 @@ def install_model(path: str | Path, *, replace: bool = False) -> InstalledModel:
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole_folder(target, replace=replace) as folder:
-            check_forward(read_model(_unpacked(packed, folder), facts.folds))
+            check_forward(read_model(packed.unpack(folder), facts.folds))
     return InstalledModel(facts, target / facts.folder, "installed")
-
-
-def _unpacked(packed: PackedModel, folder: Path) -> Path:
-    return packed.unpack(folder)
 
 
 def _facts(model: Model, *, name: str, version: str, title: str, licence: str, half: bool) -> ModelFacts:
