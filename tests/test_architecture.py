@@ -148,6 +148,8 @@ COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that 
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
     "trainers.any_sequence": "trainers/test_construction.py",
+    "trainers.calibration_cases": "trainers/test_calibrate_volumes.py",
+    "trainers.prediction.calibration_file": "trainers/prediction/test_volume_calibration.py",
     "trainers.check_models": "trainers/test_pack_model.py",
     "trainers.model_cli": "trainers/test_pack_model.py",
     "trainers.packages.archive": "trainers/test_pack_model.py",
