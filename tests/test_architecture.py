@@ -247,6 +247,7 @@ TESTED_IN = {
     "dataset_conversion.pair_options": "dataset_conversion/test_new_lesions.py",
     "dataset_conversion.source_options": "dataset_conversion/test_gather.py",
     "dataset_conversion.sources.patterns": "dataset_conversion/sources/test_folder.py",
+    "dataset_conversion.results": "dataset_conversion/test_convert.py",
     "dataset_conversion.told": "dataset_conversion/test_convert.py",
     "dataset_conversion.sources.isbi2015": "dataset_conversion/sources/test_archive.py",
     "dataset_conversion.sources.ms3seg": "dataset_conversion/sources/test_published.py",
