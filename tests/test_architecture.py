@@ -125,6 +125,12 @@ ROOMS = {
 OUTSIDE = {
     "doors": {"commands", "errors", "nnunet", "trainers"},
     "comparison": {*GROUND, "analysis"},  # stands above the room whose results it lays side by side
+    "segmentation": {
+        *GROUND,
+        "analysis",
+        "dataset_conversion",
+        "trainers",
+    },  # from a scan to a table: drives three rooms
     "learning": set(GROUND),  # knows the rooms by their commands only
     "demo": set(GROUND),  # so does this
     "__main__": set(GROUND),  # and this
@@ -133,6 +139,7 @@ OUTSIDE = {
         *ROOMS,
         "comparison",
         "learning",
+        "segmentation",
     },  # the front door: names for type checkers, looked up at their first use
 }
 OF_ALL = {"doors.classes"}  # a table of names that imports nothing: a room may read it too, and what stands above rooms
@@ -147,6 +154,9 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "segmentation.page_pictures": "segmentation/test_patient_page.py",
+    "segmentation.page_words": "segmentation/test_patient_page.py",
+    "segmentation.results": "segmentation/test_patient_page.py",
     "trainers.any_sequence": "trainers/test_construction.py",
     "trainers.check_models": "trainers/test_pack_model.py",
     "trainers.model_cli": "trainers/test_pack_model.py",
