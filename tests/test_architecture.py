@@ -66,7 +66,7 @@ GROUND = {
     "commands": {"errors", "memory", "options", "parallel", "streams", "versions"},
     "images": {"arrays", "errors", "options", "outputs"},
     "statistics": {"arrays", "errors", "options"},
-    "synthesis": {"errors", "options"},
+    "synthesis": {"arrays", "errors", "images", "options"},
     "lesions": {"arrays", "cases_table", "errors", "images", "options", "parallel", "tables"},
     "plotting": {"arrays", "errors", "images", "options", "outputs", "statistics"},
 }
@@ -154,6 +154,13 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "synthesis.acquisition": "synthesis/test_scan.py",
+    "synthesis.deformation": "synthesis/test_scan.py",
+    "synthesis.fields": "synthesis/test_scan.py",
+    "synthesis.label_maps": "synthesis/test_scan.py",
+    "synthesis.lesion_masks": "synthesis/test_scan.py",
+    "synthesis.look_alikes": "synthesis/test_scan.py",
+    "synthesis.tissue_signals": "synthesis/test_scan.py",
     "segmentation.page_pictures": "segmentation/test_patient_page.py",
     "segmentation.page_words": "segmentation/test_patient_page.py",
     "segmentation.results": "segmentation/test_patient_page.py",
