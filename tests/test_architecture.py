@@ -66,7 +66,7 @@ GROUND = {
     "commands": {"errors", "memory", "options", "parallel", "streams", "versions"},
     "images": {"arrays", "errors", "options", "outputs"},
     "statistics": {"arrays", "errors", "options"},
-    "synthesis": {"errors", "options"},
+    "synthesis": {"arrays", "errors", "images", "options"},
     "lesions": {"arrays", "cases_table", "errors", "images", "options", "parallel", "tables"},
     "plotting": {"arrays", "errors", "images", "options", "outputs", "statistics"},
 }
@@ -125,6 +125,12 @@ ROOMS = {
 OUTSIDE = {
     "doors": {"commands", "errors", "nnunet", "trainers"},
     "comparison": {*GROUND, "analysis"},  # stands above the room whose results it lays side by side
+    "segmentation": {
+        *GROUND,
+        "analysis",
+        "dataset_conversion",
+        "trainers",
+    },  # from a scan to a table: drives three rooms
     "learning": set(GROUND),  # knows the rooms by their commands only
     "demo": set(GROUND),  # so does this
     "__main__": set(GROUND),  # and this
@@ -133,6 +139,7 @@ OUTSIDE = {
         *ROOMS,
         "comparison",
         "learning",
+        "segmentation",
     },  # the front door: names for type checkers, looked up at their first use
 }
 OF_ALL = {"doors.classes"}  # a table of names that imports nothing: a room may read it too, and what stands above rooms
@@ -147,6 +154,16 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "synthesis.acquisition": "synthesis/test_scan.py",
+    "synthesis.deformation": "synthesis/test_scan.py",
+    "synthesis.fields": "synthesis/test_scan.py",
+    "synthesis.label_maps": "synthesis/test_scan.py",
+    "synthesis.lesion_masks": "synthesis/test_scan.py",
+    "synthesis.look_alikes": "synthesis/test_scan.py",
+    "synthesis.tissue_signals": "synthesis/test_scan.py",
+    "segmentation.page_pictures": "segmentation/test_patient_page.py",
+    "segmentation.page_words": "segmentation/test_patient_page.py",
+    "segmentation.results": "segmentation/test_patient_page.py",
     "trainers.any_sequence": "trainers/test_construction.py",
     "trainers.calibration_cases": "trainers/test_calibrate_volumes.py",
     "trainers.prediction.calibration_file": "trainers/prediction/test_volume_calibration.py",
@@ -249,6 +266,7 @@ TESTED_IN = {
     "dataset_conversion.pair_options": "dataset_conversion/test_new_lesions.py",
     "dataset_conversion.source_options": "dataset_conversion/test_gather.py",
     "dataset_conversion.sources.patterns": "dataset_conversion/sources/test_folder.py",
+    "dataset_conversion.results": "dataset_conversion/test_convert.py",
     "dataset_conversion.told": "dataset_conversion/test_convert.py",
     "dataset_conversion.sources.isbi2015": "dataset_conversion/sources/test_archive.py",
     "dataset_conversion.sources.ms3seg": "dataset_conversion/sources/test_published.py",

@@ -27,7 +27,12 @@ CLASSES = {
             "nnunet_ms.trainers.multi_arm_t2",
         ),
         **dict.fromkeys(
-            ("nnUNetTrainerMSMultiArmAny", "nnUNetTrainerMSMultiArmAnySmall", "nnUNetTrainerMSMultiArmAnyTiny"),
+            (
+                "nnUNetTrainerMSMultiArmAny",
+                "nnUNetTrainerMSMultiArmAnySmall",
+                "nnUNetTrainerMSMultiArmAnySmallLong",
+                "nnUNetTrainerMSMultiArmAnyTiny",
+            ),
             "nnunet_ms.trainers.any_sequence",
         ),
         **dict.fromkeys(

@@ -3,6 +3,7 @@
 from nnunet_ms.trainers.any_sequence import (
     nnUNetTrainerMSMultiArmAny,
     nnUNetTrainerMSMultiArmAnySmall,
+    nnUNetTrainerMSMultiArmAnySmallLong,
     nnUNetTrainerMSMultiArmAnyTiny,
 )
 from nnunet_ms.trainers.fine_tune import (
@@ -122,6 +123,7 @@ __all__ = [
     "nnUNetTrainerMSMultiArm",
     "nnUNetTrainerMSMultiArmAny",
     "nnUNetTrainerMSMultiArmAnySmall",
+    "nnUNetTrainerMSMultiArmAnySmallLong",
     "nnUNetTrainerMSMultiArmAnyTiny",
     "nnUNetTrainerMSMultiArmAsymmetric",
     "nnUNetTrainerMSMultiArmDiceCE",

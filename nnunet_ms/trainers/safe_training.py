@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -21,8 +22,20 @@ class SafeTraining(nnUNetTrainer):
             return
         with whole_file(Path(filename)) as aside:
             super().save_checkpoint(str(aside))
+            self._add_to(aside)
             checksum_file(filename).unlink(missing_ok=True)  # of the old one; a kill here leaves none, not a wrong one
         write_checksum(filename)
+
+    def more_in_checkpoint(self) -> dict[str, Any]:
+        """Return what a training keeps in its checkpoints beside what nnU-Net does: nothing, unless it overrides it."""
+        return {}
+
+    def _add_to(self, checkpoint: Path) -> None:
+        """nnU-Net writes a checkpoint's keys itself, so more of them are added afterwards."""
+        more = self.more_in_checkpoint()
+        if more:
+            written = load_checkpoint(checkpoint, ("network_weights",), "the checkpoint just written")
+            torch.save({**written, **more}, checkpoint)
 
     def load_checkpoint(self, filename_or_checkpoint: Any) -> None:
         """Resume from a checkpoint that holds no code and has its checksum; nnU-Net would run what is in it.

@@ -82,11 +82,16 @@ def render_page(
     )
 
 
-def page_template(name: str) -> jinja2.Template:
-    """One of the templates beside this module, or what one of them includes; every value is escaped."""
-    beside = resources.files("nnunet_ms.analysis.report")
+def page_template(name: str, package: str = "nnunet_ms.analysis.report") -> jinja2.Template:
+    """One of the templates of a package, or what one of them includes (also of this one); every value is escaped."""
+    folders = [resources.files(one) for one in dict.fromkeys((package, "nnunet_ms.analysis.report"))]
+
+    def text_of(name: str) -> str:
+        there = [folder.joinpath(name) for folder in folders if folder.joinpath(name).is_file()]
+        return there[0].read_text(encoding="utf-8")
+
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: beside.joinpath(name).read_text(encoding="utf-8")),
+        loader=jinja2.FunctionLoader(text_of),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,1 @@
+"""One command from scans to lesion tables: what stands above the rooms that it drives."""
