@@ -97,7 +97,7 @@ def cases_among(
     above: str = "",
 ) -> list[Case]:
     """Cases among files that were listed; `above` names folders above the source that expressions may speak of."""
-    source, rater = request.path, request.rater
+    source = request.path
     images = _images_of(archive, request.variant, source)
     raters = archive.masks[request.target]
     found = {
@@ -116,7 +116,7 @@ def cases_among(
         raise LayoutError(
             f"{source}: expected {archive.expected}, found {_some(files)}. Is this the right folder?", source, files
         )
-    return [case for key in keys for case in _cases_of(key, source, found, masks, brains, archive, rater)]
+    return [case for key in keys for case in _cases_of(key, request, found, masks, brains, archive)]
 
 
 def names_above(source: Path, levels: int = FOLDERS_ABOVE) -> str:
@@ -224,13 +224,13 @@ def _images_of(archive: Archive, variant: str, source: Path) -> Mapping[str, Nam
 
 def _cases_of(
     key: Key,
-    source: Path,
+    request: Request,
     found: Mapping[str, Mapping[Key, list[str]]],
     masks: Mapping[str, Mapping[Key, list[str]]],
     brains: Mapping[Key, list[str]],
     archive: Archive,
-    rater: str,
 ) -> list[Case]:
+    source, rater = request.path, request.rater
     site, patient, visit = key
     images = {channel: source / table[key][0] for channel, table in found.items() if key in table}
     missing = [channel for channel, table in found.items() if key not in table]
@@ -238,7 +238,7 @@ def _cases_of(
     raters = {name: source / table[key][0] for name, table in masks.items() if key in table}
     name = f"{site}-{patient}" if site else patient
     problem = ""
-    if missing:
+    if missing and not (request.some and images):
         problem = (
             f"{source}: patient {name} visit {visit or 1}: found no {missing}. Get it, or choose other --channels."
         )

@@ -28,6 +28,8 @@ class Request:
         Options of some kinds (`Source.takes`); blank means the kind's default.
     patterns : mapping, optional
         Of the kind `folder`, see `patterns`.
+    some : bool, optional
+        Whether a visit may lack channels, down to one; else what it lacks is a problem of the case.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Request:
     variant: str = ""
     prefer: str = ""
     patterns: Patterns = field(default_factory=dict)
+    some: bool = False
 
     @property
     def root(self) -> Path:

@@ -43,6 +43,8 @@ def find_cases(request: Request) -> list[Case]:
         raise ConversionError(f"{source}: --target {target}: expected one mask, or {JOINT_T1}. Correct --target.")
     manifest = read_table(source, MANIFEST)
     empty = [name for name in channels if name not in manifest or manifest[name].isna().all()]
+    if request.some and len(empty) < len(channels):
+        channels, empty = tuple(name for name in channels if name not in empty), []
     if empty or manifest.empty:
         raise ConversionError(
             f"{source}: expected paths in columns {list(channels)}, found none in {empty or 'any of them'}. "
@@ -51,7 +53,7 @@ def find_cases(request: Request) -> list[Case]:
     masks = PARTS if target == TARGET else targets
     for name in (*channels, *(name for name in (*masks, "brain_mask") if name in manifest)):
         _check_inside(manifest[name], name, source)
-    return [_case(row, source, channels, targets) for row in manifest.to_dict("records")]
+    return [_case(row, source, channels, targets, some=request.some) for row in manifest.to_dict("records")]
 
 
 def _check_inside(paths: pd.Series, column: str, source: Path) -> None:
@@ -64,11 +66,14 @@ def _check_inside(paths: pd.Series, column: str, source: Path) -> None:
             )
 
 
-def _case(row: dict[str, object], source: Path, channels: Sequence[str], targets: Sequence[str]) -> Case:
+def _case(
+    row: dict[str, object], source: Path, channels: Sequence[str], targets: Sequence[str], *, some: bool = False
+) -> Case:
     images = {name: as_stored(source.parent / str(row[name])) for name in channels if row[name] is not None}
     masks = [name for name in (PARTS if targets == [TARGET] else targets) if row.get(name) is not None]
     wanted = targets if masks and targets != [TARGET] else []
-    missing = [name for name in (*channels, *wanted) if row.get(name) is None]
+    needed = [name for name in (*channels, *wanted) if not (some and images and name in channels)]
+    missing = [name for name in needed if row.get(name) is None]
     problem = ""
     if missing:
         problem = (
