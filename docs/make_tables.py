@@ -110,7 +110,7 @@ CONVERT = [
         "case",
         tables.CASES,
         (
-            *("resampled", "rewritten", "site", "source", "steps"),
+            *("resampled", "rewritten", "absent", "site", "source", "steps"),
             *("baseline_visit", "baseline_week", "registration", "correlation_before", "correlation_after"),
             *("flag", "lesions_lost"),
             *("source_*", "sha256_*"),

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnunet_ms.dataset_conversion.cases import Case
-from nnunet_ms.dataset_conversion.gather import find_cases
+from nnunet_ms.dataset_conversion.cases import Case, check_case_ids
 from nnunet_ms.dataset_conversion.guessing import FEW_VALUES, guess_source
 from nnunet_ms.dataset_conversion.sources.all_sources import Kind, source_of
 from nnunet_ms.dataset_conversion.sources.archive import walk_files
@@ -146,8 +145,10 @@ def _found(
     """Cases of one of the converter's sources, each with those of the sequences that it has."""
     reader = source_of(kind)
     wanted = [name for name in SEQUENCES if name in sequences and (patterns is None or name in patterns)]
-    request = reader.request(source, wanted, prefer=prefer, patterns=patterns)
-    return find_cases(reader, replace(request, some=True))
+    # what a model needs is asked of it later (`ChosenModel.check_scan`): here any one sequence is enough
+    cases = reader.find(reader.request(source, wanted, prefer=prefer, patterns=patterns, may_lack=wanted))
+    check_case_ids(cases, source)
+    return cases
 
 
 def _of_folder(folder: Path, names: Sequence[str], patient: str, visit: str) -> Scans:
