@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from nnunet_ms.simulation.simulate import simulate as simulate
     from nnunet_ms.simulation.simulate import simulate_disability as simulate_disability
     from nnunet_ms.simulation.simulate import simulate_rims as simulate_rims
+    from nnunet_ms.trainers.calibrate_volumes import calibrate_model as calibrate_model
     from nnunet_ms.trainers.check_models import check_model as check_model
     from nnunet_ms.trainers.pack_model import draft_model_card as draft_model_card
     from nnunet_ms.trainers.pack_model import install_model as install_model
@@ -113,6 +114,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
     "add_disability_risk": "nnunet_ms.classification.stratification.patient_risk",
+    "calibrate_model": "nnunet_ms.trainers.calibrate_volumes",
     "check_model": "nnunet_ms.trainers.check_models",
     "compare_cohorts": "nnunet_ms.comparison.cohorts",
     "compare_trials": "nnunet_ms.comparison.compare_trials",
@@ -151,11 +153,21 @@ _PLACES = {
     "train_survival_models": "nnunet_ms.classification.stratification.survival_models",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
 }
-_NEED_NNUNET = {"check_model", "draft_model_card", "install_model", "open_model", "pack_model", "predict", "segment"}
+_NEED_NNUNET = {
+    "calibrate_model",
+    "check_model",
+    "draft_model_card",
+    "install_model",
+    "open_model",
+    "pack_model",
+    "predict",
+    "segment",
+}
 __all__ = [
     "NnunetMsError",
     "__version__",
     "add_disability_risk",
+    "calibrate_model",
     "check_model",
     "compare_cohorts",
     "compare_trials",

@@ -169,6 +169,8 @@ TESTED_IN = {
     "segmentation.page_words": "segmentation/test_patient_page.py",
     "segmentation.results": "segmentation/test_patient_page.py",
     "trainers.any_sequence": "trainers/test_construction.py",
+    "trainers.calibration_cases": "trainers/test_calibrate_volumes.py",
+    "trainers.prediction.calibration_file": "trainers/prediction/test_volume_calibration.py",
     "trainers.check_models": "trainers/test_pack_model.py",
     "trainers.model_cli": "trainers/test_pack_model.py",
     "trainers.packages.archive": "trainers/test_pack_model.py",
