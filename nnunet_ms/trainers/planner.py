@@ -176,6 +176,11 @@ def present_intensities(
     dict
         Number of the channel, as text -> mean, median, std, min, max and two percentiles, of channels that some cases
         lack and others have with lesions.
+
+    Examples
+    --------
+    >>> present_intensities({"P1": {}}, {"P1": {1}}, reader=None)  # no case has it
+    {}
     """
     found = {}
     for channel in sorted({number for numbers in lacking.values() for number in numbers}):
