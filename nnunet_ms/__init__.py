@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
     from nnunet_ms.learning.curve import learning_curve as learning_curve
     from nnunet_ms.lesions.rows import lesions_in as lesions_in
+    from nnunet_ms.segmentation.segment import segment as segment
     from nnunet_ms.simulation.simulate import simulate as simulate
     from nnunet_ms.simulation.simulate import simulate_disability as simulate_disability
     from nnunet_ms.simulation.simulate import simulate_rims as simulate_rims
@@ -143,6 +144,7 @@ _PLACES = {
     "rim_dataset": "nnunet_ms.classification.rim.dataset",
     "rim_features": "nnunet_ms.classification.rim.features",
     "run_trial": "nnunet_ms.analysis.run_trial",
+    "segment": "nnunet_ms.segmentation.segment",
     "simulate": "nnunet_ms.simulation.simulate",
     "simulate_disability": "nnunet_ms.simulation.simulate",
     "simulate_rims": "nnunet_ms.simulation.simulate",
@@ -159,6 +161,7 @@ _NEED_NNUNET = {
     "open_model",
     "pack_model",
     "predict",
+    "segment",
 }
 __all__ = [
     "NnunetMsError",
@@ -194,6 +197,7 @@ __all__ = [
     "rim_dataset",
     "rim_features",
     "run_trial",
+    "segment",
     "simulate",
     "simulate_disability",
     "simulate_rims",

@@ -154,6 +154,10 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "segmentation.chosen_model": "segmentation/test_segment.py",
+    "segmentation.cli": "segmentation/test_segment.py",
+    "segmentation.masks_back": "segmentation/test_segment.py",
+    "segmentation.prepared_scans": "segmentation/test_segment.py",
     "synthesis.acquisition": "synthesis/test_scan.py",
     "synthesis.deformation": "synthesis/test_scan.py",
     "synthesis.fields": "synthesis/test_scan.py",
