@@ -154,12 +154,14 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "simulation.images.scan_sources": "simulation/images/test_scan_files.py",
     "synthesis.acquisition": "synthesis/test_scan.py",
     "synthesis.deformation": "synthesis/test_scan.py",
     "synthesis.fields": "synthesis/test_scan.py",
     "synthesis.label_maps": "synthesis/test_scan.py",
     "synthesis.lesion_masks": "synthesis/test_scan.py",
     "synthesis.look_alikes": "synthesis/test_scan.py",
+    "synthesis.slices": "synthesis/test_scan.py",
     "synthesis.tissue_signals": "synthesis/test_scan.py",
     "segmentation.page_pictures": "segmentation/test_patient_page.py",
     "segmentation.page_words": "segmentation/test_patient_page.py",
