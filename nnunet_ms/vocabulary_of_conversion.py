@@ -6,6 +6,7 @@ CONVERSION = {
     **meanings(
         TEXT,
         resampled="Channels that were resampled to the grid of the first one; blank if none",
+        absent="Channels that the case lacks, which are files of zeros (`--may-lack`); no such column if none does",
         rewritten="Files that were written anew instead of copied, and why (`images.headers`); absent if none",
         steps="Preparation that was asked for, in its order",
         source="Name of the case's source, where a dataset has several",

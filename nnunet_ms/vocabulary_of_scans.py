@@ -4,7 +4,7 @@ from nnunet_ms.meaning import Meaning
 
 SCANS = {
     "synthetic scans.label_map": Meaning("text", "Folder and file of the label map; `phantom` for the simulator's own"),
-    "synthetic scans.lesion_masks": Meaning("text", "Folders and files of the lesion masks; blank where none was pasted"),
+    "synthetic scans.lesion_masks": Meaning("text", "Folders and files of the lesion masks; blank without any"),
     "synthetic scans.slice_axis": Meaning(
         "1", "Axis across the slices of the first sequence: 0 right, 1 anterior, 2 superior"
     ),

@@ -56,6 +56,7 @@ class Case:
     remark: str = ""
     source: str = ""  # name of its source, where a dataset has several
     pair: "Pair | None" = None  # of two visits, which become one case
+    absent: tuple[str, ...] = ()  # channels without a file: zeros in the dataset, see `sources.absence`
 
     @property
     def case_id(self) -> str:

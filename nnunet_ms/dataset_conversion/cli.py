@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nnunet_ms.parallel import Failure
 
 PROGRAM = "nnunet-ms-convert"
-SOURCE_OPTIONS = ("channels", "target", "rater", "variant", "prefer", "also", "headers_only", "accept")
+SOURCE_OPTIONS = ("channels", "may_lack", "target", "rater", "variant", "prefer", "also", "headers_only", "accept")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,6 +69,12 @@ def _add_source(result: argparse.ArgumentParser) -> None:
     result.add_argument("kind", choices=tuple(SOURCES), help="layout of the source")
     result.add_argument("source", type=Path, help="manifest CSV (trial) or folder (the others)")
     result.add_argument("--channels", help="sequences in order; the first gives the grid (default: the kind's)")
+    result.add_argument(
+        "--may-lack",
+        default="",
+        metavar="CHANNELS",
+        help="channels that a case may lack, such as t2,t1: zeros then, for nnUNetTrainerMSMultiArmAny and its like",
+    )
     result.add_argument("--target", help="reference mask to learn (default: the kind's)")
     result.add_argument("--rater", default="", help="archives: a rater, consensus (default), union or all")
     result.add_argument(

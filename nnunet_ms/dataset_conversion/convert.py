@@ -5,7 +5,7 @@ Messages name the command's options, whose words are those of the arguments: `--
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from nnunet_ms.dataset_conversion.raw_dataset.dataset_folder import new_folder
 from nnunet_ms.dataset_conversion.raw_dataset.existing import check_fits, read_existing
 from nnunet_ms.dataset_conversion.raw_dataset.roles import assign_roles, without_leaks
 from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, check_writable, write_raw_dataset
+from nnunet_ms.dataset_conversion.results import Conversion, Problem, SourceCheck
 from nnunet_ms.dataset_conversion.sources.all_sources import Kind
 from nnunet_ms.dataset_conversion.sources.patterns import Words
 from nnunet_ms.dataset_conversion.steps import Steps, steps_of
@@ -35,75 +36,6 @@ Say = Callable[[str | Failure], None]
 SHOWN_FAILURES = 10  # beside an error that ends a conversion
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """What a conversion wrote, or with `dry_run` would write.
-
-    Parameters
-    ----------
-    folder : Path
-        The dataset.
-    cases, patients : tuple of str
-        Ids of the cases, in the order of the source, and of their patients, sorted.
-    failures : tuple of Failure
-        Cases that were left out, each with its reason.
-    notes : tuple of str
-        What a user should know: what was resampled, masks that overlap, tables that came along.
-    resampled : dict
-        Case id -> channels that were resampled onto the first one's grid. Empty with `steps`: provenance/ then says
-        what was done to every case.
-    flagged : tuple of Failure
-        Pairs that were written although they are unlike after registration; empty where that is accepted.
-    written : bool
-        False with `dry_run`.
-    """
-
-    folder: Path
-    cases: tuple[str, ...]
-    patients: tuple[str, ...]
-    failures: tuple[Failure, ...] = ()
-    notes: tuple[str, ...] = ()
-    resampled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    written: bool = True
-    flagged: tuple[Failure, ...] = ()
-
-    def summary(self) -> str:
-        """One line, as the command prints it.
-
-        Examples
-        --------
-        >>> Conversion(Path("raw/Dataset801_Trial"), ("P1_base", "P1_w24"), ("P1",)).summary()
-        'wrote raw/Dataset801_Trial: 2 cases of 1 patients, 0 left out'
-        """
-        return (
-            f"{'wrote' if self.written else 'would write'} {self.folder}: {len(self.cases)} cases of "
-            f"{len(self.patients)} patients, {len(self.failures)} left out"
-            + (f", {len(self.flagged)} poorly registered" if self.flagged else "")
-        )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing to know about a case: an `error` keeps it out of a dataset, a `note` does not."""
-
-    severity: Literal["error", "note"]
-    case: str
-    problem: str
-
-
-@dataclass(frozen=True)
-class SourceCheck:
-    """The cases of a source (their number) and their problems, errors first, then by case."""
-
-    cases: int
-    problems: tuple[Problem, ...]
-
-    @property
-    def failed(self) -> frozenset[str]:
-        """Cases with errors."""
-        return frozenset(problem.case for problem in self.problems if problem.severity == "error")
-
-
 @one_thread
 @known_keywords
 def convert(
@@ -114,6 +46,7 @@ def convert(
     raw: str | Path | None = None,
     name: str | None = None,
     channels: str | Sequence[str] | None = None,
+    may_lack: str | Iterable[str] = (),
     target: str | None = None,
     patterns: Words = None,
     rater: str = "",
@@ -154,6 +87,10 @@ def convert(
         Name of the dataset, letters, digits, dash and underscore; default: the kind's.
     channels : sequence of str, or str with commas, optional
         Sequences in their order; the first gives the grid. Default: the kind's.
+    may_lack : str with commas or iterable of str, optional
+        Channels that a case may lack: they become a channel of zeros, for a trainer of any sequences
+        (`nnUNetTrainerMSMultiArmAny`). One of FLAIR and T2 must be there; for the joint T1 task, T1 after contrast
+        agent.
     target : str, optional
         Reference mask to learn; default: the kind's.
     rater : str, optional
@@ -238,8 +175,9 @@ def convert(
     paired = pair_options(pairs, **told, accept_poor_registration=accept_poor_registration)
     words: dict[str, Any] = {"rater": rater, "variant": variant, "prefer": prefer, "patterns": patterns}
     words |= {"channels": channels or (None if paired else existing and existing.channels), "target": target}
+    words |= {"may_lack": names_of(may_lack)}
     found = gather_pairs(source, kind, also, paired, lesions, named=kind if existing else "", **words)
-    rest: dict[str, Any] = {"folds": folds, "seed": seed, "workers": workers, "existing": existing}
+    rest = dict[str, Any](folds=folds, seed=seed, workers=workers, existing=existing, pairs=found.pairs)
     options = WriteOptions(
         info=found.info(name),
         channels=found.channels,
@@ -248,7 +186,6 @@ def convert(
         steps=steps_of(steps),
         roots=found.roots,
         accept=accepted_names(names_of(accept)),
-        pairs=found.pairs,
         **rest,
     )
     folder = _place(raw, dataset_id, name, options, overwrite=overwrite)
@@ -333,6 +270,7 @@ def check(
     kind: Kind = "trial",
     *,
     channels: str | Sequence[str] | None = None,
+    may_lack: str | Iterable[str] = (),
     target: str | None = None,
     patterns: Words = None,
     rater: str = "",
@@ -370,6 +308,7 @@ def check(
     ('error', 'study/P2/t1.nii.gz: ...')
     """
     words: dict[str, Any] = {"channels": channels, "target": target, "rater": rater, "variant": variant}
+    words |= {"may_lack": names_of(may_lack)}
     told = {"space": space, "registration": registration, "channels": pair_channels, "target": target}
     paired = pair_options(pairs, **told, accept_poor_registration=accept_poor_registration)
     found = gather_pairs(source, kind, also, paired, lesions, prefer=prefer, patterns=patterns, **words)

@@ -15,6 +15,7 @@ from nnunet_ms.dataset_conversion.pairs import (
     words_of_visits,
 )
 from nnunet_ms.dataset_conversion.raw_dataset.existing import Existing
+from nnunet_ms.dataset_conversion.sources.absence import check_may_lack, told_absent
 from nnunet_ms.dataset_conversion.sources.all_sources import SOURCES, check_options, source_of
 from nnunet_ms.dataset_conversion.sources.archive import LayoutError
 from nnunet_ms.dataset_conversion.sources.nearest import way_out
@@ -112,7 +113,7 @@ def gather(source: str | Path, kind: str, also: Sequence[More] = (), *, named: s
     """
     first = source_of(kind)  # type: ignore[arg-type]  # a word that a user typed: checked there
     parts = [(first, first.request(source, **options))]
-    shared: dict[str, Any] = {"channels": parts[0][1].channels, "target": parts[0][1].target}
+    shared = {name: getattr(parts[0][1], name) for name in ("channels", "target", "may_lack")}
     for one in also:
         more = source_of(one[0])  # type: ignore[arg-type]
         parts.append((more, more.request(one[1], **shared, **(one[2] if len(one) > 2 else {}))))
@@ -158,6 +159,10 @@ def gather_pairs(
             )
         return gather(source, kind, also, named=named, **options)
     first = source_of(kind)  # type: ignore[arg-type]
+    if options.get("may_lack"):
+        raise ConversionError(
+            "--may-lack and --pairs: expected one of them, because both visits need each sequence. Leave one out."
+        )
     pairs = replace(pairs, target=pairs.target or next(iter(first.pair_targets), "new"))  # type: ignore[arg-type]
     _check_pairs(first, options, pairs)
     found = gather(source, kind, also, named=named, **words_of_visits(first, pairs, options, lesions))
@@ -186,8 +191,9 @@ def _check_pairs(first: Source, options: Mapping[str, Any], pairs: PairOptions) 
 def find_cases(found: Source, request: Request) -> list[Case]:
     """Cases of one source by the names of its files; nothing is read but tables. Raises as `gather`."""
     check_options(found, request)
+    check_may_lack(request, found)
     try:
-        cases = found.find(request)
+        cases = [told_absent(case, request) for case in found.find(request)]
     except LayoutError as error:
         raise ConversionError(f"{error} {way_out(error, found.kind)}") from error
     check_case_ids(cases, request.path)

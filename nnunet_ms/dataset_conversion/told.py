@@ -19,6 +19,7 @@ from nnunet_ms.dataset_conversion.preparation import baselines_of
 from nnunet_ms.dataset_conversion.raw_dataset.existing import notes_of_more
 from nnunet_ms.dataset_conversion.raw_dataset.roles import fold_notes
 from nnunet_ms.dataset_conversion.raw_dataset.write import WriteOptions, folds_of, roles_of
+from nnunet_ms.dataset_conversion.sources.absence import notes_of_absence
 from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ConversionError
 from nnunet_ms.images.brain_mask import check_hd_bet
@@ -43,6 +44,7 @@ def notes_of_folds(good: Sequence[CheckedCase], options: WriteOptions) -> list[s
 def notes_of_cases(outcome: Outcome[CheckedCase], options: WriteOptions) -> list[str]:
     """What the user should know about good cases; with steps, provenance/ says what was resampled."""
     notes = _found_how([checked.case for checked in outcome.results])
+    notes += notes_of_absence([checked.case for checked in outcome.results], options.channels)
     notes += _first_visits(outcome.results, options.steps)
     notes += [] if options.steps.spacing else voxel_size_notes(outcome.results)
     for checked in outcome.results:
@@ -83,6 +85,8 @@ def remarks_of(checked: CheckedCase, roots: Mapping[str, Path]) -> list[str]:
     remarks = [text for text in (checked.case.remark, checked.remark, links_out(checked.case, root)) if text]
     if checked.resampled:
         remarks.append(f"{', '.join(checked.resampled)} will be resampled onto {_grid_name(checked.case)}")
+    if checked.case.absent:
+        remarks.append(f"no {', '.join(checked.case.absent)}: becomes a channel of zeros")
     if checked.case.label is None:
         remarks.append("no mask: becomes a test case")
     return remarks

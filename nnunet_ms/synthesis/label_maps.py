@@ -127,6 +127,14 @@ def prepare_map(
     ------
     ImageError
         If a number is not in the table, or there is no white matter.
+
+    Examples
+    --------
+    >>> labels = np.zeros((40, 40, 40), np.int16)
+    >>> labels[8:32, 8:32, 8:32] = 2
+    >>> head = prepare_map(labels, Grid(labels.shape, np.eye(4)), from_mni=np.eye(4))
+    >>> float(head.border_mm[head.regions == NUMBER["white_matter"]].min())
+    0.5
     """
     regions = _head(_at_1_mm(_regions(labels, table, name), grid), name)
     brain = _brain(regions.data)

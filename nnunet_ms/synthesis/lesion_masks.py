@@ -99,6 +99,14 @@ def prepare_mask(mask: Bools, grid: Grid, from_mni: Matrix | None = None, name: 
     ------
     ImageError
         If the mask is empty.
+
+    Examples
+    --------
+    >>> mask = np.zeros((20, 20, 5), bool)
+    >>> mask[8:12, 8:12, 2] = True
+    >>> prepared = prepare_mask(mask, Grid(mask.shape, np.diag([1.0, 1.0, 4.0, 1.0])))
+    >>> prepared.volume_ml, prepared.grid.spacing
+    (0.064, (1.0, 1.0, 1.0))
     """
     if not mask.any():
         raise ImageError(f"{name}: expected a mask with lesions, found none in it. Leave it out.")
@@ -156,6 +164,17 @@ def paste(
     -------
     (X, Y, Z) float32 array
         mm, positive inside.
+
+    Examples
+    --------
+    >>> from nnunet_ms.synthesis.label_maps import prepare_map
+    >>> labels = np.full((40, 40, 40), 2)
+    >>> grid = Grid(labels.shape, np.eye(4))
+    >>> head = prepare_map(labels, grid, from_mni=np.eye(4))
+    >>> mask = prepare_mask(labels == 2, grid, np.eye(4))
+    >>> points = np.indices(head.regions.shape, dtype=np.float32)
+    >>> paste(mask, head, points, np.random.default_rng(0)).shape == head.regions.shape
+    True
     """
     how = Pasting() if how is None else how
     to_mni = np.linalg.inv(head.from_mni) @ head.grid.affine
@@ -173,7 +192,14 @@ def paste(
 
 
 def allowed(regions: npt.NDArray[np.uint8], white_mm: SingleFloats, cortex_mm: float) -> Bools:
-    """Where lesions may lie: white matter, brain stem, a rim of the cortex and of deep grey matter beside it."""
+    """Where lesions may lie: white matter, brain stem, a rim of the cortex and of deep grey matter beside it.
+
+    Examples
+    --------
+    >>> regions = np.array([NUMBER["white_matter"], NUMBER["grey_matter"], NUMBER["ventricle"]], np.uint8)
+    >>> allowed(regions, np.array([0, 1, 1], np.float32), cortex_mm=2.0).tolist()
+    [True, True, False]
+    """
     white = [NUMBER[one] for one in ("white_matter", "cerebellum_white", "brain_stem")]
     grey = [NUMBER[one] for one in ("grey_matter", "deep_grey_matter", "cerebellum_grey")]
     return np.isin(regions, white) | (np.isin(regions, grey) & (white_mm <= cortex_mm))

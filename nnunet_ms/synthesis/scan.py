@@ -121,6 +121,17 @@ def synthetic_scan(
     ------
     OptionError
         If a sequence or the field strength is another word.
+
+    Examples
+    --------
+    >>> from nnunet_ms.synthesis.label_maps import prepare_map
+    >>> labels = np.zeros((48, 48, 48), np.int16)
+    >>> labels[8:40, 8:40, 8:40] = 3
+    >>> labels[12:36, 12:36, 12:36] = 2
+    >>> head = prepare_map(labels, Grid(labels.shape, np.eye(4)), from_mni=np.eye(4))
+    >>> scan = synthetic_scan(head, [], np.random.default_rng(0), ("flair", "t1"), "3T")
+    >>> sorted(scan.images), int(scan.lesion.sum()), scan.drawn["field"]
+    (['flair', 't1'], 0, '3T')
     """
     for one in sequences:
         chosen(one, get_args(Drawn), "sequence")

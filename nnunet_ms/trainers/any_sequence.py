@@ -43,6 +43,7 @@ class nnUNetTrainerMSMultiArmAny(nnUNetTrainerMSMultiArm):  # noqa: N801 - nnU-N
         Thickness of slices that are simulated.
     """
 
+    takes_absent: ClassVar[bool] = True
     needed: ClassVar[tuple[str, ...]] = ("flair", "t2")
     keep_all: ClassVar[float] = 0.4
     slice_mm: ClassVar[tuple[float, float]] = (1.0, 7.0)

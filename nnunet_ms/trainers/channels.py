@@ -1,6 +1,7 @@
 """Which channel is which sequence: arms are chosen by the channel names of dataset.json, never by their order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nnunet_ms.errors import ModelError
 
@@ -12,6 +13,8 @@ _SPELLINGS = {
     "qsm": ("qsm", "chi", "chimap", "susceptibility", "susceptibilitymap"),
 }
 _OF_T2 = ("nnUNetTrainerMSMultiArm", "nnUNetTrainerMSSingleArm", "nnUNetTrainerMSFlairT1")
+# beginning of a trainer's name -> the trainer of the same task that takes cases without some sequences
+ANY_SEQUENCE = dict.fromkeys((*_OF_T2, "nnUNetTrainerMSPlain"), "nnUNetTrainerMSMultiArmAny")
 _SEQUENCE_OF = {spelling: sequence for sequence, spellings in _SPELLINGS.items() for spelling in spellings}
 
 
@@ -55,6 +58,37 @@ def channel_indices(channel_names: Sequence[str], wanted: Sequence[str], what: s
             f"--channels {','.join(wanted)}."
         )
     return tuple(sequences.index(name) for name in wanted)
+
+
+def refuse_absent(dataset_json: Mapping[str, Any], trainer: str) -> None:
+    """Refuse a dataset some of whose cases lack sequences (`nnunet-ms-convert --may-lack`).
+
+    Raises
+    ------
+    ModelError
+        If there are such; the message names `trainer` and which ones take them.
+
+    Examples
+    --------
+    >>> refuse_absent({"absent": {"P2": ["t2"]}}, "nnUNetTrainerMSMultiArmSmall")
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ModelError: nnUNetTrainerMSMultiArmSmall needs all sequences of every case, found 1 that ...
+    """
+    lacking = dataset_json.get("absent") or {}
+    if not lacking:
+        return
+    first, names = next(iter(lacking.items()))
+    size = next((word for word in ("Small", "Tiny") if word in trainer), "")
+    fits = f"Train with -tr {ANY_SEQUENCE[_task(trainer)]}{size}, or convert" if _task(trainer) else "Convert"
+    raise ModelError(
+        f"{trainer} needs all sequences of every case, found {len(lacking)} that lack some ({first} has no "
+        f"{', '.join(names)}), whose channels are zeros. {fits} without --may-lack."
+    )
+
+
+def _task(trainer: str) -> str:
+    return next((name for name in ANY_SEQUENCE if trainer.startswith(name)), "")
 
 
 def fitting_trainer(channel_names: Sequence[str], trainer: str) -> str:

@@ -23,7 +23,7 @@ from torch import nn
 from nnunet_ms.errors import ModelError
 from nnunet_ms.trainers.allowed_names import check_names
 from nnunet_ms.trainers.augmentation import MAX_ROTATION, SCALING, training_transforms
-from nnunet_ms.trainers.channels import channel_indices
+from nnunet_ms.trainers.channels import channel_indices, refuse_absent
 from nnunet_ms.trainers.label_counts import lesion_labels
 from nnunet_ms.trainers.lesion_volumes import LesionVolumeDataset, write_volume_maps
 from nnunet_ms.trainers.losses import SmoothTruncatedLoss
@@ -70,6 +70,7 @@ class nnUNetTrainerMSMultiArm(SafeTraining):  # noqa: N801 - nnU-Net's naming; t
     seed: ClassVar[int | None] = None  # makes training repeatable, see `_seed`
     checkpoint_every = 50  # epochs
     dataset: ClassVar[type[LesionVolumeDataset]] = LesionVolumeDataset
+    takes_absent: ClassVar[bool] = False  # whether cases may lack sequences, see `channels.refuse_absent`
 
     def __init__(
         self,
@@ -80,6 +81,8 @@ class nnUNetTrainerMSMultiArm(SafeTraining):  # noqa: N801 - nnU-Net's naming; t
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net reads this signature
     ) -> None:
         check_names(plans, f"the plans of {type(self).__name__}")
+        if not self.takes_absent:
+            refuse_absent(dataset_json, type(self).__name__)
         plans = deepcopy(plans)
         # build_network_architecture sees only the plans, at inference too, so the names have to be in them
         plans["channel_names"] = list(dataset_json["channel_names"].values())

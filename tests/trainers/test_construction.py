@@ -183,6 +183,17 @@ def test_callers_plans_stay_as_they_are():
     assert plans == before
 
 
+@pytest.mark.parametrize("trainer_class", TRAINERS)
+def test_cases_without_some_sequences_are_for_the_trainers_of_any(trainer_class, nnunet_folders):
+    lacking = {**DATASET_JSON, "absent": {"P2": ["T2w"]}}
+    name = trainer_class.__name__
+    if "Any" in name:
+        construct(trainer_class, dataset_json=lacking)
+        return
+    with pytest.raises(ModelError, match=rf"{name} needs all .*, found 1 that lack some \(P2 has no T2w\)"):
+        construct(trainer_class, dataset_json=lacking)
+
+
 def test_any_sequence_trainer_leaves_sequences_out_and_makes_slices_thick(nnunet_folders):
     trainer = construct(door.nnUNetTrainerMSMultiArmAnySmall)
     patch = [8, 16, 16]

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import LABEL, Case, DatasetInfo, Pair
@@ -36,6 +37,7 @@ from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import CASES, write_table
 
 FILE_ENDING = ".nii.gz"
+ABSENT = "absent"  # column of cases.csv, and key of dataset.json, which trainers read
 PAIR_COLUMNS = (
     "baseline_visit",
     "baseline_week",
@@ -117,6 +119,7 @@ def write_raw_dataset(
     write_table(_cases_table(rows, options.channels), work.folder / "cases.csv")
     shown = {written["row"]["case_id"]: written["appearance"] for written in good}
     content = _dataset_json(patient_of, roles, options)
+    content |= _absent_of(rows)
     content |= summary_of(shown, roles, None if old is None else old.content.get("appearance"))
     _write_json(content, work.folder / "dataset.json")
     if folds:
@@ -197,11 +200,25 @@ def _appearance(checked: CheckedCase, paths: Sequence[Path], options: WriteOptio
     if checked.case.pair is not None:  # differences and normalised images: a new scan is not like them
         return {}
     seen = dict(checked.appearance)
-    for channel, path in zip(checked.case.images, paths, strict=False):
-        if options.steps.any() or channel in checked.resampled:
+    names = channels_of(checked.case, options)
+    for channel, path in zip(names, paths, strict=False):
+        if channel not in checked.case.absent and (options.steps.any() or channel in checked.resampled):
             here = appearance_of(read_volume(path))
             seen |= {channel: here.as_json()} if here.shows_a_head else {}
     return seen
+
+
+def channels_of(case: Case, options: WriteOptions) -> tuple[str, ...]:
+    """Channels of a case's files, in order: those of the dataset, also where the case lacks some."""
+    return options.channels if case.pair is not None or case.absent else tuple(case.images)
+
+
+def _write_absent(absent: Sequence[str], targets: Mapping[str, Path]) -> None:
+    """Write zeros for channels that a case lacks, on the grid of those that it has."""
+    present = next(path for channel, path in targets.items() if channel not in absent)
+    grid = read_grid(present)
+    for channel in absent:
+        write_volume(targets[channel], np.zeros(grid.shape, dtype=np.uint8), grid.affine)
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -213,7 +230,7 @@ def _write_case(
 ) -> tuple[dict[str, object], list[Path]]:
     case = checked.case
     images, labels = (folder / f"{name}{'Tr' if role == 'train' else 'Ts'}" for name in ("images", "labels"))
-    names = case.images if case.pair is None else options.channels
+    names = channels_of(case, options)
     targets = {channel: images / f"{case.case_id}_{index:04d}{FILE_ENDING}" for index, channel in enumerate(names)}
     label = labels / f"{case.case_id}{FILE_ENDING}"
     for place in (images, *([labels] if case.label is not None else [])):
@@ -242,6 +259,9 @@ def _write_case(
         paths.append(record)
     else:
         sums = _write_images(checked, targets) | _write_label(checked, label, targets)
+    if case.absent:
+        _write_absent(case.absent, targets)
+        row |= {ABSENT: " ".join(case.absent)}
     for name, path in case.files().items():
         row |= {
             f"source_{name}": _source_name(path, case, options.roots),
@@ -333,7 +353,7 @@ def _cases_table(rows: Sequence[dict[str, object]], channels: Sequence[str]) -> 
     pairs = [f"{kind}_{name}" for name in (*images, *(masks or [LABEL])) for kind in ("source", "sha256")]
     rewritten = ["rewritten"] if frame["rewritten"].notna().any() else []
     site = ["site"] if frame["site"].notna().any() else []
-    steps = [name for name in ("steps", *PAIR_COLUMNS) if name in frame]
+    steps = [name for name in (ABSENT, "steps", *PAIR_COLUMNS) if name in frame]
     source = ["source"] if "source" in frame else []
     columns = [*CASES.names, "resampled", *rewritten, *steps, *site, *source, *pairs]
     more = [name for name in frame if name not in (*columns, "site", "rewritten")]  # of a dataset that is added to
@@ -364,6 +384,12 @@ def _dataset_json(patient_of: dict[str, str], roles: dict[str, str], options: Wr
         **({} if options.pairs is None else {"pairs": asdict(options.pairs)}),
         "patients": dict(sorted(patient_of.items())),
     }
+
+
+def _absent_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:
+    """What dataset.json says of cases that lack channels; nothing where none does."""
+    lacking = {str(row["case_id"]): str(row[ABSENT]).split() for row in rows if row.get(ABSENT)}
+    return {ABSENT: dict(sorted(lacking.items()))} if lacking else {}
 
 
 def _write_json(content: object, path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from nnunet_ms.dataset_conversion.cases import Case, Mask, choose
 from nnunet_ms.dataset_conversion.links import leaves
+from nnunet_ms.dataset_conversion.sources.absence import known_channels, way_without
 from nnunet_ms.dataset_conversion.sources.source import Request
 from nnunet_ms.errors import ConversionError
 
@@ -81,7 +82,8 @@ def find_archive_cases(
 def check_words(archive: Archive, request: Request) -> None:
     """Raise ConversionError for a channel, target, rater or variant that the archive lacks, and where no folder is."""
     source = request.path
-    choose(request.channels, _images_of(archive, request.variant, source), "--channels", source)
+    known = known_channels(request, _images_of(archive, request.variant, source))
+    choose(request.channels, known, "--channels", source)
     choose([request.target], archive.masks, "--target", source)
     _check_rater(request.rater, archive.masks[request.target], source)
     if not source.is_dir():
@@ -97,11 +99,11 @@ def cases_among(
     above: str = "",
 ) -> list[Case]:
     """Cases among files that were listed; `above` names folders above the source that expressions may speak of."""
-    source, rater = request.path, request.rater
+    source = request.path
     images = _images_of(archive, request.variant, source)
     raters = archive.masks[request.target]
     found = {
-        name: _preferred(name, group_files(files, images[name], above), prefer)
+        name: _preferred(name, group_files(files, images.get(name, ()), above), prefer)
         for name in dict.fromkeys(request.channels)
     }
     masks = {name: _preferred(name, group_files(files, one, above), prefer) for name, one in raters.items()}
@@ -116,7 +118,7 @@ def cases_among(
         raise LayoutError(
             f"{source}: expected {archive.expected}, found {_some(files)}. Is this the right folder?", source, files
         )
-    return [case for key in keys for case in _cases_of(key, source, found, masks, brains, archive, rater)]
+    return [case for key in keys for case in _cases_of(key, request, found, masks, brains, archive)]
 
 
 def names_above(source: Path, levels: int = FOLDERS_ABOVE) -> str:
@@ -224,16 +226,16 @@ def _images_of(archive: Archive, variant: str, source: Path) -> Mapping[str, Nam
 
 def _cases_of(
     key: Key,
-    source: Path,
+    request: Request,
     found: Mapping[str, Mapping[Key, list[str]]],
     masks: Mapping[str, Mapping[Key, list[str]]],
     brains: Mapping[Key, list[str]],
     archive: Archive,
-    rater: str,
 ) -> list[Case]:
     site, patient, visit = key
+    source, rater = request.path, request.rater
     images = {channel: source / table[key][0] for channel, table in found.items() if key in table}
-    missing = [channel for channel, table in found.items() if key not in table]
+    missing = [channel for channel in found if channel not in images and channel not in request.may_lack]
     several = [paths for table in (*found.values(), *masks.values()) if len(paths := table.get(key, [])) > 1]
     raters = {name: source / table[key][0] for name, table in masks.items() if key in table}
     name = f"{site}-{patient}" if site else patient
@@ -241,6 +243,7 @@ def _cases_of(
     if missing:
         problem = (
             f"{source}: patient {name} visit {visit or 1}: found no {missing}. Get it, or choose other --channels."
+            f"{way_without(missing, images, request)}"
         )
     elif several:
         problem = (

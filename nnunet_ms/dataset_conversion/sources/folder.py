@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from nnunet_ms.dataset_conversion.cases import JOINT_T1, Case, DatasetInfo, Mask, choose
 from nnunet_ms.dataset_conversion.rim_masks import LABELS, PARTS, RIMS, TARGET, with_rim_mask
+from nnunet_ms.dataset_conversion.sources.absence import known_channels
 from nnunet_ms.dataset_conversion.sources.archive import CONSENSUS, Archive, Names, find_archive_cases
 from nnunet_ms.dataset_conversion.sources.patterns import BRAIN, Patterns, expression, has_weeks
 from nnunet_ms.dataset_conversion.sources.source import Request, Source
@@ -55,14 +56,16 @@ def archive_of(request: Request) -> Archive:
             f"{request.path}: --pattern: expected a pattern per sequence, such as 'flair={{patient}}/*FLAIR*.nii.gz', "
             "found none. nnunet-ms-convert guess SOURCE proposes some."
         )
-    choose(request.channels, channels_of(patterns, request.target), "--channels", request.path)
+    known = known_channels(request, channels_of(patterns, request.target))
+    choose(request.channels, known, "--channels", request.path)
     is_rim = request.target == TARGET
     masks = [name for name in (PARTS if is_rim else request.target.split(",")) if name in patterns]
     raters = {name if len(masks) > 1 or is_rim else CONSENSUS: _expressions(patterns, name) for name in masks}
     return Archive(
         images={name: _expressions(patterns, name) for name in channels_of(patterns, request.target)},
         masks={request.target: raters},
-        expected="files that match " + ", ".join(f"{name}={patterns[name][0]}" for name in request.channels),
+        expected="files that match "
+        + ", ".join(f"{name}={patterns[name][0]}" for name in request.channels if name in patterns),
         brain_mask=_expressions(patterns, BRAIN) if BRAIN in patterns else None,
     )
 

@@ -103,7 +103,7 @@ def _in_tree(layout: Layout, tree: str | None = None) -> Archive:
 
 def _channels(archive: Archive, request: Request, files: list[str], above: str) -> int:
     """Number of the channels that have files in this layout."""
-    return sum(bool(group_files(files, archive.images[name], above)) for name in request.channels)
+    return sum(bool(group_files(files, archive.images.get(name, ()), above)) for name in request.channels)
 
 
 def _chosen(layouts: Mapping[str, Layout], request: Request, has: Mapping[str, int]) -> tuple[str, Archive]:

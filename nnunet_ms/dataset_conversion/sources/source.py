@@ -28,6 +28,8 @@ class Request:
         Options of some kinds (`Source.takes`); blank means the kind's default.
     patterns : mapping, optional
         Of the kind `folder`, see `patterns`.
+    may_lack : tuple of str, optional
+        Channels that a case may lack, see `absence`.
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Request:
     variant: str = ""
     prefer: str = ""
     patterns: Patterns = field(default_factory=dict)
+    may_lack: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -91,6 +94,7 @@ class Source:
         variant: str = "",
         prefer: str = "",
         patterns: Words = None,
+        may_lack: str | Sequence[str] = (),
     ) -> Request:
         """What is asked of this source; channels (a list, or text with commas) and target are its own if not named.
 
@@ -101,5 +105,5 @@ class Source:
         (('flair', 't1'), ('t2', 'flair'))
         """
         names = names_of(channels) or self.channels
-        request = Request(Path(path), names, target or self.target, rater, variant, prefer, patterns_of(patterns))
-        return self.complete(request)
+        words = (rater, variant, prefer, patterns_of(patterns), names_of(may_lack))
+        return self.complete(Request(Path(path), names, target or self.target, *words))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import JOINT_T1, Case, DatasetInfo, Mask, choose
 from nnunet_ms.dataset_conversion.rim_masks import PARTS, TARGET, with_rim_mask
+from nnunet_ms.dataset_conversion.sources.absence import way_without
 from nnunet_ms.dataset_conversion.sources.archive import LayoutError, walk_files
 from nnunet_ms.dataset_conversion.sources.source import Request, Source
 from nnunet_ms.errors import ConversionError
@@ -43,15 +44,16 @@ def find_cases(request: Request) -> list[Case]:
         raise ConversionError(f"{source}: --target {target}: expected one mask, or {JOINT_T1}. Correct --target.")
     manifest = read_table(source, MANIFEST)
     empty = [name for name in channels if name not in manifest or manifest[name].isna().all()]
-    if empty or manifest.empty:
+    if set(empty) - set(request.may_lack) or len(empty) == len(channels) or manifest.empty:
         raise ConversionError(
             f"{source}: expected paths in columns {list(channels)}, found none in {empty or 'any of them'}. "
             "Fill them in, or choose other --channels."
         )
     masks = PARTS if target == TARGET else targets
-    for name in (*channels, *(name for name in (*masks, "brain_mask") if name in manifest)):
-        _check_inside(manifest[name], name, source)
-    return [_case(row, source, channels, targets) for row in manifest.to_dict("records")]
+    for name in (*channels, *masks, "brain_mask"):
+        if name in manifest:
+            _check_inside(manifest[name], name, source)
+    return [_case(row, request, targets) for row in manifest.to_dict("records")]
 
 
 def _check_inside(paths: pd.Series, column: str, source: Path) -> None:
@@ -64,16 +66,18 @@ def _check_inside(paths: pd.Series, column: str, source: Path) -> None:
             )
 
 
-def _case(row: dict[str, object], source: Path, channels: Sequence[str], targets: Sequence[str]) -> Case:
-    images = {name: as_stored(source.parent / str(row[name])) for name in channels if row[name] is not None}
+def _case(row: dict[str, object], request: Request, targets: Sequence[str]) -> Case:
+    source, channels = request.path, request.channels
+    images = {name: as_stored(source.parent / str(row[name])) for name in channels if row.get(name) is not None}
     masks = [name for name in (PARTS if targets == [TARGET] else targets) if row.get(name) is not None]
     wanted = targets if masks and targets != [TARGET] else []
-    missing = [name for name in (*channels, *wanted) if row.get(name) is None]
+    missing = [name for name in (*channels, *wanted) if row.get(name) is None and name not in request.may_lack]
     problem = ""
     if missing:
         problem = (
             f"{source}: patient {row['patient_id']} visit {row['visit']}: no path for {missing}. "
             "Fill it in, remove the row, or choose other --channels or --target."
+            f"{way_without(missing, images, request)}"
         )
     files = {name: as_stored(source.parent / str(row[name])) for name in masks}
     brain = row.get("brain_mask")

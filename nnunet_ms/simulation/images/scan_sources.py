@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_ms.arrays import Bools, Matrix
-from nnunet_ms.checkpoints import sha256_of
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.forms import largest_distance
 from nnunet_ms.images.template import fit_to_mni, likeness_to_mni, mni152, mni152_brain
@@ -125,6 +124,8 @@ def load_mask(path: str, from_mni: tuple[float, ...], name: str) -> LesionMask:
 
 def _noted(path: Path, notes: Path, place: Callable[[], Placed]) -> Source:
     """What `place` says of a file, from the notes if they are of the same bytes."""
+    from nnunet_ms.checkpoints import sha256_of  # imports torch: seconds, which other simulations do without
+
     digest = sha256_of(path)
     note = notes / f"{digest[:16]}.json"
     if note.is_file():
