@@ -233,7 +233,7 @@ class _Parts:
         occupied = np.clip(0.5 + depth / (2 * EDGE_MM), 0, 1).astype(np.float32)
         owner, count = ndimage.label(occupied > 0, structure=np.ones((3, 3, 3)))
         # how far a lesion's T2 is on the way from white matter's to the lesion's of `TISSUES`: the same patient's alike
-        t2 = np.clip(rng.normal(rng.uniform(0.3, 0.55), 0.1, count + 1), 0.22, 1.0)
+        t2 = np.clip(rng.normal(rng.uniform(0.22, 0.55), 0.09, count + 1), 0.16, 1.0)
         hole = rng.random(count + 1) < rng.uniform(*look.black_holes)
         t1 = np.where(hole, rng.uniform(0.6, 1.3, count + 1), rng.uniform(0.0, 0.45, count + 1))
         t2 = np.maximum(t2, 0.2 + 0.4 * t1)  # a long T1 alone would make a lesion dark on FLAIR
