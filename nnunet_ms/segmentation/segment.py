@@ -9,6 +9,7 @@ Written into the output folder, complete or not at all:
 `visits.csv`              one row per visit: number and volume of lesions, and what changed since the visit before
 `lesion_changes.csv`      one row per lesion of two compared visits
 `cases.csv`               one row per visit with expected volume, interval and uncertainty of the whole scan
+`pages/<patient>.html`    volumes, counts, places, change, pictures, uncertainty in words
 `qc/`                     slices with the outlines of the lesions
 `failures.csv`            scans that are in none of the above, and why
 `segmentation.json`       model, settings, and what was done to each scan
@@ -34,8 +35,10 @@ from nnunet_ms.errors import ConversionError, SettingsError
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import Unfinished, resumable_folder
 from nnunet_ms.parallel import Failure, Workers
+from nnunet_ms.segmentation.bids_out import Derivative, write_bids
 from nnunet_ms.segmentation.chosen_model import ChosenModel, choose_model, samples_of
 from nnunet_ms.segmentation.masks_back import write_masks
+from nnunet_ms.segmentation.pages import Numbers, notes_of_model, write_pages
 from nnunet_ms.segmentation.prepared_scans import (
     IMAGES,
     Align,
@@ -108,6 +111,7 @@ def segment(
     rater: str = "",
     note: str = "",
     pictures: bool = True,
+    bids_out: str | Path | None = None,
     device: str | None = None,
     workers: Workers = 1,
     keep_work: bool = False,
@@ -147,6 +151,8 @@ def segment(
         The model's name (default: its own) and what the data are, in all tables.
     pictures : bool, optional
         Whether slices are drawn.
+    bids_out : str or Path, optional
+        Folder for the masks as a BIDS derivative, besides `out`; best `derivatives/NAME` of the data set.
     device : str, optional
         "cuda", "cuda:1", "cpu" or "mps"; without it the first of cuda, mps and cpu that is there.
     workers : int or Dask, optional
@@ -184,8 +190,9 @@ def segment(
     ['segmented/masks/flair/P1.nii.gz', 'segmented/masks/t1/P1.nii.gz', 'segmented/masks/t2/P1.nii.gz']
     """
     out = Path(out)
-    if out.exists() and not overwrite:
-        raise SettingsError(f"{out}: exists already. Choose another -o, or --overwrite it.")
+    for name, path in (("-o", out), ("--bids-out", bids_out)):
+        if path is not None and Path(path).exists() and not overwrite:
+            raise SettingsError(f"{path}: exists already. Choose another {name}, or --overwrite it.")
     given = {"flair": flair, "t2": t2, "t1": t1, "t1post": t1post}
     files = {name: path for name, path in given.items() if path is not None}
     where: dict[str, Any] = {"brain_mask": brain_mask, "patient": patient, "visit": visit, "prefer": prefer}
@@ -200,9 +207,19 @@ def segment(
         scans = find_scans(source, files, chosen.sequences, **where)
         with resumable_folder(out, replace=overwrite) as work:
             done = _Run(chosen, how, sampling, workers, say, work).segment(scans, [told] if told else [])
+            if bids_out is not None:
+                _derivative(done, scans, chosen, sampling["rater"], Path(bids_out), replace=overwrite)
             if not keep_work:
                 shutil.rmtree(work.folder / WORK)
     return replace(done, out=out)
+
+
+def _derivative(
+    done: Segmentation, scans: Scans, chosen: ChosenModel, rater: str, target: Path, *, replace: bool
+) -> None:
+    good = [case for case in scans.cases if case.case_id in set(done.cases["case_id"])]
+    what = Derivative(scans.root, rater, dict(chosen.model.classes), f"nnunet-ms-segment, model {chosen.reference}")
+    write_bids(good, done.out, target, what, replace=replace)
 
 
 @dataclass(frozen=True)
@@ -230,6 +247,7 @@ class _Run:
         failed = {failure.case for failure in predicted.failures}
         good = [one for one in prepared if one.case.case_id not in failed]
         back = write_masks(good, scratch / "predictions", folder, self.workers)
+        back += self._pages(good, predicted)
         failures = sorted([*failures, *predicted.failures, *back], key=lambda failure: failure.case)
         for name in TABLES:
             shutil.copyfile(scratch / "predictions" / name, folder / name)
@@ -278,6 +296,12 @@ class _Run:
             say=self.say,
             **self.sampling,
         )
+
+    def _pages(self, good: Sequence[Prepared], predicted: Predicted) -> list[Failure]:
+        numbers = Numbers(predicted.lesions, predicted.cases, predicted.visits)
+        folder = self.work.folder
+        model = notes_of_model(self.chosen, {})
+        return write_pages(good, folder / WORK / "predictions", folder, numbers, model, {}, self.workers)
 
     def _forget_stale(self, prepared: Sequence[Prepared], predictions: Path) -> None:
         """Remove predictions of a killed run with other settings, or of images that were prepared anew."""
