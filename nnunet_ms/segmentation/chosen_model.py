@@ -76,10 +76,8 @@ class ChosenModel:
             expected = f"{', '.join(self.sequences)}, all of them (model {self.reference})"
         else:
             return
-        other = "." if self.needed else ", or take a model for any sequences (nnunet-ms-model list)."
-        raise ConversionError(
-            f"{case_id}: expected {expected}, found {', '.join(there) or 'none'}. Add what lacks{other}"
-        )
+        other = "Add it." if self.needed else "Add it, or take a model for any sequences (nnunet-ms-model list)."
+        raise ConversionError(f"{case_id}: expected {expected}, found {', '.join(there) or 'no sequence'}. {other}")
 
 
 def choose_model(model: str | Path | None, aside: Path, device: str | None = None) -> ChosenModel:
