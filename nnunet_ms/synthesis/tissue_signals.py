@@ -27,7 +27,7 @@ SPREAD = 0.07  # of relaxation times: wider ones turn grey and white matter roun
 CORTEX_T2 = 0.85
 # contrasts that scans of trials have: ratios to white matter, what is outside is drawn anew
 T1_GREY, T1_FLUID, T2_FLUID, FLAIR_GREY = (0.5, 0.9), (0.05, 0.72), (1.5, 9.0), (0.95, 1.35)
-FLAIR_FLUID, FLAIR_LESION = (0.0, 0.35), (1.2, 3.0)
+FLAIR_FLUID, FLAIR_LESION = (0.0, 0.35), (1.25, 3.0)
 TYPICAL_LESION = (0.35, 0.3, 0.0)  # t2, t1, agent of `Signals.of_lesion`
 
 
@@ -127,7 +127,7 @@ def _is_likely(name: str, found: Signals) -> bool:
     if weighting == "t1":
         return T1_GREY[0] < grey < T1_GREY[1] and T1_FLUID[0] < fluid < T1_FLUID[1]
     if weighting == "flair":
-        bright = FLAIR_LESION[0] < lesion < FLAIR_LESION[1] and lesion > 1.08 * grey
+        bright = FLAIR_LESION[0] < lesion < FLAIR_LESION[1] and lesion > 1.12 * grey
         return FLAIR_GREY[0] < grey < FLAIR_GREY[1] and FLAIR_FLUID[0] <= fluid < FLAIR_FLUID[1] and bright
     return weighting == "pd" or (T2_FLUID[0] < fluid < T2_FLUID[1] and lesion > 1.15)
 
