@@ -143,7 +143,7 @@ def stages(size: Size, seed: int) -> list[Stage]:
     before: dict[str, Callable[[Path], None]] = {
         "predict the other patients": remove_damaged_predictions,
         "describe the trial": partial(select_patients, patients=trial_patients(size)),
-        "segment one patient's scans": partial(select_scans, patient=trial_patients(size)[0]),
+        "segment one patient's scans": partial(select_scans, patients=trial_patients(size)),
     }
     outputs = {
         "simulate a trial": "trial/manifest.csv",
@@ -174,11 +174,13 @@ def select_patients(out: Path, patients: Sequence[str]) -> None:
     (out / "trial.toml").unlink(missing_ok=True)
 
 
-def select_scans(out: Path, patient: str) -> None:
-    """Write the manifest of a patient's first two visits, beside that of the trial."""
+def select_scans(out: Path, patients: Sequence[str]) -> None:
+    """Write the manifest of two visits of the first patient who has two, beside that of the trial."""
     from nnunet_ms.tables import MANIFEST, read_table, write_table
 
     manifest = read_table(out / "trial" / "manifest.csv", MANIFEST)
+    counts = manifest["patient_id"].value_counts()
+    patient = next((name for name in patients if counts.get(name, 0) > 1), patients[0])
     visits = manifest[manifest["patient_id"] == patient].sort_values("week").head(2)
     write_table(visits[["patient_id", "visit", "week", "flair", "t2", "t1"]], out / ONE_PATIENT)
 

@@ -158,7 +158,6 @@ TESTED_IN = {
     "segmentation.bids_out": "segmentation/test_segment.py",
     "segmentation.pages": "segmentation/test_segment.py",
     "simulation.images.scan_sources": "simulation/images/test_scan_files.py",
-    "segmentation.chosen_model": "segmentation/test_segment.py",
     "segmentation.cli": "segmentation/test_segment.py",
     "segmentation.masks_back": "segmentation/test_segment.py",
     "segmentation.prepared_scans": "segmentation/test_segment.py",
