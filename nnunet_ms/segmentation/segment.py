@@ -21,7 +21,6 @@ visit, onto which later visits are registered. Masks are then brought back to ea
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -199,18 +198,17 @@ def segment(
     sampling: dict[str, Any] = {"seed": seed, "threshold": threshold, "tta": tta, "pictures": pictures, "note": note}
     threads = threads_of_each(workers) if isinstance(workers, int) else 1
     how = How(brain=brain, align=align, accept=accepted_names(names_of(accept)), threads=threads)
-    with tempfile.TemporaryDirectory() as aside:
-        chosen = choose_model(model, Path(aside), device)
-        how = replace(how, whole_heads=trained_on_whole_heads(chosen.appearance, chosen.reference_sequence))
-        count, told = samples_of(chosen, samples)
-        sampling |= {"mc_samples": count, "rater": rater or (chosen.facts.name if chosen.facts else "model")}
-        scans = find_scans(source, files, chosen.sequences, **where)
-        with resumable_folder(out, replace=overwrite) as work:
-            done = _Run(chosen, how, sampling, workers, say, work).segment(scans, [told] if told else [])
-            if bids_out is not None:
-                _derivative(done, scans, chosen, sampling["rater"], Path(bids_out), replace=overwrite)
-            if not keep_work:
-                shutil.rmtree(work.folder / WORK)
+    chosen = choose_model(model, device)
+    how = replace(how, whole_heads=trained_on_whole_heads(chosen.appearance, chosen.reference_sequence))
+    count, told = samples_of(chosen, samples)
+    sampling |= {"mc_samples": count, "rater": rater or (chosen.facts.name if chosen.facts else "model")}
+    scans = find_scans(source, files, chosen.sequences, **where)
+    with resumable_folder(out, replace=overwrite) as work:
+        done = _Run(chosen, how, sampling, workers, say, work).segment(scans, [told] if told else [])
+        if bids_out is not None:
+            _derivative(done, scans, chosen, sampling["rater"], Path(bids_out), replace=overwrite)
+        if not keep_work:
+            shutil.rmtree(work.folder / WORK)
     return replace(done, out=out)
 
 
