@@ -200,6 +200,7 @@ def segment(
     how = How(brain=brain, align=align, accept=accepted_names(names_of(accept)), threads=threads)
     chosen = choose_model(model, device)
     how = replace(how, whole_heads=trained_on_whole_heads(chosen.appearance, chosen.reference_sequence))
+    how = replace(how, reorient=chosen.is_oriented)
     count, told = samples_of(chosen, samples)
     sampling |= {"mc_samples": count, "rater": rater or (chosen.facts.name if chosen.facts else "model")}
     scans = find_scans(source, files, chosen.sequences, **where)
