@@ -140,11 +140,7 @@ def stages(size: Size, seed: int) -> list[Stage]:
             *("--data-note", "simulated"),
         ),
     }
-    before: dict[str, Callable[[Path], None]] = {
-        "predict the other patients": remove_damaged_predictions,
-        "describe the trial": partial(select_patients, patients=trial_patients(size)),
-        "segment one patient's scans": partial(select_scans, patients=trial_patients(size)),
-    }
+    before = _before(trial_patients(size))
     outputs = {
         "simulate a trial": "trial/manifest.csv",
         "convert": f"{raw}/dataset.json",
@@ -157,6 +153,15 @@ def stages(size: Size, seed: int) -> list[Stage]:
         "segment one patient's scans": "segmented/visits.csv",
     }
     return [Stage(name, command, outputs[name], before.get(name)) for name, command in commands.items()]
+
+
+def _before(patients: Sequence[str]) -> dict[str, Callable[[Path], None]]:
+    """What prepares the folder for a stage."""
+    return {
+        "predict the other patients": remove_damaged_predictions,
+        "describe the trial": partial(select_patients, patients=patients),
+        "segment one patient's scans": partial(select_scans, patients=patients),
+    }
 
 
 def trial_patients(size: Size) -> list[str]:

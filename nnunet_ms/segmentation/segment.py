@@ -189,9 +189,8 @@ def segment(
     ['segmented/masks/flair/P1.nii.gz', 'segmented/masks/t1/P1.nii.gz', 'segmented/masks/t2/P1.nii.gz']
     """
     out = Path(out)
-    for name, path in (("-o", out), ("--bids-out", bids_out)):
-        if path is not None and Path(path).exists() and not overwrite:
-            raise SettingsError(f"{path}: exists already. Choose another {name}, or --overwrite it.")
+    if not overwrite:
+        _check_free(out, bids_out)
     given = {"flair": flair, "t2": t2, "t1": t1, "t1post": t1post}
     files = {name: path for name, path in given.items() if path is not None}
     where: dict[str, Any] = {"brain_mask": brain_mask, "patient": patient, "visit": visit, "prefer": prefer}
@@ -199,8 +198,8 @@ def segment(
     threads = threads_of_each(workers) if isinstance(workers, int) else 1
     how = How(brain=brain, align=align, accept=accepted_names(names_of(accept)), threads=threads)
     chosen = choose_model(model, device)
-    how = replace(how, whole_heads=trained_on_whole_heads(chosen.appearance, chosen.reference_sequence))
-    how = replace(how, reorient=chosen.is_oriented)
+    whole = trained_on_whole_heads(chosen.appearance, chosen.reference_sequence)
+    how = replace(how, whole_heads=whole, reorient=chosen.is_oriented)
     count, told = samples_of(chosen, samples)
     sampling |= {"mc_samples": count, "rater": rater or (chosen.facts.name if chosen.facts else "model")}
     scans = find_scans(source, files, chosen.sequences, **where)
@@ -211,6 +210,12 @@ def segment(
         if not keep_work:
             shutil.rmtree(work.folder / WORK)
     return replace(done, out=out)
+
+
+def _check_free(out: Path, bids_out: str | Path | None) -> None:
+    for name, path in (("-o", out), ("--bids-out", bids_out)):
+        if path is not None and Path(path).exists():
+            raise SettingsError(f"{path}: exists already. Choose another {name}, or --overwrite it.")
 
 
 def _derivative(
