@@ -154,6 +154,8 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "images.brain_shape": "segmentation/test_scan_warnings.py",
+    "images.tissue_levels": "segmentation/test_scan_warnings.py",
     "synthesis.acquisition": "synthesis/test_scan.py",
     "synthesis.deformation": "synthesis/test_scan.py",
     "synthesis.fields": "synthesis/test_scan.py",
