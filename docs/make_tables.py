@@ -54,6 +54,7 @@ from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.disability_files import DISABILITY_TRUTH
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
+from nnunet_ms.simulation.images.scan_files import SCANS_TRUTH
 from nnunet_ms.tables import Table
 from nnunet_ms.trainers.prediction.rim_tables import COLUMNS as RIM_COLUMNS
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
@@ -103,6 +104,10 @@ INPUTS = [
         "region_names.csv", "label of a map of regions", tables.REGION_NAMES,
         note="`--region-names` of `nnunet-ms-evaluate`; several labels may share a name.",
     ),
+    Output(
+        "volumes.csv", "held-out case and lesion type", tables.HELD_OUT_VOLUMES,
+        note="`--cases` of `nnunet-ms-model calibrate`: `cases.csv` of predictions with `reference_volume_ml` beside.",
+    ),
 ]  # fmt: skip
 CONVERT = [
     Output(
@@ -134,9 +139,11 @@ PREDICT = [
             *("n_samples", "lesion_count", "volume_ml", "expected_volume_ml", "mean_lsu"),
             *("volume_ml_sd", "volume_ml_low", "volume_ml_high", "lesion_count_sd"),
             *(f"{measure}_mean" for measure in MEASURES),
+            *("calibrated_volume_ml", "calibrated_lower_ml", "calibrated_upper_ml", "volume_calibration_note"),
             *("psu_plus", "prl_count", "data_note"),
         ),
-        note="`psu_plus` with `--fold-thresholds`; `prl_count` of models of core and rim. "
+        note="`calibrated_*` of models with a volume calibration (calibrated_volumes.md). "
+        "`psu_plus` with `--fold-thresholds`; `prl_count` of models of core and rim. "
         "Spreads over samples are blank with one sample.",
     ),
     Output(
@@ -416,6 +423,7 @@ CHAPTERS = {
     "nnunet-ms-stratify": STRATIFICATION,
     "nnunet-ms-stratify --task survival": SURVIVAL,
     "nnunet-ms-simulate": SIMULATE,
+    "nnunet-ms-simulate scans": [Output("truth.csv", "synthetic scan", SCANS_TRUTH)],
 }
 HEAD = """# Tables
 

@@ -95,9 +95,12 @@ if TYPE_CHECKING:
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
     from nnunet_ms.learning.curve import learning_curve as learning_curve
     from nnunet_ms.lesions.rows import lesions_in as lesions_in
+    from nnunet_ms.segmentation.segment import segment as segment
     from nnunet_ms.simulation.simulate import simulate as simulate
     from nnunet_ms.simulation.simulate import simulate_disability as simulate_disability
     from nnunet_ms.simulation.simulate import simulate_rims as simulate_rims
+    from nnunet_ms.simulation.simulate import simulate_scans as simulate_scans
+    from nnunet_ms.trainers.calibrate_volumes import calibrate_model as calibrate_model
     from nnunet_ms.trainers.check_models import check_model as check_model
     from nnunet_ms.trainers.pack_model import draft_model_card as draft_model_card
     from nnunet_ms.trainers.pack_model import install_model as install_model
@@ -112,6 +115,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "NnunetMsError": "nnunet_ms.errors",
     "add_disability_risk": "nnunet_ms.classification.stratification.patient_risk",
+    "calibrate_model": "nnunet_ms.trainers.calibrate_volumes",
     "check_model": "nnunet_ms.trainers.check_models",
     "compare_cohorts": "nnunet_ms.comparison.cohorts",
     "compare_trials": "nnunet_ms.comparison.compare_trials",
@@ -141,19 +145,31 @@ _PLACES = {
     "rim_dataset": "nnunet_ms.classification.rim.dataset",
     "rim_features": "nnunet_ms.classification.rim.features",
     "run_trial": "nnunet_ms.analysis.run_trial",
+    "segment": "nnunet_ms.segmentation.segment",
     "simulate": "nnunet_ms.simulation.simulate",
     "simulate_disability": "nnunet_ms.simulation.simulate",
     "simulate_rims": "nnunet_ms.simulation.simulate",
+    "simulate_scans": "nnunet_ms.simulation.simulate",
     "train_disability_models": "nnunet_ms.classification.stratification.train_models",
     "train_rim_models": "nnunet_ms.classification.rim.train_models",
     "train_survival_models": "nnunet_ms.classification.stratification.survival_models",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
 }
-_NEED_NNUNET = {"check_model", "draft_model_card", "install_model", "open_model", "pack_model", "predict"}
+_NEED_NNUNET = {
+    "calibrate_model",
+    "check_model",
+    "draft_model_card",
+    "install_model",
+    "open_model",
+    "pack_model",
+    "predict",
+    "segment",
+}
 __all__ = [
     "NnunetMsError",
     "__version__",
     "add_disability_risk",
+    "calibrate_model",
     "check_model",
     "compare_cohorts",
     "compare_trials",
@@ -183,9 +199,11 @@ __all__ = [
     "rim_dataset",
     "rim_features",
     "run_trial",
+    "segment",
     "simulate",
     "simulate_disability",
     "simulate_rims",
+    "simulate_scans",
     "statistics",
     "train_disability_models",
     "train_rim_models",

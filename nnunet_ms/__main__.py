@@ -11,6 +11,7 @@ PROGRAM = "python -m nnunet_ms"
 # word -> module with `main(argv)`, and what the command does; pyproject.toml has the same as scripts, a test compares
 COMMANDS = {
     "convert": ("nnunet_ms.dataset_conversion.cli", "trial, BIDS or challenge data become an nnU-Net dataset"),
+    "segment": ("nnunet_ms.segmentation.cli", "scans as they come become masks, tables and a page per patient"),
     "predict": ("nnunet_ms.trainers.predict_cli", "images become masks, probabilities and uncertainties"),
     "model": ("nnunet_ms.trainers.model_cli", "trained models as single files: pack, install, check"),
     "evaluate": ("nnunet_ms.analysis.evaluate_cli", "masks are compared with reference masks, lesion by lesion"),

@@ -102,6 +102,20 @@ PREDICTED_CASES = Table(
     extra=True,
 )
 
+HELD_OUT_VOLUMES = Table(  # cases.csv of predictions, with the volume of the reference beside
+    "held-out volumes",
+    (
+        Column("case_id"),
+        Column("patient_id", required=False),
+        Column("lesion_type", required=False),
+        Column("fold", "integer", required=False, blank=True, minimum=0),
+        Column("expected_volume_ml", "number", minimum=0, maximum=VOLUME_LIMIT_ML),
+        Column("reference_volume_ml", "number", minimum=0, maximum=VOLUME_LIMIT_ML),
+    ),
+    key=(),
+    extra=True,
+)
+
 LESIONS = Table(
     "lesions",
     (

@@ -14,6 +14,7 @@ from nnunet_ms.vocabulary_of_curves import CURVES
 from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
 from nnunet_ms.vocabulary_of_progression import PROGRESSION
 from nnunet_ms.vocabulary_of_rims import RIMS
+from nnunet_ms.vocabulary_of_scans import SCANS
 from nnunet_ms.vocabulary_of_stratification import STRATIFICATION
 
 
@@ -297,6 +298,10 @@ _UNCERTAINTY = {
     **_words(
         "ml",
         expected_volume_ml="Sum of probabilities times volume of a voxel",
+        calibrated_volume_ml="Lesion volume by the model's calibration on held-out cases",
+        calibrated_lower_ml="Lower limit of that volume, at the level of the calibration (90 % unless told)",
+        calibrated_upper_ml="Upper limit of that volume; inf where too few patients were held out for one",
+        reference_volume_ml="Lesion volume of the reference mask",
         volume_ml_sd="Standard deviation of the lesion volume over samples",
         volume_ml_low="2.5th percentile of the lesion volume over samples",
         volume_ml_high="97.5th percentile of the lesion volume over samples",
@@ -316,6 +321,8 @@ _UNCERTAINTY = {
     **_words(
         TEXT,
         device="Where the case was predicted: the GPU's model, or the CPU with its number of threads",
+        volume_calibration_note="What to know of the calibrated volume: too few patients, outside of what was "
+        "calibrated, other sampling; blank if nothing",
         kind="Which prediction: `probability`, the mean of samples, or `deterministic`, without dropout",
         uncertainty__region="Voxels that are counted: all, or candidates above a low probability",
         calibration__region="Voxels that are counted: all, or candidates above a low probability",
@@ -412,6 +419,7 @@ COLUMNS = {
     **CURVES,
     **CONVERSION,
     **RIMS,
+    **SCANS,
     **STRATIFICATION,
     **PROGRESSION,
 }

@@ -63,6 +63,7 @@ NOT_HERE = {
         *("rewritten", "absent", "site", "source", "steps", "psu_plus"),
         *("baseline_visit", "baseline_week", "registration"),
         *("correlation_before", "correlation_after", "flag", "lesions_lost", "prl_count"),
+        *("calibrated_volume_ml", "calibrated_lower_ml", "calibrated_upper_ml", "volume_calibration_note"),
     },
     "lesions.csv": {"lsu_plus", "uncertainty", "rim_score", "rim_share", "rim"},
     "visits.csv": {

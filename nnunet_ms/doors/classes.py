@@ -107,7 +107,10 @@ CLASSES = {
             "nnunet_ms.trainers.fine_tune",
         ),
     },
-    PLANNERS: {"nnUNetPlannerMS": "nnunet_ms.trainers.planner"},
+    PLANNERS: {
+        "nnUNetPlannerMS": "nnunet_ms.trainers.planner",
+        "nnUNetPlannerMSMixed": "nnunet_ms.trainers.mixed_planner",
+    },
     NORMALISATION: dict.fromkeys(
         ("BrainPercentileNormalization", "QsmWindowNormalization"), "nnunet_ms.trainers.normalization"
     ),

@@ -62,13 +62,28 @@ def check_model(model: str | Path) -> CheckedModel:
     facts_file = folder / FACTS
     if not facts_file.is_file():
         return CheckedModel(folder, None, (f"no {FACTS}: never packed, hashes unknown", _forward(folder, None)))
-    facts = read_facts(facts_file.read_bytes(), facts_file)
-    _check_files(folder, facts)
+    facts = check_hashes(folder)
     card = (folder / CARD).read_text(encoding="utf-8", errors="replace") if CARD in facts.files else ""
     return CheckedModel(folder, facts, (_hashes(facts), _about_card(card), _forward(folder, facts)))
 
 
-def _check_files(folder: Path, facts: ModelFacts) -> None:
+def check_hashes(folder: Path) -> ModelFacts:
+    """Compare every file of an installed model with what its `model.json` lists.
+
+    Raises
+    ------
+    ModelError
+        If one differs, is missing, or is there besides.
+
+    Examples
+    --------
+    >>> check_hashes(Path("trained"))
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: [Errno 2] No such file or directory: 'trained/model.json'
+    """
+    path = folder / FACTS
+    facts = read_facts(path.read_bytes(), path)
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {FACTS}
     for what, names in (("added", there - set(facts.files)), ("missing", set(facts.files) - there)):
         if names:
@@ -79,6 +94,7 @@ def _check_files(folder: Path, facts: ModelFacts) -> None:
                 f"{folder / name}: expected SHA-256 {expected[:12]}, found {found[:12]}: it was damaged or changed. "
                 "Install the model again."
             )
+    return facts
 
 
 def _hashes(facts: ModelFacts) -> str:

@@ -3,14 +3,18 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnunet_ms import commands
+
+if TYPE_CHECKING:
+    from nnunet_ms.trainers.prediction.calibration_file import ModelCalibration
 
 PROGRAM = "nnunet-ms-model"
 EXAMPLES = {
     "card": "MODEL_FOLDER -o CARD.md --name lesions3t",
     "range": "MODEL_FOLDER --raw nnUNet_raw/Dataset801_Lesions",
+    "calibrate": "MODEL_FOLDER",
     "pack": "MODEL_FOLDER -o packed --name lesions3t --licence CC-BY-4.0 --card CARD.md --half",
     "install": "packed/lesions3t-1.model.zip",
     "list": "",
@@ -30,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     _add_card(steps)
     _add_range(steps)
+    _add_calibrate(steps)
     _add_pack(steps)
     install = steps.add_parser("install", help="put a packed model where its name is enough")
     install.add_argument("path", type=Path, metavar="FILE", help="*.model.zip")
@@ -62,6 +67,32 @@ def _add_range(steps: "argparse._SubParsersAction[Any]") -> None:
     seen.add_argument("--raw", type=Path, required=True, help="dataset below nnUNet_raw, on which it was trained")
     seen.add_argument("-tr", "--trainer", default="", help="default: the first part of the folder's name")
     seen.set_defaults(action=_range)
+
+
+def _add_calibrate(steps: "argparse._SubParsersAction[Any]") -> None:
+    calibrate = steps.add_parser(
+        "calibrate",
+        help="volumes with intervals, from cases that the model has not seen",
+        description=f"{FOLDER} Without --cases and --predicted the probabilities of fold_X/validation are used, which "
+        "nnUNetv2_train ... --val --npz writes.",
+    )
+    calibrate.add_argument("folder", type=Path, metavar="MODEL_FOLDER", help="TRAINER__PLANS__CONFIGURATION")
+    calibrate.add_argument(
+        "--cases", type=Path, metavar="TABLE", help="case_id, patient_id, expected_volume_ml, reference_volume_ml"
+    )
+    calibrate.add_argument(
+        "--predicted", type=Path, nargs="+", default=(), metavar="OUT", help="output folders of nnunet-ms-predict"
+    )
+    calibrate.add_argument(
+        "--references", type=Path, metavar="MASKS", help="folder of reference masks (default: nnU-Net's)"
+    )
+    calibrate.add_argument("-f", "--folds", nargs="+", metavar="FOLD", help="whose validation is used (all that exist)")
+    calibrate.add_argument("-chk", "--checkpoint", default="checkpoint_final.pth", help="in each fold (%(default)s)")
+    calibrate.add_argument("--level", type=float, default=0.9, help="of the interval (%(default)s)")
+    calibrate.add_argument(
+        "--offset-ml", type=float, default=0.1, help="added to volumes before logarithms (%(default)s)"
+    )
+    calibrate.set_defaults(action=_calibrate)
 
 
 def _add_pack(steps: "argparse._SubParsersAction[Any]") -> None:
@@ -115,6 +146,18 @@ def _range(options: dict[str, Any]) -> int:
     return commands.OK
 
 
+def _calibrate(options: dict[str, Any]) -> int:
+    from nnunet_ms.trainers.calibrate_volumes import calibrate_model
+
+    done = calibrate_model(**options)
+    for note in done.notes:
+        print(f"{PROGRAM}: {note}")
+    for line in done.calibration.lines():
+        print(line)
+    print(f"{done.path}: predictions of this model now have calibrated volumes, and nnunet-ms-model pack carries them.")
+    return commands.OK
+
+
 def _pack(options: dict[str, Any]) -> int:
     from nnunet_ms.trainers.pack_model import pack_model
 
@@ -153,15 +196,26 @@ def _list(_: dict[str, Any]) -> int:
 def _show(options: dict[str, Any]) -> int:
     from nnunet_ms.trainers.packages.archive import opened_archive
     from nnunet_ms.trainers.packages.installed import find_model
+    from nnunet_ms.trainers.prediction.calibration_file import FILE, parse_calibration, read_calibration
 
     path = Path(options["model"])
     if path.is_file():
         with opened_archive(path) as packed:
             print(packed.card)
+            data = packed.content(FILE)
+            calibration = None if data is None else parse_calibration(data, f"{path}: {FILE}")
+        _print_lines(calibration)
         return commands.OK
     found = find_model(options["model"])
-    print(f"{found.card}\n{found.facts.reference}, {found.source}: {found.folder}")
+    print(found.card)
+    _print_lines(read_calibration(found.folder))
+    print(f"{found.facts.reference}, {found.source}: {found.folder}")
     return commands.OK
+
+
+def _print_lines(calibration: "ModelCalibration | None") -> None:
+    for line in [] if calibration is None else calibration.lines():
+        print(line)
 
 
 def _check(options: dict[str, Any]) -> int:

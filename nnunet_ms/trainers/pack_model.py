@@ -18,6 +18,8 @@ from nnunet_ms.plain_names import plain_name
 from nnunet_ms.trainers.packages.archive import ENDING, opened_archive, write_archive
 from nnunet_ms.trainers.packages.card import CARD, ModelFacts, card_problems, checked_version, draft_card
 from nnunet_ms.trainers.packages.installed import InstalledModel, models_folder
+from nnunet_ms.trainers.prediction.calibration_file import FILE as CALIBRATION
+from nnunet_ms.trainers.prediction.calibration_file import read_calibration
 from nnunet_ms.trainers.prediction.check_model import check_forward
 from nnunet_ms.trainers.prediction.model import Model, read_model
 from nnunet_ms.trainers.prediction.open_model import Folds, fold_names
@@ -263,7 +265,17 @@ def _collect(model: Model, checkpoint: str, place: Path, *, half: bool) -> list[
     for name in CARRIED:
         if (model.folder / name).is_file():
             shutil.copyfile(model.folder / name, place / name)
+    notes += _copy_calibration(model, place)
     return notes
+
+
+def _copy_calibration(model: Model, place: Path) -> list[str]:
+    """Copy the calibration of volumes, which names no patient, if there is one."""
+    calibration = read_calibration(model.folder)
+    if calibration is None:
+        return []
+    shutil.copyfile(model.folder / CALIBRATION, place / CALIBRATION)
+    return calibration.lines()
 
 
 def _slim(loaded: Mapping[str, Any], fold: str, *, half: bool) -> tuple[dict[str, Any], float]:

@@ -1,9 +1,11 @@
 """`nnUNetPlannerMS`: plans for the networks of this package, `nnUNetv2_plan_and_preprocess -pl nnUNetPlannerMS`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
 from nnunet_ms.trainers.channels import sequence_of
@@ -138,10 +140,67 @@ class nnUNetPlannerMS(ExperimentPlanner):  # noqa: N801 - nnU-Net finds it by th
         }
 
     def save_plans(self, plans: dict[str, Any]) -> None:
-        """Write the plans without the empty 2-D configuration, and with the channel names, which choose the arms."""
+        """Write the plans without the empty 2-D configuration, and with the channel names, which choose the arms.
+
+        Intensities of a channel that some cases lack are those of the cases that have it, see `present_intensities`.
+        """
         plans["configurations"].pop("2d", None)
+        if absent := self.dataset_json.get("absent"):
+            numbers = {str(name): int(number) for number, name in self.dataset_json["channel_names"].items()}
+            lacking = {case: {numbers[name] for name in names} for case, names in absent.items()}
+            found = present_intensities(self.dataset, lacking, self.determine_reader_writer()())
+            key = "foreground_intensity_properties_per_channel"
+            plans[key] = {**plans[key], **found}
         plans["channel_names"] = list(self.dataset_json["channel_names"].values())
         super().save_plans(plans)
+
+
+def present_intensities(
+    dataset: Mapping[str, Mapping[str, Any]], lacking: Mapping[str, set[int]], reader: Any
+) -> dict[str, dict[str, float]]:
+    """Intensities of lesions, as nnU-Net's fingerprint has them, from cases that have the channel.
+
+    nnU-Net counts the zeros of an absent channel. No normalisation of ours reads these numbers; some of nnU-Net's do.
+
+    Parameters
+    ----------
+    dataset : mapping
+        Case -> its files, `images` and `label`, as nnU-Net lists them.
+    lacking : mapping
+        Case -> numbers of the channels that it lacks.
+    reader : nnU-Net's reader of images
+        As the planner chooses it.
+
+    Returns
+    -------
+    dict
+        Number of the channel, as text -> mean, median, std, min, max and two percentiles, of channels that some cases
+        lack and others have with lesions.
+
+    Examples
+    --------
+    >>> present_intensities({"P1": {}}, {"P1": {1}}, reader=None)  # no case has it
+    {}
+    """
+    found = {}
+    for channel in sorted({number for numbers in lacking.values() for number in numbers}):
+        samples = []
+        for case, files in dataset.items():
+            if channel not in lacking.get(case, set()):
+                image, label = reader.read_images([files["images"][channel]])[0], reader.read_seg(files["label"])[0]
+                (inside,), _ = DatasetFingerprintExtractor.collect_foreground_intensities(label, image)
+                samples.append(np.asarray(inside, dtype=np.float64))
+        if (values := np.concatenate([np.zeros(0), *samples])).size:
+            found[str(channel)] = _summary(values)
+    return found
+
+
+def _summary(values: npt.NDArray[np.float64]) -> dict[str, float]:
+    low, median, high = np.percentile(values, (0.5, 50.0, 99.5))
+    summary = {"mean": values.mean(), "median": median, "std": values.std(), "min": values.min(), "max": values.max()}
+    return {
+        name: float(number) for name, number in {**summary, "percentile_99_5": high, "percentile_00_5": low}.items()
+    }
 
 
 def _nnunet_architecture(spacing: Sequence[float]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from nnunet_ms.statistics import (
     change_from_baseline,
     classification,
     concordance,
+    conformal,
     count_agreement,
     count_model,
     cox,
@@ -221,6 +222,8 @@ LEVELS = {
         EVENT, X[:, 0], list("abcdef"), level=c
     ),
     "calibration_groups": lambda c: calibration.calibration_groups(EVENT, X[:, 0], 2, c),
+    "conformal_quantile": lambda c: conformal.conformal_quantile([1.0, 2.0], level=c),
+    "jackknife_plus": lambda c: conformal.jackknife_plus([1.0, 2.0], [1.0, 1.0], level=c),
     "count_agreement": lambda c: count_agreement.count_agreement([1, 2], [1, 2], ["a", "b"], level=c),
     "fisher_interval": lambda c: count_agreement.fisher_interval(0.5, 10, c),
     "decision_differences": lambda c: classification.decision_differences(*(EVENT,) * 3, list("abcdef"), level=c),

@@ -27,7 +27,7 @@ def voxel_size_notes(checked: Sequence[CheckedCase]) -> list[str]:
     return [
         f"voxels of {along.min():.3g} to {along.max():.3g} mm along one axis: nnU-Net plans {target[axis]:.3g} mm "
         f"there, so that {number} of {len(cases)} cases are interpolated {SEVERAL_FOLD:g}-fold and more, {worst}. "
-        "Convert protocols into datasets of their own, or choose --spacing."
+        "Plan with -pl nnUNetPlannerMSMixed, convert protocols into datasets of their own, or choose --spacing."
     ]
 
 

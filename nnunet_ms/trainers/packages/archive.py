@@ -84,8 +84,15 @@ class PackedModel:
     @property
     def card(self) -> str:
         """Text of the card; blank where there is none."""
-        name = f"{self.facts.folder}/{CARD}"
-        return self._bytes(name).decode("utf-8", errors="replace") if name in self._entries else ""
+        found = self.content(CARD)
+        return "" if found is None else found.decode("utf-8", errors="replace")
+
+    def content(self, name: str) -> bytes | None:
+        """Bytes of a file below the model's folder, compared with its hash; None if it is not there."""
+        if name not in self.facts.files:
+            return None
+        self._check_file(name, len)
+        return self._bytes(f"{self.facts.folder}/{name}")
 
     def unpack(self, folder: Path) -> Path:
         """Write all files below a folder, each compared with its hash; return the model's folder."""

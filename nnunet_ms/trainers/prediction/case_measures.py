@@ -28,11 +28,13 @@ from nnunet_ms.trainers.prediction.lesion_uncertainty import (
 )
 from nnunet_ms.trainers.prediction.rim_tables import RimParts, highest_of_parts, rim_parts
 from nnunet_ms.trainers.prediction.tiles import Prediction
+from nnunet_ms.trainers.prediction.volume_calibration import Seen, VolumeCalibration, log_odds_counts
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES, PARTS, VarianceParts, VoxelUncertainty
 from nnunet_ms.trainers.prediction.way_back import WayBack
 
 SMALLEST_LOG = 1e-30  # keeps the logarithm of a probability that rounds to 0 finite
 PROBABILITY, DETERMINISTIC = "probability", "deterministic"
+CALIBRATION_NOTE = "volume_calibration_note"
 Map = Literal[
     "entropy",
     "expected_entropy",
@@ -75,6 +77,10 @@ class Measuring:
     rim : RimDecision or None
         Of a model of lesion core and rim, when a lesion is rim+. Its types are then the lesion, core and rim together
         (mask > 0, label 1), and the rim alone (label 2), which has maps but no lesions of its own.
+    calibrations : mapping of int to VolumeCalibration, or None
+        By label value, of a model whose volumes are calibrated; None for others, whose tables lack these columns.
+    calibration_note : str
+        What every calibrated row should say.
     """
 
     classes: tuple[tuple[str, int], ...]
@@ -87,6 +93,8 @@ class Measuring:
     pairs: str = ""
     lesions: str = ""
     rim: RimDecision | None = None
+    calibrations: Mapping[int, VolumeCalibration] | None = None
+    calibration_note: str = ""
 
     def mask_of(self, labels: npt.NDArray[np.uint8], value: int) -> Bools:
         """Voxels of one lesion type in a label map; a lesion is core and rim together."""
@@ -274,4 +282,22 @@ def _rows(
     if sampled.members:
         members = [label_sample(settings.mask_of(mask, value), lesions.grid) for mask in sampled.members]
         table["lsu_plus"], row["psu_plus"] = structural_uncertainty(lesions, members, settings.minimum_voxels)
-    return table, {"n_samples": float(len(samples)), **row}
+    calibrated = calibrated_columns(
+        maps[PROBABILITY], row["expected_volume_ml"], value, lesions.voxel_volume_ml, settings
+    )
+    return table, {"n_samples": float(len(samples)), **row, **calibrated}
+
+
+def calibrated_columns(
+    probability: SingleFloats, expected_ml: float, value: int, voxel_ml: float, settings: Measuring
+) -> dict[str, Any]:
+    """Columns of the calibrated volume of one lesion type; none for a model without a calibration."""
+    if settings.calibrations is None:
+        return {}
+    names = [f"calibrated_{what}_ml" for what in ("volume", "lower", "upper")]
+    if (calibration := settings.calibrations.get(value)) is None:
+        return {**dict.fromkeys(names, float("nan")), CALIBRATION_NOTE: "no calibration of this lesion type"}
+    found = calibration.apply(Seen(expected_ml, log_odds_counts(probability) * voxel_ml))
+    notes = [note for note in (found.note, settings.calibration_note) if note]
+    numbers = dict(zip(names, (found.volume_ml, found.lower_ml, found.upper_ml), strict=True))
+    return {**numbers, CALIBRATION_NOTE: "; ".join(notes)}

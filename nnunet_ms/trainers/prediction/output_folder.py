@@ -17,6 +17,7 @@ from nnunet_ms.locks import LOCK
 from nnunet_ms.outputs import PARTIAL_PREFIX, remove_leftovers, whole_file
 from nnunet_ms.parallel import Failure
 from nnunet_ms.trainers.packages.card import FACTS, read_facts
+from nnunet_ms.trainers.prediction.calibration_file import read_calibration
 from nnunet_ms.trainers.prediction.case_measures import Measuring
 from nnunet_ms.trainers.prediction.export import DONE
 from nnunet_ms.trainers.prediction.image_cases import ImageCase
@@ -31,6 +32,7 @@ RECORD, SPOOL = "prediction.json", ".spool"
 def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -> dict[str, Any]:
     """Everything that the numbers depend on, for prediction.json."""
     model = runner.model
+    calibration = read_calibration(model.folder)
     return {
         "model": model.folder.name,
         "dataset": model.folder.parent.name,
@@ -46,6 +48,7 @@ def record_of(runner: TileRunner, measuring: Measuring, rater: str, note: str) -
         "lesion_types": [name for name, _ in measuring.classes],
         **({"pairs": {"target": measuring.pairs, "lesions": measuring.lesions}} if measuring.pairs else {}),
         **({} if measuring.rim is None else _rim_record(measuring.rim)),
+        **({} if calibration is None else {"volume_calibration": calibration.record()}),
         "rater": rater,
         "data_note": note,
         "average": "probabilities over samples and folds; logits over tiles",

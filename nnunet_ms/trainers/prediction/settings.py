@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,6 +12,7 @@ from nnunet_ms.options import chosen
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.networks.dropout import SITES, MaskedDropout3d, Site
+from nnunet_ms.trainers.prediction.calibration_file import read_calibration
 from nnunet_ms.trainers.prediction.case_measures import DETERMINISTIC, MAPS, Map, Measuring
 from nnunet_ms.trainers.prediction.export import ExportSettings
 from nnunet_ms.trainers.prediction.model import Model
@@ -99,7 +101,26 @@ def resolve_measuring(
         pairs=str(pairs.get("target") or ""),
         lesions=(lesion_type or str(pairs.get("lesions") or "") or T2) if pairs else "",
         rim=_decision(model, rim_threshold, rim_split),
+        **_calibrated(runner),
     )
+
+
+def _calibrated(runner: TileRunner) -> dict[str, Any]:
+    """The volume calibration of a model, if it has one, and whether it is of other samples than these."""
+    found = read_calibration(runner.model.folder)
+    if found is None:
+        return {}
+    values = {value for _, value in runner.model.classes}
+    strange = [one.label for one in found.labels if one.value not in values]
+    if strange:
+        raise ModelError(
+            f"{runner.model.folder}: expected a volume calibration of this model's labels, found {strange}. Calibrate "
+            "it: nnunet-ms-model calibrate."
+        )
+    note = ""
+    if found.dropout is not None and found.dropout != runner.sampling.drops:
+        note = f"calibrated on predictions {'with' if found.dropout else 'without'} dropout"
+    return {"calibrations": {one.value: one for one in found.labels}, "calibration_note": note}
 
 
 def _check(name: str, found: object, is_good: bool, expected: str) -> None:

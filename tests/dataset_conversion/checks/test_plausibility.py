@@ -166,7 +166,7 @@ def test_voxel_sizes_that_differ_several_fold_are_told_with_what_nnunet_makes_of
     text = {row.case: row.problem for row in check(tmp_path / "manifest.csv", channels="flair").problems}["all cases"]
     assert "voxels of 3 to 15 mm along one axis: nnU-Net plans 3 mm there" in text
     assert "3 of 5 cases are interpolated 2-fold and more" in text
-    assert "5-fold. Convert protocols into datasets of their own, or choose --spacing" in text
+    assert "5-fold. Plan with -pl nnUNetPlannerMSMixed, convert protocols into datasets of their own, or choose" in text
 
 
 REAL = ("open_ms_cross_sectional", "ms3seg")

@@ -1,0 +1,65 @@
+"""Masks from the grid that the network saw back to the grid of every input image."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_ms.dataset_conversion.preparation import back_to_source
+from nnunet_ms.images.volumes import read_grid, read_mask, read_volume, write_volume
+from nnunet_ms.parallel import Failure, Workers, map_cases
+from nnunet_ms.segmentation.prepared_scans import Prepared
+
+MASKS, PROBABILITY = "masks", "probability"
+
+
+def write_masks(prepared: Sequence[Prepared], predictions: Path, out: Path, workers: Workers = 1) -> list[Failure]:
+    """Write `masks/<sequence>/<case>.nii.gz` on each image's own grid, and `probability/` on that of the first.
+
+    Nearest neighbour for masks, linear for probabilities: a lesion that is thinner than a voxel of a coarser image may
+    be lost there; the tables count it.
+
+    Returns
+    -------
+    list of Failure
+    """
+    work = partial(_write, predictions=predictions, out=out)
+    return map_cases(work, list(prepared), lambda one: one.case.case_id, "masks", workers).failures
+
+
+def _write(one: Prepared, predictions: Path, out: Path) -> None:
+    case_id = one.case.case_id
+    told = json.loads(one.record.read_text(encoding="utf-8"))
+    mask = read_mask(predictions / f"{case_id}.nii.gz", labels=range(256))
+    for sequence, way in ways_back(told, one.case.images):
+        data, affine = back_to_source(mask.data.astype(np.uint8), way)
+        target = out / MASKS / sequence / f"{case_id}.nii.gz"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_volume(target, data, affine)
+    (out / PROBABILITY).mkdir(exist_ok=True)
+    for path in sorted((predictions / PROBABILITY).glob(f"{case_id}*.nii.gz")):
+        if path.name.removesuffix(".nii.gz").removeprefix(case_id)[:1] in ("", "_"):
+            data, affine = back_to_source(read_volume(path).data.astype(np.float32), told, is_label=False)
+            write_volume(out / PROBABILITY / path.name, data, affine)
+
+
+def ways_back(told: Mapping[str, Any], images: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of each sequence what `back_to_source` asks for: the image's grid, and the way there from the prepared grid.
+
+    Parameters
+    ----------
+    told : mapping
+        The record of `write_preprocessed`.
+    images : mapping of str to Path
+        Sequence -> source; the first gave the grid.
+    """
+    onto = {step["channel"]: np.array(step["matrix"]) for step in told["steps"] if step["step"] == "align_rigid"}
+    to_visit = np.array(told["target_to_source"])
+    for sequence, path in images.items():
+        grid = read_grid(path)
+        way = onto.get(sequence, np.eye(4)) @ to_visit
+        there = {"shape": list(grid.shape), "affine": grid.affine.tolist()}
+        yield sequence, {"grid": told["grid"], "source_grid": there, "target_to_source": way.tolist()}

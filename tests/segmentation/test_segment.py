@@ -1,0 +1,128 @@
+"""The whole command on a tiny untrained model. Oracles: `predict` on the same images, nibabel's resampling."""
+
+import json
+import re
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from nibabel.processing import resample_from_to
+
+from nnunet_ms.segmentation.cli import main
+from nnunet_ms.segmentation.segment import segment
+from nnunet_ms.trainers.prediction.predict import predict
+from tests.segmentation.conftest import HOW, NAMES
+
+
+def array(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+@pytest.mark.parametrize("there", [("flair",), ("t2",), ("flair", "t1"), ("t1", "t2"), NAMES])
+def test_any_sequences_give_what_predict_gives(there, any_folder, scans, tmp_path):
+    done = segment(**{name: scans[name] for name in there}, patient="P1", out=tmp_path / "out", model=any_folder, **HOW)
+    (tmp_path / "images").mkdir()
+    for name in there:
+        shutil.copy(scans[name], tmp_path / "images" / f"P1_{NAMES.index(name):04d}.nii.gz")
+    plain = {"mc_samples": 0, "tta": False, "pictures": False, "device": "cpu"}
+    predict(tmp_path / "images", tmp_path / "predicted", model=any_folder, **plain)
+    expected = array(tmp_path / "predicted" / "P1.nii.gz")
+    assert 0 < expected.sum() < expected.size
+    for name in there:
+        np.testing.assert_array_equal(array(tmp_path / "out" / "masks" / name / "P1.nii.gz"), expected)
+    assert done.failures == ()
+    assert done.visits["volume_ml"].tolist() == pd.read_csv(tmp_path / "predicted" / "visits.csv")["volume_ml"].tolist()
+    assert not (tmp_path / "out" / "work").exists()
+
+
+def test_images_are_turned_to_the_axes_that_the_model_was_trained_on(any_folder, scans, tmp_path):
+    model = shutil.copytree(any_folder, tmp_path / any_folder.name)
+    known = json.loads((model / "dataset.json").read_text())
+    (model / "dataset.json").write_text(json.dumps({**known, "axes": "RAS"}))  # as `convert --reorient` notes it
+    sagittal = nib.load(scans["flair"]).as_reoriented([[1, -1], [2, 1], [0, -1]])
+    nib.save(sagittal, tmp_path / "flair.nii.gz")
+    found = []
+    for number, image in enumerate((scans["flair"], tmp_path / "flair.nii.gz")):
+        out = tmp_path / f"out{number}"
+        segment(flair=image, patient="P1", out=out, model=model, **HOW)
+        found.append(nib.load(out / "masks" / "flair" / "P1.nii.gz"))
+    assert found[1].shape == sagittal.shape
+    canonical = [nib.as_closest_canonical(one).get_fdata() for one in found]
+    assert canonical[0].any()
+    np.testing.assert_array_equal(*canonical)
+
+
+def test_masks_lie_on_each_images_own_grid(any_folder, scans, tmp_path):
+    # T1 with finer voxels of another order of axes; nothing is registered, so that nibabel can tell where all belongs
+    t1 = nib.load(scans["t1"])
+    fine = nib.Nifti1Image(np.repeat(t1.get_fdata(dtype=np.float32), 3, axis=2).transpose(2, 0, 1)[::-1], np.eye(4))
+    index = np.array([[0, 1, 0, 0], [0, 0, 1, 0], [-1 / 3, 0, 0, 10 + 1 / 3], [0, 0, 0, 1]])
+    fine.set_sform(t1.affine @ index, 1)
+    fine.set_qform(t1.affine @ index, 1)
+    nib.save(fine, tmp_path / "t1.nii.gz")
+    segment(
+        flair=scans["flair"], t1=tmp_path / "t1.nii.gz", patient="P1", out=tmp_path / "out", model=any_folder,
+        align="none", **HOW,
+    )  # fmt: skip
+    flair, own = (nib.load(tmp_path / "out" / "masks" / name / "P1.nii.gz") for name in ("flair", "t1"))
+    assert flair.shape == nib.load(scans["flair"]).shape
+    assert own.shape == fine.shape
+    np.testing.assert_allclose(own.affine, fine.affine, atol=1e-4)
+    expected = resample_from_to(flair, fine, order=0).get_fdata()
+    assert expected.any()
+    found = array(tmp_path / "out" / "masks" / "t1" / "P1.nii.gz")
+    np.testing.assert_array_equal(found[1:-1], expected[1:-1])  # nibabel ends at the middle of the outermost slices
+
+
+def four_dimensional(scans, folder):
+    image = nib.load(scans["flair"])
+    nib.save(nib.Nifti1Image(np.stack([image.get_fdata()] * 3, axis=-1), image.affine), folder / "flair.nii.gz")
+    return ["--flair", str(folder / "flair.nii.gz")]
+
+
+def only_t1(scans, folder):
+    return ["--t1", str(scans["t1"])]
+
+
+def one_image_twice(scans, folder):
+    return ["--flair", str(scans["flair"]), "--t1", str(shutil.copy(scans["flair"], folder / "t1.nii.gz"))]
+
+
+def no_image(scans, folder):
+    (folder / "flair.nii.gz").write_bytes(b"text")
+    return ["--flair", str(folder / "flair.nii.gz")]
+
+
+def no_such_mask(scans, folder):
+    return ["--flair", str(scans["flair"]), "--brain", "given"]
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (four_dimensional, r"flair\.nii\.gz: .*(4-D|dimensions|\(20, 26, 11, 3\))"),
+        (only_t1, "expected flair or t2 .*found t1"),
+        (one_image_twice, r"t1\.nii\.gz: expected t1, found the voxels of flair"),
+        (no_image, r"flair\.nii\.gz"),
+        (no_such_mask, "--brain given: expected a brain mask, found none. Add one"),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_a_scan_that_cannot_be_used_is_one_clear_line(make, match, any_folder, scans, tmp_path, capsys):
+    words = make(scans, tmp_path)
+    assert main([*words, "--model", str(any_folder), "--device", "cpu", "-o", str(tmp_path / "out")]) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nnunet-ms-segment: ")]
+    assert len(told) == 1
+    assert re.search(match, told[0]), told
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".partial*"))
+
+
+def test_without_a_model_the_way_to_one_is_told(scans, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("NNUNET_MS_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("nnunet_ms.trainers.packages.installed.entry_points", lambda group: [])
+    assert main(["--flair", str(scans["flair"]), "-o", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert re.search(r"--model: expected the model ms-any-small.*found none.*nnunet-ms-model install FILE", told)
