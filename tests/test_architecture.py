@@ -157,6 +157,8 @@ COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that 
 TESTED_IN = {
     "segmentation.bids_out": "segmentation/test_segment.py",
     "segmentation.pages": "segmentation/test_segment.py",
+    "images.brain_shape": "segmentation/test_scan_warnings.py",
+    "images.tissue_levels": "segmentation/test_scan_warnings.py",
     "simulation.images.scan_sources": "simulation/images/test_scan_files.py",
     "segmentation.cli": "segmentation/test_segment.py",
     "segmentation.masks_back": "segmentation/test_segment.py",
