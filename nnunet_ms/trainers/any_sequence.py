@@ -25,6 +25,7 @@ from nnunet_ms.trainers.scan_variety import (
     RandomMotion,
     RandomRicianNoise,
     RandomSlices,
+    RandomTissueContrast,
     ResidualSkull,
 )
 from nnunet_ms.trainers.weight_average import WeightAverage
@@ -87,6 +88,7 @@ class nnUNetTrainerMSMultiArmAny(nnUNetTrainerMSMultiArm):  # noqa: N801 - nnU-N
         names = [sequence_of(str(name)) for name in self.dataset_json["channel_names"].values()]
         needed = [number for number, name in enumerate(names) if name in self.needed]
         return [
+            RandomTissueContrast(),  # while channels are equally sharp
             RandomSlices(self.configuration_manager.spacing, self.slice_mm),
             RandomContrast(),
             RandomBias(),

@@ -225,6 +225,52 @@ class RandomBias(OnEachChannel):
         return _inside(image, lambda one: (one + self.level) * torch.exp(field) - self.level)
 
 
+class RandomTissueContrast(ImageOnlyTransform):
+    """Another order of the tissues: a smooth bump of one sequence's intensity is added to another sequence.
+
+    Grey matter on FLAIR is as bright as white matter on one scanner and as bright as lesions on the next. T1 tells where
+    it is, so what lies in some range of T1 becomes brighter or darker on FLAIR, and likewise for each pair.
+
+    Parameters
+    ----------
+    height : float
+        Standard deviation of the bump's height, in units of the brain's.
+    width : tuple of float
+        Of the bump's standard deviation, in the same units of the other sequence.
+    probability : float
+        That a channel is changed, in [0, 1].
+
+    Examples
+    --------
+    >>> image = torch.randn(2, 8, 8, 8)
+    >>> image[:, 0] = 0
+    >>> changed = RandomTissueContrast(probability=1.0)(image=image.clone())["image"]
+    >>> bool((changed != image).any()), bool((changed[:, 0] == 0).all())
+    (True, True)
+    """
+
+    def __init__(self, height: float = 0.6, width: Range = (0.25, 0.8), probability: float = 0.4) -> None:
+        super().__init__()
+        if not 0 <= probability <= 1:
+            raise OptionError(f"probability: expected a number from 0 to 1, found {probability!r}. Correct it.")
+        self.height, self.width, self.probability = height, width, probability
+
+    def _apply_to_image(self, img: torch.Tensor, **_: Any) -> torch.Tensor:
+        there = [number for number in range(img.shape[0]) if bool(img[number].any())]
+        before = img.clone()
+        for number in there:
+            others = [one for one in there if one != number]
+            if others and np.random.uniform() < self.probability:  # noqa: NPY002 - as nnU-Net
+                img[number] = self.moved(img[number], before[others[np.random.randint(len(others))]])  # noqa: NPY002
+        return img
+
+    def moved(self, image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """One channel (Z, Y, X) with a bump where `other` has some intensity."""
+        centre, width = np.random.uniform(-1.5, 1.5), np.random.uniform(*self.width)  # noqa: NPY002
+        bump = float(np.random.normal(0, self.height)) * torch.exp(-0.5 * ((other - centre) / width) ** 2)  # noqa: NPY002
+        return _inside(image, lambda one: one + torch.where(other != 0, bump, torch.zeros_like(bump)))
+
+
 _POWERS = [(i, j, k) for i in range(4) for j in range(4) for k in range(4) if 0 < i + j + k <= 3]
 
 

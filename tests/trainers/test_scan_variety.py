@@ -11,6 +11,7 @@ SHAPE = (12, 24, 24)
 CHANGES = {
     "slices": lambda: variety.RandomSlices((1.0, 1.0, 1.0), (3.0, 7.0), probability=1.0),
     "contrast": lambda: variety.RandomContrast(probability=1.0),
+    "tissues": lambda: variety.RandomTissueContrast(probability=1.0),
     "bias": lambda: variety.RandomBias(probability=1.0),
     "noise": lambda: variety.RandomRicianNoise((0.1, 0.2), probability=1.0),
     "motion": lambda: variety.RandomMotion(probability=1.0),
@@ -154,3 +155,18 @@ def test_sequences_that_are_not_there(channels, needed, keep_all):
 def test_probability_out_of_range(probability):
     with pytest.raises(OptionError, match="probability: expected a number from 0 to 1"):
         variety.RandomBias(probability=probability)
+
+
+def test_a_bump_is_where_the_other_sequence_has_its_intensity(monkeypatch):
+    image, brain = scan()
+    draws = iter([0.5, 0.3])  # centre and width
+    monkeypatch.setattr(np.random, "uniform", lambda *_: next(draws))
+    monkeypatch.setattr(np.random, "normal", lambda *_: 2.0)
+    moved = variety.RandomTissueContrast().moved(image[0], image[1])
+    expected = image[0].numpy() + 2 * np.exp(-((image[1].numpy() - 0.5) ** 2) / (2 * 0.09))
+    np.testing.assert_allclose(moved[brain].numpy(), expected[brain.numpy()], rtol=1e-5, atol=1e-6)
+
+
+def test_a_lone_sequence_keeps_its_contrast():
+    image, _ = scan(channels=1)
+    assert torch.equal(variety.RandomTissueContrast(probability=1.0)(image=image.clone())["image"], image)
