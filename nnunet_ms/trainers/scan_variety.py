@@ -228,8 +228,8 @@ class RandomBias(OnEachChannel):
 class RandomTissueContrast(ImageOnlyTransform):
     """Another order of the tissues: a smooth bump of one sequence's intensity is added to another sequence.
 
-    Grey matter on FLAIR is as bright as white matter on one scanner and as bright as lesions on the next. T1 tells where
-    it is, so what lies in some range of T1 becomes brighter or darker on FLAIR, and likewise for each pair.
+    Grey matter on FLAIR is as bright as white matter on one scanner and as bright as lesions on the next. T1 tells
+    where it is, so what lies in some range of T1 becomes brighter or darker on FLAIR, and likewise for each pair.
 
     Parameters
     ----------
