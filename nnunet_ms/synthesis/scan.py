@@ -262,6 +262,9 @@ class _Texture:
     def drawn(cls, regions: npt.NDArray[np.uint8], ventricle_mm: SingleFloats, rng: np.random.Generator) -> "_Texture":
         fine = smooth_field(regions.shape, 2.5, rng) + smooth_field(regions.shape, 12.0, rng)
         fine *= np.float32(rng.uniform(0.01, 0.03))
+        is_grey = np.isin(regions, [NUMBER[one] for one in ("grey_matter", "deep_grey_matter", "cerebellum_grey")])
+        patches = smooth_field(regions.shape, float(rng.uniform(6, 20)), rng)  # insula, temporal pole: brighter cortex
+        fine += np.where(is_grey, np.float32(rng.uniform(0, 0.08)) * patches, 0).astype(np.float32)
         slow = smooth_field(regions.shape, 20.0, rng)
         patchy = np.clip(smooth_field(regions.shape, 8.0, rng), -1, 2)
         caps = np.float32(rng.uniform(0, 0.45)) * np.exp(-ventricle_mm / np.float32(rng.uniform(1.0, 2.5)))

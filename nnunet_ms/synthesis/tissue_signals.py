@@ -22,11 +22,11 @@ FLOW_VOID = 0.15  # of the signal of blood under spin and inversion echo that is
 FREE_LOG_SD = 0.10  # of a tissue's signal, if contrasts are drawn freely
 REGION_LOG_SD = 0.02  # of regions of one tissue against each other
 SPREAD = 0.07  # of relaxation times: wider ones turn grey and white matter round
-# of the T2 of cortex in `TISSUES`: with all of it grey matter on FLAIR is 1.36 times as bright as white matter; on
-# open_ms 07 and 26 and MS3SEG 101228 it is 1.19, 1.15, 1.05
-CORTEX_T2 = 0.85
+# range of the factor of the T2 of cortex in `TISSUES`: with all of it grey matter on FLAIR is 1.36 times as bright as
+# white matter; on open_ms 07 and 26 and MS3SEG 101228 it is 1.19, 1.15, 1.05, with fluid in part of the voxels
+CORTEX_T2 = (0.82, 1.05)
 # contrasts that scans of trials have: ratios to white matter, what is outside is drawn anew
-T1_GREY, T1_FLUID, T2_FLUID, FLAIR_GREY = (0.5, 0.9), (0.05, 0.72), (1.5, 9.0), (0.95, 1.35)
+T1_GREY, T1_FLUID, T2_FLUID, FLAIR_GREY = (0.5, 0.9), (0.05, 0.72), (1.5, 9.0), (0.95, 1.45)
 FLAIR_FLUID, FLAIR_LESION = (0.0, 0.35), (1.25, 3.0)
 TYPICAL_LESION = (0.35, 0.3, 0.0)  # t2, t1, agent of `Signals.of_lesion`
 
@@ -89,7 +89,7 @@ def draw_signals(names: Sequence[str], strength: Field, rng: np.random.Generator
     while True:
         tissues = draw_tissues(rng, strength, SPREAD)
         grey = tissues["grey_matter"]
-        tissues["grey_matter"] = replace(grey, t2_ms=grey.t2_ms * CORTEX_T2)
+        tissues["grey_matter"] = replace(grey, t2_ms=grey.t2_ms * float(rng.uniform(*CORTEX_T2)))
         protocols = {name: draw_protocol(WEIGHTING[name], rng, strength) for name in names}
         if "t1post" in protocols and "t1" in protocols and rng.random() < 0.75:
             protocols["t1post"] = protocols["t1"]
