@@ -3,7 +3,7 @@
 Resumes after a kill. One thread unless `--threads` says otherwise; nnU-Net would take every core.
 
     python benchmarks/shipped_model_train.py 910 5 --epochs 90
-    python benchmarks/shipped_model_train.py 910 0 --epochs 40 --from-fold 5
+    python benchmarks/shipped_model_train.py 910 0 --epochs 20 --from-fold 5 --rate 0.001 --decay 0.995
 """
 
 import argparse
@@ -35,9 +35,8 @@ def trainer_of(dataset: str, fold: int, epochs: int, rate: float | None) -> Trai
     return trainer
 
 
-def train(dataset: str, fold: int, epochs: int, from_fold: int | None, rate: float | None, threads: int) -> None:
+def train(trainer: Trainer, from_fold: int | None, threads: int) -> None:
     """Train, or go on with, one fold; a finished one is left alone."""
-    trainer = trainer_of(dataset, fold, epochs, rate)
     folder = Path(trainer.output_folder)
     if (folder / "checkpoint_final.pth").is_file():
         print(f"{folder}: finished already")
@@ -67,12 +66,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--from-fold", type=int)
     parser.add_argument("--rate", type=float)
+    parser.add_argument(
+        "--decay", type=float, default=Trainer.average_decay, help="of the average, for short trainings"
+    )
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     for kind in vars(nnunet_logger).values():
         if hasattr(kind, "plot_progress_png"):
             kind.plot_progress_png = lambda *_, **__: None  # a second each epoch
-    train(args.dataset, args.fold, args.epochs, args.from_fold, args.rate, args.threads)
+    Trainer.average_decay = args.decay
+    train(trainer_of(args.dataset, args.fold, args.epochs, args.rate), args.from_fold, args.threads)
 
 
 if __name__ == "__main__":

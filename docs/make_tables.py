@@ -54,6 +54,7 @@ from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
 from nnunet_ms.simulation.images.disability_files import DISABILITY_TRUTH
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
+from nnunet_ms.simulation.images.scan_files import SCANS_TRUTH
 from nnunet_ms.tables import Table
 from nnunet_ms.trainers.prediction.rim_tables import COLUMNS as RIM_COLUMNS
 from nnunet_ms.trainers.prediction.voxel_uncertainty import MEASURES
@@ -433,6 +434,7 @@ CHAPTERS = {
     "nnunet-ms-stratify": STRATIFICATION,
     "nnunet-ms-stratify --task survival": SURVIVAL,
     "nnunet-ms-simulate": SIMULATE,
+    "nnunet-ms-simulate scans": [Output("truth.csv", "synthetic scan", SCANS_TRUTH)],
 }
 HEAD = """# Tables
 

@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from nnunet_ms.simulation.simulate import simulate as simulate
     from nnunet_ms.simulation.simulate import simulate_disability as simulate_disability
     from nnunet_ms.simulation.simulate import simulate_rims as simulate_rims
+    from nnunet_ms.simulation.simulate import simulate_scans as simulate_scans
     from nnunet_ms.trainers.calibrate_volumes import calibrate_model as calibrate_model
     from nnunet_ms.trainers.check_models import check_model as check_model
     from nnunet_ms.trainers.pack_model import draft_model_card as draft_model_card
@@ -148,6 +149,7 @@ _PLACES = {
     "simulate": "nnunet_ms.simulation.simulate",
     "simulate_disability": "nnunet_ms.simulation.simulate",
     "simulate_rims": "nnunet_ms.simulation.simulate",
+    "simulate_scans": "nnunet_ms.simulation.simulate",
     "train_disability_models": "nnunet_ms.classification.stratification.train_models",
     "train_rim_models": "nnunet_ms.classification.rim.train_models",
     "train_survival_models": "nnunet_ms.classification.stratification.survival_models",
@@ -201,6 +203,7 @@ __all__ = [
     "simulate",
     "simulate_disability",
     "simulate_rims",
+    "simulate_scans",
     "statistics",
     "train_disability_models",
     "train_rim_models",

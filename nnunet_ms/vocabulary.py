@@ -14,6 +14,7 @@ from nnunet_ms.vocabulary_of_curves import CURVES
 from nnunet_ms.vocabulary_of_groups import GROUPS, SEVERAL_TRIALS
 from nnunet_ms.vocabulary_of_progression import PROGRESSION
 from nnunet_ms.vocabulary_of_rims import RIMS
+from nnunet_ms.vocabulary_of_scans import SCANS
 from nnunet_ms.vocabulary_of_stratification import STRATIFICATION
 
 
@@ -419,6 +420,7 @@ COLUMNS = {
     **CURVES,
     **CONVERSION,
     **RIMS,
+    **SCANS,
     **STRATIFICATION,
     **PROGRESSION,
 }

@@ -28,11 +28,12 @@ GROUND = {
     "vocabulary_of_curves": {"meaning"},
     "vocabulary_of_conversion": {"meaning"},
     "vocabulary_of_rims": {"meaning"},
+    "vocabulary_of_scans": {"meaning"},
     "vocabulary_of_stratification": {"meaning"},
     "vocabulary_of_progression": {"meaning"},
     "vocabulary": {
         *("meaning", "vocabulary_of_adam", "vocabulary_of_conversion", "vocabulary_of_curves", "vocabulary_of_groups"),
-        *("vocabulary_of_rims", "vocabulary_of_stratification", "vocabulary_of_progression"),
+        *("vocabulary_of_rims", "vocabulary_of_scans", "vocabulary_of_stratification", "vocabulary_of_progression"),
     },
     "options": {"errors"},
     "nnunet": {"errors"},
@@ -154,6 +155,7 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "simulation.images.scan_sources": "simulation/images/test_scan_files.py",
     "segmentation.chosen_model": "segmentation/test_segment.py",
     "segmentation.cli": "segmentation/test_segment.py",
     "segmentation.masks_back": "segmentation/test_segment.py",
@@ -164,6 +166,7 @@ TESTED_IN = {
     "synthesis.label_maps": "synthesis/test_scan.py",
     "synthesis.lesion_masks": "synthesis/test_scan.py",
     "synthesis.look_alikes": "synthesis/test_scan.py",
+    "synthesis.slices": "synthesis/test_scan.py",
     "synthesis.tissue_signals": "synthesis/test_scan.py",
     "segmentation.page_pictures": "segmentation/test_patient_page.py",
     "segmentation.page_words": "segmentation/test_patient_page.py",
@@ -254,6 +257,7 @@ TESTED_IN = {
     "vocabulary_of_curves": "test_vocabulary.py",
     "vocabulary_of_conversion": "test_vocabulary.py",
     "vocabulary_of_rims": "test_vocabulary.py",
+    "vocabulary_of_scans": "test_vocabulary.py",
     "vocabulary_of_stratification": "test_vocabulary.py",
     "vocabulary_of_progression": "test_vocabulary.py",
     "classification.stratification.survival_figures": "classification/stratification/test_survival_evaluation.py",

@@ -57,6 +57,11 @@ class ChosenModel:
         return {sequence_of(str(name)): value for name, value in known.items() if isinstance(value, dict)}
 
     @property
+    def is_oriented(self) -> bool:
+        """Whether all images of its training had the axes right, anterior, superior, as the converter notes it."""
+        return self.model.dataset_json.get("axes") == "RAS"
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """Sequences of which one is enough; empty for a model that needs all."""
         return tuple(self.sequences[number] for number in self.model.needed)

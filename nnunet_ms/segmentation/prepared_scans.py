@@ -53,6 +53,7 @@ class How:
     accept: tuple[str, ...] = ()
     threads: int = 1
     whole_heads: bool = False
+    reorient: bool = False
 
     def __post_init__(self) -> None:
         chosen(self.brain, get_args(Brain), "brain")
@@ -161,7 +162,11 @@ def steps_of_scan(checked: CheckedCase, how: How) -> tuple[Steps, tuple[str, ...
     if checked.resampled and not align:
         notes.append(f"{', '.join(checked.resampled)}: brought onto the grid of {next(iter(images))} by the headers")
     return Steps(
-        align="rigid" if align else "", apply_brain_mask=given, brain="deepbet" if deepbet else "", threads=how.threads
+        reorient=how.reorient,
+        align="rigid" if align else "",
+        apply_brain_mask=given,
+        brain="deepbet" if deepbet else "",
+        threads=how.threads,
     ), tuple(notes)
 
 

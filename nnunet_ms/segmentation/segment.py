@@ -195,6 +195,7 @@ def segment(
     with tempfile.TemporaryDirectory() as aside:
         chosen = choose_model(model, Path(aside), device)
         how = replace(how, whole_heads=trained_on_whole_heads(chosen.appearance, chosen.reference_sequence))
+        how = replace(how, reorient=chosen.is_oriented)
         count, told = samples_of(chosen, samples)
         sampling |= {"mc_samples": count, "rater": rater or (chosen.facts.name if chosen.facts else "model")}
         scans = find_scans(source, files, chosen.sequences, **where)

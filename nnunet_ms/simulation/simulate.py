@@ -12,15 +12,18 @@ from nnunet_ms.parallel import Failure, Workers
 from nnunet_ms.simulation.images.disability_files import DisabilitySettings, write_disability
 from nnunet_ms.simulation.images.disability_scan import EDGES_MM
 from nnunet_ms.simulation.images.rim_files import RimSettings, write_rims
+from nnunet_ms.simulation.images.scan_files import ScansSettings, write_scans
 from nnunet_ms.simulation.model.disability import Signal
 from nnunet_ms.simulation.model.presets import Rims, TrialPreset
 from nnunet_ms.simulation.model.trial_presets import PRESETS
 from nnunet_ms.simulation.trial import TrialSettings, write_trial
+from nnunet_ms.synthesis.scan import Drawn
 from nnunet_ms.threads import one_thread
 
 Preset = Literal["demo", "opera1", "opera2", "oratorio", "olympus"]
 GridName = Literal["trial", "isotropic", "demo"]
 LARGEST_FIELD_EFFECT = 5.0
+THICKEST_MM = 10.0
 
 
 @dataclass(frozen=True)
@@ -256,6 +259,105 @@ def simulate_disability(
         )
     settings = DisabilitySettings(patients, seed, signal, float(field_effect), edge_mm)
     return SimulatedDisability(Path(out), write_disability(settings, Path(out), workers))
+
+
+@dataclass(frozen=True)
+class SimulatedScans:
+    """Synthetic scans on disk, and those that could not be made.
+
+    `manifest` is for `convert`; `truth` has one row per scan.
+    """
+
+    folder: Path
+    failures: list[Failure]
+
+    @property
+    def manifest(self) -> Path:
+        """`manifest.csv`."""
+        return self.folder / "manifest.csv"
+
+    @property
+    def truth(self) -> Path:
+        """`truth.csv`: label map, lesion masks, slices and volumes of each scan."""
+        return self.folder / "truth.csv"
+
+
+@known_keywords
+def simulate_scans(
+    out: str | Path,
+    count: int = 20,
+    *,
+    seed: int = 0,
+    labels: Sequence[str | Path] = (),
+    lesions: Sequence[str | Path] = (),
+    sequences: Sequence[str] = ("flair", "t2", "t1"),
+    slices_mm: Sequence[float] = (1.0, 7.0),
+    thick: float = 0.5,
+    own_grid: bool = False,
+    skull: bool = False,
+    workers: Workers = 1,
+) -> SimulatedScans:
+    """Make scans for training out of label maps and lesion masks, or finish a set that was interrupted.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder: new, empty, or holding scans of the same arguments.
+    count : int, optional
+        Number of scans, >= 1, each of a patient of its own.
+    seed : int, optional
+        >= 0; the same arguments and files give the same bytes.
+    labels : sequence of path, optional
+        Label maps with FreeSurfer's numbers, files or folders; without them the phantom's brain.
+    lesions : sequence of path, optional
+        Lesion masks aligned to MNI space, files or folders (names with "lesion"), or manifests with `t1` or `flair`,
+        `brain_mask` and `t2_lesions`, which are fitted to it; without them the phantom's lesions.
+    sequences : sequence of {"flair", "t2", "t1", "t1post", "pd"}, optional
+        With `t1post` lesions may enhance.
+    slices_mm : (float, float), optional
+        Range of the thickness of slices, from 1 mm on.
+    thick : float, optional
+        Share of scans with slices thicker than 1 mm.
+    own_grid : bool, optional
+        Write the slices themselves, not what is interpolated between them to 1 mm.
+    skull : bool, optional
+        Leave skull and scalp of label maps that have them.
+    workers : int or Dask, optional
+        Processes, or a cluster; the result does not depend on it.
+
+    Returns
+    -------
+    SimulatedScans
+        Where its files are.
+
+    Raises
+    ------
+    SettingsError
+        If an argument is outside its range, or `out` holds something else.
+    ImageError
+        If a label map or a mask cannot be used.
+
+    Examples
+    --------
+    >>> scans = simulate_scans("scans", count=1, sequences=("flair",), slices_mm=(5, 5), thick=1, own_grid=True)
+    >>> pd.read_csv(scans.truth)[["patient_id", "label_map", "slices_mm"]].values.tolist()
+    [['P001', 'phantom', 5.0]]
+    """
+    _check_numbers(count, seed)
+    names = tuple(chosen(one, get_args(Drawn), "sequence") for one in sequences)
+    if not names or len(set(names)) < len(names):
+        raise OptionError(f"sequences: expected some, each once, found {list(sequences)}. Correct them.")
+    low, high = (float(one) for one in slices_mm)
+    if not 1 <= low <= high <= THICKEST_MM:
+        raise OptionError(
+            f"slices_mm: expected two numbers from 1 to {THICKEST_MM:g}, the smaller one first, found {low:g} and "
+            f"{high:g}. Correct them."
+        )
+    if not 0 <= thick <= 1:
+        raise OptionError(f"thick: expected a share from 0 to 1, found {thick!r}. Correct it.")
+    settings = ScansSettings(count, seed, names, (low, high), float(thick), own_grid, skull)
+    maps, masks = ([Path(one) for one in several] for several in (labels, lesions))
+    return SimulatedScans(Path(out), write_scans(settings, Path(out), maps, masks, workers))
 
 
 def _check_numbers(patients: int, seed: int) -> None:

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from nnunet_ms.arrays import SingleFloats
 from nnunet_ms.synthesis.fields import smooth_field
+from nnunet_ms.synthesis.slices import Slices, at_planes, planes_of
 
 FWHM = float(np.sqrt(8 * np.log(2)))
 
@@ -42,15 +43,6 @@ class Scanner:
     ghost: float = 0.01
 
 
-@dataclass(frozen=True)
-class Slices:
-    """Slices of an image: `axis`, `thickness_mm`, and where the first one's middle lies, `first` in voxels."""
-
-    axis: int
-    thickness_mm: float
-    first: float
-
-
 def draw_slices(scanner: Scanner, rng: np.random.Generator) -> Slices:
     """Draw how an image is cut into slices."""
     axis = scanner.slice_axis if scanner.slice_axis is not None else int(rng.choice(3, p=(0.15, 0.15, 0.7)))
@@ -61,9 +53,15 @@ def draw_slices(scanner: Scanner, rng: np.random.Generator) -> Slices:
 
 
 def acquire(
-    signal: SingleFloats, white: float, slices: Slices, scanner: Scanner, rng: np.random.Generator
+    signal: SingleFloats,
+    white: float,
+    slices: Slices,
+    scanner: Scanner,
+    rng: np.random.Generator,
+    *,
+    own_grid: bool = False,
 ) -> SingleFloats:
-    """The magnitude image of a signal, on the same grid of 1 mm.
+    """The magnitude image of a signal: on the same grid of 1 mm, or one plane per slice.
 
     Parameters
     ----------
@@ -73,6 +71,12 @@ def acquire(
     slices : Slices
     scanner : Scanner
     rng : Generator
+    own_grid : bool, optional
+        Give the slices themselves, not what is interpolated between them.
+
+    Returns
+    -------
+    (X, Y, Z) or, with `own_grid`, fewer planes along the slices' axis, float32 array
     """
     blur = rng.uniform(*scanner.blur_mm) / FWHM
     sigma = [blur, blur, blur]
@@ -81,27 +85,8 @@ def acquire(
     seen *= np.exp(np.float32(rng.uniform(0, scanner.bias)) * smooth_field(signal.shape, 70.0, rng))
     if rng.random() < 0.3:
         seen += np.float32(scanner.ghost * rng.standard_normal()) * np.roll(seen, seen.shape[1] // 2, axis=1)
-    planes, place = _planes(seen, slices)
+    planes = at_planes(seen, slices.middles(seen.shape), slices.axis)
     spread = np.float32(np.exp(rng.uniform(*np.log(scanner.noise))) * white)
     real, imaginary = (spread * rng.standard_normal(planes.shape, dtype=np.float32) for _ in range(2))
-    return _between(np.hypot(planes + real, imaginary), place, slices.axis)
-
-
-def _planes(image: SingleFloats, slices: Slices) -> tuple[SingleFloats, SingleFloats]:
-    """Planes at the middles of the slices, and where each plane of the grid lies among them."""
-    length, step = image.shape[slices.axis], slices.thickness_mm
-    at = np.arange(length, dtype=np.float32)
-    if step <= 1.01:
-        return image, at
-    middles = np.arange(slices.first, length, step, dtype=np.float32)
-    return _between(image, middles, slices.axis), np.clip((at - slices.first) / step, 0, len(middles) - 1)
-
-
-def _between(image: SingleFloats, places: SingleFloats, axis: int) -> SingleFloats:
-    """Planes at fractional places along an axis, linear in between."""
-    if len(places) == image.shape[axis] and np.array_equal(places, np.arange(len(places))):
-        return image
-    low = np.clip(np.floor(places).astype(int), 0, image.shape[axis] - 1)
-    high = np.minimum(low + 1, image.shape[axis] - 1)
-    share = np.expand_dims((places - low).astype(np.float32), [n for n in range(3) if n != axis])
-    return np.asarray(np.take(image, low, axis) * (1 - share) + np.take(image, high, axis) * share)
+    image = np.hypot(planes + real, imaginary)
+    return image if own_grid else at_planes(image, planes_of(slices, seen.shape), slices.axis)

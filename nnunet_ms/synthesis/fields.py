@@ -1,7 +1,6 @@
 """Smooth random fields and fast resampling: what deforms a head, shades a coil and makes tissue uneven."""
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from nnunet_ms.arrays import Matrix, SingleFloats
@@ -67,6 +66,8 @@ def sample(volume: SingleFloats, points: SingleFloats, *, nearest: bool = False)
     >>> float(sample(line, np.array([2.5, 0, 0], np.float32).reshape(3, 1, 1, 1))[0, 0, 0, 0])
     2.5
     """
+    import torch  # seconds, so not before it is needed
+
     unit = np.empty((*points.shape[1:], 3), dtype=np.float32)
     for axis, size in enumerate(volume.shape[1:]):
         np.multiply(points[axis], np.float32(2 / max(size - 1, 1)), out=unit[..., 2 - axis])

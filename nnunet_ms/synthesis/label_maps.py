@@ -127,9 +127,17 @@ def prepare_map(
     ------
     ImageError
         If a number is not in the table, or there is no white matter.
+
+    Examples
+    --------
+    >>> labels = np.zeros((40, 40, 40), np.int16)
+    >>> labels[8:32, 8:32, 8:32] = 2
+    >>> head = prepare_map(labels, Grid(labels.shape, np.eye(4)), from_mni=np.eye(4))
+    >>> float(head.border_mm[head.regions == NUMBER["white_matter"]].min())
+    0.5
     """
-    regions = _at_1_mm(_regions(labels, table, name), grid)
-    brain = _brain(regions.data, name)
+    regions = _head(_at_1_mm(_regions(labels, table, name), grid), name)
+    brain = _brain(regions.data)
     near = ndimage.find_objects(brain.astype(np.uint8))[0]
     box = tuple(slice(max(0, one.start - MARGIN_MM), one.stop + MARGIN_MM) for one in near)
     data = np.ascontiguousarray(regions.data[box]).astype(np.uint8)
@@ -163,11 +171,24 @@ def _at_1_mm(regions: npt.NDArray[np.uint8], grid: Grid) -> Volume:
     return onto_grid(volume, target)
 
 
-def _brain(regions: npt.NDArray[np.generic], name: str) -> Bools:
+def _head(regions: Volume, name: str) -> Volume:
+    """The map without what lies far from the brain, which saves minutes of distances; with air where it ends."""
+    tissue = np.isin(regions.data, [NUMBER[one] for one in BRAIN])
+    if not (regions.data == NUMBER["white_matter"]).any():
+        raise ImageError(f"{name}: expected a label map with white matter, found none. Look at the map and its table.")
+    near = ndimage.find_objects(tissue.astype(np.uint8))[0]
+    far = MARGIN_MM + round(CLOSING_MM)
+    padded = np.pad(regions.data, far)
+    box = tuple(slice(one.start, one.stop + 2 * far) for one in near)
+    affine = regions.grid.affine.copy()
+    affine[:3, 3] = regions.grid.to_world(np.array([[one.start - far for one in near]]))[0]
+    cut = np.ascontiguousarray(padded[box])
+    return Volume(cut, Grid(tuple(int(n) for n in cut.shape), affine), regions.path)
+
+
+def _brain(regions: npt.NDArray[np.generic]) -> Bools:
     tissue = np.isin(regions, [NUMBER[one] for one in (*BRAIN, "choroid_plexus", "blood")])
     tissue |= _largest(regions == NUMBER["brain_stem"])
-    if not (regions == NUMBER["white_matter"]).any():
-        raise ImageError(f"{name}: expected a label map with white matter, found none. Look at the map and its table.")
     wide = ndimage.distance_transform_edt(~tissue) <= CLOSING_MM
     closed = ndimage.distance_transform_edt(wide) > CLOSING_MM
     return np.asarray(ndimage.binary_fill_holes(closed | tissue))

@@ -1,6 +1,6 @@
 """A synthetic scan of a head with multiple sclerosis: anatomy of a label map, lesions of masks, signals by physics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -18,9 +18,10 @@ from nnunet_ms.synthesis.label_maps import FAR_MM, NUMBER, HeadMap
 from nnunet_ms.synthesis.lesion_masks import LesionMask, Pasting, allowed, paste
 from nnunet_ms.synthesis.look_alikes import add_look_alikes
 from nnunet_ms.synthesis.physics import Field
+from nnunet_ms.synthesis.slices import sliced_grid, sliced_labels
 from nnunet_ms.synthesis.tissue_signals import Signals, draw_signals
 
-Sequence_ = Literal["flair", "t2", "t1", "t1post", "pd"]
+Drawn = Literal["flair", "t2", "t1", "t1post", "pd"]
 EDGE_MM = 0.7  # half-width of a lesion's soft border
 T2_LESION, BLACK_HOLE, ENHANCING = 1, 2, 3  # numbers in `SyntheticScan.kinds`
 LEAST_VOXELS = 3
@@ -86,6 +87,7 @@ def synthetic_scan(
     field: Field | None = None,
     *,
     masked: bool = True,
+    own_grid: bool = False,
     deformation: Deformation | None = None,
     pasting: Pasting | None = None,
     scanner: Scanner | None = None,
@@ -105,21 +107,34 @@ def synthetic_scan(
         Drawn if not given.
     masked : bool, optional
         Set what is outside of the brain to 0.
+    own_grid : bool, optional
+        Give images and labels on the scan's slices, the same of all sequences, not on the label map's grid.
     deformation, pasting, scanner, look : optional
         What is drawn from.
 
     Returns
     -------
     SyntheticScan
-        On the label map's grid of 1 mm.
+        On the label map's grid of 1 mm, or on the scan's own.
 
     Raises
     ------
     OptionError
         If a sequence or the field strength is another word.
+
+    Examples
+    --------
+    >>> from nnunet_ms.synthesis.label_maps import prepare_map
+    >>> labels = np.zeros((48, 48, 48), np.int16)
+    >>> labels[8:40, 8:40, 8:40] = 3
+    >>> labels[12:36, 12:36, 12:36] = 2
+    >>> head = prepare_map(labels, Grid(labels.shape, np.eye(4)), from_mni=np.eye(4))
+    >>> scan = synthetic_scan(head, [], np.random.default_rng(0), ("flair", "t1"), "3T")
+    >>> sorted(scan.images), int(scan.lesion.sum()), scan.drawn["field"]
+    (['flair', 't1'], 0, '3T')
     """
     for one in sequences:
-        chosen(one, get_args(Sequence_), "sequence")
+        chosen(one, get_args(Drawn), "sequence")
     look, scanner = look or Look(), scanner or Scanner()
     pasting = pasting or Pasting()
     strength: Field = field if field is not None else ("1.5T", "3T")[int(rng.integers(2))]
@@ -130,20 +145,24 @@ def synthetic_scan(
     signals = draw_signals(sequences, strength, rng, free=rng.random() < look.free_contrast)
     parts = _Parts.drawn_from(depth, look, "t1post" in sequences, rng)
     regions = add_look_alikes(regions, head, points, ventricle_mm, white_mm, parts.occupied, rng)
-    brain = _brain_mask(border_mm, rng.random() < look.poor_mask, rng)
     texture = _Texture.drawn(regions, ventricle_mm, rng)
-    images, cuts = {}, {}
-    slices = draw_slices(scanner, rng)
+    brain = _brain_mask(border_mm, rng.random() < look.poor_mask, rng)
+    of_all = draw_slices(scanner, rng)
+    cuts = {name: of_all if own_grid or rng.random() < 0.7 else draw_slices(scanner, rng) for name in sequences}
+    images = {}
     for name in sequences:
-        of_this = slices if rng.random() < 0.7 else draw_slices(scanner, rng)
         drawn = _signal(name, regions, parts, texture, signals, rng)
-        image = acquire(drawn, signals.white[name], of_this, scanner, rng)
-        image *= np.float32(rng.uniform(300, 1200) / signals.white[name])
-        images[name] = np.where(brain, np.maximum(image, 1), 0).astype(np.float32) if masked else image
-        cuts[name] = asdict(of_this)
-    told = {**signals.told(), "slices": cuts, "field": strength, "sources": [one.name for one in lesions]}
-    kinds = parts.kinds * (border_mm > -2)
-    return SyntheticScan(images, (kinds > 0).astype(np.uint8), kinds, brain, head.grid, told)
+        image = acquire(drawn, signals.white[name], cuts[name], scanner, rng, own_grid=own_grid)
+        images[name] = image * np.float32(rng.uniform(300, 1200) / signals.white[name])
+    kinds, grid = parts.kinds * (border_mm > -2), head.grid
+    if own_grid:
+        kinds, grid = sliced_labels(kinds, of_all), sliced_grid(grid, of_all)
+        brain = sliced_labels(brain.astype(np.uint8), of_all) > 0
+    if masked:
+        images = {name: np.where(brain, np.maximum(one, 1), 0).astype(np.float32) for name, one in images.items()}
+    told = {**signals.told(), "field": strength, "sources": [one.name for one in lesions], "label_map": head.name}
+    told["slices"] = {name: asdict(cut) for name, cut in cuts.items()}
+    return SyntheticScan(images, (kinds > 0).astype(np.uint8), kinds, brain, grid, told)
 
 
 def _near_brain(head: HeadMap, points: SingleFloats) -> Bools:
@@ -239,6 +258,9 @@ class _Texture:
     def drawn(cls, regions: npt.NDArray[np.uint8], ventricle_mm: SingleFloats, rng: np.random.Generator) -> "_Texture":
         fine = smooth_field(regions.shape, 2.5, rng) + smooth_field(regions.shape, 12.0, rng)
         fine *= np.float32(rng.uniform(0.01, 0.03))
+        is_grey = np.isin(regions, [NUMBER[one] for one in ("grey_matter", "deep_grey_matter", "cerebellum_grey")])
+        patches = smooth_field(regions.shape, float(rng.uniform(6, 20)), rng)  # insula, temporal pole: brighter cortex
+        fine += np.where(is_grey, np.float32(rng.uniform(0, 0.08)) * patches, 0).astype(np.float32)
         slow = smooth_field(regions.shape, 20.0, rng)
         patchy = np.clip(smooth_field(regions.shape, 8.0, rng), -1, 2)
         caps = np.float32(rng.uniform(0, 0.45)) * np.exp(-ventricle_mm / np.float32(rng.uniform(1.0, 2.5)))
@@ -283,9 +305,3 @@ def _brain_mask(border_mm: SingleFloats, poor: bool, rng: np.random.Generator) -
         return np.asarray(border_mm > -np.float32(beyond))
     patches = np.clip(smooth_field(border_mm.shape, 25.0, rng) - np.float32(0.8), 0, 1.5)
     return np.asarray(border_mm > -np.float32(beyond) - np.float32(rng.uniform(2, 6)) * patches)
-
-
-def shares(scans: Sequence[SyntheticScan]) -> Mapping[str, float]:
-    """Volumes (ml) of the kinds of lesions, summed over scans."""
-    every = np.concatenate([one.kinds.ravel() for one in scans])
-    return {name: float((every == n).sum()) / 1000 for name, n in (("t2", 1), ("black_hole", 2), ("enhancing", 3))}

@@ -22,12 +22,12 @@ FLOW_VOID = 0.15  # of the signal of blood under spin and inversion echo that is
 FREE_LOG_SD = 0.10  # of a tissue's signal, if contrasts are drawn freely
 REGION_LOG_SD = 0.02  # of regions of one tissue against each other
 SPREAD = 0.07  # of relaxation times: wider ones turn grey and white matter round
-# of the T2 of cortex in `TISSUES`: with all of it grey matter on FLAIR is 1.36 times as bright as white matter; on
-# open_ms 07 and 26 and MS3SEG 101228 it is 1.19, 1.15, 1.05
-CORTEX_T2 = 0.85
+# range of the factor of the T2 of cortex in `TISSUES`: with all of it grey matter on FLAIR is 1.36 times as bright as
+# white matter; on open_ms 07 and 26 and MS3SEG 101228 it is 1.19, 1.15, 1.05, with fluid in part of the voxels
+CORTEX_T2 = (0.82, 1.05)
 # contrasts that scans of trials have: ratios to white matter, what is outside is drawn anew
-T1_GREY, T1_FLUID, T2_FLUID, FLAIR_GREY = (0.5, 0.9), (0.05, 0.72), (1.5, 9.0), (0.95, 1.35)
-FLAIR_FLUID, FLAIR_LESION = (0.0, 0.35), (1.2, 3.0)
+T1_GREY, T1_FLUID, T2_FLUID, FLAIR_GREY = (0.5, 0.9), (0.05, 0.72), (1.5, 9.0), (0.95, 1.45)
+FLAIR_FLUID, FLAIR_LESION = (0.0, 0.35), (1.25, 3.0)
 TYPICAL_LESION = (0.35, 0.3, 0.0)  # t2, t1, agent of `Signals.of_lesion`
 
 
@@ -89,7 +89,7 @@ def draw_signals(names: Sequence[str], strength: Field, rng: np.random.Generator
     while True:
         tissues = draw_tissues(rng, strength, SPREAD)
         grey = tissues["grey_matter"]
-        tissues["grey_matter"] = replace(grey, t2_ms=grey.t2_ms * CORTEX_T2)
+        tissues["grey_matter"] = replace(grey, t2_ms=grey.t2_ms * float(rng.uniform(*CORTEX_T2)))
         protocols = {name: draw_protocol(WEIGHTING[name], rng, strength) for name in names}
         if "t1post" in protocols and "t1" in protocols and rng.random() < 0.75:
             protocols["t1post"] = protocols["t1"]
@@ -127,7 +127,7 @@ def _is_likely(name: str, found: Signals) -> bool:
     if weighting == "t1":
         return T1_GREY[0] < grey < T1_GREY[1] and T1_FLUID[0] < fluid < T1_FLUID[1]
     if weighting == "flair":
-        bright = FLAIR_LESION[0] < lesion < FLAIR_LESION[1] and lesion > 1.08 * grey
+        bright = FLAIR_LESION[0] < lesion < FLAIR_LESION[1] and lesion > 1.12 * grey
         return FLAIR_GREY[0] < grey < FLAIR_GREY[1] and FLAIR_FLUID[0] <= fluid < FLAIR_FLUID[1] and bright
     return weighting == "pd" or (T2_FLUID[0] < fluid < T2_FLUID[1] and lesion > 1.15)
 

@@ -115,6 +115,7 @@ def test_reorientation_alone_moves_voxels_and_changes_none(study, tmp_path):
         save(path, np.asanyarray(nib.load(path).dataobj), flipped)
     assert convert(study, tmp_path / "raw", "--reorient") == 0
     folder = tmp_path / "raw" / "Dataset005_Trial"
+    assert json.loads((folder / "dataset.json").read_text())["axes"] == "RAS"
     for source, written in (("flair", "imagesTr/P1_base_0000"), ("mask", "labelsTr/P1_base")):
         expected = nib.as_closest_canonical(nib.load(study.parent / "P1" / "base" / f"{source}.nii.gz"))
         found = nib.load(folder / f"{written}.nii.gz")

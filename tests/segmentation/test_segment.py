@@ -1,5 +1,6 @@
 """The whole command on a tiny untrained model. Oracles: `predict` on the same images, nibabel's resampling."""
 
+import json
 import re
 import shutil
 
@@ -34,6 +35,23 @@ def test_any_sequences_give_what_predict_gives(there, any_folder, scans, tmp_pat
     assert done.failures == ()
     assert done.visits["volume_ml"].tolist() == pd.read_csv(tmp_path / "predicted" / "visits.csv")["volume_ml"].tolist()
     assert not (tmp_path / "out" / "work").exists()
+
+
+def test_images_are_turned_to_the_axes_that_the_model_was_trained_on(any_folder, scans, tmp_path):
+    model = shutil.copytree(any_folder, tmp_path / any_folder.name)
+    known = json.loads((model / "dataset.json").read_text())
+    (model / "dataset.json").write_text(json.dumps({**known, "axes": "RAS"}))  # as `convert --reorient` notes it
+    sagittal = nib.load(scans["flair"]).as_reoriented([[1, -1], [2, 1], [0, -1]])
+    nib.save(sagittal, tmp_path / "flair.nii.gz")
+    found = []
+    for number, image in enumerate((scans["flair"], tmp_path / "flair.nii.gz")):
+        out = tmp_path / f"out{number}"
+        segment(flair=image, patient="P1", out=out, model=model, **HOW)
+        found.append(nib.load(out / "masks" / "flair" / "P1.nii.gz"))
+    assert found[1].shape == sagittal.shape
+    canonical = [nib.as_closest_canonical(one).get_fdata() for one in found]
+    assert canonical[0].any()
+    np.testing.assert_array_equal(*canonical)
 
 
 def test_masks_lie_on_each_images_own_grid(any_folder, scans, tmp_path):

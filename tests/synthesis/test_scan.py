@@ -148,6 +148,36 @@ def test_a_mask_is_moved_by_its_own_matrix(head):
     assert centre == pytest.approx([12, 0, 0], abs=0.2)
 
 
+@pytest.mark.parametrize("thickness", [2, 4, 7])
+def test_masks_of_thick_slices_keep_their_volume(head, thickness):
+    # Oracle: a box of one slice and a cylinder of three; what is pasted is as large as what was drawn.
+    shape = (56, 64, 8)
+    mask = np.zeros(shape, dtype=bool)
+    mask[30:38, 26:34, 3] = True
+    mask |= ball((22, 30, 4), 4, shape) & (np.abs(np.arange(8) - 4) <= 1)
+    affine = GRID.affine.copy()
+    affine[:3, 2] *= thickness
+    affine[2, 3] = -4 * thickness
+    prepared = prepare_mask(mask, Grid(shape, affine), from_mni=np.eye(4))
+    assert prepared.volume_ml == pytest.approx(mask.sum() * thickness / 1000)
+    assert (prepared.depth_mm > 0).sum() * prepared.grid.voxel_volume_ml == pytest.approx(prepared.volume_ml, rel=0.15)
+
+
+def test_a_scan_on_its_own_slices_is_what_it_is_on_the_fine_grid(head, lesions):
+    # Oracle: volumes by the grid's voxels; slices of 4 mm hold what planes of 1 mm hold.
+    thick = Scanner(slice_axis=2, slices_mm=(4, 4), thick=1)
+    fine, own = (
+        synthetic_scan(head, lesions, np.random.default_rng(5), ("flair",), scanner=thick, own_grid=own)
+        for own in (False, True)
+    )
+    assert own.images["flair"].shape == own.lesion.shape == own.grid.shape
+    assert own.grid.spacing == pytest.approx((1, 1, 4))
+    volumes = [one.lesion.sum() * one.grid.voxel_volume_ml for one in (fine, own)]
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.3)
+    places = [one.grid.to_world(np.array([ndimage.center_of_mass(one.brain)]))[0] for one in (fine, own)]
+    assert places[1] == pytest.approx(places[0], abs=0.5)
+
+
 @pytest.mark.parametrize("strength", ["1.5T", "3T"])
 def test_drawn_signals_show_lesions_on_flair_and_t2(strength):
     for seed in range(20):

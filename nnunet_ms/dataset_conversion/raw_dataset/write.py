@@ -38,6 +38,7 @@ from nnunet_ms.tables import CASES, write_table
 
 FILE_ENDING = ".nii.gz"
 ABSENT = "absent"  # column of cases.csv, and key of dataset.json, which trainers read
+RAS = "RAS"  # key `axes` of dataset.json: images turned to right, anterior, superior
 PAIR_COLUMNS = (
     "baseline_visit",
     "baseline_week",
@@ -120,11 +121,19 @@ def write_raw_dataset(
     shown = {written["row"]["case_id"]: written["appearance"] for written in good}
     content = _dataset_json(patient_of, roles, options)
     content |= _absent_of(rows)
+    content |= _axes_of(options)
     content |= summary_of(shown, roles, None if old is None else old.content.get("appearance"))
     _write_json(content, work.folder / "dataset.json")
     if folds:
         _write_json(folds, work.folder / SPLITS)
     return outcome.failures
+
+
+def _axes_of(options: WriteOptions) -> dict[str, str]:
+    """Axes of every image, where they all have the same: whoever predicts later turns his images to them."""
+    old = options.existing
+    is_same = options.steps.reorients and (old is None or old.content.get("axes") == RAS)
+    return {"axes": RAS} if is_same else {}
 
 
 def roles_of(cases: Sequence[Case], options: WriteOptions) -> dict[str, str]:

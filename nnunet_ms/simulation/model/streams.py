@@ -26,6 +26,7 @@ class Step(IntEnum):
     RIM_COHORT = 15
     RIM_READER = 16
     DISABILITY = 17
+    SCANS = 18
 
 
 def stream(seed: int, step: Step, *index: int) -> np.random.Generator:

@@ -36,5 +36,6 @@ def test_numbers_of_the_steps_are_part_of_every_simulated_trial(step):
         "RIM_COHORT",
         "RIM_READER",
         "DISABILITY",
+        "SCANS",
     ]
     assert step.value == order.index(step.name)
