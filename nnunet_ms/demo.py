@@ -22,6 +22,7 @@ from nnunet_ms.programs import GRACE_S, end_of_log, run_logged
 
 PROGRAM = "nnunet-ms-demo"
 DATASET = "801"
+ONE_PATIENT = "trial/one_patient.csv"
 DONE = ".done"  # one file per finished stage
 CONFIGURATION, PLANS, FOLD = "3d_fullres", "nnUNetPlansMS", "0"
 
@@ -87,7 +88,8 @@ def _demo_in(out: Path, size: Size, seed: int, lock: tuple[int, ...]) -> int:
     for number, stage in enumerate(todo, start=1):
         run_stage(stage, out, f"[{number}/{len(todo)}] {stage.name}", lock)
     minutes = (time.monotonic() - started) / 60
-    print(f"done in {minutes:.1f} min. Simulated data; open {out / 'report' / 'index.html'}")
+    pages = out / "segmented" / "pages"
+    print(f"done in {minutes:.1f} min. Simulated data; open {out / 'report' / 'index.html'} and the page in {pages}")
     return OK
 
 
@@ -132,11 +134,13 @@ def stages(size: Size, seed: int) -> list[Stage]:
             *("--truth", "trial/truth.json", "--simulated"),
         ),
         "endpoints and report": ("nnunet-ms-endpoints", "run", "trial.toml", "-o", "report"),
+        "segment one patient's scans": (
+            *("nnunet-ms-segment", ONE_PATIENT, "-o", "segmented", "--overwrite", "--device", "cpu", "--samples", "2"),
+            *("--model", f"nnunet/results/Dataset{DATASET}_Demo/{size.trainer}__{PLANS}__{CONFIGURATION}"),
+            *("--data-note", "simulated"),
+        ),
     }
-    before: dict[str, Callable[[Path], None]] = {
-        "predict the other patients": remove_damaged_predictions,
-        "describe the trial": partial(select_patients, patients=trial_patients(size)),
-    }
+    before = _before(trial_patients(size))
     outputs = {
         "simulate a trial": "trial/manifest.csv",
         "convert": f"{raw}/dataset.json",
@@ -146,8 +150,18 @@ def stages(size: Size, seed: int) -> list[Stage]:
         "evaluate": "evaluation/agreement.csv",
         "describe the trial": "trial.toml",
         "endpoints and report": "report/index.html",
+        "segment one patient's scans": "segmented/visits.csv",
     }
     return [Stage(name, command, outputs[name], before.get(name)) for name, command in commands.items()]
+
+
+def _before(patients: Sequence[str]) -> dict[str, Callable[[Path], None]]:
+    """What prepares the folder for a stage."""
+    return {
+        "predict the other patients": remove_damaged_predictions,
+        "describe the trial": partial(select_patients, patients=patients),
+        "segment one patient's scans": partial(select_scans, patients=patients),
+    }
 
 
 def trial_patients(size: Size) -> list[str]:
@@ -163,6 +177,17 @@ def select_patients(out: Path, patients: Sequence[str]) -> None:
         frame = read_table(out / "trial" / f"{name}.csv", table)
         write_table(frame[frame["patient_id"].isin(patients)], out / "analysis" / f"{name}.csv")
     (out / "trial.toml").unlink(missing_ok=True)
+
+
+def select_scans(out: Path, patients: Sequence[str]) -> None:
+    """Write the manifest of two visits of the first patient who has two, beside that of the trial."""
+    from nnunet_ms.tables import MANIFEST, read_table, write_table
+
+    manifest = read_table(out / "trial" / "manifest.csv", MANIFEST)
+    counts = manifest["patient_id"].value_counts()
+    patient = next((name for name in patients if counts.get(name, 0) > 1), patients[0])
+    visits = manifest[manifest["patient_id"] == patient].sort_values("week").head(2)
+    write_table(visits[["patient_id", "visit", "week", "flair", "t2", "t1"]], out / ONE_PATIENT)
 
 
 def remove_damaged_predictions(out: Path) -> None:

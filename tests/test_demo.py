@@ -81,6 +81,16 @@ def test_half_written_predictions_are_made_again(tmp_path):
     assert [path.name for path in (tmp_path / "predictions").iterdir()] == ["good.nii.gz"]
 
 
+def test_the_last_stage_is_of_a_patient_with_two_visits(tmp_path):
+    rows = [("P1", "a", 0), ("P2", "a", 0), ("P2", "c", 48), ("P2", "b", 24), ("P3", "a", 0), ("P3", "b", 24)]
+    lines = [f"{patient},{visit},{week},{patient}{visit}.nii.gz,x.nii.gz,y.nii.gz" for patient, visit, week in rows]
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "manifest.csv").write_text("\n".join(["patient_id,visit,week,flair,t2,t1", *lines]))
+    demo.select_scans(tmp_path, ["P1", "P2", "P3"])
+    written = (tmp_path / demo.ONE_PATIENT).read_text().splitlines()
+    assert [line.split(",")[:2] for line in written[1:]] == [["P2", "a"], ["P2", "b"]]
+
+
 def test_a_stage_that_leaves_nothing_is_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "stages", lambda *_: [Stage("silent", python("pass"), "result.csv")])
     with pytest.raises(NnunetMsError, match=r"silent: exit code 0, expected .*result\.csv"):

@@ -28,6 +28,9 @@ CLASSES = {
         ),
         **dict.fromkeys(
             (
+                "nnUNetTrainerMSJointT1Any",
+                "nnUNetTrainerMSJointT1AnySmall",
+                "nnUNetTrainerMSJointT1AnyTiny",
                 "nnUNetTrainerMSMultiArmAny",
                 "nnUNetTrainerMSMultiArmAnySmall",
                 "nnUNetTrainerMSMultiArmAnySmallLong",

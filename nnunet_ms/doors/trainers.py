@@ -1,6 +1,9 @@
 """Door into nnU-Net: trainers found by name. Re-exports only; see nnunet_ms/doors/__init__.py."""
 
 from nnunet_ms.trainers.any_sequence import (
+    nnUNetTrainerMSJointT1Any,
+    nnUNetTrainerMSJointT1AnySmall,
+    nnUNetTrainerMSJointT1AnyTiny,
     nnUNetTrainerMSMultiArmAny,
     nnUNetTrainerMSMultiArmAnySmall,
     nnUNetTrainerMSMultiArmAnySmallLong,
@@ -113,6 +116,9 @@ __all__ = [
     "nnUNetTrainerMSIndividualT1",
     "nnUNetTrainerMSIndividualT1Small",
     "nnUNetTrainerMSJointT1",
+    "nnUNetTrainerMSJointT1Any",
+    "nnUNetTrainerMSJointT1AnySmall",
+    "nnUNetTrainerMSJointT1AnyTiny",
     "nnUNetTrainerMSJointT1Decoder",
     "nnUNetTrainerMSJointT1DecoderSmall",
     "nnUNetTrainerMSJointT1Encoder",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nnunet_ms.arrays import Bools, Matrix
+from nnunet_ms.arrays import Bools, Matrix, SingleFloats
 from nnunet_ms.images.itk import resample, to_itk, voxels
 from nnunet_ms.images.registration import Registration, affine_to_template, register_to_template
 from nnunet_ms.images.volumes import Grid
@@ -60,6 +60,40 @@ def mni152_brain() -> Bools:
     from nilearn import datasets
 
     return np.asarray(datasets.load_mni152_brain_mask(resolution=1).dataobj) > 0
+
+
+@dataclass(frozen=True)
+class Tissues:
+    """Shares of white and grey matter and depth in the brain (mm), each (X, Y, Z) on a `grid` of 2 mm in MNI space.
+
+    The shares are smoothed by 2 mm, as a scan of usual resolution shows them.
+    """
+
+    white: SingleFloats
+    grey: SingleFloats
+    brain: Bools
+    depth_mm: SingleFloats
+    grid: Grid
+
+
+@lru_cache(maxsize=1)
+def mni152_tissues() -> Tissues:
+    """Tissues of the same template, as nilearn ships them.
+
+    Examples
+    --------
+    >>> tissues = mni152_tissues()
+    >>> tissues.grid.spacing, bool((tissues.white + tissues.grey < 1.01).all())
+    ((2.0, 2.0, 2.0), True)
+    """
+    from nilearn import datasets
+
+    maps = [one(resolution=2) for one in (datasets.load_mni152_wm_template, datasets.load_mni152_gm_template)]
+    white, grey = (ndimage.gaussian_filter(np.asarray(one.dataobj, dtype=np.float32), 1.0) for one in maps)
+    brain = np.asarray(datasets.load_mni152_brain_mask(resolution=2).dataobj) > 0
+    depth = ndimage.distance_transform_edt(brain, sampling=(2.0, 2.0, 2.0)).astype(np.float32)
+    grid = Grid(tuple(int(n) for n in brain.shape), np.asarray(maps[0].affine, dtype=np.float64))
+    return Tissues(white, grey, brain, depth, grid)
 
 
 def register_to_mni(data: npt.NDArray[np.float32], grid: Grid) -> Registration:

@@ -8,7 +8,6 @@ from nnunet_ms.errors import ConversionError, ModelError
 from nnunet_ms.segmentation.scans import SEQUENCES
 from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.check_models import check_hashes
-from nnunet_ms.trainers.packages.archive import opened_archive
 from nnunet_ms.trainers.packages.card import FACTS, ModelFacts
 from nnunet_ms.trainers.packages.installed import find_model, model_path
 from nnunet_ms.trainers.prediction.model import Model
@@ -81,21 +80,17 @@ class ChosenModel:
             expected = f"{', '.join(self.sequences)}, all of them (model {self.reference})"
         else:
             return
-        other = "." if self.needed else ", or take a model for any sequences (nnunet-ms-model list)."
-        raise ConversionError(
-            f"{case_id}: expected {expected}, found {', '.join(there) or 'none'}. Add what lacks{other}"
-        )
+        other = "Add it." if self.needed else "Add it, or take a model for any sequences (nnunet-ms-model list)."
+        raise ConversionError(f"{case_id}: expected {expected}, found {', '.join(there) or 'no sequence'}. {other}")
 
 
-def choose_model(model: str | Path | None, aside: Path, device: str | None = None) -> ChosenModel:
+def choose_model(model: str | Path | None, device: str | None = None) -> ChosenModel:
     """Open a model; without a name the one that this package ships.
 
     Parameters
     ----------
     model : str or Path or None
         Name (`NAME` or `NAME==VERSION`) of an installed one, folder `TRAINER__PLANS__CONFIGURATION`, or packed file.
-    aside : Path
-        Folder in which a packed file is unpacked.
     device : str, optional
         As `open_model`.
 
@@ -108,11 +103,11 @@ def choose_model(model: str | Path | None, aside: Path, device: str | None = Non
 
     Examples
     --------
-    >>> chosen = choose_model("trained", Path("aside"), "cpu")
+    >>> chosen = choose_model("trained", "cpu")
     >>> chosen.sequences, chosen.needed
     (('t1', 'flair', 't2'), ())
     """
-    folder = _folder_of(model, aside)
+    folder = _shipped() if model is None else model_path(model)
     facts = check_hashes(folder) if (folder / FACTS).is_file() else None
     opened = open_model(folder, None if facts is None else facts.folds, device=device)
     sequences = tuple(sequence_of(name) for name in opened.model.channel_names)
@@ -126,33 +121,15 @@ def choose_model(model: str | Path | None, aside: Path, device: str | None = Non
     return ChosenModel(opened, facts, sequences)
 
 
-def _folder_of(model: str | Path | None, aside: Path) -> Path:
-    if model is None:
-        return _shipped(aside)
-    path = Path(model)
-    return _unpacked(path, aside) if path.is_file() else _packed_or_folder(model_path(model), aside)
-
-
-def _shipped(aside: Path) -> Path:
+def _shipped() -> Path:
     try:
-        found = find_model(DEFAULT).folder
+        return model_path(find_model(DEFAULT).facts.reference)
     except ModelError as error:
         raise ModelError(
             f"--model: expected the model {DEFAULT} or another, found none installed under that name. Get one and "
             "install it (nnunet-ms-model install FILE, then --model NAME; nnunet-ms-model list shows what is there), "
             "or name a folder of nnU-Net's results (--model FOLDER)."
         ) from error
-    return _packed_or_folder(found, aside)
-
-
-def _packed_or_folder(found: Path, aside: Path) -> Path:
-    return _unpacked(found, aside) if found.is_file() else found
-
-
-def _unpacked(file: Path, aside: Path) -> Path:
-    aside.mkdir(parents=True, exist_ok=True)
-    with opened_archive(file) as packed:
-        return packed.unpack(aside)
 
 
 def samples_of(chosen: ChosenModel, samples: int) -> tuple[int, str]:

@@ -79,6 +79,7 @@ def _add_output(command: argparse.ArgumentParser) -> None:
     output.add_argument("--rater", default="", help="the model's name in all tables (default: its own)")
     output.add_argument("--data-note", dest="note", default="", help="what the data are, such as real or simulated")
     output.add_argument("--no-pictures", dest="pictures", action="store_false", help="no pictures")
+    output.add_argument("--bids-out", type=Path, metavar="FOLDER", help="the masks as a BIDS derivative, besides")
     output.add_argument("--keep-work", action="store_true", help="keep the images as the network got them, in work/")
     add_parallel_options(output)
 

@@ -17,7 +17,11 @@ PLACES = {
     "infratentorial": "infratentorial",
     "deep_white_matter": "deep white matter, or none of the regions that were given",
 }
-INTERVALS = (("calibrated_volume_ml", "calibrated"), ("volume_ml", "over samples"))
+# of the interval: how it came about, lower and upper limit
+INTERVALS = {
+    "calibrated": ("calibrated_lower_ml", "calibrated_upper_ml"),
+    "over samples": ("volume_ml_low", "volume_ml_high"),
+}
 
 
 def visit_title(visit: VisitResult, number: int) -> str:
@@ -53,10 +57,12 @@ def glance(visit: VisitResult) -> dict[str, str]:
         "Lesions": f"{float(count):g}" if known(count) else "not known",
         "Lesion volume": _volume(numbers, visit.lesions),
     }
-    for name, how in INTERVALS:
-        low, high = numbers.get(f"{name}_low"), numbers.get(f"{name}_high")
+    for how, (lower, upper) in INTERVALS.items():
+        low, high = numbers.get(lower), numbers.get(upper)
         if known(low) and known(high):
-            shown[f"Interval ({how})"] = f"{float(low):.2f} to {float(high):.2f} ml"
+            shown[f"Interval ({how})"] = (
+                f"{low:.2f} to {high:.2f} ml" if math.isfinite(high) else f"{low:.2f} ml or more"
+            )
     for name, words in (("calibrated_volume_ml", "Calibrated volume"), ("expected_volume_ml", "Sum of probabilities")):
         if known(numbers.get(name)):
             shown[words] = f"{float(numbers[name]):.2f} ml"

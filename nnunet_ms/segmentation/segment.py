@@ -9,7 +9,9 @@ Written into the output folder, complete or not at all:
 `visits.csv`              one row per visit: number and volume of lesions, and what changed since the visit before
 `lesion_changes.csv`      one row per lesion of two compared visits
 `cases.csv`               one row per visit with expected volume, interval and uncertainty of the whole scan
+`pages/<patient>.html`    volumes, counts, places, change, pictures, uncertainty in words
 `qc/`                     slices with the outlines of the lesions
+`warnings.csv`            one row per reason to look at a scan before its mask is believed, see `scan_warnings.WARNINGS`
 `failures.csv`            scans that are in none of the above, and why
 `segmentation.json`       model, settings, and what was done to each scan
 ========================  =================================================================================
@@ -20,7 +22,6 @@ visit, onto which later visits are registered. Masks are then brought back to ea
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,8 +35,10 @@ from nnunet_ms.errors import ConversionError, SettingsError
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import Unfinished, resumable_folder
 from nnunet_ms.parallel import Failure, Workers
+from nnunet_ms.segmentation.bids_out import Derivative, write_bids
 from nnunet_ms.segmentation.chosen_model import ChosenModel, choose_model, samples_of
 from nnunet_ms.segmentation.masks_back import write_masks
+from nnunet_ms.segmentation.pages import Numbers, notes_of_model, write_pages
 from nnunet_ms.segmentation.prepared_scans import (
     IMAGES,
     Align,
@@ -47,10 +50,12 @@ from nnunet_ms.segmentation.prepared_scans import (
     trained_on_whole_heads,
 )
 from nnunet_ms.segmentation.scans import Scans, find_scans
+from nnunet_ms.segmentation.visit_warnings import WARNING_COLUMNS
 from nnunet_ms.tables import CASES, write_failures, write_table
 from nnunet_ms.threads import threads_of_each
 from nnunet_ms.trainers.prediction.export import DONE
 from nnunet_ms.trainers.prediction.predict import Predicted, predict, silent
+from nnunet_ms.trainers.training_range import read_training_range
 from nnunet_ms.versions import version_of
 
 WORK, RECORD = "work", "segmentation.json"
@@ -108,6 +113,7 @@ def segment(
     rater: str = "",
     note: str = "",
     pictures: bool = True,
+    bids_out: str | Path | None = None,
     device: str | None = None,
     workers: Workers = 1,
     keep_work: bool = False,
@@ -147,6 +153,8 @@ def segment(
         The model's name (default: its own) and what the data are, in all tables.
     pictures : bool, optional
         Whether slices are drawn.
+    bids_out : str or Path, optional
+        Folder for the masks as a BIDS derivative, besides `out`; best `derivatives/NAME` of the data set.
     device : str, optional
         "cuda", "cuda:1", "cpu" or "mps"; without it the first of cuda, mps and cpu that is there.
     workers : int or Dask, optional
@@ -184,26 +192,57 @@ def segment(
     ['segmented/masks/flair/P1.nii.gz', 'segmented/masks/t1/P1.nii.gz', 'segmented/masks/t2/P1.nii.gz']
     """
     out = Path(out)
-    if out.exists() and not overwrite:
-        raise SettingsError(f"{out}: exists already. Choose another -o, or --overwrite it.")
+    if not overwrite:
+        _check_free(out, bids_out)
     given = {"flair": flair, "t2": t2, "t1": t1, "t1post": t1post}
     files = {name: path for name, path in given.items() if path is not None}
     where: dict[str, Any] = {"brain_mask": brain_mask, "patient": patient, "visit": visit, "prefer": prefer}
     sampling: dict[str, Any] = {"seed": seed, "threshold": threshold, "tta": tta, "pictures": pictures, "note": note}
     threads = threads_of_each(workers) if isinstance(workers, int) else 1
     how = How(brain=brain, align=align, accept=accepted_names(names_of(accept)), threads=threads)
-    with tempfile.TemporaryDirectory() as aside:
-        chosen = choose_model(model, Path(aside), device)
-        how = replace(how, whole_heads=trained_on_whole_heads(chosen.appearance, chosen.reference_sequence))
-        how = replace(how, reorient=chosen.is_oriented)
-        count, told = samples_of(chosen, samples)
-        sampling |= {"mc_samples": count, "rater": rater or (chosen.facts.name if chosen.facts else "model")}
-        scans = find_scans(source, files, chosen.sequences, **where)
-        with resumable_folder(out, replace=overwrite) as work:
-            done = _Run(chosen, how, sampling, workers, say, work).segment(scans, [told] if told else [])
-            if not keep_work:
-                shutil.rmtree(work.folder / WORK)
+    chosen = choose_model(model, device)
+    whole = trained_on_whole_heads(chosen.appearance, chosen.reference_sequence)
+    how = replace(how, whole_heads=whole, reorient=chosen.is_oriented)
+    count, told = samples_of(chosen, samples)
+    sampling |= {"mc_samples": count, "rater": rater or (chosen.facts.name if chosen.facts else "model")}
+    scans = find_scans(source, files, chosen.sequences, **where)
+    with resumable_folder(out, replace=overwrite) as work:
+        done = _Run(chosen, how, sampling, workers, say, work).segment(scans, [told] if told else [])
+        if bids_out is not None:
+            _derivative(done, scans, chosen, sampling["rater"], Path(bids_out), replace=overwrite)
+        if not keep_work:
+            shutil.rmtree(work.folder / WORK)
     return replace(done, out=out)
+
+
+def warning_rows(prepared: Sequence[Prepared]) -> pd.DataFrame:
+    """Rows of `warnings.csv`, in the order of the scans; empty where nothing is to be said.
+
+    Examples
+    --------
+    >>> warning_rows([]).columns.tolist()
+    ['patient_id', 'visit', 'sequence', 'warning', 'found', 'known']
+    """
+    rows = [
+        (one.case.patient_id, one.case.visit or "1", w.sequence, w.name, w.found, w.known)
+        for one in prepared
+        for w in one.warnings
+    ]
+    return pd.DataFrame(rows, columns=WARNING_COLUMNS)
+
+
+def _check_free(out: Path, bids_out: str | Path | None) -> None:
+    for name, path in (("-o", out), ("--bids-out", bids_out)):
+        if path is not None and Path(path).exists():
+            raise SettingsError(f"{path}: exists already. Choose another {name}, or --overwrite it.")
+
+
+def _derivative(
+    done: Segmentation, scans: Scans, chosen: ChosenModel, rater: str, target: Path, *, replace: bool
+) -> None:
+    good = [case for case in scans.cases if case.case_id in set(done.cases["case_id"])]
+    what = Derivative(scans.root, rater, dict(chosen.model.classes), f"nnunet-ms-segment, model {chosen.reference}")
+    write_bids(good, done.out, target, what, replace=replace)
 
 
 @dataclass(frozen=True)
@@ -231,12 +270,14 @@ class _Run:
         failed = {failure.case for failure in predicted.failures}
         good = [one for one in prepared if one.case.case_id not in failed]
         back = write_masks(good, scratch / "predictions", folder, self.workers)
+        back += self._pages(good, predicted)
         failures = sorted([*failures, *predicted.failures, *back], key=lambda failure: failure.case)
         for name in TABLES:
             shutil.copyfile(scratch / "predictions" / name, folder / name)
         if (scratch / "predictions" / "qc").is_dir():
             shutil.copytree(scratch / "predictions" / "qc", folder / "qc", dirs_exist_ok=True)
         write_failures(failures, folder / "failures.csv")
+        write_table(warning_rows(good), folder / "warnings.csv")
         notes = [*notes, *predicted.notes]
         self._record(good, notes)
         return Segmentation(folder, predicted.lesions, predicted.visits, predicted.cases, tuple(failures), tuple(notes))
@@ -251,7 +292,8 @@ class _Run:
         return done.results, list(done.failures)
 
     def _told(self, prepared: Sequence[Prepared]) -> list[str]:
-        lines = [f"{one.case.case_id}: {note}" for one in prepared for note in one.notes]
+        told = [(one.case.case_id, [*one.notes, *(f"WARNING {w.text}" for w in one.warnings)]) for one in prepared]
+        lines = [f"{case_id}: {note}" for case_id, notes in told for note in notes]
         for line in lines:
             self.say(line)
         return lines
@@ -279,6 +321,13 @@ class _Run:
             say=self.say,
             **self.sampling,
         )
+
+    def _pages(self, good: Sequence[Prepared], predicted: Predicted) -> list[Failure]:
+        numbers = Numbers(predicted.lesions, predicted.cases, predicted.visits)
+        folder = self.work.folder
+        known = read_training_range(self.chosen.model.folder)
+        model = notes_of_model(self.chosen, {} if known is None else known.words())
+        return write_pages(good, folder / WORK / "predictions", folder, numbers, model, self.workers)
 
     def _forget_stale(self, prepared: Sequence[Prepared], predictions: Path) -> None:
         """Remove predictions of a killed run with other settings, or of images that were prepared anew."""

@@ -1,8 +1,8 @@
 """Trainers for whatever sequences, slices and scanners there are: one model for any non-empty subset of its channels.
 
-Ours, on the network of `multi_arm_t2`. In training, sequences are left out at random (one of FLAIR and T2 stays),
-slices are made thick, and bias, noise, motion and residual skull differ from patch to patch. A sequence that a scan
-lacks is a channel of zeros.
+Ours, on the networks of `multi_arm_t2` and `joint_t1`. In training, sequences are left out at random (what the lesions
+need stays), slices are made thick, and bias, noise, motion and residual skull differ from patch to patch. A sequence
+that a scan lacks is a channel of zeros.
 """
 
 from typing import Any, ClassVar
@@ -13,8 +13,10 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from torch import nn
 
 from nnunet_ms.trainers.channels import channel_indices, sequence_of
+from nnunet_ms.trainers.joint_t1 import nnUNetTrainerMSJointT1, nnUNetTrainerMSJointT1Small
 from nnunet_ms.trainers.losses import DiceCrossEntropyLoss
 from nnunet_ms.trainers.multi_arm_t2 import nnUNetTrainerMSMultiArm, nnUNetTrainerMSMultiArmSmall
+from nnunet_ms.trainers.networks.any_joint_unet import AnyJointUNet
 from nnunet_ms.trainers.networks.any_sequence_unet import AnySequenceUNet
 from nnunet_ms.trainers.networks.multi_arm_unet import Arm
 from nnunet_ms.trainers.patches import Stride
@@ -30,8 +32,8 @@ from nnunet_ms.trainers.scan_variety import (
 from nnunet_ms.trainers.weight_average import WeightAverage
 
 
-class nnUNetTrainerMSMultiArmAny(nnUNetTrainerMSMultiArm):  # noqa: N801 - nnU-Net's naming
-    """Multi-arm network for any subset of FLAIR, T2 and T1 that holds FLAIR or T2, at any slice thickness.
+class AnySequences(nnUNetTrainerMSMultiArm):
+    """What the trainers for any sequences share: what differs from scan to scan in training.
 
     Attributes
     ----------
@@ -44,17 +46,9 @@ class nnUNetTrainerMSMultiArmAny(nnUNetTrainerMSMultiArm):  # noqa: N801 - nnU-N
     """
 
     takes_absent: ClassVar[bool] = True
-    needed: ClassVar[tuple[str, ...]] = ("flair", "t2")
+    needed: ClassVar[tuple[str, ...]]
     keep_all: ClassVar[float] = 0.4
     slice_mm: ClassVar[tuple[float, float]] = (1.0, 7.0)
-
-    @classmethod
-    def _network(cls, channel_names: list[str], first_kernel: Stride, settings: dict[str, Any]) -> nn.Module:
-        main = channel_indices(channel_names, cls.main_sequences, cls.__name__)
-        extra = [channel_indices(channel_names, (sequence,), cls.__name__) for sequence in cls.extra_arms]
-        arms = [Arm(main), *(Arm(channels, cls.extra_arm_divisor) for channels in extra)]
-        needed = channel_indices(channel_names, cls.needed, cls.__name__)
-        return AnySequenceUNet(arms, needed, first_kernel=first_kernel, **settings)
 
     def _do_i_compile(self) -> bool:
         """Never: which arms run depends on the data."""
@@ -70,7 +64,7 @@ class nnUNetTrainerMSMultiArmAny(nnUNetTrainerMSMultiArm):  # noqa: N801 - nnU-N
         use_mask_for_norm: list[bool] | None = None,
         **rest: Any,
     ) -> BasicTransform:
-        """Transforms of `nnUNetTrainerMSMultiArm`, then those of `scan_variety`; sequences are left out last."""
+        """Transforms of the plain trainer, then those of `scan_variety`; sequences are left out last."""
         shape = super().get_training_transforms(
             patch_size,
             rotation_for_DA,
@@ -95,6 +89,20 @@ class nnUNetTrainerMSMultiArmAny(nnUNetTrainerMSMultiArm):  # noqa: N801 - nnU-N
             ResidualSkull(),
             DropSequences(len(names), needed, self.keep_all),
         ]
+
+
+class nnUNetTrainerMSMultiArmAny(AnySequences):  # noqa: N801 - nnU-Net's naming
+    """Multi-arm network for any subset of FLAIR, T2 and T1 that holds FLAIR or T2, at any slice thickness."""
+
+    needed: ClassVar[tuple[str, ...]] = ("flair", "t2")
+
+    @classmethod
+    def _network(cls, channel_names: list[str], first_kernel: Stride, settings: dict[str, Any]) -> nn.Module:
+        main = channel_indices(channel_names, cls.main_sequences, cls.__name__)
+        extra = [channel_indices(channel_names, (sequence,), cls.__name__) for sequence in cls.extra_arms]
+        arms = [Arm(main), *(Arm(channels, cls.extra_arm_divisor) for channels in extra)]
+        needed = channel_indices(channel_names, cls.needed, cls.__name__)
+        return AnySequenceUNet(arms, needed, first_kernel=first_kernel, **settings)
 
 
 class nnUNetTrainerMSMultiArmAnySmall(nnUNetTrainerMSMultiArmAny, nnUNetTrainerMSMultiArmSmall):  # noqa: N801
@@ -131,6 +139,35 @@ class nnUNetTrainerMSMultiArmAnySmallLong(WeightAverage, nnUNetTrainerMSMultiArm
 
 class nnUNetTrainerMSMultiArmAnyTiny(nnUNetTrainerMSMultiArmAnySmall):  # noqa: N801
     """As `nnUNetTrainerMSMultiArmTiny`, for any subset of sequences."""
+
+    epochs = 2
+    iterations_per_epoch = 4
+    max_batch_size: ClassVar[int | None] = 2
+
+
+class nnUNetTrainerMSJointT1Any(AnySequences, nnUNetTrainerMSJointT1):  # noqa: N801
+    """Two connected U-Nets for any subset of T1, T1 after contrast agent, FLAIR and T2 with the second among them."""
+
+    needed: ClassVar[tuple[str, ...]] = ("t1post",)
+
+    @classmethod
+    def _network(cls, channel_names: list[str], first_kernel: Stride, settings: dict[str, Any]) -> nn.Module:
+        channels = {
+            branch: channel_indices(channel_names, sequences, f"{cls.__name__}, branch {branch},")
+            for branch, sequences in cls.branch_sequences.items()
+        }
+        needed = channel_indices(channel_names, cls.needed, cls.__name__)
+        own = {name: value for name, value in settings.items() if name != "foreground_classes"}  # one per branch
+        own |= {"first_kernel": first_kernel, "cross_connections": cls.cross_connections}
+        return AnyJointUNet(channels, needed, **own)
+
+
+class nnUNetTrainerMSJointT1AnySmall(nnUNetTrainerMSJointT1Any, nnUNetTrainerMSJointT1Small):  # noqa: N801
+    """The small network for any sequences beside T1 after contrast agent, on two CPU cores."""
+
+
+class nnUNetTrainerMSJointT1AnyTiny(nnUNetTrainerMSJointT1AnySmall):  # noqa: N801
+    """As `nnUNetTrainerMSJointT1Tiny`, for any sequences beside T1 after contrast agent."""
 
     epochs = 2
     iterations_per_epoch = 4

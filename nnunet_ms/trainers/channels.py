@@ -14,7 +14,10 @@ _SPELLINGS = {
 }
 _OF_T2 = ("nnUNetTrainerMSMultiArm", "nnUNetTrainerMSSingleArm", "nnUNetTrainerMSFlairT1")
 # beginning of a trainer's name -> the trainer of the same task that takes cases without some sequences
-ANY_SEQUENCE = dict.fromkeys((*_OF_T2, "nnUNetTrainerMSPlain"), "nnUNetTrainerMSMultiArmAny")
+ANY_SEQUENCE = {
+    **dict.fromkeys((*_OF_T2, "nnUNetTrainerMSPlain"), "nnUNetTrainerMSMultiArmAny"),
+    **dict.fromkeys(("nnUNetTrainerMSJointT1", "nnUNetTrainerMSIndividualT1"), "nnUNetTrainerMSJointT1Any"),
+}
 _SEQUENCE_OF = {spelling: sequence for sequence, spellings in _SPELLINGS.items() for spelling in spellings}
 
 

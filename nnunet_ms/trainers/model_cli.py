@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PROGRAM = "nnunet-ms-model"
 EXAMPLES = {
     "card": "MODEL_FOLDER -o CARD.md --name lesions3t",
+    "range": "MODEL_FOLDER --raw nnUNet_raw/Dataset801_Lesions",
     "calibrate": "MODEL_FOLDER",
     "pack": "MODEL_FOLDER -o packed --name lesions3t --licence CC-BY-4.0 --card CARD.md --half",
     "install": "packed/lesions3t-1.model.zip",
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     _add_card(steps)
+    _add_range(steps)
     _add_calibrate(steps)
     _add_pack(steps)
     install = steps.add_parser("install", help="put a packed model where its name is enough")
@@ -55,6 +57,16 @@ def _add_card(steps: "argparse._SubParsersAction[Any]") -> None:
     card.add_argument("-o", "--output", type=Path, required=True, help="Markdown to write; none is replaced")
     card.add_argument("--licence", default="", help="of the weights (SPDX), if it is known already")
     card.set_defaults(action=_card)
+
+
+def _add_range(steps: "argparse._SubParsersAction[Any]") -> None:
+    seen = steps.add_parser(
+        "range", help="measure what the training has seen, to tell scans unlike it", description=FOLDER
+    )
+    seen.add_argument("model", type=Path, metavar="MODEL_FOLDER", help="TRAINER__PLANS__CONFIGURATION")
+    seen.add_argument("--raw", type=Path, required=True, help="dataset below nnUNet_raw, on which it was trained")
+    seen.add_argument("-tr", "--trainer", default="", help="default: the first part of the folder's name")
+    seen.set_defaults(action=_range)
 
 
 def _add_calibrate(steps: "argparse._SubParsersAction[Any]") -> None:
@@ -122,6 +134,15 @@ def _card(options: dict[str, Any]) -> int:
 
     draft_model_card(**options)
     print(f"{options['output']}: fill in what is marked <fill in: ...>, then nnunet-ms-model pack.")
+    return commands.OK
+
+
+def _range(options: dict[str, Any]) -> int:
+    from nnunet_ms.trainers.training_range import RANGE, write_training_range
+
+    for name, text in write_training_range(**options).words().items():
+        print(f"{name}: {text}")
+    print(f"{options['model'] / RANGE}: carried by nnunet-ms-model pack.")
     return commands.OK
 
 

@@ -23,6 +23,7 @@ from nnunet_ms.trainers.prediction.calibration_file import read_calibration
 from nnunet_ms.trainers.prediction.check_model import check_forward
 from nnunet_ms.trainers.prediction.model import Model, read_model
 from nnunet_ms.trainers.prediction.open_model import Folds, fold_names
+from nnunet_ms.trainers.training_range import RANGE
 from nnunet_ms.versions import version_of
 
 CHECKPOINT = "checkpoint_final.pth"
@@ -30,6 +31,8 @@ CHECKPOINT = "checkpoint_final.pth"
 KEPT = ("network_weights", "trainer_name", "inference_allowed_mirroring_axes")
 # of dataset.json: patients and cases of the training stay at home
 LEFT_OUT = ("patients", "cases", "training", "test", "dataset")
+# files of the model's folder that are carried where they are there
+CARRIED = ("dataset_fingerprint.json", RANGE)
 HALF_MOST = 65504.0  # the largest float16
 
 
@@ -259,9 +262,9 @@ def _collect(model: Model, checkpoint: str, place: Path, *, half: bool) -> list[
     _copy_json(model.folder / "plans.json", place)
     left = _copy_json(model.folder / "dataset.json", place, LEFT_OUT)
     notes += [f"dataset.json: {', '.join(left)} left out: they name patients or cases"] if left else []
-    fingerprint = model.folder / "dataset_fingerprint.json"
-    if fingerprint.is_file():
-        shutil.copyfile(fingerprint, place / fingerprint.name)
+    for name in CARRIED:
+        if (model.folder / name).is_file():
+            shutil.copyfile(model.folder / name, place / name)
     notes += _copy_calibration(model, place)
     return notes
 

@@ -81,18 +81,18 @@ class DropSequences(ImageOnlyTransform):
                 f"needed: expected channels out of 0 to {channels - 1} and keep_all from 0 to 1, found {needed!r} and "
                 f"{keep_all!r}. Correct them."
             )
+        self.needed = frozenset(needed)
         every = [one for size in range(1, channels + 1) for one in combinations(range(channels), size)]
         self.subsets = [one for one in every if set(one) & set(needed)]
         self.keep_all = keep_all
 
     def _apply_to_image(self, img: torch.Tensor, **_: Any) -> torch.Tensor:
-        some = [one for one in self.subsets if len(one) < img.shape[0]]
+        # of a case that lacks sequences already: one of those that it needs is among what it has
+        there = {n for n in range(img.shape[0]) if bool(img[n].any())} & self.needed
+        some = [one for one in self.subsets if len(one) < img.shape[0] and there & set(one)]
         if not some or np.random.uniform() < self.keep_all:  # noqa: NPY002 - as nnU-Net
             return img
-        there = [n for n in range(img.shape[0]) if bool(img[n].any())]
         kept = some[np.random.randint(len(some))]  # noqa: NPY002
-        if not set(kept) & set(there):  # a case that lacks them already keeps what it has
-            return img
         for number in set(range(img.shape[0])) - set(kept):
             img[number] = 0
         return img

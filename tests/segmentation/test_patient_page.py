@@ -86,6 +86,7 @@ def files(tmp_path):
 
 def visit(files, name="base", **more):
     numbers = {"lesion_count": 3.0, "volume_ml": 0.52, "expected_volume_ml": 0.7, "psu": 0.25}
+    numbers |= {"calibrated_volume_ml": 0.61, "calibrated_lower_ml": 0.31, "calibrated_upper_ml": float("inf")}
     return VisitResult(name, files["mask"], {"flair": files["flair"]}, LESIONS, numbers, **more)
 
 
@@ -108,6 +109,7 @@ def test_a_page_with_two_visits_shows_what_it_was_given(tmp_path, files):
     words, addresses = read(page)
     for text in (
         *("P 01", "Visit w24, week 24, 2024-05-01", "Visit base, week 0", "not a medical device", "0.52 ml", "0.70 ml"),
+        *("0.31 ml or more", "0.61 ml"),
         *(
             "2 new, 0 enlarging lesions",
             "slice thickness",

@@ -142,6 +142,19 @@ def test_a_case_without_a_sequence_never_loses_what_it_has():
         assert drop(image=image)["image"][0].all()
 
 
+@pytest.mark.parametrize("absent", [(0,), (1,), (2,), (0, 2)])
+def test_what_lesions_need_stays_also_where_a_case_lacks_some(absent):
+    drop = variety.DropSequences(3, needed=(0, 1), keep_all=0.0)
+    seen = set()
+    for _ in range(60):
+        image = torch.ones(3, 2, 2, 2)
+        image[list(absent)] = 0
+        seen.add(tuple(bool(one.any()) for one in drop(image=image)["image"]))
+    assert all(one[0] or one[1] for one in seen)
+    assert not any(one[number] for one in seen for number in absent)
+    assert len(seen) == {(0,): 2, (1,): 2, (2,): 3, (0, 2): 1}[absent]
+
+
 @pytest.mark.parametrize(
     ("channels", "needed", "keep_all"), [(3, (), 0.4), (3, (3,), 0.4), (2, (0,), 1.4), (2, (-1,), 0.1)]
 )

@@ -80,7 +80,7 @@ class AnySequenceUNet(MultiArmUNet):
             for project, bias, level in zip(self.projections, self.of_presence, zip(*per_arm, strict=True), strict=True)
         ]
         output = self.decoder(self.skips(projected))
-        return _nothing_where(~present.any(dim=1), output)
+        return nothing_where(~present.any(dim=1), output)
 
     def _arm(self, number: int, x: torch.Tensor, present: torch.Tensor) -> list[torch.Tensor]:
         """Features of one encoder, finest first; zeros for images without any of its channels."""
@@ -89,13 +89,13 @@ class AnySequenceUNet(MultiArmUNet):
         if bool(has.all()):
             features: list[torch.Tensor] = self.encoders[number](channels_last(x[:, channels]))
             return features
-        if _must_run_all(self):
+        if must_run_all(self):
             features = self.encoders[number](channels_last(x[:, channels]))
             return [feature * has.to(feature.dtype)[:, None, None, None, None] for feature in features]
         if not bool(has.any()):
             return self._zeros(number, x)
         some = self.encoders[number](channels_last(x[has][:, channels]))
-        return [_spread(feature, has) for feature in some]
+        return [spread(feature, has) for feature in some]
 
     def _zeros(self, number: int, x: torch.Tensor) -> list[torch.Tensor]:
         shapes = []
@@ -105,18 +105,19 @@ class AnySequenceUNet(MultiArmUNet):
         return [x.new_zeros(shape) for shape in shapes]
 
 
-def _must_run_all(network: nn.Module) -> bool:
+def must_run_all(network: nn.Module) -> bool:
     """Whether a process must not leave out an arm that another one runs: their gradients are averaged."""
     return network.training and torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _spread(feature: torch.Tensor, has: torch.Tensor) -> torch.Tensor:
+def spread(feature: torch.Tensor, has: torch.Tensor) -> torch.Tensor:
     """Put the features of some images into their places among all, zeros elsewhere."""
     whole = feature.new_zeros((len(has), *feature.shape[1:]))
     return whole.index_copy(0, has.nonzero().flatten(), feature)
 
 
-def _nothing_where(empty: torch.Tensor, output: torch.Tensor | list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
+def nothing_where(empty: torch.Tensor, output: torch.Tensor | list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
+    """Output of a network with `NOTHING` for every lesion type of images that are `empty`, (B,) bool."""
     if not bool(empty.any()):
         return output
     if isinstance(output, list):

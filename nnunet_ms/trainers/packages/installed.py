@@ -1,13 +1,18 @@
 """Which models are installed: by `nnunet-ms-model install`, and by other Python packages through an entry point."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from nnunet_ms.errors import ModelError, one_line
+from nnunet_ms.trainers.packages.archive import opened_archive
 from nnunet_ms.trainers.packages.card import CARD, FACTS, ModelFacts, read_facts, version_order
 
 PLACE = "NNUNET_MS_MODELS"  # environment variable: where models are installed
@@ -22,7 +27,8 @@ class InstalledModel:
     ----------
     facts : ModelFacts
     folder : Path
-        As `read_model` and nnU-Net take it: TRAINER__PLANS__CONFIGURATION.
+        As `read_model` and nnU-Net take it: TRAINER__PLANS__CONFIGURATION. Or a packed file, of a package that brings
+        one; `model_path` unpacks it.
     source : str
         `installed`, or the Python package that brings it.
     """
@@ -34,6 +40,9 @@ class InstalledModel:
     @property
     def card(self) -> str:
         """Text of the card."""
+        if self.folder.is_file():
+            with opened_archive(self.folder) as packed:
+                return packed.card
         path = self.folder / CARD
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
@@ -72,7 +81,7 @@ def installed_models() -> tuple[list[InstalledModel], list[Broken]]:
     broken: list[Broken] = []
     for source, folder in _places(broken):
         try:
-            found += [_read(path, source) for path in _facts_below(folder)]
+            found += [_packed(folder, source)] if folder.is_file() else _all_below(folder, source)
         except (ModelError, OSError) as error:
             broken.append(Broken(str(folder), one_line(error)))
     return sorted(found, key=lambda one: (one.facts.name, version_order(one.facts.version))), broken
@@ -89,14 +98,14 @@ def _places(broken: list[Broken]) -> Iterable[tuple[str, Path]]:
 
 
 def _folder_of(point: EntryPoint, broken: list[Broken]) -> Path | None:
-    """Folder that an entry point names: a path, or a function that returns one."""
+    """Folder or packed file that an entry point names: a path, or a function that returns one."""
     try:
         value = point.load()
         folder = Path(value() if callable(value) else value)
     except Exception as error:  # noqa: BLE001 - another package's code; it must not keep all others from being listed
         broken.append(Broken(f"{GROUP}: {point.name} = {point.value}", f"{type(error).__name__}: {one_line(error)}"))
         return None
-    if next(iter(_facts_below(folder)), None) is None:
+    if not folder.is_file() and next(iter(_facts_below(folder)), None) is None:
         broken.append(Broken(f"{GROUP}: {point.name} = {point.value}", f"{folder} holds no {FACTS}"))
         return None
     return folder
@@ -104,6 +113,15 @@ def _folder_of(point: EntryPoint, broken: list[Broken]) -> Path | None:
 
 def _facts_below(folder: Path) -> list[Path]:
     return [path for pattern in (FACTS, f"*/{FACTS}", f"*/*/{FACTS}") for path in sorted(folder.glob(pattern))]
+
+
+def _all_below(folder: Path, source: str) -> list[InstalledModel]:
+    return [_read(path, source) for path in _facts_below(folder)]
+
+
+def _packed(path: Path, source: str) -> InstalledModel:
+    with opened_archive(path) as packed:
+        return InstalledModel(packed.facts, path, source)
 
 
 def _read(path: Path, source: str) -> InstalledModel:
@@ -152,12 +170,14 @@ def _advice(name: str, models: Sequence[InstalledModel], broken: Sequence[Broken
 
 
 def model_path(model: str | Path) -> Path:
-    """Folder of a model that is given as a folder or by the name under which it is installed.
+    """Folder of a model that is given as a folder, by the name under which it is installed, or as a packed file.
+
+    A packed file is unpacked, its hashes compared, into a folder that is there as long as this process.
 
     Raises
     ------
     ModelError
-        If it is a plain name and neither.
+        If it is a plain name and neither, or a packed file that is damaged or was changed.
 
     Examples
     --------
@@ -165,6 +185,17 @@ def model_path(model: str | Path) -> Path:
     'some/folder'
     """
     path = Path(model)
+    if path.is_file() and path.suffix == ".zip":
+        return _unpacked(path.resolve(), path.stat().st_mtime_ns)
     if path.exists() or len(path.parts) != 1 or str(model).startswith("."):
         return path
-    return find_model(str(model)).folder
+    folder = find_model(str(model)).folder
+    return _unpacked(folder.resolve(), folder.stat().st_mtime_ns) if folder.is_file() else folder
+
+
+@lru_cache(maxsize=4)  # a file that changed is another one
+def _unpacked(path: Path, changed_ns: int) -> Path:  # noqa: ARG001
+    with opened_archive(path) as packed:
+        aside = Path(tempfile.mkdtemp(prefix="nnunet_ms-model-"))
+        atexit.register(shutil.rmtree, aside, ignore_errors=True)
+        return packed.unpack(aside)

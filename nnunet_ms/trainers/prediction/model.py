@@ -19,6 +19,7 @@ from nnunet_ms.checkpoints import load_checkpoint
 from nnunet_ms.errors import ModelError, NnunetMsError, SettingsError, one_line
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.trainers.allowed_names import check_names, find_trainer
+from nnunet_ms.trainers.networks.any_joint_unet import AnyJointUNet
 from nnunet_ms.trainers.networks.any_sequence_unet import AnySequenceUNet
 from nnunet_ms.trainers.networks.blocks import LesionNetwork
 
@@ -61,7 +62,7 @@ class Model:
     @property
     def needed(self) -> tuple[int, ...]:
         """Channels of which one is enough, of a model that was trained with sequences left out; else empty."""
-        return self.network.needed if isinstance(self.network, AnySequenceUNet) else ()
+        return self.network.needed if isinstance(self.network, AnySequenceUNet | AnyJointUNet) else ()
 
     def log_odds(self, logits: torch.Tensor) -> torch.Tensor:
         """Log-odds of each lesion type from a network's logits: (B, heads, ...) -> (B, classes, ...).

@@ -5,14 +5,24 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+import nnunet_ms.doors.trainers as door
 from nnunet_ms.errors import ImageError
 from nnunet_ms.trainers.prediction.open_model import open_model
 from nnunet_ms.trainers.prediction.predict import predict
-from tests.trainers.tiny_model import write_images, write_results
+from tests.trainers.tiny_model import DATASET_JSON, write_images, write_results
 
 ANY = "nnUNetTrainerMSMultiArmAnyTiny"
 HOW = {"mc_samples": 0, "tta": False}
+
+
+JOINT = {
+    **DATASET_JSON,
+    "channel_names": {"0": "t1", "1": "t1post", "2": "flair", "3": "t2"},
+    "labels": {"background": 0, "unenhancing": 1, "enhancing": 2},
+}
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +110,28 @@ def test_a_model_that_needs_all_says_so(model_folder, images, tmp_path):
         predict(folder_with(images, tmp_path / "in", (0, 1)), tmp_path / "out", **how)
     done = predict(folder_with(images, tmp_path / "zeros", (0, 1), (2,)), tmp_path / "zeros_out", **how)
     assert any("t2: every voxel is 0. This model was trained with it" in note for note in done.notes)
+
+
+@pytest.mark.parametrize("name", [name for name in door.__all__ if "Any" in name])
+def test_nnunets_own_command_with_zeros_gives_the_same_mask(name, tmp_path):
+    # Oracle: nnU-Net's predictor, on a channel of zeros where the file is absent.
+    told, there = (JOINT, (1,)) if "JointT1" in name else (DATASET_JSON, (0, 1))
+    number = len(told["channel_names"])
+    folder = write_results(tmp_path, folds=(0,), trainer_name=name, dataset_json=told)
+    images = write_images(tmp_path / "images", cases=("a_1",), channels=number)
+    rest = [channel for channel in range(number) if channel not in there]
+    ours = folder_with(images, tmp_path / "ours", there)
+    done = predict(ours, tmp_path / "out", model=open_model(folder, device="cpu"), **HOW)
+    assert sum("absent; predicted without it" in note for note in done.notes) == len(rest)
+    theirs = folder_with(images, tmp_path / "theirs", there, rest)
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False, use_mirroring=False)
+    predictor.initialize_from_trained_model_folder(str(folder), (0,))
+    files = [str(theirs / f"a_1_{channel:04d}.nii.gz") for channel in range(number)]
+    expected = predictor.predict_single_npy_array(
+        *predictor.plans_manager.image_reader_writer_class().read_images(files)
+    )
+    found = np.asanyarray(nib.load(tmp_path / "out" / "a_1.nii.gz").dataobj)
+    assert found.any()
+    # nnU-Net's half precision rounds logits at the image's corners to whole numbers
+    assert np.mean(found != expected.transpose(2, 1, 0)) < 0.01
+    assert np.array_equal(found[4:-4, 6:-6, 2:-2], expected.transpose(2, 1, 0)[4:-4, 6:-6, 2:-2])
