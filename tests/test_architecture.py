@@ -156,6 +156,7 @@ COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that 
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
     "segmentation.bids_out": "segmentation/test_segment.py",
+    "segmentation.visit_warnings": "segmentation/test_segment.py",
     "segmentation.pages": "segmentation/test_segment.py",
     "images.brain_shape": "segmentation/test_scan_warnings.py",
     "images.tissue_levels": "segmentation/test_scan_warnings.py",
@@ -169,6 +170,7 @@ TESTED_IN = {
     "synthesis.label_maps": "synthesis/test_scan.py",
     "synthesis.lesion_masks": "synthesis/test_scan.py",
     "synthesis.look_alikes": "synthesis/test_scan.py",
+    "synthesis.patches": "trainers/test_synthetic_patches.py",
     "synthesis.slices": "synthesis/test_scan.py",
     "synthesis.tissue_signals": "synthesis/test_scan.py",
     "segmentation.page_pictures": "segmentation/test_patient_page.py",

@@ -13,7 +13,7 @@ from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.segmentation.chosen_model import ChosenModel
 from nnunet_ms.segmentation.patient_page import write_patient_page
 from nnunet_ms.segmentation.prepared_scans import Prepared
-from nnunet_ms.segmentation.results import ModelNotes, PatientResult, ScanWarning, VisitResult
+from nnunet_ms.segmentation.results import ModelNotes, PatientResult, VisitResult
 from nnunet_ms.trainers.packages.card import CARD
 from nnunet_ms.versions import version_of
 
@@ -43,7 +43,6 @@ def write_pages(
     out: Path,
     numbers: Numbers,
     model: ModelNotes,
-    warnings: Mapping[str, Sequence[ScanWarning]],
     workers: Workers = 1,
 ) -> list[Failure]:
     """Write `pages/<patient>.html`; pictures show the images as the network got them, all visits in one place.
@@ -59,7 +58,7 @@ def write_pages(
     results = [
         PatientResult(
             Case(patient, "", None, {}, None).case_id,  # as it can be the name of a file
-            tuple(_visit(one, predictions, numbers, warnings) for one in visits),
+            tuple(_visit(one, predictions, numbers) for one in visits),
             model,
             f"nnunet-ms {version_of('nnunet-ms')}",
         )
@@ -69,9 +68,7 @@ def write_pages(
     return map_cases(work, results, lambda one: f"page of {one.patient_id}", "pages", workers).failures
 
 
-def _visit(
-    one: Prepared, predictions: Path, numbers: Numbers, warnings: Mapping[str, Sequence[ScanWarning]]
-) -> VisitResult:
+def _visit(one: Prepared, predictions: Path, numbers: Numbers) -> VisitResult:
     case_id, week = one.case.case_id, one.case.week
     entropy = predictions / "entropy" / f"{case_id}.nii.gz"
     change = _row(numbers.visits, case_id)
@@ -84,7 +81,7 @@ def _visit(
         change=change if pd.notna(change.get("previous_visit")) else {},
         maps={"entropy": entropy} if entropy.is_file() else {},
         week=week,
-        warnings=tuple(warnings.get(case_id, ())),
+        warnings=one.warnings,
         notes=one.notes,
     )
 

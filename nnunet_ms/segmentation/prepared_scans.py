@@ -24,6 +24,9 @@ from nnunet_ms.images.volumes import read_volume
 from nnunet_ms.options import chosen
 from nnunet_ms.parallel import Outcome, Workers, map_cases
 from nnunet_ms.segmentation.chosen_model import ChosenModel
+from nnunet_ms.segmentation.results import ScanWarning
+from nnunet_ms.segmentation.visit_warnings import warnings_of_scan
+from nnunet_ms.trainers.training_range import TrainingRange, read_training_range
 
 Brain = Literal["auto", "given", "deepbet", "none"]
 Align = Literal["auto", "rigid", "none"]
@@ -68,6 +71,7 @@ class Prepared:
     images: Mapping[str, Path]
     record: Path
     notes: tuple[str, ...]
+    warnings: tuple[ScanWarning, ...] = ()
 
 
 def trained_on_whole_heads(known: Mapping[str, Mapping[str, object]], sequence: str) -> bool:
@@ -122,7 +126,8 @@ def prepare_scans(
     jobs = [(c, replace(s, to_baseline=c.case.patient_id in several), notes) for c, s, notes in jobs]
     for name in (IMAGES, PROVENANCE):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    write = partial(_prepare, model=model, align=how.align, folder=folder, memory=memory)
+    known = read_training_range(model.model.folder)
+    write = partial(_prepare, sequences=model.sequences, known=known, how=how, folder=folder, memory=memory)
     ready = [(*job, first.get(job[0].case.case_id)) for job in jobs]
     written = map_cases(write, ready, lambda job: job[0].case.case_id, "prepare", workers)
     return Outcome(written.results, [*looked.failures, *written.failures])
@@ -210,25 +215,27 @@ def _check_deepbet(jobs: Sequence[tuple[CheckedCase, Steps, tuple[str, ...]]]) -
 Job = tuple[CheckedCase, Steps, tuple[str, ...], Case | None]
 
 
-def _prepare(job: Job, model: ChosenModel, align: Align, folder: Path, memory: Path) -> Prepared:
+def _prepare(
+    job: Job, sequences: tuple[str, ...], known: TrainingRange | None, how: How, folder: Path, memory: Path
+) -> Prepared:
     """Write the images of one scan, unless an earlier run has done so."""
     checked, steps, notes, baseline = job
     case = checked.case
-    targets = {
-        name: folder / IMAGES / f"{case.case_id}_{model.sequences.index(name):04d}.nii.gz" for name in case.images
-    }
+    targets = {name: folder / IMAGES / f"{case.case_id}_{sequences.index(name):04d}.nii.gz" for name in case.images}
     record = folder / PROVENANCE / f"{case.case_id}.json"
-    how: dict[str, Any] = {"steps": vars(steps), "align": align, "sequences": model.sequences}
-    how["baseline"] = "" if baseline is None else fingerprint(baseline, {})
-    note, key = memory / f"{case.case_id}.prepared.json", fingerprint(case, how)
+    asked: dict[str, Any] = {"steps": vars(steps), "how": vars(how), "sequences": sequences}
+    asked |= {"baseline": "" if baseline is None else fingerprint(baseline, {}), "range": repr(known)}
+    note, key = memory / f"{case.case_id}.prepared.json", fingerprint(case, asked)
     found = recall(note, key)
     if found is not None and all(path.is_file() for path in (*targets.values(), record)):
-        return Prepared(case, targets, record, tuple(found["notes"]))
+        warnings = tuple(ScanWarning(**one) for one in found["warnings"])
+        return Prepared(case, targets, record, tuple(found["notes"]), warnings)
     heads = {name: path for name, path in targets.items() if name in checked.appearance}
-    more = _write(case, targets, record, steps, baseline, align, heads)
+    more = _write(case, targets, record, steps, baseline, how.align, heads)
+    warnings = warnings_of_scan(case, targets, record, known, how.accept)
     notes = (*notes, *more, *filter(None, [case.remark, checked.remark]))
-    remember(note, key, {"notes": list(notes)})
-    return Prepared(case, targets, record, notes)
+    remember(note, key, {"notes": list(notes), "warnings": [vars(one) for one in warnings]})
+    return Prepared(case, targets, record, notes, warnings)
 
 
 def _write(

@@ -11,6 +11,7 @@ Written into the output folder, complete or not at all:
 `cases.csv`               one row per visit with expected volume, interval and uncertainty of the whole scan
 `pages/<patient>.html`    volumes, counts, places, change, pictures, uncertainty in words
 `qc/`                     slices with the outlines of the lesions
+`warnings.csv`            one row per reason to look at a scan before its mask is believed, see `scan_warnings.WARNINGS`
 `failures.csv`            scans that are in none of the above, and why
 `segmentation.json`       model, settings, and what was done to each scan
 ========================  =================================================================================
@@ -49,10 +50,12 @@ from nnunet_ms.segmentation.prepared_scans import (
     trained_on_whole_heads,
 )
 from nnunet_ms.segmentation.scans import Scans, find_scans
+from nnunet_ms.segmentation.visit_warnings import WARNING_COLUMNS
 from nnunet_ms.tables import CASES, write_failures, write_table
 from nnunet_ms.threads import threads_of_each
 from nnunet_ms.trainers.prediction.export import DONE
 from nnunet_ms.trainers.prediction.predict import Predicted, predict, silent
+from nnunet_ms.trainers.training_range import read_training_range
 from nnunet_ms.versions import version_of
 
 WORK, RECORD = "work", "segmentation.json"
@@ -212,6 +215,22 @@ def segment(
     return replace(done, out=out)
 
 
+def warning_rows(prepared: Sequence[Prepared]) -> pd.DataFrame:
+    """Rows of `warnings.csv`, in the order of the scans; empty where nothing is to be said.
+
+    Examples
+    --------
+    >>> warning_rows([]).columns.tolist()
+    ['patient_id', 'visit', 'sequence', 'warning', 'found', 'known']
+    """
+    rows = [
+        (one.case.patient_id, one.case.visit or "1", w.sequence, w.name, w.found, w.known)
+        for one in prepared
+        for w in one.warnings
+    ]
+    return pd.DataFrame(rows, columns=WARNING_COLUMNS)
+
+
 def _check_free(out: Path, bids_out: str | Path | None) -> None:
     for name, path in (("-o", out), ("--bids-out", bids_out)):
         if path is not None and Path(path).exists():
@@ -258,6 +277,7 @@ class _Run:
         if (scratch / "predictions" / "qc").is_dir():
             shutil.copytree(scratch / "predictions" / "qc", folder / "qc", dirs_exist_ok=True)
         write_failures(failures, folder / "failures.csv")
+        write_table(warning_rows(good), folder / "warnings.csv")
         notes = [*notes, *predicted.notes]
         self._record(good, notes)
         return Segmentation(folder, predicted.lesions, predicted.visits, predicted.cases, tuple(failures), tuple(notes))
@@ -272,7 +292,8 @@ class _Run:
         return done.results, list(done.failures)
 
     def _told(self, prepared: Sequence[Prepared]) -> list[str]:
-        lines = [f"{one.case.case_id}: {note}" for one in prepared for note in one.notes]
+        told = [(one.case.case_id, [*one.notes, *(f"WARNING {w.text}" for w in one.warnings)]) for one in prepared]
+        lines = [f"{case_id}: {note}" for case_id, notes in told for note in notes]
         for line in lines:
             self.say(line)
         return lines
@@ -304,8 +325,9 @@ class _Run:
     def _pages(self, good: Sequence[Prepared], predicted: Predicted) -> list[Failure]:
         numbers = Numbers(predicted.lesions, predicted.cases, predicted.visits)
         folder = self.work.folder
-        model = notes_of_model(self.chosen, {})
-        return write_pages(good, folder / WORK / "predictions", folder, numbers, model, {}, self.workers)
+        known = read_training_range(self.chosen.model.folder)
+        model = notes_of_model(self.chosen, {} if known is None else known.words())
+        return write_pages(good, folder / WORK / "predictions", folder, numbers, model, self.workers)
 
     def _forget_stale(self, prepared: Sequence[Prepared], predictions: Path) -> None:
         """Remove predictions of a killed run with other settings, or of images that were prepared anew."""
