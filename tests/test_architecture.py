@@ -170,6 +170,7 @@ TESTED_IN = {
     "synthesis.label_maps": "synthesis/test_scan.py",
     "synthesis.lesion_masks": "synthesis/test_scan.py",
     "synthesis.look_alikes": "synthesis/test_scan.py",
+    "synthesis.patches": "trainers/test_synthetic_patches.py",
     "synthesis.slices": "synthesis/test_scan.py",
     "synthesis.tissue_signals": "synthesis/test_scan.py",
     "segmentation.page_pictures": "segmentation/test_patient_page.py",

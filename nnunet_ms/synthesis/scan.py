@@ -18,7 +18,7 @@ from nnunet_ms.synthesis.label_maps import FAR_MM, NUMBER, HeadMap
 from nnunet_ms.synthesis.lesion_masks import LesionMask, Pasting, allowed, paste
 from nnunet_ms.synthesis.look_alikes import add_look_alikes
 from nnunet_ms.synthesis.physics import Field
-from nnunet_ms.synthesis.slices import sliced_grid, sliced_labels
+from nnunet_ms.synthesis.slices import nearest_planes, sliced_grid, sliced_labels
 from nnunet_ms.synthesis.tissue_signals import Signals, draw_signals
 
 Drawn = Literal["flair", "t2", "t1", "t1post", "pd"]
@@ -66,6 +66,8 @@ class SyntheticScan:
         1 in lesions that are seen on T2 only, 2 in black holes, 3 in enhancing ones.
     brain : (X, Y, Z) bool array
         The brain mask that was applied, with what it leaves of the skull.
+    regions : (X, Y, Z) uint8 array
+        What each voxel is, places in `label_maps.REGIONS`; tissue that was there before the lesions.
     grid : Grid
     drawn : dict
         Tissues, protocols, slices and shares.
@@ -75,6 +77,7 @@ class SyntheticScan:
     lesion: npt.NDArray[np.uint8]
     kinds: npt.NDArray[np.uint8]
     brain: Bools
+    regions: npt.NDArray[np.uint8]
     grid: Grid
     drawn: dict[str, Any] = field(default_factory=dict)
 
@@ -158,11 +161,12 @@ def synthetic_scan(
     if own_grid:
         kinds, grid = sliced_labels(kinds, of_all), sliced_grid(grid, of_all)
         brain = sliced_labels(brain.astype(np.uint8), of_all) > 0
+        regions = nearest_planes(regions, of_all)
     if masked:
         images = {name: np.where(brain, np.maximum(one, 1), 0).astype(np.float32) for name, one in images.items()}
     told = {**signals.told(), "field": strength, "sources": [one.name for one in lesions], "label_map": head.name}
     told["slices"] = {name: asdict(cut) for name, cut in cuts.items()}
-    return SyntheticScan(images, (kinds > 0).astype(np.uint8), kinds, brain, grid, told)
+    return SyntheticScan(images, (kinds > 0).astype(np.uint8), kinds, brain, regions, grid, told)
 
 
 def _near_brain(head: HeadMap, points: SingleFloats) -> Bools:

@@ -85,6 +85,12 @@ def sliced_labels(labels: npt.NDArray[np.uint8], slices: Slices) -> npt.NDArray[
     return np.where(total >= 0.5 - 1e-6, out, 0).astype(np.uint8)
 
 
+def nearest_planes(labels: npt.NDArray[np.uint8], slices: Slices) -> npt.NDArray[np.uint8]:
+    """Labels of the plane in the middle of each slice."""
+    middles = np.rint(slices.middles(labels.shape)).astype(np.intp)
+    return np.take(labels, np.minimum(middles, labels.shape[slices.axis] - 1), slices.axis)
+
+
 def sliced_grid(grid: Grid, slices: Slices) -> Grid:
     """The grid of the slices.
 

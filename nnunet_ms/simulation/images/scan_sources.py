@@ -22,7 +22,7 @@ from nnunet_ms.tables import MANIFEST, read_table
 SUFFIXES = (".nii", ".nii.gz")
 PHANTOM = "phantom"
 LEAST_IN_BRAIN = 0.6  # of a mask's voxels, where its header says that it lies in MNI space
-POOR_FIT = 0.85  # Dice with the template's brain
+POOR_FIT, POOR_FIT_OF_MASK = 0.85, 0.75  # Dice with the template's brain; brains of thick slices fit less well
 IMAGES_TO_FIT = ("t1", "flair", "t2")
 Placed = tuple[Matrix, str, float | None, float | None]  # matrix, how it is known, likeness, volume of a mask
 
@@ -206,6 +206,11 @@ def _by_image(mask: Path, brain: Path, images: Sequence[Path]) -> Placed:
     scan, there = read_volume(on_it[0]), inside.data != 0
     matrix = fit_to_mni(scan.data.astype(np.float32), there, scan.grid).matrix
     likeness = round(likeness_to_mni(there, scan.grid, matrix), 3)
+    if likeness < POOR_FIT_OF_MASK:
+        raise ImageError(
+            f"{mask}: expected a brain that fits the template (Dice of {POOR_FIT_OF_MASK:g} at least), found "
+            f"{likeness:.2f} by {on_it[0].name}. Check brain mask and orientation, or leave this row out."
+        )
     return matrix, f"fitted by {on_it[0].name}", likeness, _volume(lesions)
 
 
