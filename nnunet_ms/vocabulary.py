@@ -281,6 +281,7 @@ _UNCERTAINTY = {
     **_words(
         ONE,
         uncertainty="Lesion structural uncertainty: 1 - mean best IoU over samples; blank with one sample",
+        edge_share="Share of the lesion within 4 mm of where the images end; high in scalp that a brain mask holds",
         mean_probability="Mean probability over the lesion's voxels, or over the bin",
         lsu_plus="Lesion structural uncertainty with a threshold per fold",
         n_samples="Samples that the numbers come from",

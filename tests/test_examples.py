@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
 SUBCOMMANDS = {
     "nnunet-ms-convert": ("", "check", "back", "splits"),
-    "nnunet-ms-model": ("", "card", "pack", "install", "list", "show", "check"),
+    "nnunet-ms-model": ("", "card", "range", "calibrate", "pack", "install", "list", "show", "check"),
     "nnunet-ms-stratify": ("", "prepare", "explain"),
     "nnunet-ms-rim": ("", "features", "train", "predict", "evaluate"),
 }

@@ -57,15 +57,15 @@ def glance(visit: VisitResult) -> dict[str, str]:
         "Lesions": f"{float(count):g}" if known(count) else "not known",
         "Lesion volume": _volume(numbers, visit.lesions),
     }
+    for name, words in (("calibrated_volume_ml", "Calibrated volume"), ("expected_volume_ml", "Sum of probabilities")):
+        if known(numbers.get(name)):
+            shown[words] = f"{float(numbers[name]):.2f} ml"
     for how, (lower, upper) in INTERVALS.items():
         low, high = numbers.get(lower), numbers.get(upper)
         if known(low) and known(high):
             shown[f"Interval ({how})"] = (
                 f"{low:.2f} to {high:.2f} ml" if math.isfinite(high) else f"{low:.2f} ml or more"
             )
-    for name, words in (("calibrated_volume_ml", "Calibrated volume"), ("expected_volume_ml", "Sum of probabilities")):
-        if known(numbers.get(name)):
-            shown[words] = f"{float(numbers[name]):.2f} ml"
     return shown
 
 

@@ -10,6 +10,7 @@ from nnunet_ms.errors import ConversionError, ModelError
 from nnunet_ms.segmentation.chosen_model import choose_model, samples_of
 from nnunet_ms.trainers.model_cli import main
 from nnunet_ms.trainers.pack_model import draft_model_card, install_model, pack_model
+from nnunet_ms.trainers.packages.archive import opened_archive
 from nnunet_ms.trainers.packages.installed import installed_models
 from tests.trainers.tiny_model import DATASET_JSON, write_results
 
@@ -60,7 +61,8 @@ def test_an_altered_packed_file_is_refused(packed, tmp_path):
 @pytest.mark.parametrize("name", ["plans.json", "dataset.json", "fold_0/checkpoint_final.pth"])
 def test_an_altered_file_of_an_installed_model_is_refused(name, packed, tmp_path, monkeypatch):
     monkeypatch.setenv("NNUNET_MS_MODELS", str(tmp_path / "models"))
-    path = install_model(packed).folder / name
+    with opened_archive(packed) as archive:  # as `install_model` does, without its pass of the network
+        path = archive.unpack(tmp_path / "models" / "any" / "1") / name
     content = path.read_bytes()
     path.chmod(0o644)
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -79,7 +79,7 @@ class AnyJointUNet(JointUNet):
         if not bool(has.any()):
             stride = stride_between(self.strides, 0, level)
             size = (-(-n // s) for n, s in zip(x.shape[2:], stride, strict=True))
-            return x.new_zeros((x.shape[0], self.widths[level], *size))
+            return channels_last(x.new_zeros((x.shape[0], self.widths[level], *size)))
         return spread(encoder.level(level, channels_last(here[has])), has)
 
 

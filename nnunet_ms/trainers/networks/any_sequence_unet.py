@@ -102,7 +102,7 @@ class AnySequenceUNet(MultiArmUNet):
         for level, whole in enumerate(self.widths):
             stride, width = stride_between(self.strides, 0, level), whole // self.arms[number].width_divisor
             shapes.append((x.shape[0], width, *(-(-n // s) for n, s in zip(x.shape[2:], stride, strict=True))))
-        return [x.new_zeros(shape) for shape in shapes]
+        return [channels_last(x.new_zeros(shape)) for shape in shapes]  # as what is computed: else all after it is slow
 
 
 def must_run_all(network: nn.Module) -> bool:

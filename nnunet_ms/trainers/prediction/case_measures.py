@@ -20,6 +20,7 @@ from nnunet_ms.lesions.rims import CORE, RIM, RimDecision
 from nnunet_ms.lesions.rows import box_columns
 from nnunet_ms.tables import PRL_COUNT
 from nnunet_ms.trainers.networks.closed_form import quadrature
+from nnunet_ms.trainers.prediction.lesion_edge import edge_share
 from nnunet_ms.trainers.prediction.lesion_uncertainty import (
     label_sample,
     lesion_rows,
@@ -277,7 +278,7 @@ def _rows(
     """Table of the lesions of one type, and the case's row."""
     measures = {name: maps[name] for name in MEASURES}
     samples = [label_sample(settings.mask_of(mask, value), lesions.grid) for mask in sampled.masks]
-    table = lesion_rows(lesions, samples, maps[PROBABILITY], measures)
+    table = lesion_rows(lesions, samples, maps[PROBABILITY], measures).assign(edge_share=edge_share(lesions, content))
     row = patient_row(lesions, samples, maps[PROBABILITY], measures, content, settings.minimum_voxels)
     if sampled.members:
         members = [label_sample(settings.mask_of(mask, value), lesions.grid) for mask in sampled.members]
