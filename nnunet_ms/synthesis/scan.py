@@ -43,6 +43,9 @@ class Look:
         Probability that the brain mask leaves parts of the skull.
     free_contrast : float
         Probability that the tissues' signals are moved beyond what protocols do.
+    closed_sulci_mm : int
+        Largest number of mm by which cortex grows into the fluid; drawn from 0 to this. Young brains have little fluid
+        between their gyri, and their merged cortex looks like lesions; the label maps are of older ones.
     """
 
     black_holes: tuple[float, float] = (0.05, 0.6)
@@ -50,6 +53,7 @@ class Look:
     enhancing_share: tuple[float, float] = (0.03, 0.3)
     poor_mask: float = 0.25
     free_contrast: float = 0.3
+    closed_sulci_mm: int = 3
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ def synthetic_scan(
     points = draw_points(head.grid, head.from_mni, rng, deformation)
     near = _near_brain(head, points) if masked else np.ones(head.regions.shape, dtype=bool)
     regions, border_mm, ventricle_mm, white_mm = _deformed(head, points, near)
+    regions = closed_sulci(regions, int(rng.integers(look.closed_sulci_mm + 1)))
     depth = _lesion_depth(lesions, head, points, near, regions, white_mm, pasting, rng)
     signals = draw_signals(sequences, strength, rng, free=rng.random() < look.free_contrast)
     parts = _Parts.drawn_from(depth, look, "t1post" in sequences, rng)
@@ -167,6 +172,30 @@ def synthetic_scan(
     told = {**signals.told(), "field": strength, "sources": [one.name for one in lesions], "label_map": head.name}
     told["slices"] = {name: asdict(cut) for name, cut in cuts.items()}
     return SyntheticScan(images, (kinds > 0).astype(np.uint8), kinds, brain, regions, grid, told)
+
+
+def closed_sulci(regions: npt.NDArray[np.uint8], mm: int) -> npt.NDArray[np.uint8]:
+    """Let cortex grow into the fluid between and around gyri; ventricles stay.
+
+    Parameters
+    ----------
+    regions : (X, Y, Z) array
+        Numbers of `REGIONS`, 1 mm.
+    mm : int
+        How far, 0 or more.
+
+    Examples
+    --------
+    >>> gap = np.full((9, 1, 1), NUMBER["grey_matter"], np.uint8)
+    >>> gap[3:6] = NUMBER["fluid"]
+    >>> [int((closed_sulci(gap, mm) == NUMBER["fluid"]).sum()) for mm in (0, 1, 2)]
+    [3, 1, 0]
+    """
+    if mm == 0:
+        return regions
+    grey, fluid = (regions == NUMBER[name] for name in ("grey_matter", "fluid"))
+    grown = ndimage.binary_dilation(grey, iterations=mm, mask=grey | fluid)
+    return np.where(grown & fluid, np.uint8(NUMBER["grey_matter"]), regions)
 
 
 def _near_brain(head: HeadMap, points: SingleFloats) -> Bools:
