@@ -46,8 +46,9 @@ def gate(scores: pd.DataFrame, rivals: pd.DataFrame) -> dict[str, tuple[float, f
         name: (float(apart.loc[apart["set"] == name, "dice"].mean()), GATE[name]) for name in ("open_ms", "MS3SEG")
     }
     found["folds"] = (float(within["dice"].mean()), GATE["folds"])
+    seen = within if len(within) else apart  # before the folds are trained: the network that knows nobody of the set
     for patient, rows in rivals.groupby("case"):
-        mine = within.loc[within["case"].str.startswith(str(patient)), "dice"]
+        mine = seen.loc[seen["case"].str.startswith(str(patient)), "dice"]
         found[f"{patient} against {rows.loc[rows['dice'].idxmax(), 'program']}"] = (mine.mean(), rows["dice"].max())
     return found
 
