@@ -72,14 +72,13 @@ def write_pages(
 def _visit(one: Prepared, predictions: Path, numbers: Numbers) -> VisitResult:
     case_id, week = one.case.case_id, one.case.week
     entropy = predictions / "entropy" / f"{case_id}.nii.gz"
-    change = _row(numbers.visits, case_id)
     return VisitResult(
         visit=one.case.visit,
         mask=predictions / f"{case_id}.nii.gz",
         images=one.images,
         lesions=numbers.lesions[numbers.lesions["case_id"] == case_id],
         numbers=_row(numbers.cases, case_id),
-        change=change if pd.notna(change.get("previous_visit")) else {},
+        change=_row(numbers.visits, case_id),
         maps={"entropy": entropy} if entropy.is_file() else {},
         week=week,
         warnings=one.warnings,
