@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/joint_t1_synthetic"))
     parser.add_argument("--scans", type=int, default=28, help="of which the last ones are held out (%(default)s)")
     parser.add_argument("--held-out", type=int, default=6, help="(%(default)s)")
-    parser.add_argument("--epochs", type=int, default=200, help="of 20 iterations (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=105, help="of 20 iterations (%(default)s)")
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--until", choices=("plan", "train", "end"), default="end", help="stop after this step")
     args = parser.parse_args(argv)
@@ -61,7 +61,7 @@ def prepare(args: argparse.Namespace) -> None:
     if not (raw(work) / "dataset.json").exists():
         tested = ",".join(f"P{number:03d}" for number in range(args.scans - args.held_out + 1, args.scans + 1))
         options = ("--channels", CHANNELS, "--target", TARGET, "--dataset-id", DATASET, "--name", NAME, "--folds", 2)
-        rest = ("--spacing", "2x2x4", "--test-patients", tested)
+        rest = ("--spacing", "2x2x4", "--apply-brain-mask", "--test-patients", tested)
         call(work, script("nnunet-ms-convert", "trial", scans / "manifest.csv", *options, *rest))
     if not (work / "preprocessed" / raw(work).name / f"{PLANS}.json").exists():
         options = ("-d", DATASET, "-pl", "nnUNetPlannerMS", "-npfp", 1, "-np", 1)
@@ -85,7 +85,7 @@ def train(epochs: int) -> None:
 
 def evaluate(work: Path, model: Path) -> None:
     """Predict the held-out scans and print what the masks are worth."""
-    cases, masks = raw(work) / "cases.csv", work / "masks"
+    cases, masks = raw(work) / "cases.csv", work / "predicted"
     if not (masks / "cases.csv").exists():
         options = ("--mc-samples", 0, "--no-tta", "--no-pictures", "--rater", "joint_t1", "--data-note", "simulated")
         where = ("-m", model, "-f", "all", "-i", raw(work) / "imagesTs", "-o", masks, "--cases", cases)
@@ -94,7 +94,8 @@ def evaluate(work: Path, model: Path) -> None:
         where = ("--predictions", masks, "--references", raw(work) / "labelsTs", "--cases", cases)
         options = ("--labels", LABELS, "--rater", "joint_t1", "--data-note", "simulated", "-o", work / "evaluation")
         call(work, script("nnunet-ms-evaluate", *where, *options))
-    print(pd.read_csv(work / "evaluation" / "summary.csv").to_string(index=False))
+    table = pd.read_csv(work / "evaluation" / "agreement.csv")
+    print(table[table["metric"].isin(["dice", "ltpr", "lfpr"])].dropna(axis=1, how="all").to_string(index=False))
 
 
 def raw(work: Path) -> Path:
