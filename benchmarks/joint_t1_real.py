@@ -1,8 +1,8 @@
 """Two real patients through a joint T1 model: open_ms 07 and 26 (T1, T1 post contrast, T2, FLAIR; no T1 truth).
 
-Converts, predicts with a model of `joint_t1_opera2.py` (trained on simulated scans only) and draws one picture: T1
-before and after contrast agent and FLAIR, in the slices with most of each predicted type, cropped to the brain, with
-outlines. A look, not a measurement: nobody has marked T1 lesions in these scans.
+Converts, predicts with a model of `joint_t1_opera2.py` or `joint_t1_synthetic.py` (trained on simulated scans only) and
+draws one picture: T1 before and after contrast agent and FLAIR, in the slices with most of each predicted type, cropped
+to the brain, with outlines. A look, not a measurement: nobody has marked T1 lesions in these scans.
 
     python benchmarks/joint_t1_real.py --data ../shared/data/open_ms_cross_sectional --model MODEL --picture out.png
 """
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="folder TRAINER__PLANS__3d_fullres, fold `all`")
     parser.add_argument("--work", type=Path, default=Path("runs/joint_t1_real"))
     parser.add_argument("--picture", type=Path, required=True)
+    parser.add_argument("--trained-on", default="simulated scans", help="for the title (%(default)s)")
     args = parser.parse_args(argv)
     images, masks = args.work / "raw" / "Dataset809_OpenMS" / "imagesTr", args.work / "masks"
     if not images.exists():
@@ -43,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         call("nnunet-ms-predict", "-m", args.model, "-f", "all", "-i", images, "-o", masks, *options, "-device", "cpu")
     columns = ["case_id", "lesion_type", "lesion_count", "volume_ml"]
     print(pd.read_csv(masks / "cases.csv")[columns].to_string(index=False))
-    figure(images, masks).savefig(args.picture, dpi=110, metadata={"Software": None})
+    figure(images, masks, args.trained_on).savefig(args.picture, dpi=110, metadata={"Software": None})
     return 0
 
 
-def figure(images: Path, masks: Path) -> Figure:
+def figure(images: Path, masks: Path, trained_on: str) -> Figure:
     """One row per patient and type: the slice with most voxels of that type."""
     with style():
         drawn = Figure(figsize=(8.4, 12.2), facecolor="white")
@@ -65,9 +66,7 @@ def figure(images: Path, masks: Path) -> Figure:
                 for axes, (shown, volume) in zip(next(rows), zip(SHOWN, volumes, strict=True), strict=True):
                     draw(axes, volume[crop][:, :, z], label[crop][:, :, z])
                     axes.set_title(f"{title}\n{shown}" if shown == "T1" else shown, fontsize=8.5)
-        drawn.suptitle(
-            "Real scans (open_ms), masks of a small joint T1 model trained on simulated scans", fontsize=10.5
-        )
+        drawn.suptitle(f"Real scans (open_ms), masks of a small joint T1 model trained on {trained_on}", fontsize=10.5)
         drawn.supxlabel(
             "Blue: T1 unenhancing, orange: enhancing, as predicted; there is no reference. The patient's left is on "
             "the left.\nData: Lesjak et al., Neuroinformatics 2018, CC-BY.",

@@ -121,5 +121,5 @@ def test_endpoints(tmp_path):
 def test_demo_and_its_stage(tmp_path, to_all):
     found = interrupt("nnunet_ms.demo", "--quick -o out", tmp_path, "out/trial/images", to_all=to_all)
     line = "nnunet-ms-demo: interrupted. Stages that are done are kept. Repeat the command to go on.\n"
-    assert found == (130, "[1/8] simulate a trial ... \n", line)
+    assert found == (130, "[1/9] simulate a trial ... \n", line)
     assert "nnunet-ms-simulate: interrupted." in (tmp_path / "out" / "logs" / "simulate_a_trial.log").read_text()

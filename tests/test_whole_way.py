@@ -10,9 +10,11 @@ import time
 import pandas as pd
 import pytest
 
+from nnunet_ms.demo import QUICK, stages
 from nnunet_ms.tables import AGREEMENT, ENDPOINTS, VISITS, read_table
 
 pytestmark = pytest.mark.slow
+STAGES = stages(QUICK, 0)
 
 
 def start(out):
@@ -41,9 +43,22 @@ def demo_folder(tmp_path_factory):
 
 def test_prints_a_line_per_stage_and_the_page_to_open(demo_folder):
     lines = (demo_folder / "printed.txt").read_text().splitlines()
-    assert [line.split("]")[0] for line in lines[:-1]] == [f"[{n}/8" for n in range(1, 9)]
+    assert [line.split("]")[0] for line in lines[:-1]] == [f"[{n}/{len(STAGES)}" for n in range(1, len(STAGES) + 1)]
     assert lines[0].endswith("simulate a trial: done before")
-    assert lines[-1].endswith("index.html")
+    assert "index.html and the page in " in lines[-1]
+    assert lines[-1].endswith(str(demo_folder / "segmented" / "pages"))
+
+
+def test_ends_with_the_page_of_a_patient_whose_two_visits_are_compared(demo_folder):
+    out = demo_folder / "segmented"
+    visits = pd.read_csv(out / "visits.csv")
+    assert len(visits) == 2
+    assert visits["previous_visit"].notna().sum() == 1
+    assert pd.read_csv(out / "failures.csv").empty  # simulated scans are not taken for other sequences
+    (page,) = (out / "pages").iterdir()
+    assert page.stem == visits["patient_id"].unique().item()
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["flair", "t1", "t2"]
+    assert (out / "warnings.csv").is_file()
 
 
 def test_every_visit_of_the_other_patients_is_predicted_and_scored(demo_folder):

@@ -69,8 +69,7 @@ def write_bids(cases: Sequence[Case], done: Path, target: Path, what: Derivative
     """
     rater = re.sub("[^0-9A-Za-z]", "", what.rater)
     source = _source(what.root, target)
-    sessions = {case.case_id: session_of_case(case, what.root) for case in cases}
-    _check_names(sessions)
+    sessions = check_bids_names(cases, what.root, what.rater)
     channels = list(dict.fromkeys(name for case in cases for name in case.images))
     with whole_folder(target, replace=replace) as folder:
         for case in cases:
@@ -114,7 +113,32 @@ def _plain(name: str) -> str:
     return re.sub("[^0-9A-Za-z]", "", name) or "x"
 
 
-def _check_names(sessions: Mapping[str, Session]) -> None:
+def check_bids_names(cases: Sequence[Case], root: Path | None, rater: str) -> dict[str, Session]:
+    """Where the files of each scan go; before the work of hours, as well as when they are written.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        Those with a problem and without images are left out.
+    root : Path or None
+        The BIDS data set of the scans.
+    rater : str
+        Name of the model.
+
+    Raises
+    ------
+    ConversionError
+        If two scans would have one name, or the name of the model has no letter and no digit.
+
+    Examples
+    --------
+    >>> case = Case("P 07", "", 24.0, {"flair": Path("a/flair.nii.gz")}, None)
+    >>> [session.stem for session in check_bids_names([case], None, "net").values()]
+    ['sub-P07']
+    """
+    if not re.search("[0-9A-Za-z]", rater):
+        raise ConversionError(f"--rater: BIDS expects letters or digits in it, found {rater!r}. Rename it.")
+    sessions = {case.case_id: session_of_case(case, root) for case in cases if case.images and not case.problem}
     seen: dict[str, str] = {}
     for case_id, session in sessions.items():
         other = seen.setdefault(session.stem.lower(), case_id)
@@ -122,6 +146,7 @@ def _check_names(sessions: Mapping[str, Session]) -> None:
             raise ConversionError(
                 f"--bids-out: scans {other} and {case_id} would both be called {session.stem}. Rename one of them."
             )
+    return sessions
 
 
 def _copy(path: Path, folder: Path, session: Session, kind: tuple[str, ...], source: SourceDataset) -> None:

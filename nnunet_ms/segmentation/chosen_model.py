@@ -9,10 +9,10 @@ from nnunet_ms.segmentation.scans import SEQUENCES
 from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.check_models import check_hashes
 from nnunet_ms.trainers.packages.card import FACTS, ModelFacts
-from nnunet_ms.trainers.packages.installed import find_model, model_path
+from nnunet_ms.trainers.packages.installed import installed_models, model_path
 from nnunet_ms.trainers.prediction.model import Model
 from nnunet_ms.trainers.prediction.open_model import OpenModel, open_model
-from nnunet_ms.trainers.prediction.settings import make_runner
+from nnunet_ms.trainers.prediction.settings import make_runner, resolve_measuring
 
 DEFAULT = "ms-any-small"  # the model that this package ships
 
@@ -52,7 +52,9 @@ class ChosenModel:
     @property
     def appearance(self) -> dict[str, Any]:
         """What the images of its training show, by sequence; empty where nobody noted it."""
-        known = self.model.dataset_json.get("appearance") or {}
+        known = self.model.dataset_json.get("appearance")
+        if not isinstance(known, dict):
+            return {}
         return {sequence_of(str(name)): value for name, value in known.items() if isinstance(value, dict)}
 
     @property
@@ -122,17 +124,21 @@ def choose_model(model: str | Path | None, device: str | None = None) -> ChosenM
 
 
 def _shipped() -> Path:
-    try:
-        return model_path(find_model(DEFAULT).facts.reference)
-    except ModelError as error:
-        raise ModelError(
-            f"--model: expected the model {DEFAULT} or another, found none installed under that name. Get one and "
-            "install it (nnunet-ms-model install FILE, then --model NAME; nnunet-ms-model list shows what is there), "
-            "or name a folder of nnU-Net's results (--model FOLDER)."
-        ) from error
+    """Folder of the model that is taken without `--model`; one that is there and damaged says so itself."""
+    models, broken = installed_models()
+    fitting = [one.facts.reference for one in models if one.facts.name == DEFAULT]
+    if fitting:
+        return model_path(fitting[-1])
+    found = f"{', '.join(one.facts.reference for one in models)}. Choose one of them" if models else "none. Get one"
+    unread = f" What cannot be read: {'; '.join(f'{one.where}: {one.reason}' for one in broken)}" if broken else ""
+    raise ModelError(
+        f"--model: expected the model {DEFAULT} to be installed, as no other was named, found {found} (nnunet-ms-model "
+        "install FILE, then --model NAME; nnunet-ms-model list shows what is there), or name a folder of nnU-Net's "
+        f"results (--model FOLDER).{unread}"
+    )
 
 
-def samples_of(chosen: ChosenModel, samples: int) -> tuple[int, str]:
+def samples_of(chosen: ChosenModel, samples: int, threshold: float = 0.5) -> tuple[int, str]:
     """How many samples are made, and why none where the model has nothing that could differ between them.
 
     Parameters
@@ -140,13 +146,24 @@ def samples_of(chosen: ChosenModel, samples: int) -> tuple[int, str]:
     chosen : ChosenModel
     samples : int
         Asked for, per fold.
+    threshold : float, optional
+        Of the mean probability. Looked at now: the prediction comes after minutes of preparation.
 
     Returns
     -------
     samples, note : int, str
         The note is blank where they are made as asked for.
+
+    Raises
+    ------
+    SettingsError
+        If a number is outside its range.
+    ModelError
+        If the model's volume calibration cannot be read.
     """
-    runner = make_runner(chosen.model, chosen.opened.device, mc_samples=samples)
+    runner, note = make_runner(chosen.model, chosen.opened.device, mc_samples=samples), ""
     if samples and not runner.sampling.drops and runner.total_samples() < 2:
-        return 0, f"{chosen.reference}: no uncertainty, the network was trained without dropout and has one fold"
-    return samples, ""
+        note = f"{chosen.reference}: no uncertainty, the network was trained without dropout and has one fold"
+        runner = make_runner(chosen.model, chosen.opened.device, mc_samples=0)
+    resolve_measuring(runner, threshold=threshold)
+    return (0 if note else samples), note

@@ -92,7 +92,7 @@ def place_rows(lesions: pd.DataFrame) -> list[dict[str, str]]:
 def change_words(visit: VisitResult) -> list[str]:
     """What has changed since the visit before, or why that is not known; nothing at a first visit."""
     change = visit.change
-    if note := change.get("change_note"):
+    if known(note := change.get("change_note")) and note:
         return [f"Not compared with the visit before: {note}."]
     if not known(change.get("previous_visit")) and not known(change.get("new_lesion_count")):
         return []
@@ -100,6 +100,12 @@ def change_words(visit: VisitResult) -> list[str]:
     counts = [f"{int(change[name])} {kind}" for kind in kinds if known(change.get(name := f"{kind}_lesion_count"))]
     since = f"Since visit {change['previous_visit']}" if known(change.get("previous_visit")) else "Since the last visit"
     return [f"{since}: {', '.join(counts)} lesions."] if counts else []
+
+
+def calibration_words(visit: VisitResult) -> list[str]:
+    """What is to be known of the calibrated volume; nothing where there is no note."""
+    note = visit.numbers.get("volume_calibration_note")
+    return [f"About the calibrated volume: {note}."] if known(note) and note else []
 
 
 def uncertainty_words(visit: VisitResult) -> list[str]:

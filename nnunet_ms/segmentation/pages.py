@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from nnunet_ms.dataset_conversion.cases import Case, place_in_time
+from nnunet_ms.dataset_conversion.cases import place_in_time
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.segmentation.chosen_model import ChosenModel
 from nnunet_ms.segmentation.patient_page import write_patient_page
 from nnunet_ms.segmentation.prepared_scans import Prepared
 from nnunet_ms.segmentation.results import ModelNotes, PatientResult, VisitResult
+from nnunet_ms.segmentation.scans import page_name
 from nnunet_ms.trainers.packages.card import CARD
 from nnunet_ms.versions import version_of
 
@@ -57,7 +58,7 @@ def write_pages(
         patients.setdefault(one.case.patient_id, []).append(one)
     results = [
         PatientResult(
-            Case(patient, "", None, {}, None).case_id,  # as it can be the name of a file
+            page_name(patient),
             tuple(_visit(one, predictions, numbers) for one in visits),
             model,
             f"nnunet-ms {version_of('nnunet-ms')}",
@@ -71,14 +72,13 @@ def write_pages(
 def _visit(one: Prepared, predictions: Path, numbers: Numbers) -> VisitResult:
     case_id, week = one.case.case_id, one.case.week
     entropy = predictions / "entropy" / f"{case_id}.nii.gz"
-    change = _row(numbers.visits, case_id)
     return VisitResult(
         visit=one.case.visit,
         mask=predictions / f"{case_id}.nii.gz",
         images=one.images,
         lesions=numbers.lesions[numbers.lesions["case_id"] == case_id],
         numbers=_row(numbers.cases, case_id),
-        change=change if pd.notna(change.get("previous_visit")) else {},
+        change=_row(numbers.visits, case_id),
         maps={"entropy": entropy} if entropy.is_file() else {},
         week=week,
         warnings=one.warnings,

@@ -12,6 +12,7 @@ from nnunet_ms.outputs import whole_file
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.segmentation.page_pictures import picture_of
 from nnunet_ms.segmentation.page_words import (
+    calibration_words,
     card_parts,
     change_words,
     glance,
@@ -81,7 +82,7 @@ def _visit(patient: PatientResult, number: int) -> dict[str, object]:
         "glance": glance(visit),
         "places": place_rows(visit.lesions),
         "change": change_words(visit),
-        "uncertainty": uncertainty_words(visit),
+        "uncertainty": [*uncertainty_words(visit), *calibration_words(visit)],
         "uncertain": uncertain_rows(visit.lesions),
         "picture": f"data:image/png;base64,{picture}",
     }
@@ -89,7 +90,7 @@ def _visit(patient: PatientResult, number: int) -> dict[str, object]:
 
 def _course(patient: PatientResult) -> list[dict[str, str]]:
     """One row per visit: what the table over all visits shows."""
-    return [
-        {"Visit": visit_title(visit, number), **glance(visit)}
-        for number, visit in enumerate(patient.visits if len(patient.visits) > 1 else ())
-    ]
+    visits = patient.visits if len(patient.visits) > 1 else ()
+    rows = [{"Visit": visit_title(visit, number), **glance(visit)} for number, visit in enumerate(visits)]
+    names = list(dict.fromkeys(name for row in rows for name in row))  # one visit may have what another lacks
+    return [{name: row.get(name, "not known") for name in names} for row in rows]

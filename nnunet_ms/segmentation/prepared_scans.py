@@ -147,7 +147,7 @@ def _with_problem(case: Case, model: ChosenModel, how: How) -> Case:
     try:
         model.check_scan(case.case_id, tuple(case.images))
     except ConversionError as error:
-        return replace(case, problem=str(error))
+        return replace(case, problem=f"{error} ({case.remark})" if case.remark else str(error))
     return case
 
 

@@ -19,6 +19,7 @@ from nnunet_ms.images.volumes import read_volume
 
 SEQUENCES = ("flair", "t2", "t1", "t1post")  # that have an option; the first that a scan has gives the grid
 SHOWN = 3
+SHORT, LONGEST = 40, 150  # letters of a name in a message; of patient and visit, where file systems take 255 bytes
 _NIFTI = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _BIDS = re.compile(r"(?:^|/)sub-[0-9A-Za-z]+(?:/ses-[0-9A-Za-z]+)?/anat/|(?:^|/)anat/sub-[0-9A-Za-z]+_")
 _PERSON = re.compile(r"(?:sub|subj|subject|pat|patient|p|case|id)[-_]?\d+|\d{3,}", re.IGNORECASE)
@@ -87,12 +88,40 @@ def find_scans(
         )
     mask = None if brain_mask is None else Path(brain_mask)
     if source is None:
+        _no_use("images that are named", prefer=prefer)
         scans = _of_files(given, mask, patient, visit)
     else:
         if mask is not None:
             raise SettingsError(f"{mask}: expected --brain-mask beside images (--flair ...) only. Leave it out.")
         scans = _of_source(Path(source), sequences, patient, visit, prefer)
+    _check_names(scans.cases)
     return replace(scans, cases=tuple(_ordered(case, sequences) for case in scans.cases))
+
+
+def page_name(patient_id: str) -> str:
+    """Name of a patient's page, without its ending: as in the names of the masks, a letter, digit or _ in front.
+
+    Examples
+    --------
+    >>> page_name("P 07"), page_name("=1+1")
+    ('P-07', '1-1')
+    """
+    return Case(patient_id, "", None, {}, None).case_id.lstrip("-.") or "patient"
+
+
+def _check_names(cases: Sequence[Case]) -> None:
+    """Raise ConversionError for a name that no file can have, and where one page would replace another."""
+    pages: dict[str, str] = {}
+    for case in cases:
+        named = f"patient {case.patient_id[:SHORT]!r}, visit {case.visit[:SHORT]!r}"
+        if not case.patient_id.strip() or len(case.case_id) > LONGEST:
+            raise ConversionError(f"{named}: expected names of 1 to {LONGEST} letters in all. Rename it.")
+        other = pages.setdefault(page_name(case.patient_id).lower(), case.patient_id)
+        if other != case.patient_id:
+            page = f"{page_name(other)}.html"
+            raise ConversionError(
+                f"patients {other!r} and {case.patient_id!r} would have one page, {page}. Rename one."
+            )
 
 
 def _ordered(case: Case, sequences: Sequence[str]) -> Case:
@@ -130,13 +159,25 @@ def _of_source(source: Path, sequences: Sequence[str], patient: str, visit: str,
     if not source.exists():
         raise ConversionError(f"{source}: expected a manifest (CSV) or a folder, found nothing. Check the path.")
     if source.is_file():
+        _no_use("a manifest", patient=patient, visit=visit, prefer=prefer)
         return Scans(tuple(_found("trial", source, sequences)))
     files = [path for path in walk_files(source)[0] if _NIFTI.search(path)]
     if any(_BIDS.search(f"{source.resolve().name}/{path}") for path in files):
+        _no_use("a BIDS data set", patient=patient, visit=visit)
         return Scans(tuple(_found("bids", source, sequences, prefer=prefer)), root=source)
     if any("/" in path for path in files):
+        _no_use("a folder of visits", patient=patient, visit=visit, prefer=prefer)
         return _of_tree(source, sequences)
+    _no_use("a folder of one scan", prefer=prefer)
     return _of_folder(source, files, patient, visit)
+
+
+def _no_use(what: str, **given: str) -> None:
+    """Raise SettingsError for what is given and would be passed over in silence."""
+    for name, value in given.items():
+        if value:
+            where = "a BIDS data set" if name == "prefer" else "the images of one scan"
+            raise SettingsError(f"--{name} {value}: expected beside {where} only, found {what}. Leave it out.")
 
 
 def _found(
@@ -158,9 +199,11 @@ def _of_folder(folder: Path, names: Sequence[str], patient: str, visit: str) -> 
         roles.setdefault(role_by_name(name), []).append(name)
     images = {role: roles[role] for role in SEQUENCES if role in roles}
     if not images:
+        others = [] if names else sorted(walk_files(folder)[0])[:SHOWN]
+        found = f"none, but {', '.join(others)}: make NIfTI files of DICOM first (dcm2niix)" if others else "none"
         raise ConversionError(
             f"{folder}: expected NIfTI images whose names tell their sequence (FLAIR, T2, T1), found "
-            f"{', '.join(names[:SHOWN]) or 'none'}. Name each by its option: --flair FILE, --t2 FILE, --t1 FILE."
+            f"{', '.join(names[:SHOWN]) or found}. Name each by its option: --flair FILE, --t2 FILE, --t1 FILE."
         )
     twice = next((role for role, paths in images.items() if len(paths) > 1), "")
     people = {name: _people(paths[0]) for name, paths in images.items()}

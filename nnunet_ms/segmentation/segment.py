@@ -31,11 +31,11 @@ import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import Case, names_of
 from nnunet_ms.dataset_conversion.checks.plausibility import accepted_names
-from nnunet_ms.errors import ConversionError, SettingsError
+from nnunet_ms.errors import ConversionError
 from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import Unfinished, resumable_folder
 from nnunet_ms.parallel import Failure, Workers
-from nnunet_ms.segmentation.bids_out import Derivative, write_bids
+from nnunet_ms.segmentation.bids_out import Derivative, check_bids_names, write_bids
 from nnunet_ms.segmentation.chosen_model import ChosenModel, choose_model, samples_of
 from nnunet_ms.segmentation.masks_back import write_masks
 from nnunet_ms.segmentation.pages import Numbers, notes_of_model, write_pages
@@ -50,6 +50,7 @@ from nnunet_ms.segmentation.prepared_scans import (
     trained_on_whole_heads,
 )
 from nnunet_ms.segmentation.scans import Scans, find_scans
+from nnunet_ms.segmentation.targets import RECORD, check_apart, check_targets
 from nnunet_ms.segmentation.visit_warnings import WARNING_COLUMNS
 from nnunet_ms.tables import CASES, write_failures, write_table
 from nnunet_ms.threads import threads_of_each
@@ -58,7 +59,7 @@ from nnunet_ms.trainers.prediction.predict import Predicted, predict, silent
 from nnunet_ms.trainers.training_range import read_training_range
 from nnunet_ms.versions import version_of
 
-WORK, RECORD = "work", "segmentation.json"
+WORK = "work"
 TABLES = ("lesions.csv", "visits.csv", "lesion_changes.csv", "cases.csv")
 
 
@@ -192,8 +193,8 @@ def segment(
     ['segmented/masks/flair/P1.nii.gz', 'segmented/masks/t1/P1.nii.gz', 'segmented/masks/t2/P1.nii.gz']
     """
     out = Path(out)
-    if not overwrite:
-        _check_free(out, bids_out)
+    targets = {"-o": out} if bids_out is None else {"-o": out, "--bids-out": Path(bids_out)}
+    check_targets(targets, overwrite=overwrite)
     given = {"flair": flair, "t2": t2, "t1": t1, "t1post": t1post}
     files = {name: path for name, path in given.items() if path is not None}
     where: dict[str, Any] = {"brain_mask": brain_mask, "patient": patient, "visit": visit, "prefer": prefer}
@@ -203,9 +204,12 @@ def segment(
     chosen = choose_model(model, device)
     whole = trained_on_whole_heads(chosen.appearance, chosen.reference_sequence)
     how = replace(how, whole_heads=whole, reorient=chosen.is_oriented)
-    count, told = samples_of(chosen, samples)
+    count, told = samples_of(chosen, samples, threshold)
     sampling |= {"mc_samples": count, "rater": rater or (chosen.facts.name if chosen.facts else "model")}
     scans = find_scans(source, files, chosen.sequences, **where)
+    check_apart(targets, scans.cases, source, chosen.model.folder, is_bids=scans.root is not None)
+    if bids_out is not None:
+        check_bids_names(scans.cases, scans.root, sampling["rater"])
     with resumable_folder(out, replace=overwrite) as work:
         done = _Run(chosen, how, sampling, workers, say, work).segment(scans, [told] if told else [])
         if bids_out is not None:
@@ -229,12 +233,6 @@ def warning_rows(prepared: Sequence[Prepared]) -> pd.DataFrame:
         for w in one.warnings
     ]
     return pd.DataFrame(rows, columns=WARNING_COLUMNS)
-
-
-def _check_free(out: Path, bids_out: str | Path | None) -> None:
-    for name, path in (("-o", out), ("--bids-out", bids_out)):
-        if path is not None and Path(path).exists():
-            raise SettingsError(f"{path}: exists already. Choose another {name}, or --overwrite it.")
 
 
 def _derivative(

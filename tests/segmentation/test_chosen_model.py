@@ -2,11 +2,12 @@
 
 import re
 import zipfile
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from nnunet_ms.errors import ConversionError, ModelError
+from nnunet_ms.errors import ConversionError, ModelError, SettingsError
 from nnunet_ms.segmentation.chosen_model import choose_model, samples_of
 from nnunet_ms.trainers.model_cli import main
 from nnunet_ms.trainers.pack_model import draft_model_card, install_model, pack_model
@@ -95,3 +96,36 @@ def test_a_model_that_cannot_sample_says_so(any_folder, tmp_path):
     count, note = samples_of(chosen, 5)
     assert (count == 0) == bool(note)
     assert samples_of(chosen, 0) == (0, "")
+
+
+@pytest.mark.parametrize(("name", "value"), [("samples", -1), ("threshold", 2.0), ("threshold", float("nan"))])
+def test_a_number_outside_its_range_is_refused_before_scans_are_prepared(name, value, any_folder):
+    with pytest.raises(SettingsError, match=f"{name}: expected .*, found {value}. Correct it"):
+        samples_of(choose_model(any_folder, "cpu"), **{"samples": 0, name: value})
+
+
+def test_the_model_that_is_taken_by_default_says_whether_it_is_absent_or_damaged(packed, tmp_path, monkeypatch):
+    monkeypatch.setenv("NNUNET_MS_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("nnunet_ms.trainers.packages.installed.entry_points", lambda group: [])
+    with opened_archive(packed) as archive:
+        folder = archive.unpack(tmp_path / "models" / "any" / "1")
+    with pytest.raises(
+        ModelError, match=r"ms-any-small to be installed.*found any==1\. Choose one of them.*--model NAME"
+    ):
+        choose_model(None, "cpu")
+    monkeypatch.setattr("nnunet_ms.segmentation.chosen_model.DEFAULT", "any")
+    (folder / "plans.json").chmod(0o644)
+    (folder / "plans.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"plans\.json: expected SHA-256"):
+        choose_model(None, "cpu")
+    (folder / "model.json").chmod(0o644)
+    (folder / "model.json").write_text("{")
+    with pytest.raises(ModelError, match=r"found none\. Get one .*What cannot be read: .*model"):
+        choose_model(None, "cpu")
+
+
+@pytest.mark.parametrize("found", [[1], "flair", 3, None, {"flair": 1}])
+def test_what_nobody_noted_properly_of_the_training_is_not_known(found, any_folder):
+    chosen = choose_model(any_folder, "cpu")
+    model = replace(chosen.model, dataset_json={**chosen.model.dataset_json, "appearance": found})
+    assert replace(chosen, opened=replace(chosen.opened, model=model)).appearance == {}

@@ -1,6 +1,7 @@
 """Several patients and visits: change, failures, pages, BIDS, a run that is stopped. Oracles: masks, a second run."""
 
 import json
+import re
 import shutil
 
 import nibabel as nib
@@ -66,6 +67,15 @@ def test_one_bad_scan_does_not_stop_the_others(study, any_folder, tmp_path, caps
     assert written == [f"{stem}_{kind}.nii.gz" for stem in stems for kind in ("mask", "probseg")]
     assert json.loads((bids / "dataset_description.json").read_text())["DatasetType"] == "derivative"
     assert str(tmp_path) not in "".join(path.read_text() for path in bids.rglob("*.json"))
+
+
+def test_why_visits_are_not_compared_stands_on_the_page(study, any_folder, tmp_path):
+    rows = pd.read_csv(study).query("patient_id == 'P1'").assign(week=None)  # as sessions of BIDS without dates
+    rows.to_csv(study, index=False)
+    segment(study, tmp_path / "out", model=any_folder, **HOW)
+    page = (tmp_path / "out" / "pages" / "P1.html").read_text()
+    assert page.count("Not compared with the visit before: weeks of this visit and the one before are not known") == 1
+    assert "nan" not in re.sub("<[^>]*>", " ", page).split()
 
 
 def test_a_run_that_is_stopped_goes_on_and_ends_the_same(scans, any_folder, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import html.parser
 import re
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -9,8 +10,15 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.errors import ImageError, SettingsError
-from nnunet_ms.segmentation.page_words import known, place_rows, uncertainty_words
-from nnunet_ms.segmentation.patient_page import write_patient_page
+from nnunet_ms.segmentation.page_words import (
+    calibration_words,
+    change_words,
+    glance,
+    known,
+    place_rows,
+    uncertainty_words,
+)
+from nnunet_ms.segmentation.patient_page import _course, write_patient_page
 from nnunet_ms.segmentation.results import ModelNotes, PatientResult, ScanWarning, VisitResult
 
 CARD = """# A model
@@ -131,7 +139,7 @@ def test_a_page_of_a_plain_mask_says_what_is_not_known(tmp_path, files):
         "", files["mask"], {"flair": files["flair"]}, LESIONS[["lesion_id", "volume_ml"]], {"volume_ml": float("nan")}
     )
     words, _ = read(write_patient_page(tmp_path, PatientResult("P1", (bare,), ModelNotes("folder"))))
-    for text in ("Lesion volume 0.52 ml", "was not measured", "nothing can be warned about"):
+    for text in ("Lesion volume 0.52 ml", "was not measured", "only what can be told without that is warned about"):
         assert text in words
     assert "nan" not in re.sub(r"[a-z]nan", "", words.lower())
 
@@ -165,3 +173,24 @@ def test_a_patient_without_visits_a_bad_name_and_a_mask_elsewhere_are_told(tmp_p
     nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4)), files["mask"])
     with pytest.raises(ImageError, match=r"mask\.nii\.gz"):
         write_patient_page(tmp_path, PatientResult("P1", (visit(files),), ModelNotes("any")))
+
+
+@pytest.mark.parametrize("note", ["", None, float("nan"), pd.NA])
+def test_a_blank_note_is_none(note, files):
+    change = {"change_note": note, "previous_visit": "base", "new_lesion_count": 2.0}
+    one = replace(visit(files), numbers={"volume_calibration_note": note}, change=change)
+    assert change_words(one) == ["Since visit base: 2 new lesions."]
+    assert calibration_words(one) == []
+
+
+def test_why_an_interval_has_no_upper_limit_is_told(files):
+    numbers = {"calibrated_lower_ml": 2.0, "calibrated_upper_ml": float("inf"), "volume_calibration_note": "8 patients"}
+    assert calibration_words(replace(visit(files), numbers=numbers)) == ["About the calibrated volume: 8 patients."]
+    assert glance(replace(visit(files), numbers=numbers))["Interval (calibrated)"] == "2.00 ml or more"
+
+
+def test_visits_of_different_numbers_keep_their_columns(files):
+    visits = [replace(visit(files), numbers=one) for one in ({"volume_ml": 1.0}, {"expected_volume_ml": 2.0})]
+    first, second = _course(PatientResult("P1", tuple(visits), ModelNotes("m")))
+    assert list(first) == list(second)
+    assert (first["Sum of probabilities"], second["Sum of probabilities"]) == ("not known", "2.00 ml")

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from nnunet_ms.errors import ConversionError, SettingsError
-from nnunet_ms.segmentation.scans import find_scans
+from nnunet_ms.plain_names import plain_name
+from nnunet_ms.segmentation.scans import find_scans, page_name
 
 ALL = ("t1", "flair", "t2")
 
@@ -17,6 +18,9 @@ def write(folder, *names, seed=0):
     for number, name in enumerate(names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        if ".nii" not in name:
+            path.write_bytes(b"DICM")
+            continue
         data = np.random.default_rng([seed, number]).normal(100, 20, (8, 8, 4)).astype(np.float32)
         nib.save(nib.Nifti1Image(data, np.eye(4)), path)
     return folder
@@ -61,6 +65,7 @@ def test_two_patients_in_one_folder_are_refused(tmp_path, names):
     [
         ((), "expected NIfTI images whose names tell their sequence.*found none.*--flair FILE"),
         (("scan.nii.gz", "other.nii.gz"), r"expected NIfTI.*found other\.nii\.gz, scan\.nii\.gz.*--flair FILE"),
+        (("IM0001.dcm", "DICOMDIR"), r"found none, but DICOMDIR, IM0001\.dcm: make NIfTI files of DICOM first"),
         (("lesion.nii.gz", "brain.nii.gz"), "expected NIfTI images whose names tell"),
     ],
 )
@@ -119,3 +124,23 @@ def test_a_path_that_is_not_there(tmp_path):
         find_scans(tmp_path / "absent", {}, ALL)
     with pytest.raises(ConversionError, match=r"expected an image \(--t1\), found no such file"):
         find_scans(None, {"t1": Path("absent.nii.gz")}, ALL)
+
+
+@pytest.mark.parametrize("patients", [("P 1", "P-1"), ("p1", "P1"), ("=1", "+1"), ("-P1", "P1")])
+def test_patients_whose_pages_would_have_one_name_are_refused(tmp_path, patients):
+    write(tmp_path, "a.nii.gz", "b.nii.gz")
+    rows = [(name, f"v{n}", n, f"{'ab'[n]}.nii.gz") for n, name in enumerate(patients)]
+    pd.DataFrame(rows, columns=["patient_id", "visit", "week", "flair"]).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(ConversionError, match=r"patients '.*' and '.*' would have one page, .*\.html\. Rename one"):
+        find_scans(tmp_path / "m.csv", {}, ALL)
+
+
+@pytest.mark.parametrize("names", [{"patient": " "}, {"patient": "x" * 400}, {"patient": "P", "visit": "v" * 200}])
+def test_a_name_that_no_file_can_have(tmp_path, names):
+    with pytest.raises(ConversionError, match=r"patient '.*', visit '.*': expected names of 1 to 150 letters.*Rename"):
+        find_scans(None, {"flair": write(tmp_path, "flair.nii.gz") / "flair.nii.gz"}, ALL, **names)
+
+
+@pytest.mark.parametrize("name", ["Özil", "../x", "=1+1", "<b>", "-P1", ".hidden", "李"])
+def test_every_patient_has_a_page_of_a_plain_name(name):
+    assert plain_name(page_name(name), "page")

@@ -86,6 +86,10 @@ def only_t1(scans, folder):
     return ["--t1", str(scans["t1"])]
 
 
+def only_t1post(scans, folder):
+    return ["--t1post", str(scans["t1"])]
+
+
 def one_image_twice(scans, folder):
     return ["--flair", str(scans["flair"]), "--t1", str(shutil.copy(scans["flair"], folder / "t1.nii.gz"))]
 
@@ -104,6 +108,7 @@ def no_such_mask(scans, folder):
     [
         (four_dimensional, r"flair\.nii\.gz: .*(4-D|dimensions|\(20, 26, 11, 3\))"),
         (only_t1, "expected flair or t2 .*found t1"),
+        (only_t1post, r"expected flair or t2 .*found no sequence.*t1post: not used, the model takes t1, flair, t2"),
         (one_image_twice, r"t1\.nii\.gz: expected t1, found the voxels of flair"),
         (no_image, r"flair\.nii\.gz"),
         (no_such_mask, "--brain given: expected a brain mask, found none. Add one"),
