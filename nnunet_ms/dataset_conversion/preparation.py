@@ -278,10 +278,18 @@ def target_grid(grid: Grid, steps: Steps, log: list[dict[str, Any]]) -> Grid:
 
 
 def moved_onto(image: SimpleITK.Image, grid: Grid, target: Grid, matrix: Matrix, *, is_label: bool) -> SimpleITK.Image:
-    """Resample once, after smoothing along axes that become coarser; on the same grid nothing is touched."""
+    """Resample once, after smoothing along axes that become coarser; on the same grid nothing is touched.
+
+    What is 0 around the head or brain stays 0: nnU-Net takes the rest for brain, and smoothing leaves small numbers far
+    outside.
+    """
     if same_grid(grid, target) and np.array_equal(matrix, np.eye(4)):
         return image
-    return resample(image if is_label else smoothed(image, grid, target), target, matrix, is_label=is_label)
+    if is_label:
+        return resample(image, target, matrix, is_label=True)
+    moved = resample(smoothed(image, grid, target), target, matrix, is_label=False)
+    content = SimpleITK.BinaryFillhole(SimpleITK.Cast(image != 0, SimpleITK.sitkUInt8))
+    return SimpleITK.Mask(moved, resample(content, target, matrix, is_label=True))
 
 
 def _write_record(

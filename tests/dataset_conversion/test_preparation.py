@@ -16,8 +16,9 @@ from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.cli import main
 from nnunet_ms.dataset_conversion.preparation import Steps, write_preprocessed
 from nnunet_ms.images import bias_field
-from nnunet_ms.images.itk import to_itk, to_matrix
+from nnunet_ms.images.itk import resample, to_itk, to_matrix, voxels
 from nnunet_ms.images.registration import register
+from nnunet_ms.images.resample import smoothed
 from nnunet_ms.images.volumes import Grid, read_mask, read_volume
 from tests.images.moving_head import AFFINE, SHAPE, apart, image_of, motion
 
@@ -106,6 +107,40 @@ def test_what_is_finer_than_the_new_voxels_is_blurred_and_not_sampled(tmp_path):
     sigma = np.sqrt(3**2 - 1) / (2 * np.sqrt(2 * np.log(2)))
     expected = 50 * np.exp(-2 * (np.pi * sigma / np.array(PERIODS)) ** 2)
     np.testing.assert_allclose(np.abs(inside).max(axis=0), expected, rtol=0.05, atol=0.5)
+
+
+def _ball(noise: float):
+    """A brain without skull, or with noise around it, one hole of 0 inside; 1 x 1 x 1 mm."""
+    rng = np.random.default_rng(0)
+    axes = np.stack(np.meshgrid(*(np.arange(n) for n in (40, 44, 36)), indexing="ij"))
+    brain = ((axes - np.array([20, 22, 18])[:, None, None, None]) ** 2).sum(0) < 13**2
+    data = np.where(brain, rng.normal(500, 40, brain.shape), rng.uniform(1, 2, brain.shape) * noise).astype(np.float32)
+    data[20, 22, 18] = 0
+    return data, Grid(data.shape, np.eye(4)), brain
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 3), (2, 2, 2), (1, 4, 1), (0.7, 0.7, 0.7), (1, 1, 1)])
+@pytest.mark.parametrize("angle", [0.0, 0.2])
+def test_what_is_0_around_a_brain_stays_0(spacing, angle):
+    # Oracle: nearest neighbours by scipy: whatever the kernel, the brain ends where its voxels end
+    data, grid, brain = _ball(noise=0)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    target = Grid(tuple(int(n / s) for n, s in zip(brain.shape, spacing, strict=True)), np.diag([*spacing, 1.0]))
+    moved = voxels(preparation.moved_onto(to_itk(data, grid), grid, target, turn, is_label=False))
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in target.shape), indexing="ij"), -1) @ target.affine[:3, :3]
+    places = np.moveaxis(index @ turn[:3, :3].T, -1, 0)
+    expected = ndimage.map_coordinates(brain.astype(np.uint8), places, order=0, mode="constant").astype(bool)
+    assert ((moved != 0) != expected).mean() < 0.002  # places half-way between two voxels
+
+
+def test_noise_around_a_head_is_resampled_as_before():
+    data, grid, _ = _ball(noise=1)
+    target = Grid((40, 44, 12), np.diag([1.0, 1.0, 3.0, 1.0]))
+    image = to_itk(data, grid)
+    moved = preparation.moved_onto(image, grid, target, np.eye(4), is_label=False)
+    plain = resample(smoothed(image, grid, target), target, np.eye(4), is_label=False)
+    np.testing.assert_array_equal(voxels(moved), voxels(plain))
 
 
 def test_reorientation_alone_moves_voxels_and_changes_none(study, tmp_path):
