@@ -162,7 +162,6 @@ TESTED_IN = {
     "images.tissue_levels": "segmentation/test_scan_warnings.py",
     "simulation.images.scan_sources": "simulation/images/test_scan_files.py",
     "segmentation.cli": "segmentation/test_segment.py",
-    "segmentation.masks_back": "segmentation/test_segment.py",
     "segmentation.prepared_scans": "segmentation/test_segment.py",
     "synthesis.acquisition": "synthesis/test_scan.py",
     "synthesis.deformation": "synthesis/test_scan.py",

@@ -10,13 +10,16 @@ import numpy as np
 
 from nnunet_ms.dataset_conversion.preparation import back_to_source
 from nnunet_ms.images.volumes import read_grid, read_mask, read_volume, write_volume
+from nnunet_ms.lesions.components import find_components
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.segmentation.prepared_scans import Prepared
 
 MASKS, PROBABILITY = "masks", "probability"
 
 
-def write_masks(prepared: Sequence[Prepared], predictions: Path, out: Path, workers: Workers = 1) -> list[Failure]:
+def write_masks(
+    prepared: Sequence[Prepared], predictions: Path, out: Path, workers: Workers = 1
+) -> tuple[list[str], list[Failure]]:
     """Write `masks/<sequence>/<case>.nii.gz` on each image's own grid, and `probability/` on that of the first.
 
     Nearest neighbour for masks, linear for probabilities: a lesion that is thinner than a voxel of a coarser image may
@@ -24,26 +27,37 @@ def write_masks(prepared: Sequence[Prepared], predictions: Path, out: Path, work
 
     Returns
     -------
-    list of Failure
+    notes, failures : list of str, list of Failure
+        A note says how many lesions are in no voxel of an image's mask.
     """
     work = partial(_write, predictions=predictions, out=out)
-    return map_cases(work, list(prepared), lambda one: one.case.case_id, "masks", workers).failures
+    done = map_cases(work, list(prepared), lambda one: one.case.case_id, "masks", workers)
+    return [note for notes in done.results for note in notes], list(done.failures)
 
 
-def _write(one: Prepared, predictions: Path, out: Path) -> None:
+def _write(one: Prepared, predictions: Path, out: Path) -> list[str]:
+    """Write the masks of a case; return what is lost in them."""
     case_id = one.case.case_id
     told = json.loads(one.record.read_text(encoding="utf-8"))
     mask = read_mask(predictions / f"{case_id}.nii.gz", labels=range(256))
+    lesions = find_components(mask.data)
+    numbered = lesions.painted(np.arange(1, len(lesions.voxels) + 1, dtype=np.int32))
+    notes = []
     for sequence, way in ways_back(told, one.case.images):
         data, affine = back_to_source(mask.data.astype(np.uint8), way)
         target = out / MASKS / sequence / f"{case_id}.nii.gz"
         target.parent.mkdir(parents=True, exist_ok=True)
         write_volume(target, data, affine)
+        lost = len(lesions.voxels) - np.count_nonzero(np.unique(back_to_source(numbered, way)[0]))
+        if lost:
+            among = f"{case_id}: {sequence}: {lost} of {len(lesions.voxels)} lesions"
+            notes.append(f"{among} lie between its voxels and are not in its mask; the tables have them")
     (out / PROBABILITY).mkdir(exist_ok=True)
     for path in sorted((predictions / PROBABILITY).glob(f"{case_id}*.nii.gz")):
         if path.name.removesuffix(".nii.gz").removeprefix(case_id)[:1] in ("", "_"):
             data, affine = back_to_source(read_volume(path).data.astype(np.float32), told, is_label=False)
             write_volume(out / PROBABILITY / path.name, data, affine)
+    return notes
 
 
 def ways_back(told: Mapping[str, Any], images: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -267,7 +267,9 @@ class _Run:
             self.say(line)
         failed = {failure.case for failure in predicted.failures}
         good = [one for one in prepared if one.case.case_id not in failed]
-        back = write_masks(good, scratch / "predictions", folder, self.workers)
+        lost, back = write_masks(good, scratch / "predictions", folder, self.workers)
+        for line in lost:
+            self.say(line)
         back += self._pages(good, predicted)
         failures = sorted([*failures, *predicted.failures, *back], key=lambda failure: failure.case)
         for name in TABLES:
@@ -276,7 +278,7 @@ class _Run:
             shutil.copytree(scratch / "predictions" / "qc", folder / "qc", dirs_exist_ok=True)
         write_failures(failures, folder / "failures.csv")
         write_table(warning_rows(good), folder / "warnings.csv")
-        notes = [*notes, *predicted.notes]
+        notes = [*notes, *predicted.notes, *lost]
         self._record(good, notes)
         return Segmentation(folder, predicted.lesions, predicted.visits, predicted.cases, tuple(failures), tuple(notes))
 

@@ -1,0 +1,53 @@
+"""Masks on the grids of the inputs, on grids drawn by hand: what lies between thick slices is told."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from nnunet_ms.dataset_conversion.cases import Case
+from nnunet_ms.segmentation.masks_back import write_masks
+from nnunet_ms.segmentation.prepared_scans import Prepared
+
+
+def scan(folder: Path, lesions):
+    """A case whose T1 has a slice at every fourth voxel of FLAIR, with a predicted mask."""
+    mask = np.zeros((8, 8, 16), np.uint8)
+    for x, y, z in lesions:
+        mask[x, y, z] = 1
+    thick = np.diag([1.0, 1.0, 4.0, 1.0])
+    nib.save(nib.Nifti1Image(np.zeros((8, 8, 16), np.float32), np.eye(4)), folder / "flair.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((8, 8, 4), np.float32), thick), folder / "t1.nii.gz")
+    (folder / "predictions" / "probability").mkdir(parents=True)
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), folder / "predictions" / "P1.nii.gz")
+    grid = {"shape": [8, 8, 16], "affine": np.eye(4).tolist()}
+    record = folder / "P1.json"
+    record.write_text(
+        json.dumps({"steps": [], "grid": grid, "source_grid": grid, "target_to_source": np.eye(4).tolist()})
+    )
+    images = {name: folder / f"{name}.nii.gz" for name in ("flair", "t1")}
+    return Prepared(Case("P1", "", None, images, None), images, record, ())
+
+
+@pytest.mark.parametrize(
+    ("lesions", "lost"),
+    [
+        ([(2, 2, 4)], 0),  # on a slice
+        ([(2, 2, 6)], 1),  # half-way between two: the nearest voxel of the slices at 4 and 8 is another
+        ([(2, 2, 6), (5, 5, 8)], 1),
+        ([(2, 2, 5), (5, 5, 7), (5, 2, 10)], 3),
+        ([(2, 2, 3), (2, 2, 4), (2, 2, 5)], 0),  # one lesion that a slice cuts
+        ([], 0),
+    ],
+)
+def test_lesions_between_the_slices_of_an_input_are_told(tmp_path, lesions, lost):
+    notes, failures = write_masks([scan(tmp_path, lesions)], tmp_path / "predictions", tmp_path / "out")
+    assert failures == []
+    own = np.asarray(nib.load(tmp_path / "out" / "masks" / "t1" / "P1.nii.gz").dataobj)
+    assert own.shape == (8, 8, 4)
+    assert own.sum() == sum(z % 4 == 0 for _, _, z in lesions)
+    count = len(lesions) if len({(x, y) for x, y, _ in lesions}) == len(lesions) else 1
+    expected = f"P1: t1: {lost} of {count} lesions lie between its voxels and are not in its mask; the tables have them"
+    assert notes == ([expected] if lost else [])
