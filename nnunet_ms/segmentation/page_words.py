@@ -131,7 +131,7 @@ def uncertainty_words(visit: VisitResult) -> list[str]:
 
 def uncertain_rows(lesions: pd.DataFrame) -> list[dict[str, str]]:
     """The least certain lesions, at most `LISTED`."""
-    if "uncertainty" not in lesions:
+    if lesions.empty or "uncertainty" not in lesions:  # without rows a column has no numbers to compare
         return []
     unsure = lesions[lesions["uncertainty"] > UNSURE].nlargest(LISTED, "uncertainty")
     return [

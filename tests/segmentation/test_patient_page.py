@@ -144,6 +144,22 @@ def test_a_page_of_a_plain_mask_says_what_is_not_known(tmp_path, files):
     assert "nan" not in re.sub(r"[a-z]nan", "", words.lower())
 
 
+NO_LESIONS = {
+    "no rows of numbers": LESIONS.iloc[:0],
+    "no rows of any kind": LESIONS.iloc[:0].astype(object),  # as tables come that never had a row
+    "no columns but the needed ones": pd.DataFrame(columns=["lesion_id", "volume_ml"]),
+    "no columns": pd.DataFrame(),
+}
+
+
+@pytest.mark.parametrize("lesions", NO_LESIONS.values(), ids=NO_LESIONS)
+def test_a_scan_without_lesions_has_a_page_and_does_not_stop_the_other_visit(tmp_path, files, lesions):
+    empty = VisitResult("w0", files["mask"], {"flair": files["flair"]}, lesions, {"volume_ml": 0.0})
+    words, _ = read(write_patient_page(tmp_path, PatientResult("P1", (empty, visit(files)), ModelNotes("folder"))))
+    assert "No lesion was found" in words
+    assert "Visit base" in words
+
+
 @pytest.mark.parametrize("given", [None, float("nan"), pd.NA, np.float64("nan"), pd.NaT])
 def test_what_is_not_known_is_not_a_number(given):
     assert not known(given)
