@@ -131,3 +131,14 @@ def test_without_a_model_the_way_to_one_is_told(scans, tmp_path, capsys, monkeyp
     assert main(["--flair", str(scans["flair"]), "-o", str(tmp_path / "out")]) == 2
     told = capsys.readouterr().err
     assert re.search(r"--model: expected the model ms-any-small.*found none.*nnunet-ms-model install FILE", told)
+
+
+def test_a_scan_without_lesions_is_a_result(any_folder, scans, tmp_path):
+    how = {**HOW, "samples": 2, "tta": True, "pictures": True, "threshold": 0.999999}
+    done = segment(**scans, patient="P1", out=tmp_path / "out", model=any_folder, **how)
+    assert done.failures == ()
+    assert done.lesions.empty
+    assert done.visits["volume_ml"].tolist() == [0.0]
+    assert "No lesion was found" in (tmp_path / "out" / "pages" / "P1.html").read_text(encoding="utf-8")
+    for name in NAMES:
+        assert not array(tmp_path / "out" / "masks" / name / "P1.nii.gz").any()
