@@ -79,7 +79,8 @@ def convert_real(data: Path, target: Path) -> None:
             for column in ("flair", "t2", "t1", "t2_lesions", "brain_mask"):
                 here[column] = [f"data/{one}" if one else "" for one in here[column]]
             here.to_csv(table, index=False)
-            convert("trial", table, number, raw=Path(scratch) / "raw", channels=channels, spacing="1x1x1.5", **settings)
+            steps = {"spacing": (1.0, 1.0, SLICE_MM), **settings}
+            convert(table, "trial", dataset_id=number, raw=Path(scratch) / "raw", channels=channels, steps=steps)
             take_over(next((Path(scratch) / "raw").iterdir()), channels, target)
 
 
