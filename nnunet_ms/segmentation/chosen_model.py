@@ -14,7 +14,7 @@ from nnunet_ms.trainers.prediction.model import Model
 from nnunet_ms.trainers.prediction.open_model import OpenModel, open_model
 from nnunet_ms.trainers.prediction.settings import make_runner, resolve_measuring
 
-DEFAULT = "ms-any-small"  # the model that this package ships
+DEFAULT = "ms-any-small"  # where it is installed: the package brings no weights yet
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ChosenModel:
 
 
 def choose_model(model: str | Path | None, device: str | None = None) -> ChosenModel:
-    """Open a model; without a name the one that this package ships.
+    """Open a model; without a name `ms-any-small`, where it is installed.
 
     Parameters
     ----------

@@ -138,7 +138,8 @@ def segment(
     prefer : str, optional
         BIDS: which of several files of one sequence: `run=last`, `flair.acq=3d`, with commas.
     model : str or Path, optional
-        Name of an installed model, folder of nnU-Net's results, or packed file; default: the one that is shipped.
+        Name of an installed model, folder of nnU-Net's results, or packed file; default: `ms-any-small`,
+        where it is installed (the package brings no weights yet).
     brain : {"auto", "given", "deepbet", "none"}, optional
         `auto` leaves an image whose skull is removed; of a whole head the brain mask of the data is applied, else
         deepbet's (extra `brain`).

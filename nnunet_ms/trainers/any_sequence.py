@@ -112,7 +112,7 @@ class nnUNetTrainerMSMultiArmAnySmall(nnUNetTrainerMSMultiArmAny, nnUNetTrainerM
 
 
 class nnUNetTrainerMSMultiArmAnySmallLong(WeightAverage, nnUNetTrainerMSMultiArmAnySmall):  # noqa: N801
-    """What the model that comes with the package is trained by: 8000 steps, weights averaged, nnU-Net's loss.
+    """For a model that others will use: 8000 steps, weights averaged, nnU-Net's loss.
 
     The paper's loss finds more lesions, and many more that are none (docs/multi_arm_t2.md); a model for scans that it
     has never seen must know what is no lesion, so a third of the patches lie anywhere.

@@ -68,7 +68,9 @@ class WeightAverage(SafeTraining):
         return result
 
     def _in_bfloat16(self) -> bool:
-        return self.bfloat16_on_cpu and self.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        # older versions of torch cannot be asked by a public name: float32 is right everywhere, if slower
+        asked: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        return self.bfloat16_on_cpu and self.device.type == "cpu" and bool(asked.get("avx512_bf16"))
 
     def more_in_checkpoint(self) -> dict[str, Any]:
         """Weights of the average."""
