@@ -25,17 +25,17 @@ from nnunet_ms.trainers.weight_average import AVERAGE
 PLANS = "nnUNetPlansMS"
 
 
-def trainer_of(dataset: str, fold: int, epochs: int, rate: float | None) -> Trainer:
-    """Return a trainer of one fold that is not initialised yet."""
+def trainer_of(dataset: str, fold: int, schedule: int, rate: float | None) -> Trainer:
+    """Return a trainer of one fold that is not initialised yet; its rate falls as in a training of `schedule` epochs."""
     folder = Path(str(nnUNet_preprocessed)) / maybe_convert_to_dataset_name(int(dataset))
     plans = {**load_json(str(folder / f"{PLANS}.json")), "continue_training": True}
     trainer = Trainer(plans, "3d_fullres", fold, load_json(str(folder / "dataset.json")), torch.device("cpu"))
-    trainer.num_epochs = epochs
+    trainer.num_epochs = schedule
     trainer.initial_lr = rate or trainer.initial_lr
     return trainer
 
 
-def train(trainer: Trainer, from_fold: int | None, threads: int) -> None:
+def train(trainer: Trainer, epochs: int, from_fold: int | None, threads: int) -> None:
     """Train, or go on with, one fold; a finished one is left alone."""
     folder = Path(trainer.output_folder)
     if (folder / "checkpoint_final.pth").is_file():
@@ -55,6 +55,7 @@ def train(trainer: Trainer, from_fold: int | None, threads: int) -> None:
             trainer.average.module.load_state_dict(weights)
             trainer.average.n_averaged.fill_(1000)  # an average of that many steps is there
     torch.set_num_threads(threads)
+    trainer.num_epochs = epochs  # the schedule of the rate stands by now
     trainer.run_training()
 
 
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("dataset")
     parser.add_argument("fold", type=int)
     parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--schedule", type=int, help="epochs of the schedule of the rate (default: --epochs)")
     parser.add_argument("--from-fold", type=int)
     parser.add_argument("--rate", type=float)
     parser.add_argument(
@@ -75,7 +77,8 @@ def main() -> None:
         if hasattr(kind, "plot_progress_png"):
             kind.plot_progress_png = lambda *_, **__: None  # a second each epoch
     Trainer.average_decay = args.decay
-    train(trainer_of(args.dataset, args.fold, args.epochs, args.rate), args.from_fold, args.threads)
+    trainer = trainer_of(args.dataset, args.fold, args.schedule or args.epochs, args.rate)
+    train(trainer, args.epochs, args.from_fold, args.threads)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nnunet_ms.trainers.networks.blocks import Stride, channels_last, stride_between
+from nnunet_ms.trainers.networks.blocks import Stride, channels_last, kept_last, stride_between
 from nnunet_ms.trainers.networks.multi_arm_unet import FILTERS, STRIDES, Arm, MultiArmUNet
 
 NOTHING = -10.0  # logit where no sequence has a voxel: a tile outside of the head holds no lesion
@@ -76,7 +76,7 @@ class AnySequenceUNet(MultiArmUNet):
         per_arm = [self._arm(number, x, present) for number in range(len(self.arms))]
         known = present.to(x.dtype)
         projected = [
-            project(torch.cat(level, dim=1)) + bias(known)[:, :, None, None, None]
+            project(kept_last(torch.cat(level, dim=1))) + bias(known)[:, :, None, None, None]
             for project, bias, level in zip(self.projections, self.of_presence, zip(*per_arm, strict=True), strict=True)
         ]
         output = self.decoder(self.skips(projected))
@@ -113,7 +113,7 @@ def must_run_all(network: nn.Module) -> bool:
 def spread(feature: torch.Tensor, has: torch.Tensor) -> torch.Tensor:
     """Put the features of some images into their places among all, zeros elsewhere."""
     whole = feature.new_zeros((len(has), *feature.shape[1:]))
-    return whole.index_copy(0, has.nonzero().flatten(), feature)
+    return kept_last(whole.index_copy(0, has.nonzero().flatten(), feature))
 
 
 def nothing_where(empty: torch.Tensor, output: torch.Tensor | list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:

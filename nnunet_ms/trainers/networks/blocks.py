@@ -153,6 +153,20 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(x, memory_format=torch.channels_last_3d).copy_(x)
 
 
+def kept_last(x: torch.Tensor) -> torch.Tensor:
+    """Lay channels last on a CPU, without a copy where they are.
+
+    Some operations forget it, and all layers after them would run channels first: 1.6 times the time of a training step
+    in bfloat16.
+
+    Examples
+    --------
+    >>> kept_last(torch.zeros(2, 4, 4, 8, 8)).is_contiguous(memory_format=torch.channels_last_3d)
+    True
+    """
+    return x.contiguous(memory_format=torch.channels_last_3d) if x.device.type == "cpu" else x
+
+
 def with_background(foreground: torch.Tensor) -> torch.Tensor:
     """Prepend a constant zero as background logit: (B, T, ...) becomes (B, 1 + T, ...).
 

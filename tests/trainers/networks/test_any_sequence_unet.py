@@ -121,3 +121,15 @@ def test_samples_of_an_image_that_lacks_a_sequence():
         samples = torch.cat(list(SplitForward(made, "all").samples(images([present]), masks, 2)))
         assert samples.shape == (3, 2, *SHAPE)
         assert torch.isfinite(samples).all()
+
+
+@pytest.mark.parametrize(
+    "present", [[[1, 1, 1], [1, 0, 0]], [[1, 0, 0], [1, 0, 1]], [[0, 1, 1], [1, 0, 1]], [[1, 1, 1]] * 2]
+)
+def test_what_is_absent_leaves_the_layers_after_it_channels_last(present):
+    made, seen = network().train(), []
+    for layer in (*made.projections, *made.skips.paths, made.decoder.blocks[0]):
+        layer.register_forward_hook(lambda _, __, output: seen.append(output))
+    made(images(present))
+    assert len(seen) == 8
+    assert all(one.is_contiguous(memory_format=torch.channels_last_3d) for one in seen)
