@@ -26,7 +26,7 @@ PLANS = "nnUNetPlansMS"
 
 
 def trainer_of(dataset: str, fold: int, schedule: int, rate: float | None) -> Trainer:
-    """Return a trainer of one fold that is not initialised yet; its rate falls as in a training of `schedule` epochs."""
+    """Return a trainer of one fold that is not initialised yet, with the rates of `schedule` epochs."""
     folder = Path(str(nnUNet_preprocessed)) / maybe_convert_to_dataset_name(int(dataset))
     plans = {**load_json(str(folder / f"{PLANS}.json")), "continue_training": True}
     trainer = Trainer(plans, "3d_fullres", fold, load_json(str(folder / "dataset.json")), torch.device("cpu"))
