@@ -12,6 +12,7 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from torch import nn
 
+from nnunet_ms.trainers.brain_leftovers import LeftoverTissue, ResidualSkull
 from nnunet_ms.trainers.channels import channel_indices, sequence_of
 from nnunet_ms.trainers.joint_t1 import nnUNetTrainerMSJointT1, nnUNetTrainerMSJointT1Small
 from nnunet_ms.trainers.losses import DiceCrossEntropyLoss
@@ -28,7 +29,6 @@ from nnunet_ms.trainers.scan_variety import (
     RandomRicianNoise,
     RandomSlices,
     RandomTissueContrast,
-    ResidualSkull,
 )
 from nnunet_ms.trainers.weight_average import WeightAverage
 
@@ -89,6 +89,7 @@ class AnySequences(nnUNetTrainerMSMultiArm):
             RandomRicianNoise(),
             RandomMotion(),
             ResidualSkull(),
+            LeftoverTissue(),
             DropSequences(len(names), needed, self.keep_all),
         ]
 
@@ -121,6 +122,9 @@ class nnUNetTrainerMSMultiArmAnySmallLong(WeightAverage, nnUNetTrainerMSMultiArm
     epochs = 200
     iterations_per_epoch = 40
     checkpoint_every = 5
+    # wider than the small trainer's 64 mm: what is cortex and what lies outside of the brain is told by what is around
+    max_patch_voxels: ClassVar[int | None] = 32 * 80 * 80
+    max_batch_size: ClassVar[int | None] = 2
     lesion_share: ClassVar[float] = 0.7  # of the patches that are centred on a lesion
 
     def __init__(

@@ -1,8 +1,8 @@
 """What scans differ in beyond the patient, as transforms of training patches: sequences, slices, scanner, head.
 
 Ranges are ours. A network that has seen one protocol fails on the next one; randomised acquisition is what SynthSeg
-[1]_ and its followers train on. Patches are z-scored and 0 outside of the brain, and stay 0 there but for residual
-skull.
+[1]_ and its followers train on. Patches are z-scored and 0 outside of the brain, and stay 0 there (but see
+`brain_leftovers`).
 
 References
 ----------
@@ -146,7 +146,7 @@ class RandomSlices(OnEachChannel):
         planes = _planes_at(blurred, centres, axis)
         place = np.clip((at - first) / step, 0, len(centres) - 1)
         found = torch.from_numpy(_planes_at(planes, place, axis).astype(np.float32))
-        return torch.where(there, _not_zero(found), torch.zeros_like(image))
+        return torch.where(there, not_zero(found), torch.zeros_like(image))
 
 
 def _planes_at(image: Any, places: Any, axis: int) -> Any:
@@ -344,45 +344,6 @@ class RandomMotion(OnEachChannel):
         return float(np.random.uniform(-self.shift, self.shift))  # noqa: NPY002
 
 
-class ResidualSkull(OnEachChannel):
-    """A bright or dark shell along part of the brain's edge, as brain extraction leaves it.
-
-    Parameters
-    ----------
-    thickness : tuple of int
-        Of the shell, voxels.
-    intensity : tuple of float
-        In units of the brain's standard deviation around its mean.
-
-    Examples
-    --------
-    >>> brain = torch.zeros(1, 16, 16, 16)
-    >>> brain[:, 5:11, 5:11, 5:11] = 1.0
-    >>> shown = ResidualSkull(probability=1.0)(image=brain.clone())["image"]
-    >>> bool((shown[brain != 0] == brain[brain != 0]).all()), bool((shown != brain).any())
-    (True, True)
-    """
-
-    def __init__(
-        self, thickness: tuple[int, int] = (1, 4), intensity: Range = (-2.0, 5.0), probability: float = 0.15
-    ) -> None:
-        super().__init__(probability)
-        self.thickness, self.intensity = thickness, intensity
-
-    def change(self, image: torch.Tensor) -> torch.Tensor:
-        """See `OnEachChannel`."""
-        brain = image.numpy() != 0
-        steps = int(np.random.randint(self.thickness[0], self.thickness[1] + 1))  # noqa: NPY002 - as nnU-Net
-        shell = ndimage.binary_dilation(brain, iterations=steps) & ~brain
-        if not shell.any():  # the patch lies inside the brain
-            return image
-        patchy = ndimage.gaussian_filter(np.random.normal(size=brain.shape), 3)  # noqa: NPY002
-        shell &= patchy > 0
-        bright = np.random.uniform(*self.intensity) + np.random.normal(size=brain.shape) * 0.3  # noqa: NPY002
-        shown = torch.from_numpy(np.where(shell, bright, 0).astype(np.float32))
-        return torch.where(torch.from_numpy(shell), _not_zero(shown), image)
-
-
 def _along(values: torch.Tensor, axis: int) -> torch.Tensor:
     """A vector, shaped to act along one of three axes."""
     shape = [1, 1, 1]
@@ -392,9 +353,9 @@ def _along(values: torch.Tensor, axis: int) -> torch.Tensor:
 
 def _inside(image: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """The changed image in the brain, 0 outside of it."""
-    return torch.where(image != 0, _not_zero(change(image)), torch.zeros_like(image))
+    return torch.where(image != 0, not_zero(change(image)), torch.zeros_like(image))
 
 
-def _not_zero(image: torch.Tensor) -> torch.Tensor:
+def not_zero(image: torch.Tensor) -> torch.Tensor:
     """The image without exact zeros, which would say that nothing is there."""
     return torch.where(image == 0, torch.full_like(image, 1e-6), image)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nnunet_ms.errors import OptionError
+from nnunet_ms.trainers import brain_leftovers
 from nnunet_ms.trainers import scan_variety as variety
 
 SHAPE = (12, 24, 24)
@@ -15,7 +16,8 @@ CHANGES = {
     "bias": lambda: variety.RandomBias(probability=1.0),
     "noise": lambda: variety.RandomRicianNoise((0.1, 0.2), probability=1.0),
     "motion": lambda: variety.RandomMotion(probability=1.0),
-    "skull": lambda: variety.ResidualSkull(probability=1.0),
+    "skull": lambda: brain_leftovers.ResidualSkull(probability=1.0),
+    "leftover": lambda: brain_leftovers.LeftoverTissue(probability=1.0),
 }
 
 
@@ -41,7 +43,7 @@ def test_outside_stays_zero_and_an_absent_channel_stays_absent(name):
     assert torch.isfinite(changed).all()
     assert not changed[-1].any()
     assert not torch.equal(changed, image)
-    if name == "skull":
+    if name in ("skull", "leftover"):
         assert torch.equal(changed[:, brain], image[:, brain])
     else:
         assert not changed[:, ~brain].any()
@@ -183,3 +185,16 @@ def test_a_bump_is_where_the_other_sequence_has_its_intensity(monkeypatch):
 def test_a_lone_sequence_keeps_its_contrast():
     image, _ = scan(channels=1)
     assert torch.equal(variety.RandomTissueContrast(probability=1.0)(image=image.clone())["image"], image)
+
+
+def test_leftover_tissue_lies_on_the_same_voxels_of_all_channels_and_is_brighter_than_a_lesion_at_times():
+    image, brain = scan(channels=3)
+    shown = [brain_leftovers.LeftoverTissue(probability=1.0)(image=image.clone())["image"] for _ in range(20)]
+    lumps = [(one[0] != 0) & ~brain for one in shown]
+    assert all(bool(lump.any()) for lump in lumps)
+    assert all(
+        torch.equal((one[n] != 0) & ~brain, lump) for one, lump in zip(shown, lumps, strict=True) for n in (1, 2)
+    )
+    assert max(float(one[0].max()) for one in shown) > 6
+    whole = torch.ones(2, *SHAPE)
+    assert torch.equal(brain_leftovers.LeftoverTissue(probability=1.0)(image=whole.clone())["image"], whole)
