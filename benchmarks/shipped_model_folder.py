@@ -52,7 +52,7 @@ def calibrate(folder: Path, raw: Path, splits: list[dict[str, list[str]]]) -> No
                 for image in sorted((raw / "imagesTr").glob(f"{case}_*.nii.gz")):
                     (images / image.name).symlink_to(image.resolve())
             outputs.append(Path(scratch) / f"predicted_{fold}")
-            ms.predict(images, outputs[-1], model=folder, folds=[fold], maps=("probability",), device="cpu")
+            ms.predict(images, outputs[-1], model=folder, folds=[fold], device="cpu")
         done = ms.calibrate_model(folder, predicted=outputs, references=raw / "labelsTr", folds=FOLDS)
         print(done.calibration.labels[0].measured, *done.notes, sep="\n")
 
