@@ -266,8 +266,8 @@ def _write(
         shared = _shared(heads)
         if not _poor(shared):
             told = [
-                f"{poor}: registered it fitted less ({before:.2f} nats) than by the headers ({shared[poor]:.2f}), which "
-                "are believed"
+                f"{poor}: registered it fitted less ({before:.2f} nats) than by the headers ({shared[poor]:.2f}), "
+                "which are believed"
             ]
             poor = ""
     if poor:

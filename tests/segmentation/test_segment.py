@@ -200,7 +200,7 @@ def test_headers_are_believed_where_a_registration_goes_astray(
     case = Case("P1", "", None, {"flair": scans["flair"], "t1": scans["t1"]}, None)
     how = (case, case.images, tmp_path / "P1.json", Steps(align=asked), None, align, {})
     if told is None:
-        with pytest.raises(ConversionError, match="expected the head of .*Is it of this patient and visit"):
+        with pytest.raises(ConversionError, match=r"expected the head of .*Is it of this patient and visit"):
             prepared_scans._write(*how)
     else:
         assert re.search(told, prepared_scans._write(*how)[0])
