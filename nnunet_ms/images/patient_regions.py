@@ -108,7 +108,7 @@ def place_brain(image: Volume, brain: Bools) -> BrainPlace:
     fixed, counted = to_itk(template.data, template.grid), to_itk(template.inside, template.grid)
     seen = np.where(brain, image.data, 0).astype(np.float32)
     corners = np.array([[0.0, 0, 0], [100, 0, 0], [0, 100, 0], [0, 0, 100]])
-    box = np.linalg.inv(_through(corners, shape.to_mni(corners)))
+    box = np.asarray(np.linalg.inv(_through(corners, shape.to_mni(corners))), dtype=np.float64)
     ways: list[Callable[[], Matrix]] = [
         lambda: affine_to_template(fixed, counted, to_itk(seen, image.grid), box).matrix,
         lambda: fit_to_mni(seen, brain, image.grid).matrix,

@@ -44,9 +44,9 @@ def is_infratentorial(points: Floats) -> Bools:
 
     Examples
     --------
-    >>> places = {"pons": (0, -28, -34), "cerebellum": (30, -65, -40), "temporal": (50, -20, -25), "cuneus": (8, -85, 9)}
+    >>> places = {"pons": (0, -28, -34), "cerebellum": (30, -65, -40), "temporal": (50, -20, -25), "V1": (8, -85, 9)}
     >>> dict(zip(places, is_infratentorial(np.array(list(places.values()), dtype=float)).tolist()))
-    {'pons': True, 'cerebellum': True, 'temporal': False, 'cuneus': False}
+    {'pons': True, 'cerebellum': True, 'temporal': False, 'V1': False}
     """
     x, y, z = np.abs(points[:, 0]) / 50, (points[:, 1] + 50) / 50, (points[:, 2] + 30) / 50
     terms = (np.ones_like(x), z, z * z, y, y * z, y * y, x, x * z, x * y, x * x)

@@ -205,14 +205,14 @@ def _visit(
     except ImageError as error:
         warning = ScanWarning("places", sequence, str(error), "a brain that fits MNI152", "Look at the image.")
         return _Visit(one.case.case_id, (), f"{NOT_TOLD}: {error}", warning=warning), matrix
-    fit = {"dice": round(place.dice, 4), "contrast": round(place.contrast, 4)}
+    found = partial(_Visit, one.case.case_id, dice=round(place.dice, 4), contrast=round(place.contrast, 4))
     if not place.is_good:
         known = f"{needed_fit()} darker or brighter"
         warning = ScanWarning("places", sequence, place.words, known, "Are skull and voxel sizes right?")
-        return _Visit(one.case.case_id, (), f"{NOT_TOLD}: {place.words}", **fit, warning=warning), matrix
+        return found(rows=(), note=f"{NOT_TOLD}: {place.words}", warning=warning), matrix
     told = f"places of lesions: by MNI152, fitted to {sequence} (affine), and fluid: {place.words}"
     rows = _rows(read_mask(mask, labels=range(256)), image, brain, place.matrix, classes)
-    return _Visit(one.case.case_id, rows, told, **fit), place.matrix
+    return found(rows=rows, note=told), place.matrix
 
 
 def _without_brain(case_id: str, sequence: str, image: Volume, brain: Bools | None) -> _Visit:
