@@ -176,6 +176,7 @@ TESTED_IN = {
     "segmentation.page_pictures": "segmentation/test_patient_page.py",
     "segmentation.page_words": "segmentation/test_patient_page.py",
     "segmentation.results": "segmentation/test_patient_page.py",
+    "trainers.synthetic_sources": "trainers/test_any_sequence_synthetic.py",
     "trainers.any_sequence": "trainers/test_construction.py",
     "trainers.calibration_cases": "trainers/test_calibrate_volumes.py",
     "trainers.prediction.calibration_file": "trainers/prediction/test_volume_calibration.py",
