@@ -158,6 +158,7 @@ TESTED_IN = {
     "segmentation.bids_out": "segmentation/test_segment.py",
     "segmentation.visit_warnings": "segmentation/test_segment.py",
     "segmentation.pages": "segmentation/test_segment.py",
+    "images.template_regions": "images/test_patient_regions.py",
     "images.brain_shape": "segmentation/test_scan_warnings.py",
     "images.tissue_levels": "segmentation/test_scan_warnings.py",
     "simulation.images.scan_sources": "simulation/images/test_scan_files.py",

@@ -41,6 +41,7 @@ WARNINGS: Mapping[str, str] = {
     "cut_off": "a brain that the field of view cuts off",
     "field_of_view": "less of the brain's height than any scan of the training",
     "elsewhere": "a sequence that does not lie on the first one",
+    "places": "a brain that does not fit the MNI152 template, so that no place of a lesion is told",
 }
 ACCEPTABLE = ("sequence",)
 
