@@ -8,7 +8,8 @@ that `joint_t1_real.py` shows are left out. That script, with MODEL the folder t
     python benchmarks/joint_t1_synthetic.py --labels synthseg_labels --masks open_ms_masks
     python benchmarks/joint_t1_real.py --model MODEL --work runs/real --picture out.png --trained-on "synthetic scans"
 
-Finished steps are not repeated, and an interrupted training goes on.
+Finished steps are not repeated, and an interrupted training goes on. `--small` runs every step in about two minutes of
+one core, for whoever changes this file; its numbers mean nothing.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import pandas as pd
 
 DATASET, NAME, PLANS, TRAINER = 831, "JointT1Synthetic", "nnUNetPlansMS", "nnUNetTrainerMSJointT1Small"
 CHANNELS, TARGET, LABELS = "t1,t1post,flair,t2", "t1_unenhancing,t1_enhancing", "t1_unenhancing=1,t1_enhancing=2"
+SMALL = (5, 1, 2)  # scans, of which are held out, epochs
 SHOWN = ("patient07", "patient26")  # by joint_t1_real.py
 
 
@@ -35,15 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--held-out", type=int, default=6, help="(%(default)s)")
     parser.add_argument("--epochs", type=int, default=105, help="of 20 iterations (%(default)s)")
     parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument("--small", action="store_true", help="five scans of 4x4x4 mm, two short epochs: does it run?")
     parser.add_argument("--until", choices=("plan", "train", "end"), default="end", help="stop after this step")
     args = parser.parse_args(argv)
     args.work = args.work.resolve()
+    if args.small:
+        args.scans, args.held_out, args.epochs = SMALL
     prepare(args)
     if args.until == "plan":
         return 0
     folder = args.work / "results" / raw(args.work).name / f"{TRAINER}__{PLANS}__3d_fullres"
     if not (folder / "fold_all" / "checkpoint_final.pth").exists():
-        call(args.work, [sys.executable, __file__, "--train", str(args.epochs)])
+        call(args.work, [sys.executable, __file__, "--train", str(args.epochs), str(2 if args.small else 20)])
     if args.until == "end":
         evaluate(args.work, folder)
     print(folder)
@@ -55,20 +60,21 @@ def prepare(args: argparse.Namespace) -> None:
     work, scans = args.work, args.work / "scans"
     if not (scans / "manifest.csv").exists():
         masks = [path for path in sorted(args.masks.glob("*lesion.nii.gz")) if not path.name.startswith(SHOWN)]
+        masks = masks[:3] if args.small else masks
         options = ("--labels", args.labels, "--lesions", *masks, "--sequences", "t1", "t1post", "flair", "t2")
         counts = ("--count", args.scans, "--seed", args.seed, "--thick", 0.3)
         call(work, script("nnunet-ms-simulate", "scans", *options, *counts, "-o", scans))
     if not (raw(work) / "dataset.json").exists():
         tested = ",".join(f"P{number:03d}" for number in range(args.scans - args.held_out + 1, args.scans + 1))
         options = ("--channels", CHANNELS, "--target", TARGET, "--dataset-id", DATASET, "--name", NAME, "--folds", 2)
-        rest = ("--spacing", "2x2x4", "--apply-brain-mask", "--test-patients", tested)
+        rest = ("--spacing", "4" if args.small else "2x2x4", "--apply-brain-mask", "--test-patients", tested)
         call(work, script("nnunet-ms-convert", "trial", scans / "manifest.csv", *options, *rest))
     if not (work / "preprocessed" / raw(work).name / f"{PLANS}.json").exists():
         options = ("-d", DATASET, "-pl", "nnUNetPlannerMS", "-npfp", 1, "-np", 1)
         call(work, script("nnUNetv2_plan_and_preprocess", *options))
 
 
-def train(epochs: int) -> None:
+def train(epochs: int, iterations: int) -> None:
     """Train as `joint_t1_opera2.py` does (fold `all`), on one thread."""
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
@@ -77,7 +83,12 @@ def train(epochs: int) -> None:
 
     torch.set_num_threads(1)
     cls = getattr(door, TRAINER)
-    cls.epochs, cls.iterations_per_epoch, cls.max_patch_voxels, cls.checkpoint_every = epochs, 20, 8 * 32 * 32, 3
+    cls.epochs, cls.iterations_per_epoch, cls.max_patch_voxels, cls.checkpoint_every = (
+        epochs,
+        iterations,
+        8 * 32 * 32,
+        3,
+    )
     run = get_trainer_from_args(str(DATASET), "3d_fullres", "all", TRAINER, PLANS, device=torch.device("cpu"))
     maybe_load_checkpoint(run, True, False)  # noqa: FBT003 - nnU-Net's order: go on, and not for validation only
     run.run_training()
@@ -123,6 +134,6 @@ def call(work: Path, command: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--train"]:
-        train(int(sys.argv[2]))
+        train(int(sys.argv[2]), int(sys.argv[3]))
         sys.exit(0)
     sys.exit(main())

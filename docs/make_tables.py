@@ -51,6 +51,7 @@ from nnunet_ms.learning.curve import RUNS
 from nnunet_ms.lesions.change import CHANGE_COUNTS, CHANGE_VOLUMES
 from nnunet_ms.lesions.lesion_labels import LABEL_POINTS, PROBLEMS
 from nnunet_ms.lesions.visits import CHANGES as LESION_CHANGES
+from nnunet_ms.segmentation.places import PLACES
 from nnunet_ms.simulation.images.disability_files import DISABILITY_TRUTH
 from nnunet_ms.simulation.images.lesion_tables import TRUTH_COLUMNS
 from nnunet_ms.simulation.images.rim_files import RIM_TRUTH
@@ -175,6 +176,21 @@ PREDICT = [
         "lesions here; `lesions.csv` has the highest score of a component's parts.",
     ),
     Output("failures.csv", "case that could not be predicted", tables.FAILURES),
+]
+SEGMENT = [
+    Output(
+        "lesions.csv of segment",
+        "lesion",
+        tables.LESIONS,
+        ("location", "ventricles_mm", "cortex_mm", "infratentorial_share"),
+        note="And those of `nnunet-ms-predict`; the three after `location` are blank where it is unknown.",
+    ),
+    Output(
+        "places.csv",
+        "visit, lesion type and place, those without a lesion too",
+        PLACES,
+        note="`unknown` alone where places are not told ([how they are](lesion_places.md)).",
+    ),
 ]
 MEASURE = [
     Output(
@@ -424,6 +440,7 @@ CHAPTERS = {
     "Input: the trial": INPUTS,
     "nnunet-ms-convert": CONVERT,
     "nnunet-ms-predict": PREDICT,
+    "nnunet-ms-segment": SEGMENT,
     "nnunet-ms-evaluate": EVALUATE,
     "nnunet-ms-evaluate --raters": RATERS,
     "nnunet-ms-measure": MEASURE,

@@ -95,6 +95,8 @@ if TYPE_CHECKING:
     from nnunet_ms.errors import NnunetMsError as NnunetMsError
     from nnunet_ms.learning.curve import learning_curve as learning_curve
     from nnunet_ms.lesions.rows import lesions_in as lesions_in
+    from nnunet_ms.segmentation.patient_page import write_patient_page as write_patient_page
+    from nnunet_ms.segmentation.scan_warnings import check_scan as check_scan
     from nnunet_ms.segmentation.segment import segment as segment
     from nnunet_ms.simulation.simulate import simulate as simulate
     from nnunet_ms.simulation.simulate import simulate_disability as simulate_disability
@@ -108,6 +110,8 @@ if TYPE_CHECKING:
     from nnunet_ms.trainers.packages.installed import installed_models as installed_models
     from nnunet_ms.trainers.prediction.open_model import open_model as open_model
     from nnunet_ms.trainers.prediction.predict import predict as predict
+    from nnunet_ms.trainers.training_range import read_training_range as read_training_range
+    from nnunet_ms.trainers.training_range import write_training_range as write_training_range
 
     __version__: str
 
@@ -117,6 +121,7 @@ _PLACES = {
     "add_disability_risk": "nnunet_ms.classification.stratification.patient_risk",
     "calibrate_model": "nnunet_ms.trainers.calibrate_volumes",
     "check_model": "nnunet_ms.trainers.check_models",
+    "check_scan": "nnunet_ms.segmentation.scan_warnings",
     "compare_cohorts": "nnunet_ms.comparison.cohorts",
     "compare_trials": "nnunet_ms.comparison.compare_trials",
     "convert": "nnunet_ms.dataset_conversion.convert",
@@ -142,6 +147,7 @@ _PLACES = {
     "prepare_cohort": "nnunet_ms.classification.stratification.prepared_folder",
     "rater_matrix": "nnunet_ms.analysis.evaluation.rater_matrix",
     "read_prepared": "nnunet_ms.classification.stratification.prepared_folder",
+    "read_training_range": "nnunet_ms.trainers.training_range",
     "rim_dataset": "nnunet_ms.classification.rim.dataset",
     "rim_features": "nnunet_ms.classification.rim.features",
     "run_trial": "nnunet_ms.analysis.run_trial",
@@ -154,16 +160,21 @@ _PLACES = {
     "train_rim_models": "nnunet_ms.classification.rim.train_models",
     "train_survival_models": "nnunet_ms.classification.stratification.survival_models",
     "write_manifest": "nnunet_ms.dataset_conversion.guessing",
+    "write_patient_page": "nnunet_ms.segmentation.patient_page",
+    "write_training_range": "nnunet_ms.trainers.training_range",
 }
 _NEED_NNUNET = {
     "calibrate_model",
     "check_model",
+    "check_scan",
     "draft_model_card",
     "install_model",
     "open_model",
     "pack_model",
     "predict",
+    "read_training_range",
     "segment",
+    "write_training_range",
 }
 __all__ = [
     "NnunetMsError",
@@ -171,6 +182,7 @@ __all__ = [
     "add_disability_risk",
     "calibrate_model",
     "check_model",
+    "check_scan",
     "compare_cohorts",
     "compare_trials",
     "convert",
@@ -196,6 +208,7 @@ __all__ = [
     "prepare_cohort",
     "rater_matrix",
     "read_prepared",
+    "read_training_range",
     "rim_dataset",
     "rim_features",
     "run_trial",
@@ -209,6 +222,8 @@ __all__ = [
     "train_rim_models",
     "train_survival_models",
     "write_manifest",
+    "write_patient_page",
+    "write_training_range",
 ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nnunet_ms.errors import SettingsError
+from nnunet_ms.errors import SettingsError, fault_of
 
 try:
     import fcntl
@@ -79,12 +79,45 @@ def sole_run(folder: Path, wait_s: float = 0.0) -> Iterator[tuple[int, ...]]:
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"{folder}: expected a folder, found a file. Choose another output folder.")
     made = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         with locked(folder / LOCK, folder, wait_s) as numbers:
             yield numbers
     finally:
         remove_empty(made)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises
+    ------
+    SettingsError
+        If the place takes no folders though it is there, as `/proc`.
+    OSError
+        If it is read-only, full, or not ours, which `commands.run` tells in one line.
+
+    Examples
+    --------
+    >>> make_folder(Path("a/b"))
+    >>> Path("a/b").is_dir()
+    True
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if fault_of(error) or isinstance(error, (PermissionError, FileExistsError, NotADirectoryError)):
+            raise
+        raise no_place(folder, error) from error
+
+
+def no_place(target: Path, error: OSError) -> SettingsError:
+    """The error for a place that takes no files or folders."""
+    above = next((parent for parent in target.parents if parent.exists()), target)
+    return SettingsError(
+        f"{target}: expected a place that can be written, found that {above} takes no new files ({error.strerror}). "
+        "Choose another output folder."
+    )
 
 
 def remove_empty(folders: list[Path]) -> None:

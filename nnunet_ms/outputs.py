@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nnunet_ms.errors import MachineError, OptionError, fault_of
 from nnunet_ms.exchange import put_in_place, restore
-from nnunet_ms.locks import LOCK, locked, remove_empty
+from nnunet_ms.locks import LOCK, locked, make_folder, no_place, remove_empty
 
 PARTIAL_PREFIX = ".partial-"
 OLD = ".old"  # in the hidden folder: the target that is being replaced
@@ -26,6 +26,38 @@ RESUME, WHOLE = "resume", "whole"  # what the hidden folder is for: to go on, or
 
 def _partial_name(target: Path) -> str:
     return f"{PARTIAL_PREFIX}{target.name}-"
+
+
+def check_writable(target: str | Path) -> None:
+    """Raise where `target` could not be written, before hours of work for it: a folder is made beside it, and removed.
+
+    Raises
+    ------
+    SettingsError, OSError
+        As `locks.make_folder`.
+
+    Examples
+    --------
+    >>> check_writable("new/result")
+    >>> Path("new").exists()
+    False
+    """
+    target = Path(target)
+    above = next((parent for parent in target.parents if parent.exists()), target)
+    _beside(above / target.name).rmdir()
+
+
+def _beside(target: Path) -> Path:
+    """A new hidden folder beside a target."""
+    try:
+        return Path(tempfile.mkdtemp(prefix=_partial_name(target), dir=target.parent))
+    except PermissionError as error:
+        error.filename = str(target.parent)  # and not of the hidden folder
+        raise
+    except FileNotFoundError as error:  # the folder is there: a place such as /proc
+        if not target.parent.is_dir():
+            raise
+        raise no_place(target, error) from error
 
 
 @contextmanager
@@ -54,8 +86,8 @@ def whole_file(target: str | Path) -> Iterator[Path]:
     ['numbers.txt']
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=_partial_name(target), dir=target.parent))
+    make_folder(target.parent)
+    folder = _beside(target)
     try:
         partial = folder / target.name
         yield partial
@@ -179,7 +211,7 @@ def _home(target: Path, kind: str) -> Iterator[Path]:
     """
     made = [parent for parent in target.parents if not parent.exists()]
     home = target.parent / f"{_partial_name(target)}{kind}"
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     try:
         with locked(home / LOCK, target):
             restore(target, home / OLD)

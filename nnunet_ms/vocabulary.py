@@ -182,7 +182,8 @@ _LESIONS = {
     "found_by_*": Meaning(FLAG, "Whether that model finds the reference lesion; with several models"),
     **_words(
         TEXT,
-        location="Location class: infratentorial, periventricular, juxtacortical or deep_white_matter",
+        location="Location class: infratentorial, periventricular, juxtacortical or deep_white_matter; unknown where "
+        "`nnunet-ms-segment` cannot tell",
         mask="Mask that the lesion is in: `followup` or `baseline`",
         change="What became of the lesion: existing, new, enlarging, small; kept, resolved, shrinking, small",
     ),

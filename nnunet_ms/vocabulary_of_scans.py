@@ -12,5 +12,10 @@ SCANS = {
     "synthetic scans.mask_volume_ml": Meaning("ml", "Volume of the lesions in the masks, where they come from"),
     "synthetic scans.lesion_volume_ml": Meaning("ml", "Volume of the lesions in the scan"),
     "synthetic scans.black_hole_ml": Meaning("ml", "Of that: dark on T1, not enhancing"),
+    "places.mni_dice": Meaning("1", "Dice of the brain and that of MNI152, fitted to it; blank where no brain is seen"),
+    "places.ventricle_contrast": Meaning(
+        "1",
+        "How much brighter the image is inside of the template's ventricles than in tissue, as a share of the latter",
+    ),
     "synthetic scans.enhancing_ml": Meaning("ml", "Of that: enhancing after contrast agent"),
 }

@@ -47,7 +47,16 @@ def test_nnunet_finds_every_class_by_name_without_torchvision(tmp_path):
     assert not answer["torchvision"]
     trainers = {name: answer["found"][name] for name in door.__all__}
     # the classes keep their one true module, so that pickles and checkpoints name it
-    homes = ("any_sequence", "multi_arm_t2", "multi_arm_ablation", "joint_t1", "new_lesions", "fine_tune", "rim")
+    homes = (
+        "any_sequence",
+        "any_sequence_synthetic",
+        "multi_arm_t2",
+        "multi_arm_ablation",
+        "joint_t1",
+        "new_lesions",
+        "fine_tune",
+        "rim",
+    )
     assert set(trainers.values()) == {f"nnunet_ms.trainers.{home}" for home in homes}
     assert answer["found"]["nnUNetPlannerMS"] == "nnunet_ms.trainers.planner"
     assert answer["found"]["BrainPercentileNormalization"] == "nnunet_ms.trainers.normalization"
@@ -58,6 +67,7 @@ def test_door_exports_every_trainer():
 
     from nnunet_ms.trainers import (
         any_sequence,
+        any_sequence_synthetic,
         fine_tune,
         joint_t1,
         multi_arm_ablation,
@@ -68,7 +78,16 @@ def test_door_exports_every_trainer():
 
     trainers = {
         name
-        for module in (any_sequence, multi_arm_t2, multi_arm_ablation, joint_t1, new_lesions, fine_tune, rim)
+        for module in (
+            any_sequence,
+            any_sequence_synthetic,
+            multi_arm_t2,
+            multi_arm_ablation,
+            joint_t1,
+            new_lesions,
+            fine_tune,
+            rim,
+        )
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, nnUNetTrainer) and name.startswith("nnUNetTrainerMS")
     }

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.images.volumes import write_volume
 from nnunet_ms.locks import HAS_LOCKS, locked, sole_run
-from nnunet_ms.outputs import resumable_folder, whole_folder
+from nnunet_ms.outputs import resumable_folder, whole_file, whole_folder
 from tests.analysis.synthetic_trial import SETTINGS, write_trial
 
 
@@ -134,3 +135,11 @@ with sole_run(Path("out")) as lock:
     os.kill(int(done.stdout), signal.SIGKILL)  # and it is gone a little later
     with sole_run(tmp_path / "out", wait_s=30):
         assert (tmp_path / "out" / ".lock").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a system without /proc")
+@pytest.mark.parametrize("write", [sole_run, whole_folder, whole_file, resumable_folder])
+@pytest.mark.parametrize("place", ["/proc/x", "/proc/1/x"])
+def test_a_place_that_takes_no_files_is_a_mistake_of_the_user(write, place):
+    with pytest.raises(SettingsError, match="expected a place that can be written"), write(Path(place)):
+        pass

@@ -40,6 +40,14 @@ CLASSES = {
         ),
         **dict.fromkeys(
             (
+                "nnUNetTrainerMSJointT1AnySmallSynthetic",
+                "nnUNetTrainerMSMultiArmAnySmallSynthetic",
+                "nnUNetTrainerMSMultiArmAnySynthetic",
+            ),
+            "nnunet_ms.trainers.any_sequence_synthetic",
+        ),
+        **dict.fromkeys(
+            (
                 "nnUNetTrainerMSMultiArmAsymmetric",
                 "nnUNetTrainerMSMultiArmDiceCE",
                 "nnUNetTrainerMSMultiArmNoShortcuts",

@@ -9,6 +9,11 @@ from nnunet_ms.trainers.any_sequence import (
     nnUNetTrainerMSMultiArmAnySmallLong,
     nnUNetTrainerMSMultiArmAnyTiny,
 )
+from nnunet_ms.trainers.any_sequence_synthetic import (
+    nnUNetTrainerMSJointT1AnySmallSynthetic,
+    nnUNetTrainerMSMultiArmAnySmallSynthetic,
+    nnUNetTrainerMSMultiArmAnySynthetic,
+)
 from nnunet_ms.trainers.fine_tune import (
     nnUNetTrainerMSDeNovoFlairT1,
     nnUNetTrainerMSDeNovoFlairT1Small,
@@ -118,6 +123,7 @@ __all__ = [
     "nnUNetTrainerMSJointT1",
     "nnUNetTrainerMSJointT1Any",
     "nnUNetTrainerMSJointT1AnySmall",
+    "nnUNetTrainerMSJointT1AnySmallSynthetic",
     "nnUNetTrainerMSJointT1AnyTiny",
     "nnUNetTrainerMSJointT1Decoder",
     "nnUNetTrainerMSJointT1DecoderSmall",
@@ -130,6 +136,8 @@ __all__ = [
     "nnUNetTrainerMSMultiArmAny",
     "nnUNetTrainerMSMultiArmAnySmall",
     "nnUNetTrainerMSMultiArmAnySmallLong",
+    "nnUNetTrainerMSMultiArmAnySmallSynthetic",
+    "nnUNetTrainerMSMultiArmAnySynthetic",
     "nnUNetTrainerMSMultiArmAnyTiny",
     "nnUNetTrainerMSMultiArmAsymmetric",
     "nnUNetTrainerMSMultiArmDiceCE",

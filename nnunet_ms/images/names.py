@@ -5,8 +5,12 @@ Some systems store an accent beside its letter (NFD), others both as one (NFC); 
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
+from nnunet_ms.errors import SettingsError
+
+SUFFIXES = (".nii", ".nii.gz")
 _NIFTI = re.compile(r"(.+)\.nii(?:\.gz)?", re.IGNORECASE)
 
 
@@ -78,3 +82,40 @@ def as_stored(path: Path) -> Path:
         return path
     wanted = one_form(path.name)
     return next((other for other in sorted(folder.iterdir()) if one_form(other.name) == wanted), path)
+
+
+def nifti_files(places: Sequence[Path], words: str = "") -> list[Path]:
+    """Files of a list of files and folders, in the order of their names.
+
+    Parameters
+    ----------
+    places : sequence of Path
+        Files are taken as they are, folders with all below them.
+    words : str, optional
+        What names of files in folders must have in them.
+
+    Raises
+    ------
+    SettingsError
+        If one is missing, or a folder has none.
+
+    Examples
+    --------
+    >>> [path.name for path in nifti_files([Path("references")])]
+    ['P1.nii.gz']
+    """
+    found: list[Path] = []
+    for place in places:
+        if place.is_file():
+            found.append(place)
+            continue
+        below = (
+            sorted(p for p in place.rglob(f"*{words}*" if words else "*") if p.name.endswith(SUFFIXES))
+            if place.is_dir()
+            else []
+        )
+        if not below:
+            expected = f"NIfTI files with {words!r} in their names" if words else "NIfTI files"
+            raise SettingsError(f"{place}: expected a file, or a folder with {expected}, found none. Check the path.")
+        found += below
+    return found

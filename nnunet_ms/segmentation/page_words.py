@@ -13,9 +13,10 @@ UNSURE, SURE = 0.5, 0.2  # LSU: a lesion that the samples overlap by less than h
 LISTED = 10  # of uncertain lesions; the table has all
 PLACES = {
     "periventricular": "periventricular",
-    "juxtacortical": "juxtacortical",
+    "juxtacortical": "juxtacortical or cortical",
     "infratentorial": "infratentorial",
-    "deep_white_matter": "deep white matter, or none of the regions that were given",
+    "deep_white_matter": "deep white matter",
+    "unknown": "not known",
 }
 # of the interval: how it came about, lower and upper limit
 INTERVALS = {
@@ -77,13 +78,17 @@ def _volume(numbers: Mapping[str, Any], lesions: pd.DataFrame) -> str:
 
 
 def place_rows(lesions: pd.DataFrame) -> list[dict[str, str]]:
-    """Lesions and volume by location class, of those that are there; nothing where lesions have no `location`."""
+    """Lesions and volume by location class; nothing where lesions have no `location`, or there is none.
+
+    A place without a lesion is shown where places are known, for it counts too.
+    """
     if "location" not in lesions or lesions.empty:
         return []
     rows = []
+    is_known = bool((lesions["location"] != "unknown").any())
     for name, words in PLACES.items():
         here = lesions[lesions["location"] == name]
-        if len(here):
+        if len(here) or (is_known and name != "unknown"):
             volume = f"{here['volume_ml'].sum():.2f}"
             rows.append({"Place": words, "Lesions": str(len(here)), "Volume (ml)": volume})
     return rows

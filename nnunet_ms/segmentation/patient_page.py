@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nnunet_ms.analysis.report.render import page_template
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.options import known_keywords
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.plain_names import plain_name
 from nnunet_ms.segmentation.page_pictures import picture_of
@@ -26,12 +27,13 @@ from nnunet_ms.segmentation.results import PatientResult
 TEMPLATE = "patient_page.html.j2"
 
 
-def write_patient_page(folder: Path, patient: PatientResult) -> Path:
+@known_keywords
+def write_patient_page(folder: str | Path, patient: PatientResult) -> Path:
     """Write `<patient_id>.html` into a folder, complete or absent; an older one is replaced.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         Made if it is not there.
     patient : PatientResult
         With its visits in their order; masks and images are read for the pictures.

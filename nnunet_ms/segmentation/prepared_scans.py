@@ -164,6 +164,8 @@ def steps_of_scan(checked: CheckedCase, how: How) -> tuple[Steps, tuple[str, ...
     align = len(images) > 1 and (how.align == "rigid" or (how.align == "auto" and bool(checked.resampled)))
     given, deepbet, note = _brain(checked, how)
     notes = [note] if note else []
+    if checked.case.brain_mask is not None and not given:
+        notes.append(f"{checked.case.brain_mask}: this brain mask is not used")
     if checked.resampled and not align:
         notes.append(f"{', '.join(checked.resampled)}: brought onto the grid of {next(iter(images))} by the headers")
     return Steps(
@@ -257,15 +259,43 @@ def _write(
         shared = _shared(heads)
     elif steps.align:
         told = [f"{', '.join(list(targets)[1:])}: registered to {next(iter(targets))} (rigid)"]
-    poor = [name for name, value in shared.items() if value < INFORMATION]
+    poor = _poor(shared)
+    if poor and align == "auto" and steps.align:  # thick slices without skull: where a registration can go astray
+        before = shared[poor]
+        write_preprocessed(case, targets, unused, record, replace(steps, align=""), baseline)
+        shared = _shared(heads)
+        if not _poor(shared):
+            told = [
+                f"{poor}: registered it fitted less ({before:.2f} nats) than by the headers ({shared[poor]:.2f}), "
+                "which are believed"
+            ]
+            poor = ""
     if poor:
-        name = poor[0]
         raise ConversionError(
-            f"{case.images[name]}: expected the head of {next(iter(case.images.values()))}, found another one, or it "
-            f"lies elsewhere: after registration they share {max(shared[name], 0):.2f} nats (right pairs 0.23 and "
-            f"more). Is it of this patient and visit? Else leave {name} out."
+            f"{case.images[poor]}: expected the head of {next(iter(case.images.values()))}, found another one, or it "
+            f"lies elsewhere: after registration they share {max(shared[poor], 0):.2f} nats (right pairs 0.23 and "
+            f"more). {_way_out(case, poor)}"
         )
     return told
+
+
+def _poor(shared: Mapping[str, float]) -> str:
+    """The first sequence that does not show the head of the first one; blank where all do."""
+    return next((name for name, value in shared.items() if value < INFORMATION), "")
+
+
+def _way_out(case: Case, name: str) -> str:
+    """What to do with an image that cannot be registered: often its voxels are right and its header is not."""
+    first, moving = (read_volume(case.images[one]) for one in (next(iter(case.images)), name))
+    if first.data.shape == moving.data.shape:
+        value = information_about(replace(moving, grid=first.grid), coarse_of(first)) or 0.0
+        if value >= LITTLE_INFORMATION:
+            return (
+                f"Voxel by voxel they fit ({value:.2f} nats): its header is wrong, not the image. Give a copy of it "
+                f"the header of {first.path.name} (FSL: fslcpgeom {first.path.name} {moving.path.name}; nibabel: "
+                f"Nifti1Image(image.dataobj, first.affine)), or leave {name} out."
+            )
+    return f"Is it of this patient and visit? Else leave {name} out."
 
 
 def _shared(heads: Mapping[str, Path]) -> dict[str, float]:

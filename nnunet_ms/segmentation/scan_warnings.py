@@ -19,7 +19,7 @@ from nnunet_ms.images.brain_shape import BrainShape, shape_of
 from nnunet_ms.images.limits import BRIGHTEST_FLUID, DARKEST_FLUID, FLUID, INFORMATION
 from nnunet_ms.images.tissue_levels import SHELL_MM, TissueLevels, levels_of
 from nnunet_ms.images.volumes import Grid, Volume, read_mask, read_volume
-from nnunet_ms.options import chosen
+from nnunet_ms.options import chosen, known_keywords
 from nnunet_ms.segmentation.results import ScanWarning
 from nnunet_ms.trainers.training_range import LARGEST_BRAIN_ML, SequenceRange, TrainingRange, brain_of, span_words
 
@@ -41,6 +41,7 @@ WARNINGS: Mapping[str, str] = {
     "cut_off": "a brain that the field of view cuts off",
     "field_of_view": "less of the brain's height than any scan of the training",
     "elsewhere": "a sequence that does not lie on the first one",
+    "places": "a brain that does not fit the MNI152 template, so that no place of a lesion is told",
 }
 ACCEPTABLE = ("sequence",)
 
@@ -74,22 +75,23 @@ class Seen:
     is_there: bool = True
 
 
+@known_keywords
 def check_scan(
-    images: Mapping[str, Path],
-    brain: Path | None,
-    model_range: TrainingRange | None,
+    images: Mapping[str, str | Path],
+    brain: str | Path | None = None,
+    model_range: TrainingRange | None = None,
     accept: Sequence[str] = (),
 ) -> list[ScanWarning]:
     """Look at the images of one visit before they are predicted.
 
     Parameters
     ----------
-    images : mapping of str to Path
+    images : mapping of str to path
         Sequence (`flair`, `t2`, `t1`, `t1post`) -> image as it was taken, FLAIR first where there is one. Not
         resampled: its voxel sizes are compared.
-    brain : Path or None
+    brain : path, optional
         Brain mask in the world of the first image; None where the images are without skull.
-    model_range : TrainingRange or None
+    model_range : TrainingRange, optional
         Of the model (`read_training_range`); without it only what needs no training is said.
     accept : sequence of str, optional
         Of `ACCEPTABLE`: what is a warning then, and not an error.
@@ -108,17 +110,18 @@ def check_scan(
 
     Examples
     --------
-    >>> check_scan({"flair": Path("flair.nii.gz")}, None, None)  # 24 mm wide: no head
+    >>> check_scan({"flair": "flair.nii.gz"})  # 24 mm wide: no head
     []
     """
+    files = {name: Path(path) for name, path in images.items()}
     for name in accept:
         chosen(name, ACCEPTABLE, "accept")
-    volumes = {name: read_volume(path) for name, path in images.items()}
+    volumes = {name: read_volume(path) for name, path in files.items()}
     volumes = {name: one for name, one in volumes.items() if one.data.any() and _shows_a_head(one)}
     if not volumes:
         return []
     first = next(iter(volumes.values()))
-    place = _brain(first, brain)
+    place = _brain(first, None if brain is None else Path(brain))
     shape = None if place is None else shape_of(*place)
     found = [] if shape is None else list(_shape(shape, next(iter(volumes))))
     if place is None:
@@ -135,7 +138,7 @@ def check_scan(
     found += _exchanged(seen)
     if brain is not None:
         found += [told for one in seen for told in _mask(one, is_first=one.volume is first)]
-    return _settled(found, images, accept)
+    return _settled(found, files, accept)
 
 
 def _shows_a_head(volume: Volume) -> bool:

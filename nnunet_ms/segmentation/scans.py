@@ -15,7 +15,8 @@ from nnunet_ms.dataset_conversion.sources.archive import walk_files
 from nnunet_ms.dataset_conversion.sources.guess import role_by_name
 from nnunet_ms.dataset_conversion.sources.patterns import BRAIN, Patterns
 from nnunet_ms.errors import ConversionError, ImageError, SettingsError
-from nnunet_ms.images.volumes import read_volume
+from nnunet_ms.images.headers import check_header
+from nnunet_ms.images.volumes import check_same_grid, read_volume
 
 SEQUENCES = ("flair", "t2", "t1", "t1post")  # that have an option; the first that a scan has gives the grid
 SHOWN = 3
@@ -47,7 +48,7 @@ def find_scans(
     visit: str = "",
     prefer: str = "",
 ) -> Scans:
-    """Find what is to be segmented, by names alone.
+    """Find what is to be segmented, by names; of a brain mask that is named the header is looked at.
 
     Parameters
     ----------
@@ -70,6 +71,8 @@ def find_scans(
         If both are given, or neither.
     ConversionError
         If there is no usable image, a folder holds more than one scan of one sequence, or as the converter's readers.
+    ImageError
+        If the brain mask of one scan is not on the grid of its first image.
 
     Examples
     --------
@@ -95,7 +98,11 @@ def find_scans(
             raise SettingsError(f"{mask}: expected --brain-mask beside images (--flair ...) only. Leave it out.")
         scans = _of_source(Path(source), sequences, patient, visit, prefer)
     _check_names(scans.cases)
-    return replace(scans, cases=tuple(_ordered(case, sequences) for case in scans.cases))
+    cases = tuple(_ordered(case, sequences) for case in scans.cases)
+    if mask is not None and cases[0].images:
+        first = next(iter(cases[0].images.values()))
+        check_same_grid(check_header(first).grid, check_header(mask).grid, str(first), str(mask))
+    return replace(scans, cases=cases)
 
 
 def page_name(patient_id: str) -> str:
@@ -136,8 +143,10 @@ def _ordered(case: Case, sequences: Sequence[str]) -> Case:
 def _of_files(files: Mapping[str, Path], brain_mask: Path | None, patient: str, visit: str) -> Scans:
     for name, path in (*files.items(), *([("brain-mask", brain_mask)] if brain_mask else [])):
         if not path.is_file():
-            what = "a folder" if path.is_dir() else "no such file"
-            raise ConversionError(f"{path}: expected an image (--{name}), found {what}. Check the path.")
+            found = "no such file. Check the path."
+            if path.is_dir():
+                found = "a folder. Name a file in it; of DICOM make a NIfTI file first (dcm2niix)."
+            raise ConversionError(f"{path}: expected an image (--{name}), found {found}")
     first = next(files[name] for name in SEQUENCES if name in files)
     name = patient or _subject_of(first)
     notes = () if patient else (f"the patient is called {name}, as the folder of {first.name} (--patient)",)

@@ -5,9 +5,10 @@ Written into the output folder, complete or not at all:
 ========================  =================================================================================
 `masks/<sequence>/`       `<case>.nii.gz` on the grid of that sequence's own image
 `probability/`            mean probability on the grid of the first sequence (FLAIR where there is one)
-`lesions.csv`             one row per lesion, with its uncertainty
+`lesions.csv`             one row per lesion, with its place and uncertainty
 `visits.csv`              one row per visit: number and volume of lesions, and what changed since the visit before
 `lesion_changes.csv`      one row per lesion of two compared visits
+`places.csv`              one row per visit and place: number and volume of the lesions there, see `places`
 `cases.csv`               one row per visit with expected volume, interval and uncertainty of the whole scan
 `pages/<patient>.html`    volumes, counts, places, change, pictures, uncertainty in words
 `qc/`                     slices with the outlines of the lesions
@@ -39,6 +40,7 @@ from nnunet_ms.segmentation.bids_out import Derivative, check_bids_names, write_
 from nnunet_ms.segmentation.chosen_model import ChosenModel, choose_model, samples_of
 from nnunet_ms.segmentation.masks_back import write_masks
 from nnunet_ms.segmentation.pages import Numbers, notes_of_model, write_pages
+from nnunet_ms.segmentation.places import Placed, place_lesions
 from nnunet_ms.segmentation.prepared_scans import (
     IMAGES,
     Align,
@@ -60,7 +62,7 @@ from nnunet_ms.trainers.training_range import read_training_range
 from nnunet_ms.versions import version_of
 
 WORK = "work"
-TABLES = ("lesions.csv", "visits.csv", "lesion_changes.csv", "cases.csv")
+TABLES = ("visits.csv", "lesion_changes.csv", "cases.csv")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Segmentation:
     Attributes
     ----------
     out : Path
-    lesions, visits, cases : pandas.DataFrame
+    lesions, visits, cases, places : pandas.DataFrame
         The tables, as written.
     failures : tuple of Failure
         Scans that could not be segmented.
@@ -82,6 +84,7 @@ class Segmentation:
     lesions: pd.DataFrame
     visits: pd.DataFrame
     cases: pd.DataFrame
+    places: pd.DataFrame
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
 
@@ -269,19 +272,24 @@ class _Run:
         failed = {failure.case for failure in predicted.failures}
         good = [one for one in prepared if one.case.case_id not in failed]
         lost, back = write_masks(good, scratch / "predictions", folder, self.workers)
-        for line in lost:
+        placed = self._placed(good, predicted)
+        for line in [*lost, *placed.notes]:
             self.say(line)
-        back += self._pages(good, predicted)
+        good, predicted = placed.prepared, replace(predicted, lesions=placed.lesions)
+        back += [*placed.failures, *self._pages(good, predicted)]
         failures = sorted([*failures, *predicted.failures, *back], key=lambda failure: failure.case)
         for name in TABLES:
             shutil.copyfile(scratch / "predictions" / name, folder / name)
+        write_table(placed.lesions, folder / "lesions.csv")
+        write_table(placed.places, folder / "places.csv")
         if (scratch / "predictions" / "qc").is_dir():
             shutil.copytree(scratch / "predictions" / "qc", folder / "qc", dirs_exist_ok=True)
         write_failures(failures, folder / "failures.csv")
         write_table(warning_rows(good), folder / "warnings.csv")
-        notes = [*notes, *predicted.notes, *lost]
+        notes = [*notes, *predicted.notes, *lost, *placed.notes]
         self._record(good, notes)
-        return Segmentation(folder, predicted.lesions, predicted.visits, predicted.cases, tuple(failures), tuple(notes))
+        tables = predicted.lesions, predicted.visits, predicted.cases, placed.places
+        return Segmentation(folder, *tables, tuple(failures), tuple(notes))
 
     def _prepared(self, cases: Sequence[Case], scratch: Path) -> tuple[list[Prepared], list[Failure]]:
         done = prepare_scans(cases, self.chosen, self.how, scratch, self.work.memory, self.workers)
@@ -322,6 +330,10 @@ class _Run:
             say=self.say,
             **self.sampling,
         )
+
+    def _placed(self, good: Sequence[Prepared], predicted: Predicted) -> Placed:
+        masks, classes = self.work.folder / WORK / "predictions", self.chosen.model.classes
+        return place_lesions(good, predicted.lesions, predicted.visits, masks, classes, self.work.memory, self.workers)
 
     def _pages(self, good: Sequence[Prepared], predicted: Predicted) -> list[Failure]:
         numbers = Numbers(predicted.lesions, predicted.cases, predicted.visits)

@@ -6,6 +6,7 @@ from pathlib import Path
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.raw_dataset.bids_derivative import DESCRIPTION
 from nnunet_ms.errors import SettingsError
+from nnunet_ms.outputs import check_writable
 
 RECORD = "segmentation.json"
 MARKS = {"-o": RECORD, "--bids-out": DESCRIPTION}  # what an earlier result has
@@ -31,6 +32,7 @@ def check_targets(targets: Mapping[str, Path], *, overwrite: bool) -> None:
     """
     for option, path in targets.items():
         _check_one(option, path, overwrite=overwrite)
+        check_writable(path)
     for option, path in targets.items():
         for other, place in targets.items():
             if option != other and _is_in(path, place):

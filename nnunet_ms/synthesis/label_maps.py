@@ -11,7 +11,7 @@ from scipy import ndimage
 from nnunet_ms.arrays import Bools, Matrix, SingleFloats
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.grids import onto_grid, reoriented, respaced
-from nnunet_ms.images.template import fit_to_mni
+from nnunet_ms.images.template import fit_to_mni, likeness_to_mni
 from nnunet_ms.images.volumes import Grid, Volume
 
 # what a voxel can be, and the tissue of `physics.TISSUES` whose relaxation times it has; a place in this tuple is the
@@ -64,6 +64,7 @@ FREESURFER: Mapping[int, str] = {
 BRAIN = ("white_matter", "grey_matter", "deep_grey_matter", "ventricle", "cerebellum_white", "cerebellum_grey")
 CLOSING_MM = 6.0  # sulci narrower than twice this belong to the brain, as in masks of brain extraction
 MARGIN_MM = 14  # around the brain: room for deformation and for what a poor brain mask leaves
+POOR_FIT = 0.85  # Dice with the template's brain
 FAR_MM = 8.0  # distances are not followed farther than this from the brain's border
 # of the template's T1 image: what a label map is drawn as, to be fitted to it
 _TEMPLATE_SIGNAL = {"white_matter": 0.87, "grey_matter": 0.66, "deep_grey_matter": 0.75, "fluid": 0.27}
@@ -150,6 +151,31 @@ def prepare_map(
     ventricle, white = (_distance(data, *names) for names in (("ventricle",), ("white_matter", "cerebellum_white")))
     matrix = _fitted(data, brain, here) if from_mni is None else from_mni
     return HeadMap(data, here, border, ventricle, white, matrix, name)
+
+
+def check_fit(head: HeadMap) -> float:
+    """How well the brain of a label map that was fitted fits the template's (Dice).
+
+    Raises
+    ------
+    ImageError
+        If it does not.
+
+    Examples
+    --------
+    >>> labels = np.full((40, 40, 40), 2)
+    >>> check_fit(prepare_map(labels, Grid(labels.shape, np.eye(4)), name="cube", from_mni=np.eye(4)))
+    Traceback (most recent call last):
+        ...
+    nnunet_ms.errors.ImageError: cube: expected a brain that fits the template (Dice of 0.85 at least), found 0...
+    """
+    likeness = likeness_to_mni(head.border_mm > 0, head.grid, head.from_mni)
+    if likeness < POOR_FIT:
+        raise ImageError(
+            f"{head.name}: expected a brain that fits the template (Dice of {POOR_FIT:g} at least), found "
+            f"{likeness:.2f}. Is it a label map of a whole head with FreeSurfer's numbers, and its orientation right?"
+        )
+    return likeness
 
 
 def _regions(labels: npt.NDArray[np.generic], table: Mapping[int, str], name: str) -> npt.NDArray[np.uint8]:

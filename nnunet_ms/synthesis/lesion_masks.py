@@ -8,12 +8,14 @@ from scipy import ndimage
 
 from nnunet_ms.arrays import Bools, Matrix, SingleFloats
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.template import mni152, mni152_brain
 from nnunet_ms.images.volumes import Grid
 from nnunet_ms.synthesis.fields import moved, sample
 from nnunet_ms.synthesis.label_maps import NUMBER, HeadMap
 
 DEPTH_MM = 6.0  # distances are not followed farther
 MARGIN_MM = 8.0
+LEAST_IN_BRAIN = 0.6  # of a mask's voxels in the template's brain, where its header says that it lies in MNI space
 THICK_MM = 1.8  # voxels with longer edges are divided
 # a brain against the template: measured on the two patients of open_ms whose images we have, `fit_to_mni`
 NATIVE_SCALE = (0.855, 0.872, 0.793)
@@ -82,6 +84,25 @@ def native_to_mni() -> Matrix:
     matrix = np.diag([*NATIVE_SCALE, 1.0])
     matrix[:3, 3] = NATIVE_SHIFT_MM
     return matrix
+
+
+def share_in_template(mask: Bools, grid: Grid) -> float:
+    """Share of a mask's voxels in the template's brain, if it lies as its header says; 1 of an empty mask.
+
+    Examples
+    --------
+    >>> mask = np.ones((4, 4, 4), bool)
+    >>> share_in_template(mask, Grid(mask.shape, np.eye(4))), share_in_template(mask, Grid(mask.shape, 99 * np.eye(4)))
+    (1.0, 0.0)
+    """
+    if not mask.any():
+        return 1.0  # an empty one is refused elsewhere
+    matrix = np.linalg.inv(mni152().grid.affine) @ np.linalg.inv(native_to_mni()) @ grid.affine
+    places = np.argwhere(mask) @ matrix[:3, :3].T + matrix[:3, 3]
+    index = np.rint(places).astype(int)
+    brain = mni152_brain()
+    valid = ((index >= 0) & (index < brain.shape)).all(axis=1)
+    return float(brain[tuple(index[valid].T)].sum() / len(index))
 
 
 def prepare_mask(mask: Bools, grid: Grid, from_mni: Matrix | None = None, name: str = "mask") -> LesionMask:

@@ -16,6 +16,7 @@ from nnunet_ms.synthesis.label_maps import HeadMap
 from nnunet_ms.synthesis.lesion_masks import LesionMask
 from nnunet_ms.synthesis.patches import synthetic_patch
 from nnunet_ms.synthesis.scan import BLACK_HOLE, ENHANCING, T2_LESION
+from nnunet_ms.trainers.lesion_volumes import lesion_volume_map
 
 T2_LABELS: Mapping[int, int] = {T2_LESION: 1, BLACK_HOLE: 1, ENHANCING: 1}
 T1_LABELS: Mapping[int, int] = {BLACK_HOLE: 1, ENHANCING: 2}  # unenhancing, enhancing
@@ -48,7 +49,9 @@ class SyntheticPatches(BasicTransform):
     Notes
     -----
     Each channel is z-scored in the patch's brain (nnU-Net does so in the whole scan's). The patch is drawn at 1 mm and
-    brought to `spacing`: images by the mean over a voxel, labels by the nearest voxel.
+    brought to `spacing`: images by the mean over a voxel, labels by the nearest voxel. A second channel of the
+    segmentation, in which trainers of this package carry the volume of each voxel's lesion, gets that of the lesions as
+    far as they lie in the patch.
 
     Examples
     --------
@@ -114,7 +117,12 @@ class SyntheticPatches(BasicTransform):
     def _apply_to_segmentation(self, segmentation: torch.Tensor, **params: Any) -> torch.Tensor:
         if params["drawn"] is None:
             return segmentation
-        return params["drawn"][1][None].expand_as(segmentation).to(segmentation.dtype).clone()
+        label, made = params["drawn"][1], torch.empty_like(segmentation)
+        made[0] = label.to(made.dtype)
+        if len(made) > 1:
+            volumes = lesion_volume_map(label.numpy(), float(np.prod(self.spacing)))
+            made[1:] = torch.from_numpy(volumes).to(made.dtype)
+        return made
 
 
 def _resampled(

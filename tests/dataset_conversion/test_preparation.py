@@ -187,6 +187,9 @@ def test_brain_mask_that_is_missing_is_listed_before_anything_is_written(study, 
     frame.to_csv(study, index=False)
     assert convert(study, tmp_path / "raw", "--apply-brain-mask") == 1
     assert "case P1_base: P1_base: --apply-brain-mask: expected a brain mask, found none" in capsys.readouterr().err
+    folder = next((tmp_path / "raw").iterdir())  # the others are there
+    written = set(pd.read_csv(folder / "cases.csv")["case_id"])
+    assert written == {f"{row.patient_id}_{row.visit}" for row in frame.itertuples()} - {"P1_base"}
 
 
 def test_hd_bet_is_called_as_its_version_2_asks(study, tmp_path, monkeypatch):

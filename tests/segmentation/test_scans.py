@@ -144,3 +144,10 @@ def test_a_name_that_no_file_can_have(tmp_path, names):
 @pytest.mark.parametrize("name", ["Özil", "../x", "=1+1", "<b>", "-P1", ".hidden", "李"])
 def test_every_patient_has_a_page_of_a_plain_name(name):
     assert plain_name(page_name(name), "page")
+
+
+@pytest.mark.parametrize("columns", ["patient_id,visit,week,flair,t1\nP1,base,0,,", "patient_id,visit,week\nP1,base,0"])
+def test_a_manifest_without_paths_says_what_to_fill_in(tmp_path, columns):
+    (tmp_path / "m.csv").write_text(columns + "\n")
+    with pytest.raises(ConversionError, match=r"expected paths in columns .*Fill in one of them for each visit\.$"):
+        find_scans(tmp_path / "m.csv", {}, ALL)

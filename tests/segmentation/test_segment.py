@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from nibabel.processing import resample_from_to
 
+from nnunet_ms.errors import ImageError
 from nnunet_ms.segmentation.cli import main
 from nnunet_ms.segmentation.segment import segment
 from nnunet_ms.trainers.prediction.predict import predict
@@ -142,3 +143,37 @@ def test_a_scan_without_lesions_is_a_result(any_folder, scans, tmp_path):
     assert "No lesion was found" in (tmp_path / "out" / "pages" / "P1.html").read_text(encoding="utf-8")
     for name in NAMES:
         assert not array(tmp_path / "out" / "masks" / name / "P1.nii.gz").any()
+
+
+def test_a_run_that_goes_on_tells_what_the_first_one_noted(any_folder, scans, tmp_path):
+    (tmp_path / "images").mkdir()
+    shutil.copy(scans["flair"], tmp_path / "images" / f"P1_{NAMES.index('flair'):04d}.nii.gz")
+    how = {"mc_samples": 0, "tta": False, "pictures": False, "device": "cpu"}
+    first, again = (
+        predict(tmp_path / "images", tmp_path / "out", model=any_folder, resume=bool(n), **how) for n in (0, 1)
+    )
+    assert [note for note in first.notes if "t1: absent" in note]
+    assert again.notes == first.notes
+
+
+@pytest.mark.parametrize("change", ["smaller", "moved", "not_an_image"])
+def test_a_named_brain_mask_is_looked_at_even_where_no_skull_is_seen(change, any_folder, scans, tmp_path):
+    image = nib.load(scans["flair"])
+    data = np.ones(image.shape, np.uint8)
+    moved = image.affine + np.eye(4, k=3) * 20 * (change == "moved")
+    nib.save(nib.Nifti1Image(data[1:] if change == "smaller" else data, moved), tmp_path / "brain.nii.gz")
+    if change == "not_an_image":
+        (tmp_path / "brain.nii.gz").write_bytes(b"text")
+    with pytest.raises(ImageError, match=r"brain\.nii\.gz"):
+        segment(
+            flair=scans["flair"], brain_mask=tmp_path / "brain.nii.gz", out=tmp_path / "out", model=any_folder, **HOW
+        )
+
+
+def test_a_brain_mask_that_is_not_used_is_told(any_folder, scans, tmp_path):
+    image = nib.load(scans["flair"])
+    nib.save(nib.Nifti1Image(np.ones(image.shape, np.uint8), image.affine), tmp_path / "brain.nii.gz")
+    done = segment(
+        flair=scans["flair"], brain_mask=tmp_path / "brain.nii.gz", out=tmp_path / "out", model=any_folder, **HOW
+    )
+    assert [note for note in done.notes if note.endswith("brain.nii.gz: this brain mask is not used")]

@@ -1,9 +1,12 @@
 """Where a run refuses to write. Oracle: what lay there before lies there still."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from nnunet_ms.commands import run
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.errors import ConversionError, SettingsError
 from nnunet_ms.segmentation.bids_out import check_bids_names
@@ -112,3 +115,26 @@ def test_an_option_that_has_no_use_for_the_input_is_not_passed_over(source, file
     (place / "manifest.csv").write_text("patient_id,visit,week,flair\n")
     with pytest.raises(SettingsError, match=rf"--{given} x: expected beside .* only, found .*Leave it out"):
         find_scans(source, files, ["flair"], **{given: "x"})
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a system without /proc")
+@pytest.mark.parametrize("out", ["/proc/x", "/proc/1/x", "/proc/self/deep/er"])
+@pytest.mark.parametrize("option", ["-o", "--bids-out"])
+def test_a_place_that_takes_no_files_is_refused_before_the_work(out, option):
+    with pytest.raises(
+        SettingsError, match=rf"expected a place that can be written, found that {Path(out).parent}|proc"
+    ):
+        check_targets({option: Path(out)}, overwrite=False)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EROFS, OSError), (errno.EACCES, PermissionError)])
+def test_a_read_only_place_is_one_line(place, monkeypatch, capsys, number, kind):
+    def refuse(**_):
+        raise OSError(number, os.strerror(number), ".partial-out-x")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    assert run("nnunet-ms-x", lambda: check_targets({"-o": place / "out"}, overwrite=False)) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert ("no permission" if kind is PermissionError else "Choose another place") in told
+    assert kind is OSError or f"{place}:" in told

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from nnunet_ms.errors import OptionError
 from nnunet_ms.images.volumes import Grid
@@ -50,6 +51,19 @@ def test_patches_have_the_shape_of_those_they_replace_and_scores_of_their_brain(
     # Oracle: lesions are bright on FLAIR.
     lesion = made["segmentation"][0] == 1
     assert float(made["image"][0][lesion].mean()) > 0.5
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 1.0, 1.0)])
+def test_a_second_channel_holds_the_volume_of_each_lesion(head, lesions, spacing):
+    np.random.seed(3)  # noqa: NPY002
+    both = {"image": torch.zeros(1, 12, 24, 24), "segmentation": torch.zeros(2, 12, 24, 24, dtype=torch.int16)}
+    made = SyntheticPatches([head], lesions, ("flair",), spacing, probability=1.0, lesion_share=1.0)(**both)
+    label, volumes = made["segmentation"].numpy()
+    parts, count = ndimage.label(label == 1, ndimage.generate_binary_structure(3, 2))
+    expected = [max(1, round((parts == n).sum() * np.prod(spacing))) for n in range(1, count + 1)]
+    assert count >= 1
+    assert [set(volumes[parts == n].tolist()) for n in range(1, count + 1)] == [{one} for one in expected]
+    assert not volumes[parts == 0].any()
 
 
 def test_a_probability_of_zero_changes_nothing_and_a_half_about_half(head):

@@ -45,9 +45,10 @@ def find_cases(request: Request) -> list[Case]:
     manifest = read_table(source, MANIFEST)
     empty = [name for name in channels if name not in manifest or manifest[name].isna().all()]
     if set(empty) - set(request.may_lack) or len(empty) == len(channels) or manifest.empty:
+        enough = not set(channels) - set(request.may_lack)
         raise ConversionError(
             f"{source}: expected paths in columns {list(channels)}, found none in {empty or 'any of them'}. "
-            "Fill them in, or choose other --channels."
+            + ("Fill in one of them for each visit." if enough else "Fill them in, or choose other --channels.")
         )
     masks = PARTS if target == TARGET else targets
     for name in (*channels, *masks, "brain_mask"):

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from nnunet_ms.arrays import Bools, SingleFloats
+from nnunet_ms.images.template_regions import deep_fluid
 from nnunet_ms.simulation.images.anatomy import load_template
 
 Labels = npt.NDArray[np.int16]
 CSF, STEM, LESION, THIRD, FOURTH = 24, 16, 77, 14, 15
 # numbers of the left and the right side
 WHITE, GREY, CEREBELLUM_WHITE, CEREBELLUM_GREY, LATERAL = (2, 41), (3, 42), (7, 46), (8, 47), (4, 43)
-LEAST_VENTRICLE = 500  # voxels of 1 mm3: smaller parts are fluid between gyri
 # centre (x on both sides) and radii in mm MNI; ours
 CEREBELLUM = ((0, -65, -37), (54, 34, 30))
 BRAIN_STEM = (
@@ -101,13 +101,7 @@ def _paint(labels: Labels, where: Bools, sides: tuple[int, int], right: Bools) -
 
 def _paint_ventricles(labels: Labels, fluid: Bools, places: list[npt.NDArray[np.float64]], right: Bools) -> None:
     """Fluid in the middle of the brain, less the cisterns and the cleft between the hemispheres."""
-    side, y, z = np.abs(places[0]), places[1], places[2]
-    lateral = (side >= np.where(y < -38, 12, 4)) & (side < 42) & (y > -75) & (y < 42) & (z > -18) & (z < 36)
-    lateral = lateral & ~((side < 15) & (z < -2))
-    third = (side < 6) & (y > -34) & (y < 8) & (z > -12) & (z < 12)
-    parts, count = ndimage.label(fluid & (lateral | third))
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    deep = (sizes[parts] >= LEAST_VENTRICLE) & (parts > 0)
+    deep, lateral, third = deep_fluid(fluid, places)
     _paint(labels, deep, LATERAL, right)
     labels[deep & third & ~lateral] = THIRD
     labels[fluid & _ellipsoid(places, *FOURTH_VENTRICLE)] = FOURTH

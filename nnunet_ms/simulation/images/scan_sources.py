@@ -8,21 +8,26 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_ms.arrays import Bools, Matrix
+from nnunet_ms.arrays import Matrix
 from nnunet_ms.errors import ImageError, SettingsError
 from nnunet_ms.images.forms import largest_distance
-from nnunet_ms.images.template import fit_to_mni, likeness_to_mni, mni152, mni152_brain
+from nnunet_ms.images.names import nifti_files
+from nnunet_ms.images.template import fit_to_mni, likeness_to_mni
 from nnunet_ms.images.volumes import Grid, Volume, read_grid, read_volume
 from nnunet_ms.outputs import whole_file
 from nnunet_ms.simulation.images.brain_regions import region_template
-from nnunet_ms.synthesis.label_maps import FREESURFER, HeadMap, prepare_map
-from nnunet_ms.synthesis.lesion_masks import LesionMask, native_to_mni, prepare_mask
+from nnunet_ms.synthesis.label_maps import FREESURFER, HeadMap, check_fit, prepare_map
+from nnunet_ms.synthesis.lesion_masks import (
+    LEAST_IN_BRAIN,
+    LesionMask,
+    native_to_mni,
+    prepare_mask,
+    share_in_template,
+)
 from nnunet_ms.tables import MANIFEST, read_table
 
-SUFFIXES = (".nii", ".nii.gz")
 PHANTOM = "phantom"
-LEAST_IN_BRAIN = 0.6  # of a mask's voxels, where its header says that it lies in MNI space
-POOR_FIT, POOR_FIT_OF_MASK = 0.85, 0.75  # Dice with the template's brain; brains of thick slices fit less well
+POOR_FIT_OF_MASK = 0.75  # Dice with the template's brain; brains of thick slices fit less well
 IMAGES_TO_FIT = ("t1", "flair", "t2")
 Placed = tuple[Matrix, str, float | None, float | None]  # matrix, how it is known, likeness, volume of a mask
 
@@ -52,38 +57,6 @@ class Source:
     def matrix(self) -> Matrix:
         """(4, 4) float array."""
         return np.array(self.from_mni, dtype=np.float64).reshape(4, 4)
-
-
-def nifti_files(places: Sequence[Path], words: str = "") -> list[Path]:
-    """Files of a list of files and folders, in the order of their names.
-
-    Parameters
-    ----------
-    places : sequence of Path
-        Files are taken as they are, folders with all below them.
-    words : str, optional
-        What names of files in folders must have in them.
-
-    Raises
-    ------
-    SettingsError
-        If one is missing, or a folder has none.
-    """
-    found: list[Path] = []
-    for place in places:
-        if place.is_file():
-            found.append(place)
-            continue
-        below = (
-            sorted(p for p in place.rglob(f"*{words}*" if words else "*") if p.name.endswith(SUFFIXES))
-            if place.is_dir()
-            else []
-        )
-        if not below:
-            expected = f"NIfTI files with {words!r} in their names" if words else "NIfTI files"
-            raise SettingsError(f"{place}: expected a file, or a folder with {expected}, found none. Check the path.")
-        found += below
-    return found
 
 
 def find_maps(places: Sequence[Path], notes: Path) -> list[Source]:
@@ -143,36 +116,18 @@ def _noted(path: Path, notes: Path, place: Callable[[], Placed]) -> Source:
 def _fit_map(path: Path) -> Placed:
     volume = read_volume(path)
     head = prepare_map(volume.data, volume.grid, FREESURFER, str(path))
-    likeness = likeness_to_mni(head.border_mm > 0, head.grid, head.from_mni)
-    if likeness < POOR_FIT:
-        raise ImageError(
-            f"{path}: expected a brain that fits the template (Dice of {POOR_FIT:g} at least), found {likeness:.2f}. "
-            "Is it a label map of a whole head with FreeSurfer's numbers, and its orientation right?"
-        )
-    return head.from_mni, "fitted", round(likeness, 3), None
+    return head.from_mni, "fitted", round(check_fit(head), 3), None
 
 
 def _by_header(path: Path) -> Placed:
     volume = read_volume(path)
-    share = _share_in_brain(volume.data != 0, volume.grid)
+    share = share_in_template(volume.data != 0, volume.grid)
     if share < LEAST_IN_BRAIN:
         raise ImageError(
             f"{path}: expected a mask that is aligned to MNI space, found {share:.0%} of its voxels in the template's "
             "brain. Give a manifest (CSV) with t1 or flair, brain_mask and t2_lesions instead: they are fitted to it."
         )
     return native_to_mni(), "header", None, _volume(volume)
-
-
-def _share_in_brain(mask: Bools, grid: Grid) -> float:
-    """Share of a mask's voxels in the template's brain, if it lies as its header says."""
-    if not mask.any():
-        return 1.0  # what `_volume` refuses
-    matrix = np.linalg.inv(mni152().grid.affine) @ np.linalg.inv(native_to_mni()) @ grid.affine
-    places = np.argwhere(mask) @ matrix[:3, :3].T + matrix[:3, 3]
-    index = np.rint(places).astype(int)
-    brain = mni152_brain()
-    valid = ((index >= 0) & (index < brain.shape)).all(axis=1)
-    return float(brain[tuple(index[valid].T)].sum() / len(index))
 
 
 def _of_manifest(path: Path, notes: Path) -> list[Source]:

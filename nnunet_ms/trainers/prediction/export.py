@@ -1,5 +1,6 @@
 """Files of one case on the image's own grid: mask, maps, picture, table rows; `case_measures` says what is in them."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from nnunet_ms.trainers.prediction.voxel_uncertainty import outside
 from nnunet_ms.trainers.prediction.way_back import WayBack
 
 QC, QC_VISITS, QC_RIM, DONE = "qc", "qc_visits", "qc_rim", ".done"
+NOTES = "notes.json"  # in the folder of a case that is done: a run that goes on tells them again
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,15 @@ def _write_rows(
         tables.write_table(of_case, folder / "cases.csv")
         if rims is not None:
             tables.write_table(case_rims(rims, case, settings.rater), folder / LESIONS)
+        if case.notes:
+            (folder / NOTES).write_text(json.dumps(case.notes), encoding="utf-8")
+
+
+def notes_of_done(case_id: str, out: Path) -> list[str]:
+    """What was noted of a case when it was predicted, maybe in an earlier run."""
+    path = out / DONE / case_id / NOTES
+    found: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return found
 
 
 def is_done(case_id: str, settings: ExportSettings) -> bool:

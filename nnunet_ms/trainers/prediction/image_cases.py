@@ -27,6 +27,7 @@ class ImageCase:
 
     `absent` are the channels that have no file, for a model that can do without them (`Model.needed`).
     Of a pair of visits that of the follow-up; `previous_visit` and `previous_week` are then the baseline's.
+    `notes` say how its images are unlike those of the training, once they have been looked at.
     """
 
     case_id: str
@@ -37,6 +38,7 @@ class ImageCase:
     previous_visit: str = ""
     previous_week: float = float("nan")
     absent: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def find_image_cases(images: Path, model: Model, cases: Path | None = None) -> tuple[list[ImageCase], list[Failure]]:

@@ -34,7 +34,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,7 +51,7 @@ from nnunet_ms.options import known_keywords
 from nnunet_ms.parallel import Failure, Workers, attempt
 from nnunet_ms.trainers.networks.dropout import Site
 from nnunet_ms.trainers.prediction.case_measures import Map
-from nnunet_ms.trainers.prediction.export import DONE, ExportSettings, Spooled, is_done
+from nnunet_ms.trainers.prediction.export import DONE, ExportSettings, Spooled, is_done, notes_of_done
 from nnunet_ms.trainers.prediction.exports import Exported, exporting
 from nnunet_ms.trainers.prediction.image_cases import ImageCase, find_image_cases, plain_case, read_images
 from nnunet_ms.trainers.prediction.likeness import check_usable, unlike
@@ -244,6 +244,7 @@ def _predict_cases(
 ) -> Predicted:
     """Predict what is not done yet and put the tables of all cases together."""
     todo = [case for case in cases if not is_done(case.case_id, export)]
+    known = [note for case in cases if case not in todo for note in notes_of_done(case.case_id, export.out)]
     if len(todo) < len(cases):
         say(f"{len(cases) - len(todo)} of {len(cases)} cases done before")
     failed = sorted([*failures, *_run(todo, runner, export, workers, say)], key=lambda failure: failure.case)
@@ -256,7 +257,7 @@ def _predict_cases(
     if export.measuring.rim is not None:
         rims = read_rims([export.out / DONE / case.case_id for case in finished])
         visits = write_rim_tables(rims, visits, export.out, export.measuring.rim)
-    return Predicted(*collected, failed, runner.notes, visits)
+    return Predicted(*collected, failed, [*known, *runner.notes], visits)
 
 
 def _give_up(out: Path, failures: Sequence[Failure]) -> NoReturn:
@@ -298,7 +299,7 @@ def _prepare(case: ImageCase, model: Model, aside: Path) -> _Prepared:
     check_usable(volumes, model)
     grid, notes = volumes[0].grid, [f"{case.case_id}: {note}" for note in unlike(volumes, model)]
     del volumes
-    case = plain_case(case, grid, aside)
+    case = replace(plain_case(case, grid, aside), notes=tuple(notes))
     preprocessor = model.configuration.preprocessor_class(verbose=False)
     with without_remarks():  # nnU-Net reads the files once more
         data, _, properties = preprocessor.run_case(

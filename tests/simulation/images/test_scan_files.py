@@ -9,10 +9,11 @@ import pytest
 from nnunet_ms import commands
 from nnunet_ms.checkpoints import sha256_of
 from nnunet_ms.errors import ImageError, OptionError, SettingsError
+from nnunet_ms.images.names import nifti_files
 from nnunet_ms.images.volumes import read_volume, write_volume
 from nnunet_ms.simulation.cli import main
 from nnunet_ms.simulation.images.scan_files import draw_masks
-from nnunet_ms.simulation.images.scan_sources import Source, find_masks, nifti_files
+from nnunet_ms.simulation.images.scan_sources import Source, find_masks
 from nnunet_ms.simulation.simulate import simulate_scans
 
 AFFINE = np.array([[1.0, 0, 0, -28], [0, 1, 0, -46], [0, 0, 1, -10], [0, 0, 0, 1]])
