@@ -259,7 +259,17 @@ def _write(
         shared = _shared(heads)
     elif steps.align:
         told = [f"{', '.join(list(targets)[1:])}: registered to {next(iter(targets))} (rigid)"]
-    poor = next((name for name, value in shared.items() if value < INFORMATION), "")
+    poor = _poor(shared)
+    if poor and align == "auto" and steps.align:  # thick slices without skull: where a registration can go astray
+        before = shared[poor]
+        write_preprocessed(case, targets, unused, record, replace(steps, align=""), baseline)
+        shared = _shared(heads)
+        if not _poor(shared):
+            told = [
+                f"{poor}: registered it fitted less ({before:.2f} nats) than by the headers ({shared[poor]:.2f}), "
+                "which are believed"
+            ]
+            poor = ""
     if poor:
         raise ConversionError(
             f"{case.images[poor]}: expected the head of {next(iter(case.images.values()))}, found another one, or it "
@@ -267,6 +277,11 @@ def _write(
             f"more). {_way_out(case, poor)}"
         )
     return told
+
+
+def _poor(shared: Mapping[str, float]) -> str:
+    """The first sequence that does not show the head of the first one; blank where all do."""
+    return next((name for name, value in shared.items() if value < INFORMATION), "")
 
 
 def _way_out(case: Case, name: str) -> str:

@@ -143,8 +143,10 @@ def _ordered(case: Case, sequences: Sequence[str]) -> Case:
 def _of_files(files: Mapping[str, Path], brain_mask: Path | None, patient: str, visit: str) -> Scans:
     for name, path in (*files.items(), *([("brain-mask", brain_mask)] if brain_mask else [])):
         if not path.is_file():
-            what = "a folder" if path.is_dir() else "no such file"
-            raise ConversionError(f"{path}: expected an image (--{name}), found {what}. Check the path.")
+            found = "no such file. Check the path."
+            if path.is_dir():
+                found = "a folder. Name a file in it; of DICOM make a NIfTI file first (dcm2niix)."
+            raise ConversionError(f"{path}: expected an image (--{name}), found {found}")
     first = next(files[name] for name in SEQUENCES if name in files)
     name = patient or _subject_of(first)
     notes = () if patient else (f"the patient is called {name}, as the folder of {first.name} (--patient)",)
