@@ -77,6 +77,11 @@ class _Visit:
     contrast: float | None = None
     warning: ScanWarning | None = None
 
+    @property
+    def is_told(self) -> bool:
+        """Whether its lesions have places; it may have no lesion."""
+        return self.dice is not None and self.warning is None
+
 
 def place_lesions(
     prepared: Sequence[Prepared],
@@ -98,7 +103,7 @@ def place_lesions(
     predictions : Path
         Folder of the masks `<case>.nii.gz`.
     classes : sequence of (str, int)
-        Lesion types and their labels.
+        Lesion types, called as in the tables, and their labels.
     memory : Path
         Notes, so that what is done is not done again.
     workers : int or Dask, optional
@@ -128,10 +133,14 @@ def _told(one: Prepared, visit: _Visit | None) -> Prepared:
 
 
 def _with_places(lesions: pd.DataFrame, found: Mapping[str, _Visit]) -> pd.DataFrame:
-    """The table with the columns of the place; a lesion that nothing is known of is `unknown`."""
+    """The table with the columns of the place; lesions of visits whose places are not told are `unknown`."""
     known = {(case, row["lesion_type"], row["lesion_id"]): row for case, v in found.items() for row in v.rows}
     keys = zip(lesions["case_id"], lesions["lesion_type"].astype(str), lesions["lesion_id"], strict=True)
-    rows = [known.get((case, kind, int(number)), {}) for case, kind, number in keys]
+    told = {case for case, visit in found.items() if visit.is_told}
+    rows = [
+        known[case, kind, int(number)] if case in told else {}  # one that is missing is a bug, and keeps its traceback
+        for case, kind, number in keys
+    ]
     names = pd.Series([row.get("location", UNKNOWN) for row in rows], index=lesions.index, dtype=object)
     numbers = {
         name: pd.Series([row.get(name, np.nan) for row in rows], index=lesions.index, dtype=float) for name in MEASURES
@@ -145,7 +154,7 @@ def _counts(lesions: pd.DataFrame, visits: pd.DataFrame, found: Mapping[str, _Vi
     for visit in visits.to_dict("records"):
         here = lesions[(lesions["case_id"] == visit["case_id"]) & (lesions["lesion_type"] == visit["lesion_type"])]
         fit = found.get(str(visit["case_id"]))
-        is_told = fit is not None and fit.warning is None and fit.dice is not None
+        is_told = fit is not None and fit.is_told
         for location in LOCATIONS[:-1] if is_told else (UNKNOWN,):
             volumes = here.loc[here["location"] == location, "volume_ml"]
             rows.append(

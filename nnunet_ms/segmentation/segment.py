@@ -58,6 +58,7 @@ from nnunet_ms.tables import CASES, write_failures, write_table
 from nnunet_ms.threads import threads_of_each
 from nnunet_ms.trainers.prediction.export import DONE
 from nnunet_ms.trainers.prediction.predict import Predicted, predict, silent
+from nnunet_ms.trainers.prediction.settings import lesion_types
 from nnunet_ms.trainers.training_range import read_training_range
 from nnunet_ms.versions import version_of
 
@@ -332,7 +333,10 @@ class _Run:
         )
 
     def _placed(self, good: Sequence[Prepared], predicted: Predicted) -> Placed:
-        masks, classes = self.work.folder / WORK / "predictions", self.chosen.model.classes
+        masks, classes = (
+            self.work.folder / WORK / "predictions",
+            lesion_types(self.chosen.model, ""),
+        )  # as in the tables
         return place_lesions(good, predicted.lesions, predicted.visits, masks, classes, self.work.memory, self.workers)
 
     def _pages(self, good: Sequence[Prepared], predicted: Predicted) -> list[Failure]:

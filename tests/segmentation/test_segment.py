@@ -11,6 +11,8 @@ import pytest
 from nibabel.processing import resample_from_to
 
 from nnunet_ms.errors import ImageError
+from nnunet_ms.images.patient_regions import BrainPlace
+from nnunet_ms.segmentation import places
 from nnunet_ms.segmentation.cli import main
 from nnunet_ms.segmentation.segment import segment
 from nnunet_ms.trainers.prediction.predict import predict
@@ -177,3 +179,20 @@ def test_a_brain_mask_that_is_not_used_is_told(any_folder, scans, tmp_path):
         flair=scans["flair"], brain_mask=tmp_path / "brain.nii.gz", out=tmp_path / "out", model=any_folder, **HOW
     )
     assert [note for note in done.notes if note.endswith("brain.nii.gz: this brain mask is not used")]
+
+
+def test_every_lesion_of_the_tables_has_its_place(any_folder, scans, tmp_path, monkeypatch):
+    # the scans are no heads: as if they were, in a brain without any region, where all is deep white matter
+    monkeypatch.setattr(places, "NO_HEAD_MM", 0)
+    monkeypatch.setattr(places, "brain_of", lambda image: image.data > -1e9)
+    monkeypatch.setattr(places, "place_brain", lambda *_: BrainPlace(np.eye(4), 0.95, -0.5))
+    monkeypatch.setattr(places, "regions_of", lambda *_: {})
+    done = segment(**scans, patient="P1", out=tmp_path / "out", model=any_folder, **HOW)
+    assert len(done.lesions) == done.visits["lesion_count"].sum() > 0
+    assert set(done.lesions["location"]) == {"deep_white_matter"}
+    written = pd.read_csv(tmp_path / "out" / "places.csv").set_index("location")
+    assert written["lesion_count"].to_dict() == {
+        **dict.fromkeys(places.LOCATIONS[:-1], 0), "deep_white_matter": len(done.lesions),
+    }  # fmt: skip
+    assert written["volume_ml"].sum() == pytest.approx(done.visits["volume_ml"].sum(), rel=1e-6)
+    assert written["mni_dice"].unique() == [0.95]
