@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from nibabel.processing import resample_from_to
 
-from nnunet_ms.errors import ImageError
+from nnunet_ms.dataset_conversion.cases import Case
+from nnunet_ms.dataset_conversion.steps import Steps
+from nnunet_ms.errors import ConversionError, ImageError
 from nnunet_ms.images.patient_regions import BrainPlace
-from nnunet_ms.segmentation import places
+from nnunet_ms.segmentation import places, prepared_scans
 from nnunet_ms.segmentation.cli import main
 from nnunet_ms.segmentation.segment import segment
 from nnunet_ms.trainers.prediction.predict import predict
@@ -196,3 +198,28 @@ def test_every_lesion_of_the_tables_has_its_place(any_folder, scans, tmp_path, m
     }  # fmt: skip
     assert written["volume_ml"].sum() == pytest.approx(done.visits["volume_ml"].sum(), rel=1e-6)
     assert written["mni_dice"].unique() == [0.95]
+
+
+@pytest.mark.parametrize(
+    ("align", "asked", "values", "told"),
+    [
+        ("auto", "rigid", [0.07, 0.23], "registered it fitted less .0.07 nats. than by the headers .0.23."),
+        ("auto", "rigid", [0.3], r"t1: registered to flair \(rigid\)"),
+        ("auto", "rigid", [0.07, 0.1], None),
+        ("rigid", "rigid", [0.07], None),
+    ],
+)
+def test_headers_are_believed_where_a_registration_goes_astray(
+    align, asked, values, told, monkeypatch, scans, tmp_path
+):
+    written, shared = [], iter(values)
+    monkeypatch.setattr(prepared_scans, "write_preprocessed", lambda *how: written.append(how[4].align))
+    monkeypatch.setattr(prepared_scans, "_shared", lambda _: {"t1": next(shared)})
+    case = Case("P1", "", None, {"flair": scans["flair"], "t1": scans["t1"]}, None)
+    how = (case, case.images, tmp_path / "P1.json", Steps(align=asked), None, align, {})
+    if told is None:
+        with pytest.raises(ConversionError, match=r"expected the head of .*Is it of this patient and visit"):
+            prepared_scans._write(*how)
+    else:
+        assert re.search(told, prepared_scans._write(*how)[0])
+    assert written == [asked, ""][: len(values)]
