@@ -11,6 +11,7 @@ has the same real scans as they were acquired: what they look like is what the m
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,10 +22,10 @@ FOLDS = ("0", "1", "2")
 CHECKPOINT = "checkpoint_final.pth"
 
 
-def copy_model(model: Path, acquired: Path, made: Path) -> Path:
+def copy_model(model: Path, acquired: Path, made: Path, folds: Sequence[str] = FOLDS) -> Path:
     """Copy what is packed, and note what nnU-Net does not: axes and appearance of the scans, linear between slices."""
     folder = made / "Dataset910_MS" / model.name
-    for fold in FOLDS:
+    for fold in folds:
         (folder / f"fold_{fold}").mkdir(parents=True)
         for name in (CHECKPOINT, f"{CHECKPOINT}.sha256"):
             shutil.copy(model / f"fold_{fold}" / name, folder / f"fold_{fold}")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from nnunet_ms.arrays import Bools, Floats, SingleFloats
-from nnunet_ms.images.template import mni152_brain
+from nnunet_ms.images.template import mni152, mni152_brain
 from nnunet_ms.images.volumes import Grid
 
 LEAST_VENTRICLE = 500  # voxels of 1 mm3: smaller parts are fluid between gyri
@@ -120,6 +120,23 @@ def cortex_mm() -> Distances:
     affine = maps.grid.affine @ np.diag([EVERY, EVERY, EVERY, 1.0])
     far = ndimage.distance_transform_edt(~cortex, sampling=(EVERY,) * 3)
     return Distances(far.astype(np.float32), Grid(cortex.shape, affine))
+
+
+@lru_cache(maxsize=1)
+def brain_mm() -> Distances:
+    """Distance to the brain, at 2 mm.
+
+    Examples
+    --------
+    >>> found = brain_mm().at(np.array([[14.0, -20.0, 22.0], [0.0, 40.0, -60.0]]))  # white matter; the mouth
+    >>> bool(found[0] == 0), bool(found[1] > 15)
+    (True, True)
+    """
+    grid = mni152().grid
+    brain = ndimage.binary_fill_holes(mni152_brain())[::EVERY, ::EVERY, ::EVERY]
+    far = ndimage.distance_transform_edt(~brain, sampling=(EVERY,) * 3)
+    affine = grid.affine @ np.diag([EVERY, EVERY, EVERY, 1.0])
+    return Distances(far.astype(np.float32), Grid(brain.shape, affine))
 
 
 @dataclass(frozen=True)

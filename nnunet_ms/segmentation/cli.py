@@ -70,6 +70,10 @@ def _add_preparation(command: argparse.ArgumentParser) -> None:
         help="the other sequences to the first; auto: where grids differ or images do not fit (%(default)s)",
     )  # fmt: skip
     group.add_argument(
+        "--trim", action=argparse.BooleanOptionalAction, default=True,
+        help="cut away what a brain mask leaves more than 3 mm outside of MNI152's brain (neck, eyes)",
+    )  # fmt: skip
+    group.add_argument(
         "--accept", default="", metavar="NAMES", help="what may be so, though it looks wrong, as the message names it"
     )
 

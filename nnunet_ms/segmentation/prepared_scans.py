@@ -25,6 +25,7 @@ from nnunet_ms.options import chosen
 from nnunet_ms.parallel import Outcome, Workers, map_cases
 from nnunet_ms.segmentation.chosen_model import ChosenModel
 from nnunet_ms.segmentation.results import ScanWarning
+from nnunet_ms.segmentation.trimmed import trim_images
 from nnunet_ms.segmentation.visit_warnings import warnings_of_scan
 from nnunet_ms.trainers.training_range import TrainingRange, read_training_range
 
@@ -49,6 +50,10 @@ class How:
         Of each process.
     whole_heads : bool
         Whether the model was trained with the skull.
+    reorient : bool
+        Whether images are turned, as those of the training were.
+    trim : bool
+        Whether what lies outside of MNI152's brain is cut away, see `trimmed`.
     """
 
     brain: Brain = "auto"
@@ -57,6 +62,7 @@ class How:
     threads: int = 1
     whole_heads: bool = False
     reorient: bool = False
+    trim: bool = True
 
     def __post_init__(self) -> None:
         chosen(self.brain, get_args(Brain), "brain")
@@ -235,7 +241,8 @@ def _prepare(
     heads = {name: path for name, path in targets.items() if name in checked.appearance}
     more = _write(case, targets, record, steps, baseline, how.align, heads)
     warnings = warnings_of_scan(case, targets, record, known, how.accept)
-    notes = (*notes, *more, *filter(None, [case.remark, checked.remark]))
+    trimmed = trim_images(targets) if how.trim and not how.whole_heads and how.brain != "none" else ""
+    notes = (*notes, *more, *filter(None, [trimmed, case.remark, checked.remark]))
     remember(note, key, {"notes": list(notes), "warnings": [vars(one) for one in warnings]})
     return Prepared(case, targets, record, notes, warnings)
 

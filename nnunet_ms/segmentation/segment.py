@@ -110,6 +110,7 @@ def segment(
     model: str | Path | None = None,
     brain: Brain = "auto",
     align: Align = "auto",
+    trim: bool = True,
     accept: str | Sequence[str] = (),
     samples: int = 10,
     seed: int = 0,
@@ -149,6 +150,8 @@ def segment(
         deepbet's (extra `brain`).
     align : {"auto", "rigid", "none"}, optional
         `auto` registers the other sequences to the first where their grids differ or they do not fit.
+    trim : bool, optional
+        Whether what a brain mask leaves more than 3 mm outside of MNI152's brain is cut away.
     accept : str with commas or sequence of str, optional
         What may be so, though it looks wrong, as the message names it: `sequence`, `brain_mask` ...
     samples : int, optional
@@ -205,7 +208,7 @@ def segment(
     where: dict[str, Any] = {"brain_mask": brain_mask, "patient": patient, "visit": visit, "prefer": prefer}
     sampling: dict[str, Any] = {"seed": seed, "threshold": threshold, "tta": tta, "pictures": pictures, "note": note}
     threads = threads_of_each(workers) if isinstance(workers, int) else 1
-    how = How(brain=brain, align=align, accept=accepted_names(names_of(accept)), threads=threads)
+    how = How(brain=brain, align=align, trim=trim, accept=accepted_names(names_of(accept)), threads=threads)
     chosen = choose_model(model, device)
     whole = trained_on_whole_heads(chosen.appearance, chosen.reference_sequence)
     how = replace(how, whole_heads=whole, reorient=chosen.is_oriented)
