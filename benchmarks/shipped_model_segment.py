@@ -1,13 +1,13 @@
-"""What one fold says of patients that it has not seen, through `nnunet-ms-segment` itself; masks in the FLAIR's own grid.
+"""What one fold says of patients that it has not seen, through `nnunet-ms-segment` itself, in the FLAIR's own grid.
 
-    python benchmarks/shipped_model_segment.py MODEL raw/Dataset920_Orig ../shared/data segmented.csv --fold 3 --cases O07 O26
+    python benchmarks/shipped_model_segment.py MODEL raw/Dataset920_Orig ../shared/data segmented.csv \
+        --fold 3 --cases O07 O26
 
 Appends to the table; what is in it already is not done again. One network, mirrored, all sequences that a patient has;
 brain masks of MS3SEG are given. A patient whose scans the command refuses stands in the table with the reason.
 """
 
 import argparse
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,7 +53,7 @@ def main() -> None:
     args = parser.parse_args()
     done = pd.read_csv(args.table, dtype={"fold": str, "case": str}) if args.table.is_file() else pd.DataFrame()
     keys = {tuple(row) for row in done[["fold", "case"]].to_numpy()} if len(done) else set()
-    data = Path(os.path.abspath(args.data))
+    data = args.data.resolve()
     with TemporaryDirectory() as scratch:
         model = copy_model(args.model, args.acquired, Path(scratch) / "model", (args.fold,))
         for _, row in manifest(data).iterrows():
