@@ -213,6 +213,7 @@ TESTED_IN = {
     "comparison.forest": "comparison/test_effects.py",
     "analysis.endpoints_cli": "analysis/test_bad_input.py",
     "analysis.evaluate_cli": "analysis/evaluation/test_evaluate.py",
+    "trainers.brain_leftovers": "trainers/test_scan_variety.py",
     "learning.cli": "learning/test_curve.py",
     "analysis.mask_options": "analysis/evaluation/test_measure.py",
     "analysis.measure_cli": "analysis/evaluation/test_measure.py",

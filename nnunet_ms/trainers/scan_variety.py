@@ -357,5 +357,11 @@ def _inside(image: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor])
 
 
 def not_zero(image: torch.Tensor) -> torch.Tensor:
-    """The image without exact zeros, which would say that nothing is there."""
+    """The image without exact zeros, which would say that nothing is there.
+
+    Examples
+    --------
+    >>> not_zero(torch.tensor([0.0, 2.0])).tolist()[1], bool((not_zero(torch.zeros(3)) != 0).all())
+    (2.0, True)
+    """
     return torch.where(image == 0, torch.full_like(image, 1e-6), image)
