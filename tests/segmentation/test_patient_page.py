@@ -122,7 +122,7 @@ def test_a_page_with_two_visits_shows_what_it_was_given(tmp_path, files):
             "2 new, 0 enlarging lesions",
             "slice thickness",
             "slices of 6 mm",
-            "the model knows 0.9 to 3.3 mm",
+            "expected: 0.9 to 3.3 mm",
             "Look closely.",
         ),
         *("any==1", "CC-BY-4.0", "nnunet-ms 0.2.0", "| held out | .55 |", "new to <QSM>", "75%", "juxtacortical"),
