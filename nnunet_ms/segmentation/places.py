@@ -210,7 +210,7 @@ def _visit(
     if brain is None or max(np.multiply(image.grid.shape, image.grid.spacing)) < NO_HEAD_MM:
         return _without_brain(one.case.case_id, sequence, image, brain), matrix
     try:
-        place = _place(image, brain, matrix)
+        place = _place(image, brain, matrix, one.place)
     except ImageError as error:
         warning = ScanWarning("places", sequence, str(error), "a brain that fits MNI152", "Look at the image.")
         return _Visit(one.case.case_id, (), f"{NOT_TOLD}: {error}", warning=warning), matrix
@@ -232,10 +232,12 @@ def _without_brain(case_id: str, sequence: str, image: Volume, brain: Bools | No
     return _Visit(case_id, (), f"{NOT_TOLD}: {sequence} shows no whole head")
 
 
-def _place(image: Volume, brain: Bools, matrix: Matrix | None) -> BrainPlace:
-    if matrix is not None and (again := place_again(image, brain, matrix)).is_good:
-        return again
-    return place_brain(image, brain)
+def _place(image: Volume, brain: Bools, matrix: Matrix | None, known: BrainPlace | None) -> BrainPlace:
+    """By the visit before, else by what was found when the scan was prepared, else by a search."""
+    for one in (matrix, None if known is None else known.matrix):
+        if one is not None and (again := place_again(image, brain, one)).is_good:
+            return again
+    return place_brain(image, brain) if known is None else known
 
 
 def _rows(

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from nnunet_ms.dataset_conversion.cases import Case
 from nnunet_ms.dataset_conversion.checks.check import CheckedCase, check_cases
 from nnunet_ms.dataset_conversion.checks.plausibility import BRAIN_ML
@@ -20,6 +22,7 @@ from nnunet_ms.errors import ConversionError, SettingsError
 from nnunet_ms.images.appearance import coarse_of, from_json, information_about
 from nnunet_ms.images.deepbet_brain import check_deepbet
 from nnunet_ms.images.limits import INFORMATION, LITTLE_INFORMATION
+from nnunet_ms.images.patient_regions import BrainPlace
 from nnunet_ms.images.volumes import read_volume
 from nnunet_ms.options import chosen
 from nnunet_ms.parallel import Outcome, Workers, map_cases
@@ -78,6 +81,7 @@ class Prepared:
     record: Path
     notes: tuple[str, ...]
     warnings: tuple[ScanWarning, ...] = ()
+    place: BrainPlace | None = None  # of the brain in MNI space, where it was looked for
 
 
 def trained_on_whole_heads(known: Mapping[str, Mapping[str, object]], sequence: str) -> bool:
@@ -237,14 +241,20 @@ def _prepare(
     found = recall(note, key)
     if found is not None and all(path.is_file() for path in (*targets.values(), record)):
         warnings = tuple(ScanWarning(**one) for one in found["warnings"])
-        return Prepared(case, targets, record, tuple(found["notes"]), warnings)
+        return Prepared(case, targets, record, tuple(found["notes"]), warnings, _place_from(found["place"]))
     heads = {name: path for name, path in targets.items() if name in checked.appearance}
     more = _write(case, targets, record, steps, baseline, how.align, heads)
     warnings = warnings_of_scan(case, targets, record, known, how.accept)
-    trimmed = trim_images(targets) if how.trim and not how.whole_heads and how.brain != "none" else ""
+    trims = how.trim and not how.whole_heads and how.brain != "none"
+    trimmed, place = trim_images(targets) if trims else ("", None)
     notes = (*notes, *more, *filter(None, [trimmed, case.remark, checked.remark]))
-    remember(note, key, {"notes": list(notes), "warnings": [vars(one) for one in warnings]})
-    return Prepared(case, targets, record, notes, warnings)
+    kept = None if place is None else {**vars(place), "matrix": place.matrix.tolist()}
+    remember(note, key, {"notes": list(notes), "warnings": [vars(one) for one in warnings], "place": kept})
+    return Prepared(case, targets, record, notes, warnings, place)
+
+
+def _place_from(known: Mapping[str, Any] | None) -> BrainPlace | None:
+    return None if known is None else BrainPlace(np.array(known["matrix"]), known["dice"], known["contrast"])
 
 
 def _write(

@@ -35,7 +35,8 @@ def test_neck_and_eye_are_cut_out_of_all_images_and_the_brain_is_kept(head, tmp_
     images = {"flair": tmp_path / "a_0000.nii.gz", "t1": tmp_path / "a_0001.nii.gz"}
     write_volume(images["flair"], data, affine)
     write_volume(images["t1"], np.where(data > 0, data + 1, 0).astype(np.float32), affine)
-    told = trim_images(images)
+    told, place = trim_images(images)
+    assert place.is_good
     assert "outside of MNI152's brain" in told
     for number, path in enumerate(images.values()):
         after = read_volume(path)
@@ -55,5 +56,7 @@ def test_what_is_no_brain_that_fits_is_left_alone(kind, head, tmp_path):
     path = tmp_path / "a_0000.nii.gz"
     write_volume(path, shown, affine)
     before = path.read_bytes()
-    assert trim_images({"flair": path}) == ""
+    told, place = trim_images({"flair": path})
+    assert told == ""
+    assert place is None or not place.is_good
     assert path.read_bytes() == before
