@@ -146,17 +146,17 @@ def onto_slices(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
 
 
 def folds(cases: list[str]) -> list[dict[str, list[str]]]:
-    """Three folds, without open_ms, without MS3SEG, synthetic scans alone; half of the draws are real."""
+    """Three folds with four draws of five real, without open_ms and without MS3SEG with half, synthetic scans alone."""
     synthetic = [case for case in cases if case.startswith("S")]
     real = [case for case in cases if not case.startswith("S")]
     of_open = [case for case in real if case.startswith("O")]
     of_ms3seg = [case for case in real if not case.startswith("O")]
 
-    def mixed(some: list[str]) -> list[str]:
-        return sorted(some * max(1, round(len(synthetic) / len(some)))) + synthetic
+    def mixed(some: list[str], real_per_synthetic: int = 1) -> list[str]:
+        return sorted(some * max(1, round(real_per_synthetic * len(synthetic) / len(some)))) + synthetic
 
     held_out = [[case for case in real if case.split("_")[0] in fold] for fold in FOLDS]
-    splits = [{"train": mixed([case for case in real if case not in fold]), "val": fold} for fold in held_out]
+    splits = [{"train": mixed([case for case in real if case not in fold], 4), "val": fold} for fold in held_out]
     splits.append({"train": mixed(of_ms3seg), "val": of_open})
     splits.append({"train": mixed(of_open), "val": of_ms3seg})
     splits.append({"train": synthetic, "val": real})

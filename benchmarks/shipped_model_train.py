@@ -3,7 +3,7 @@
 Resumes after a kill. One thread unless `--threads` says otherwise; nnU-Net would take every core.
 
     python benchmarks/shipped_model_train.py 910 5 --epochs 90
-    python benchmarks/shipped_model_train.py 910 0 --epochs 20 --from-fold 5 --rate 0.001 --decay 0.995
+    python benchmarks/shipped_model_train.py 910 0 --epochs 36 --from-fold 5 --rate 0.0015 --decay 0.998
 """
 
 import argparse

@@ -116,7 +116,7 @@ class nnUNetTrainerMSMultiArmAnySmallLong(WeightAverage, nnUNetTrainerMSMultiArm
     """For a model that others will use: 8000 steps, weights averaged, nnU-Net's loss.
 
     The paper's loss finds more lesions, and many more that are none (docs/multi_arm_t2.md); a model for scans that it
-    has never seen must know what is no lesion, so a third of the patches lie anywhere.
+    has never seen must know what is no lesion, so most of the patches lie anywhere.
     """
 
     epochs = 200
@@ -125,7 +125,7 @@ class nnUNetTrainerMSMultiArmAnySmallLong(WeightAverage, nnUNetTrainerMSMultiArm
     # wider than the small trainer's 64 mm: what is cortex and what lies outside of the brain is told by what is around
     max_patch_voxels: ClassVar[int | None] = 32 * 80 * 80
     max_batch_size: ClassVar[int | None] = 2
-    lesion_share: ClassVar[float] = 0.7  # of the patches that are centred on a lesion
+    lesion_share: ClassVar[float] = 0.4  # of the patches that are centred on a lesion; more of them, more is called one
 
     def __init__(
         self,
