@@ -32,11 +32,9 @@ def segmented(model: Path, row: pd.Series, data: Path, out: Path) -> dict[str, o
     (mask,) = (out / "masks" / "flair").glob("*.nii.gz")
     shown = SimpleITK.Cast(SimpleITK.ReadImage(str(mask)) > 0, SimpleITK.sitkUInt8)
     shown.CopyInformation(reference)  # equal but for rounding
-    expected = float(done.visits["expected_volume_ml"].iloc[0])
     return {
         "sequences": "".join(given),
         **compared(reference, shown),
-        "expected_ml": expected,
         "notes": " | ".join(done.notes),
     }
 

@@ -23,10 +23,10 @@ from nnunet_ms.dataset_conversion.labels import CHANGE_RULES
 from nnunet_ms.dataset_conversion.pair_labels import label_of_pair, nearest
 from nnunet_ms.dataset_conversion.pair_ways import Visit, Visits, Ways, read_visit, ways_of
 from nnunet_ms.dataset_conversion.pairs import BASELINE, FOLLOWUP, SUBTRACTION, PairOptions
-from nnunet_ms.dataset_conversion.preparation import moved_onto, simpleitk_threads
+from nnunet_ms.dataset_conversion.preparation import moved_onto
 from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ImageError
-from nnunet_ms.images.itk import to_itk, voxels
+from nnunet_ms.images.itk import simpleitk_threads, to_itk, voxels
 from nnunet_ms.images.two_visits import deep_in, head_in, header_words, likeness, robust_z
 from nnunet_ms.images.volumes import Grid, read_volume, write_volume
 from nnunet_ms.outputs import whole_file

@@ -26,7 +26,7 @@ from nnunet_ms.images.bias_field import correct_bias
 from nnunet_ms.images.brain_mask import given_mask, hd_bet_mask
 from nnunet_ms.images.deepbet_brain import SOURCES, deepbet_mask
 from nnunet_ms.images.grids import orientation_of, reoriented, respaced
-from nnunet_ms.images.itk import resample, to_itk, voxels
+from nnunet_ms.images.itk import resample, simpleitk_threads, to_itk, voxels
 from nnunet_ms.images.registration import Registration, register
 from nnunet_ms.images.resample import smoothed
 from nnunet_ms.images.template import mni152, register_to_mni
@@ -95,17 +95,6 @@ def write_preprocessed(
             write_volume(label, voxels(moved).astype(np.uint8), target.affine)
         _write_record(record, case, grid, target, to_visit, baseline, log)
         return [entry["step"] for entry in log]
-
-
-@contextmanager
-def simpleitk_threads(number: int) -> Iterator[None]:
-    """Let SimpleITK use so many threads, and afterwards what it used before: the number is the whole process's."""
-    before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
-    try:
-        yield
-    finally:
-        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def back_to_source(

@@ -1,5 +1,8 @@
 """Between our volumes, (X, Y, Z) with an affine in RAS mm, and SimpleITK's images in LPS mm."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import numpy.typing as npt
 import SimpleITK
@@ -81,3 +84,21 @@ def resample(image: SimpleITK.Image, grid: Grid, matrix: Matrix, *, is_label: bo
     reference = to_itk(np.zeros(grid.shape, np.uint8), grid)
     interpolator = SimpleITK.sitkNearestNeighbor if is_label else SimpleITK.sitkLinear
     return SimpleITK.Resample(image, reference, to_transform(matrix), interpolator, 0.0, image.GetPixelID())
+
+
+@contextmanager
+def simpleitk_threads(number: int) -> Iterator[None]:
+    """Let SimpleITK use so many threads, and afterwards what it used before: the number is the whole process's.
+
+    Examples
+    --------
+    >>> with simpleitk_threads(1):
+    ...     SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    1
+    """
+    before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(number)
+    try:
+        yield
+    finally:
+        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)

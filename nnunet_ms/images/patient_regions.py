@@ -16,7 +16,7 @@ from scipy import ndimage
 from nnunet_ms.arrays import Bools, Floats, Matrix, SingleFloats
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.brain_shape import shape_of
-from nnunet_ms.images.itk import to_itk
+from nnunet_ms.images.itk import simpleitk_threads, to_itk
 from nnunet_ms.images.registration import affine_to_template
 from nnunet_ms.images.template import fit_to_mni, likeness_to_mni, mni152
 from nnunet_ms.images.template_regions import cortex_mm, is_infratentorial, ventricles_mm
@@ -115,7 +115,9 @@ def place_brain(image: Volume, brain: Bools) -> BrainPlace:
     ]
     found: list[BrainPlace] = []
     for way in ways:
-        found.append(place_again(image, brain, way()))
+        with simpleitk_threads(1):  # with more, sums differ in their last digits, and so do brains from run to run
+            matrix = way()
+        found.append(place_again(image, brain, matrix))
         if found[-1].is_good:
             break
     return max(found, key=lambda one: min(one.dice / LEAST_DICE, abs(one.contrast) / LEAST_CONTRAST))

@@ -17,6 +17,7 @@ from nnunet_ms.dataset_conversion.preparation import Steps, baselines_of, write_
 from nnunet_ms.dataset_conversion.told import _first_visits
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images import template as template_module
+from nnunet_ms.images.itk import simpleitk_threads
 from nnunet_ms.images.template import Template
 from nnunet_ms.images.volumes import Grid, read_mask, read_volume
 from tests.images.moving_head import AFFINE, SHAPE, apart, image_of, motion
@@ -141,7 +142,7 @@ def test_the_template_gives_the_grid_and_other_steps_start_from_it(later, tmp_pa
 def test_every_visit_finds_the_same_way_from_the_first_to_the_template(later):
     own = preparation._from_mni(later[1], [])
     preparation._mni_registration.cache_clear()  # another process, and with more threads
-    with preparation.simpleitk_threads(2):
+    with simpleitk_threads(2):
         assert np.array_equal(preparation._from_mni(later[1], []), own)
 
 

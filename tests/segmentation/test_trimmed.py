@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nnunet_ms.images.itk import simpleitk_threads
 from nnunet_ms.images.template import mni152, mni152_brain
 from nnunet_ms.images.volumes import Grid, read_volume, write_volume
 from nnunet_ms.segmentation.trimmed import trim_images
@@ -60,3 +61,15 @@ def test_what_is_no_brain_that_fits_is_left_alone(kind, head, tmp_path):
     assert told == ""
     assert place is None or not place.is_good
     assert path.read_bytes() == before
+
+
+def test_a_brain_lies_where_it_lay_whatever_the_threads(head, tmp_path):
+    data, affine, *_ = head
+    path = tmp_path / "a_0000.nii.gz"
+    cut = []
+    for threads in (1, 2, 5):
+        write_volume(path, data, affine)
+        with simpleitk_threads(threads):
+            trim_images({"flair": path})
+        cut.append(path.read_bytes())
+    assert cut[0] == cut[1] == cut[2]
