@@ -4,7 +4,8 @@
         --fold 3 --cases O07 O26
 
 Appends to the table; what is in it already is not done again. One network, mirrored, all sequences that a patient has;
-brain masks of MS3SEG are given, and not used as the skull is removed. A patient whose scans the command refuses stands in the table with the reason.
+brain masks of MS3SEG are given, and not used as the skull is removed. A patient whose scans the command refuses stands
+in the table with the reason.
 """
 
 import argparse
