@@ -50,7 +50,7 @@ class How:
     accept : tuple of str
         Of `plausibility.ACCEPTABLE`.
     threads : int
-        Of each process.
+        Of each process. One gives the same registration each time; with more, sums differ in their last digits.
     whole_heads : bool
         Whether the model was trained with the skull.
     reorient : bool

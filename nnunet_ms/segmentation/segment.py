@@ -55,7 +55,6 @@ from nnunet_ms.segmentation.scans import Scans, find_scans
 from nnunet_ms.segmentation.targets import RECORD, check_apart, check_targets
 from nnunet_ms.segmentation.visit_warnings import WARNING_COLUMNS
 from nnunet_ms.tables import CASES, write_failures, write_table
-from nnunet_ms.threads import threads_of_each
 from nnunet_ms.trainers.prediction.export import DONE
 from nnunet_ms.trainers.prediction.predict import Predicted, predict, silent
 from nnunet_ms.trainers.prediction.settings import lesion_types
@@ -207,8 +206,7 @@ def segment(
     files = {name: path for name, path in given.items() if path is not None}
     where: dict[str, Any] = {"brain_mask": brain_mask, "patient": patient, "visit": visit, "prefer": prefer}
     sampling: dict[str, Any] = {"seed": seed, "threshold": threshold, "tta": tta, "pictures": pictures, "note": note}
-    threads = threads_of_each(workers) if isinstance(workers, int) else 1
-    how = How(brain=brain, align=align, trim=trim, accept=accepted_names(names_of(accept)), threads=threads)
+    how = How(brain=brain, align=align, trim=trim, accept=accepted_names(names_of(accept)))
     chosen = choose_model(model, device)
     whole = trained_on_whole_heads(chosen.appearance, chosen.reference_sequence)
     how = replace(how, whole_heads=whole, reorient=chosen.is_oriented)
