@@ -334,10 +334,8 @@ class _Run:
         )
 
     def _placed(self, good: Sequence[Prepared], predicted: Predicted) -> Placed:
-        masks, classes = (
-            self.work.folder / WORK / "predictions",
-            lesion_types(self.chosen.model, ""),
-        )  # as in the tables
+        masks = self.work.folder / WORK / "predictions"
+        classes = lesion_types(self.chosen.model, "")  # called as in the tables
         return place_lesions(good, predicted.lesions, predicted.visits, masks, classes, self.work.memory, self.workers)
 
     def _pages(self, good: Sequence[Prepared], predicted: Predicted) -> list[Failure]:

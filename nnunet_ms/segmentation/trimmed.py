@@ -17,13 +17,15 @@ from nnunet_ms.images.volumes import Grid, Volume, read_volume, write_volume
 from nnunet_ms.segmentation.scan_warnings import NO_HEAD_MM
 from nnunet_ms.trainers.training_range import brain_of
 
-BEYOND_MM = 3.0  # outside of the template's brain; of 8 patients of MS3SEG no voxel of a lesion lies 2 mm outside
+BEYOND_MM = 3.0  # outside of the template's brain; with such a fit no voxel of a lesion in 8 of 8 real patients
+# 105755 of MS3SEG, whose brain is cut in the file, has .89, and 36 of its 686 voxels of lesion up to 10 mm outside
+LEAST_DICE = 0.9  # of the brain and the template's; those eight have .91 to .97
 
 
 def trim_images(images: Mapping[str, Path]) -> tuple[str, BrainPlace | None]:
     """Set to 0, in all images of a scan, what lies more than `BEYOND_MM` outside of the template's brain.
 
-    Nothing is done where the skull is there, no whole head is seen, or the template does not fit.
+    Nothing is done where the skull is there, no whole head is seen, or the template does not fit well.
 
     Parameters
     ----------
@@ -38,7 +40,7 @@ def trim_images(images: Mapping[str, Path]) -> tuple[str, BrainPlace | None]:
     volumes = {name: read_volume(path) for name, path in images.items()}
     first = next(iter(volumes.values()))
     place = _place(first)
-    if place is None or not place.is_good:
+    if place is None or not place.is_good or place.dice < LEAST_DICE:
         return "", place
     outside = _outside(first.grid, place)
     shown = np.logical_or.reduce([volume.data != 0 for volume in volumes.values()])

@@ -1,11 +1,15 @@
 """Tissue outside of the brain: cut away where the template fits, and the brain and its lesions left alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nnunet_ms.images.itk import simpleitk_threads
+from nnunet_ms.images.patient_regions import BrainPlace
 from nnunet_ms.images.template import mni152, mni152_brain
 from nnunet_ms.images.volumes import Grid, read_volume, write_volume
+from nnunet_ms.segmentation import trimmed
 from nnunet_ms.segmentation.trimmed import trim_images
 
 
@@ -73,3 +77,17 @@ def test_a_brain_lies_where_it_lay_whatever_the_threads(head, tmp_path):
             trim_images({"flair": path})
         cut.append(path.read_bytes())
     assert cut[0] == cut[1] == cut[2]
+
+
+def test_where_the_template_fits_but_loosely_nothing_is_cut(head, tmp_path, monkeypatch):
+    data, affine, *_ = head
+    path = tmp_path / "a_0000.nii.gz"
+    write_volume(path, data, affine)
+    before = path.read_bytes()
+    loose = BrainPlace(affine @ np.linalg.inv(mni152().grid.affine @ np.diag([2.0, 2.0, 2.0, 1.0])), 0.89, -0.5)
+    monkeypatch.setattr(trimmed, "place_brain", lambda *_: loose)
+    assert trim_images({"flair": path}) == ("", loose)
+    assert path.read_bytes() == before
+    monkeypatch.setattr(trimmed, "place_brain", lambda *_: replace(loose, dice=0.9))
+    assert trim_images({"flair": path})[0]
+    assert path.read_bytes() != before
