@@ -11,7 +11,7 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
 from scipy import ndimage
 
-from nnunet_ms.trainers.scan_variety import OnEachChannel, Range, not_zero
+from nnunet_ms.trainers.scan_variety import OnEachChannel, Range, checked_probability, not_zero
 
 
 class ResidualSkull(OnEachChannel):
@@ -86,7 +86,8 @@ class LeftoverTissue(ImageOnlyTransform):
         probability: float = 0.3,
     ) -> None:
         super().__init__()
-        self.radius, self.intensity, self.lumps, self.probability = radius, intensity, lumps, probability
+        self.radius, self.intensity, self.lumps = radius, intensity, lumps
+        self.probability = checked_probability(probability)
 
     def _apply_to_image(self, img: torch.Tensor, **_: Any) -> torch.Tensor:
         outside = (img == 0).all(dim=0).numpy()

@@ -23,6 +23,24 @@ from nnunet_ms.errors import OptionError
 Range = tuple[float, float]
 
 
+def checked_probability(value: float) -> float:
+    """The value, if it is a probability.
+
+    Raises
+    ------
+    OptionError
+        Else.
+
+    Examples
+    --------
+    >>> checked_probability(0.3)
+    0.3
+    """
+    if not 0 <= value <= 1:
+        raise OptionError(f"probability: expected a number from 0 to 1, found {value!r}. Correct it.")
+    return value
+
+
 class OnEachChannel(ImageOnlyTransform):
     """Apply `change` to each channel that is there, each with its own probability and its own draw.
 
@@ -36,9 +54,7 @@ class OnEachChannel(ImageOnlyTransform):
 
     def __init__(self, probability: float) -> None:
         super().__init__()
-        if not 0 <= probability <= 1:
-            raise OptionError(f"probability: expected a number from 0 to 1, found {probability!r}. Correct it.")
-        self.probability = probability
+        self.probability = checked_probability(probability)
 
     def _apply_to_image(self, img: torch.Tensor, **_: Any) -> torch.Tensor:
         for number in range(img.shape[0]):

@@ -170,6 +170,8 @@ def test_sequences_that_are_not_there(channels, needed, keep_all):
 def test_probability_out_of_range(probability):
     with pytest.raises(OptionError, match="probability: expected a number from 0 to 1"):
         variety.RandomBias(probability=probability)
+    with pytest.raises(OptionError, match="probability: expected a number from 0 to 1"):
+        brain_leftovers.LeftoverTissue(probability=probability)
 
 
 def test_a_bump_is_where_the_other_sequence_has_its_intensity(monkeypatch):
