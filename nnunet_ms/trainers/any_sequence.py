@@ -137,7 +137,7 @@ class nnUNetTrainerMSMultiArmAnySmallLong(WeightAverage, nnUNetTrainerMSMultiArm
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.oversample_foreground_percent = self.lesion_share
-        self.probabilistic_oversampling = True  # of each patch, not of a batch: a batch has four
+        self.probabilistic_oversampling = True  # of each patch, not of a batch
 
     def _loss(self, patch_volume_mm3: float) -> nn.Module:  # noqa: ARG002 - the volume is for the paper's
         return DiceCrossEntropyLoss(batch_dice=True)
