@@ -4,6 +4,8 @@ Resumes after a kill. One thread unless `--threads` says otherwise; nnU-Net woul
 
     python benchmarks/shipped_model_train.py 910 5 --epochs 90
     python benchmarks/shipped_model_train.py 910 0 --epochs 36 --from-fold 5 --rate 0.0015 --decay 0.998
+    nnUNet_results=second python benchmarks/shipped_model_train.py 910 0 --epochs 70 --rate 0.001 --decay 0.997 \
+        --from-file first/.../fold_0/checkpoint_final.pth --as-acquired 0.75 --keep-all 0.6
 """
 
 import argparse
@@ -35,7 +37,13 @@ def trainer_of(dataset: str, fold: int, schedule: int, rate: float | None) -> Tr
     return trainer
 
 
-def train(trainer: Trainer, epochs: int, from_fold: int | None, threads: int) -> None:
+def checkpoint_of(folder: Path) -> Path:
+    """Return the last checkpoint of a fold that is finished, or that was stopped."""
+    last = folder / "checkpoint_final.pth"
+    return last if last.is_file() else folder / "checkpoint_latest.pth"
+
+
+def train(trainer: Trainer, epochs: int, start: Path | None, threads: int) -> None:
     """Train, or go on with, one fold; a finished one is left alone."""
     folder = Path(trainer.output_folder)
     if (folder / "checkpoint_final.pth").is_file():
@@ -46,10 +54,8 @@ def train(trainer: Trainer, epochs: int, from_fold: int | None, threads: int) ->
         trainer.load_checkpoint(str(latest))
     else:
         trainer.initialize()
-        if from_fold is not None:
-            source = folder.with_name(f"fold_{from_fold}")
-            stopped, last = source / "checkpoint_latest.pth", source / "checkpoint_final.pth"
-            known = load_checkpoint(last if last.is_file() else stopped, ("network_weights",), "weights to begin with")
+        if start is not None:
+            known = load_checkpoint(start, ("network_weights",), "weights to begin with")
             weights = known.get(AVERAGE, known["network_weights"])
             trainer.network.load_state_dict(weights)
             trainer.average.module.load_state_dict(weights)
@@ -66,19 +72,26 @@ def main() -> None:
     parser.add_argument("fold", type=int)
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--schedule", type=int, help="epochs of the schedule of the rate (default: --epochs)")
-    parser.add_argument("--from-fold", type=int)
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--from-fold", type=int, help="of the same results")
+    begin.add_argument("--from-file", type=Path, help="checkpoint of any results")
     parser.add_argument("--rate", type=float)
     parser.add_argument(
         "--decay", type=float, default=Trainer.average_decay, help="of the average, for short trainings"
     )
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--as-acquired", type=float, default=Trainer.as_acquired)
+    parser.add_argument("--keep-all", type=float, default=Trainer.keep_all)
     args = parser.parse_args()
     for kind in vars(nnunet_logger).values():
         if hasattr(kind, "plot_progress_png"):
             kind.plot_progress_png = lambda *_, **__: None  # a second each epoch
-    Trainer.average_decay = args.decay
+    Trainer.average_decay, Trainer.as_acquired, Trainer.keep_all = args.decay, args.as_acquired, args.keep_all
     trainer = trainer_of(args.dataset, args.fold, args.schedule or args.epochs, args.rate)
-    train(trainer, args.epochs, args.from_fold, args.threads)
+    start = args.from_file
+    if args.from_fold is not None:
+        start = checkpoint_of(Path(trainer.output_folder).with_name(f"fold_{args.from_fold}"))
+    train(trainer, args.epochs, start, args.threads)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import nn
 
 from nnunet_ms.trainers.brain_leftovers import LeftoverTissue, ResidualSkull
@@ -42,6 +43,9 @@ class AnySequences(nnUNetTrainerMSMultiArm):
         Sequences of which one at least must be there.
     keep_all : float
         Share of the patches that keep all their sequences.
+    as_acquired : float
+        Share of the patches whose contrast, slices and artefacts stay those of the scan. 0 to begin with; most of them
+        in a last stage, on scans like those that the model is for (docs/multi_arm_t2.md).
     slice_mm : tuple of float
         Thickness of slices that are simulated.
     """
@@ -49,6 +53,7 @@ class AnySequences(nnUNetTrainerMSMultiArm):
     takes_absent: ClassVar[bool] = True
     needed: ClassVar[tuple[str, ...]]
     keep_all: ClassVar[float] = 0.4
+    as_acquired: ClassVar[float] = 0.0
     slice_mm: ClassVar[tuple[float, float]] = (1.0, 7.0)
 
     def _do_i_compile(self) -> bool:
@@ -81,7 +86,7 @@ class AnySequences(nnUNetTrainerMSMultiArm):
         """What differs from scan to scan."""
         names = [sequence_of(str(name)) for name in self.dataset_json["channel_names"].values()]
         needed = [number for number, name in enumerate(names) if name in self.needed]
-        return [
+        scan = [
             RandomTissueContrast(),  # while channels are equally sharp
             RandomSlices(self.configuration_manager.spacing, self.slice_mm),
             RandomContrast(),
@@ -90,8 +95,10 @@ class AnySequences(nnUNetTrainerMSMultiArm):
             RandomMotion(),
             ResidualSkull(),
             LeftoverTissue(),
-            DropSequences(len(names), needed, self.keep_all),
         ]
+        if self.as_acquired:
+            scan = [RandomTransform(ComposeTransforms(scan), apply_probability=1 - self.as_acquired)]
+        return [*scan, DropSequences(len(names), needed, self.keep_all)]
 
 
 class nnUNetTrainerMSMultiArmAny(AnySequences):  # noqa: N801 - nnU-Net's naming

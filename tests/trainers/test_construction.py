@@ -211,3 +211,25 @@ def test_any_sequence_trainer_leaves_sequences_out_and_makes_slices_thick(nnunet
     # T1 is the first channel, and alone it is not enough
     assert len(seen) == 6
     assert (True, False, False) not in seen
+
+
+@pytest.mark.parametrize(("share", "expected"), [(1.0, (0, 0)), (0.75, (15, 45)), (0.0, (100, 100))])
+def test_a_share_of_the_patches_stays_as_acquired(share, expected, nnunet_folders, monkeypatch):
+    def changed(_, **data):
+        return {**data, "image": data["image"] + 1}
+
+    monkeypatch.setattr(door.nnUNetTrainerMSMultiArmAnySmall, "as_acquired", share)
+    trainer = construct(door.nnUNetTrainerMSMultiArmAnySmall)
+    for name in ("RandomTissueContrast", "RandomSlices", "RandomContrast", "RandomBias", "RandomRicianNoise"):
+        monkeypatch.setattr(f"nnunet_ms.trainers.scan_variety.{name}.__call__", changed)
+    for name in ("RandomMotion", "ResidualSkull", "LeftoverTissue", "DropSequences"):
+        module = "scan_variety" if name not in ("ResidualSkull", "LeftoverTissue") else "brain_leftovers"
+        monkeypatch.setattr(f"nnunet_ms.trainers.{module}.{name}.__call__", lambda _, **data: data)
+    torch.manual_seed(0)
+    told = 0
+    for _ in range(100):
+        given = {"image": torch.zeros(3, 4, 8, 8), "segmentation": torch.zeros(1, 4, 8, 8)}
+        for transform in trainer.variety():
+            given = transform(**given)
+        told += bool(given["image"].any())
+    assert expected[0] <= told <= expected[1]
