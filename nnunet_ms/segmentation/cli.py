@@ -54,7 +54,10 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     model.add_argument("--seed", type=int, default=0, help="of the samples (%(default)s)")
     model.add_argument("--threshold", type=float, default=0.5, help="of the mean probability (%(default)s)")
     model.add_argument(
-        "--tta", action=argparse.BooleanOptionalAction, default=True, help="spread the samples over mirrored images"
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="spread the samples over mirrored images, and over subsets of the sequences where the network takes any",
     )
     model.add_argument("-device", "--device", help="cuda, cuda:1, cpu or mps (default: the first that is there)")
 

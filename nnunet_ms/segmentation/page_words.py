@@ -122,8 +122,8 @@ def uncertainty_words(visit: VisitResult) -> list[str]:
         return ["How sure the network is of each lesion was not measured (one sample)."]
     unsure, sure = int((lsu > UNSURE).sum()), int((lsu < SURE).sum())
     said = [
-        "The network was asked several times, each time a little differently: parts of it switched off, the image "
-        f"mirrored, or another of its trainings. Of {len(lsu)} lesions {sure} came back "
+        "The network was asked several times, each time a little differently: parts of it switched off, the images "
+        f"mirrored, some of them left out, or another of its trainings. Of {len(lsu)} lesions {sure} came back "
         f"nearly the same each time, and {unsure} came back less than half or not at all in most answers."
     ]
     if unsure:

@@ -63,7 +63,10 @@ def _add_samples(command: argparse.ArgumentParser) -> None:
     samples.add_argument("--closed-form", action="store_true", help="with --dropout-site head: no sampling")
     samples.add_argument("--seed", type=int, default=0, help="of the dropped channels (%(default)s)")
     samples.add_argument(
-        "--tta", action=argparse.BooleanOptionalAction, default=True, help="spread the samples over mirrored images"
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="spread the samples over mirrored images, and over subsets of the sequences where the network takes any",
     )
     samples.add_argument("--step-size", type=float, default=0.5, help="between tiles, share of the patch (%(default)s)")
 

@@ -89,7 +89,8 @@ class OpenModel:
         seed : int, optional
             Of the dropped channels.
         tta : bool, optional
-            Whether the samples are spread over mirrored images.
+            Whether the samples are spread over mirrored images, and over subsets of the sequences where the network
+            takes any.
         step_size : float, optional
             Between tiles, as a share of the patch, in (0, 1].
         threshold : float, optional

@@ -133,7 +133,8 @@ def describe(runner: TileRunner) -> str:
     model, sampling, total = runner.model, runner.sampling, runner.total_samples()
     folds = f"{len(model.folds)} fold{'s' if len(model.folds) > 1 else ''}"
     if not sampling.drops:
-        return f"{total} samples: {folds} and mirrorings, no dropout" if total > 1 else "one pass, no dropout"
+        shown = "mirrorings, each with a subset of the sequences," if runner.leaves_out else "mirrorings,"
+        return f"{total} samples: {folds} and {shown} no dropout" if total > 1 else "one pass, no dropout"
     if sampling.closed_form:
         return f"{folds}, dropout p = {sampling.probability:g} before the head in closed form"
     return f"{total} samples: {folds}, dropout p = {sampling.probability:g} at {sampling.site}, seed {sampling.seed}"

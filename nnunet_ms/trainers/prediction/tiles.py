@@ -7,7 +7,7 @@ tiles, so it is one function. Samples are never averaged here: probabilities are
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,13 +15,14 @@ from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 
 from nnunet_ms.errors import ImageError, ModelError
+from nnunet_ms.trainers.networks.any_sequence_unet import AnySequenceUNet, present_channels
 from nnunet_ms.trainers.networks.blocks import LesionNetwork
 from nnunet_ms.trainers.networks.closed_form import head_moments
 from nnunet_ms.trainers.networks.dropout import HEAD, channels_of, draw_masks, finest_head
 from nnunet_ms.trainers.networks.sampling import SplitForward, head_input, plain_logits
 from nnunet_ms.trainers.prediction.model import Model
+from nnunet_ms.trainers.prediction.views import Axes, View, fewer_channels
 
-Axes = tuple[int, ...]
 AT_ONCE = {"cpu": 2, "cuda": 10}  # samples per pass; a CPU is fastest with tensors that stay small
 
 
@@ -40,7 +41,8 @@ class Sampling:
     seed : int
         Masks depend on it and on the fold, never on the case.
     tta : bool
-        Whether samples are spread over the checkpoint's mirrorings: sample k sees flip k modulo their number.
+        Whether samples are spread over the checkpoint's mirrorings: sample k sees view k modulo their number. A network
+        for any sequences sees another subset of a scan's sequences in each, see `fewer_channels`.
     closed_form : bool
         Site `head` only: mean and variance of the logit instead of samples.
     deterministic : bool
@@ -137,6 +139,19 @@ class TileRunner:
         whole = not self.sampling.drops or self.sampling.closed_form
         return every if whole else every[: self.sampling.samples]
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether each mirroring of a case with several sequences shows another subset of them."""
+        return len(self.flips()) > 1 and isinstance(self.model.network, AnySequenceUNet)
+
+    def views(self, data: torch.Tensor) -> list[View]:
+        """How a case (C, Z, Y, X) is shown: the flips, and of its sequences each subset in turn."""
+        fewer: list[tuple[int, ...]] = [()]
+        if self.leaves_out:
+            present = present_channels(data[None])[0].tolist()
+            fewer = fewer_channels(present, cast(AnySequenceUNet, self.model.network).needed)
+        return [View(axes, left) for axes, left in zip(self.flips(), itertools.cycle(fewer), strict=False)]
+
     def samples_per_fold(self) -> int:
         """Number of samples that one fold gives."""
         return self.sampling.samples if self.sampling.drops and not self.sampling.closed_form else len(self.flips())
@@ -150,7 +165,7 @@ class TileRunner:
         self.model.network.load_state_dict(self.model.weights[number])
         self.model.network.to(self.device).eval()
         passes = _Passes(
-            self.model, self.sampling, self.flips(), _fold_seed(self.sampling.seed, self.model.folds[number])
+            self.model, self.sampling, self.views(data), _fold_seed(self.sampling.seed, self.model.folds[number])
         )
         patch = tuple(int(n) for n in self.model.configuration.patch_size)
         padded, inside = pad_nd_image(data, patch, "constant", {"value": 0}, True, None)  # noqa: FBT003 - their order
@@ -201,8 +216,8 @@ class TileRunner:
 class _Passes:
     """Everything that is asked of one tile with one fold's weights."""
 
-    def __init__(self, model: Model, sampling: Sampling, flips: Sequence[Axes], seed: int) -> None:
-        self.model, self.sampling, self.flips = model, sampling, flips
+    def __init__(self, model: Model, sampling: Sampling, views: Sequence[View], seed: int) -> None:
+        self.model, self.sampling, self.views = model, sampling, views
         self.split = SplitForward(model.network, sampling.site) if sampling.drops else None
         channels = channels_of(model.network, sampling.site) if sampling.drops else {}
         self.masks = draw_masks(channels, sampling.samples, sampling.probability, seed)
@@ -210,7 +225,7 @@ class _Passes:
     def run(self, tile: torch.Tensor, at_once: int) -> Iterator[torch.Tensor]:
         """Log-odds (n, T, Z, Y, X) of all samples in order; last, if asked, one row for the pass without dropout."""
         if self.split is None or self.sampling.closed_form:
-            rows = [self._flip(tile, axes) for axes in self.flips]
+            rows = [self._view(tile, view) for view in self.views]
         else:
             rows = self._sampled(tile, at_once)
         sure = [row[-1:] for row in rows] if self.sampling.deterministic else []
@@ -219,9 +234,9 @@ class _Passes:
         if sure:
             yield torch.stack(sure).mean(0)
 
-    def _flip(self, tile: torch.Tensor, axes: Axes) -> torch.Tensor:
-        """One flip without samples: log-odds (1, T, ...), or mean and variance (2, T, ...); with the plain row last."""
-        image = torch.flip(tile, axes)
+    def _view(self, tile: torch.Tensor, view: View) -> torch.Tensor:
+        """One view without samples: log-odds (1, T, ...), or mean and variance (2, T, ...); with the plain row last."""
+        image = view.of(tile)
         if self.sampling.closed_form:
             head = finest_head(self.model.network)
             assert head is not None
@@ -230,18 +245,18 @@ class _Passes:
         else:
             plain = self.model.log_odds(plain_logits(self.model.network, image))
             parts = [plain, plain] if self.sampling.deterministic else [plain]
-        return torch.flip(torch.cat(parts), axes)
+        return torch.flip(torch.cat(parts), view.axes)
 
     def _sampled(self, tile: torch.Tensor, at_once: int) -> list[torch.Tensor]:
-        """Per flip its samples, the deterministic one last if asked: masks of ones ride along after the cached part."""
+        """Per view its samples, the deterministic one last if asked: masks of ones ride along after the cached part."""
         assert self.split is not None
         rows = []
-        for number, axes in enumerate(self.flips):
-            masks = {name: mask[number :: len(self.flips)] for name, mask in self.masks.items()}
+        for number, view in enumerate(self.views):
+            masks = {name: mask[number :: len(self.views)] for name, mask in self.masks.items()}
             if self.sampling.deterministic:
                 masks = {name: torch.cat((mask, torch.ones_like(mask[:1]))) for name, mask in masks.items()}
-            parts = self.split.samples(torch.flip(tile, axes), masks, at_once)
-            rows.append(torch.cat([torch.flip(self.model.log_odds(part), axes) for part in parts]))
+            parts = self.split.samples(view.of(tile), masks, at_once)
+            rows.append(torch.cat([torch.flip(self.model.log_odds(part), view.axes) for part in parts]))
         return rows
 
 
@@ -265,7 +280,7 @@ def check_sampling(model: Model, sampling: Sampling) -> None:
 
 
 def _in_order(rows: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-    """Undo the spreading over flips: sample k is row k // flips of flip k % flips."""
+    """Undo the spreading over views: sample k is row k // views of view k % views."""
     for sample in range(sum(len(row) for row in rows)):
         yield rows[sample % len(rows)][sample // len(rows)][None]
 

@@ -1,6 +1,7 @@
 """Cases that lack a sequence, for a model that can do without it and for one that cannot."""
 
 import shutil
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +13,8 @@ import nnunet_ms.doors.trainers as door
 from nnunet_ms.errors import ImageError
 from nnunet_ms.trainers.prediction.open_model import open_model
 from nnunet_ms.trainers.prediction.predict import predict
+from nnunet_ms.trainers.prediction.tiles import Sampling, TileRunner
+from nnunet_ms.trainers.prediction.views import View
 from tests.trainers.tiny_model import DATASET_JSON, write_images, write_results
 
 ANY = "nnUNetTrainerMSMultiArmAnyTiny"
@@ -135,3 +138,45 @@ def test_nnunets_own_command_with_zeros_gives_the_same_mask(name, tmp_path):
     # nnU-Net's half precision rounds logits at the image's corners to whole numbers
     assert np.mean(found != expected.transpose(2, 1, 0)) < 0.01
     assert np.array_equal(found[4:-4, 6:-6, 2:-2], expected.transpose(2, 1, 0)[4:-4, 6:-6, 2:-2])
+
+
+SHOWN = {  # with each mirroring another subset of what a case has; FLAIR (1), else T2 (2), is in all
+    (0, 1, 2): [(), (0,), (2,), (0, 2)],
+    (0, 1): [(), (0,)],
+    (1, 2): [(), (2,)],
+    (0, 2): [(), (0,)],
+    (1,): [()],
+}
+
+
+@pytest.mark.parametrize(("there", "left_out"), SHOWN.items())
+def test_mirrored_images_are_shown_with_fewer_sequences_too(there, left_out, any_model):
+    data = torch.zeros(3, 8, 16, 16)
+    data[list(there)] = torch.randn(len(there), 8, 16, 16, generator=torch.Generator().manual_seed(1))
+    model = replace(any_model.model, mirror_axes=(0, 1, 2))
+    views = TileRunner(model, Sampling(samples=0), torch.device("cpu")).views(data)
+    assert [view.left_out for view in views] == left_out * (8 // len(left_out))
+    assert len({view.axes for view in views}) == 8
+    plain = TileRunner(model, Sampling(samples=0, tta=False), torch.device("cpu")).views(data)
+    assert plain == [View(())]
+
+
+def test_a_view_without_a_sequence_is_the_prediction_without_it(any_model):
+    data = torch.randn(3, 8, 16, 16, generator=torch.Generator().manual_seed(2))
+    model = replace(any_model.model, mirror_axes=(0, 1))
+    runner = TileRunner(model, Sampling(samples=0), torch.device("cpu"))
+    whole = runner.predict(data)
+    for sample, view in enumerate(runner.views(data)):
+        lacking = data.clone()
+        lacking[list(view.left_out)] = 0
+        turned = torch.flip(lacking, [axis - 1 for axis in view.axes])
+        alone = TileRunner(model, Sampling(samples=0, tta=False), torch.device("cpu")).predict(turned).log_odds[0]
+        back = torch.flip(torch.from_numpy(alone), [axis - 1 for axis in view.axes])
+        assert torch.allclose(torch.from_numpy(whole.log_odds[sample]), back, atol=1e-4)
+    assert data.all()  # what was left out is left out of a copy
+
+
+def test_networks_that_need_all_sequences_see_all_of_them(model_folder):
+    model = replace(open_model(model_folder, device="cpu").model, mirror_axes=(0, 1, 2))
+    runner = TileRunner(model, Sampling(samples=0), torch.device("cpu"))
+    assert {view.left_out for view in runner.views(torch.randn(3, 8, 16, 16))} == {()}
