@@ -28,14 +28,12 @@ import numpy.typing as npt
 from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.errors import SettingsError
 from nnunet_ms.statistics.conformal import jackknife_plus, largest_level
+from nnunet_ms.trainers.prediction.platt import END, LOG_ODDS, WIDTH, fit_platt, logistic
 
 LEVEL = 0.9
 OFFSET_ML = 0.1  # added before logarithms, so that cases without lesions have one
 LEAST_PATIENTS = 3  # without measuring, which leaves one more out
-_WIDTH, _END = 0.02, 20.0  # of bins of log-odds; below -20 a million voxels hold 0.002 of one
-LOG_ODDS: Floats = np.arange(-_END, _END, _WIDTH) + _WIDTH / 2  # middles of the bins, (B,)
 _BACK_TO_ONE = 1.0  # weight of a slope of 1, in patients whose log volumes have a variance of 1
-_GENTLE = 1e-4  # penalty of Platt's parameters, as a share of the lesion volume: perfect predictions have no optimum
 
 
 def log_odds_counts(probability: npt.NDArray[np.floating], mask: Bools | None = None) -> Floats:
@@ -55,10 +53,10 @@ def log_odds_counts(probability: npt.NDArray[np.floating], mask: Bools | None = 
     (np.float64(3.0), 1.09)
     """
     here = np.asarray(probability[mask] if mask is not None else probability, dtype=np.float64).ravel()
-    here = here[here > 1 / (1 + math.exp(_END))]
+    here = here[here > 1 / (1 + math.exp(END))]
     with np.errstate(divide="ignore"):  # a probability of 1
         z = np.log(here) - np.log1p(-here)
-    which = np.clip((z + _END) / _WIDTH, 0, LOG_ODDS.size - 1).astype(np.int64)
+    which = np.clip((z + END) / WIDTH, 0, LOG_ODDS.size - 1).astype(np.int64)
     return np.bincount(which, minlength=LOG_ODDS.size).astype(np.float64)
 
 
@@ -104,11 +102,14 @@ class Fit:
         """Sum of the scaled probabilities, in ml."""
         if self.platt is None or seen.volumes is None:
             return seen.expected_ml
-        return float(seen.volumes @ _logistic(self.platt[0] + self.platt[1] * LOG_ODDS))
+        return float(seen.volumes @ logistic(self.platt[0] + self.platt[1] * LOG_ODDS))
 
     def log_volume(self, seen: Seen, offset_ml: float) -> float:
         """log(volume + offset)."""
         return self.line[0] + self.line[1] * math.log(self.sum_ml(seen) + offset_ml)
+
+
+AS_THEY_ARE = Fit(None, (0.0, 1.0))  # sums of probabilities
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,8 @@ class VolumeCalibration:
     @property
     def method(self) -> str:
         """In words."""
+        if self.fit == AS_THEY_ARE:
+            return "sums of probabilities as they are, which erred least on patients left out; jackknife+ over patients"
         platt = "" if self.fit.platt is None else "Platt scaling of voxels, then "
         return f"{platt}line of log volumes; jackknife+ over patients"
 
@@ -254,8 +257,12 @@ def fit_calibration(
     level: float = LEVEL,
     offset_ml: float = OFFSET_ML,
     measure: bool = True,
+    scale: bool = True,
 ) -> VolumeCalibration:
     """Fit a calibration on held-out cases.
+
+    Where scaled volumes err more than the sums of probabilities themselves on patients left out, as with few patients
+    and a network that is calibrated already, the sums are left as they are, and only the interval is fitted.
 
     Parameters
     ----------
@@ -269,6 +276,8 @@ def fit_calibration(
         > 0.
     measure : bool, optional
         Whether the calibration is measured with one patient left out at a time; without it `measured` is None.
+    scale : bool, optional
+        Whether volumes are scaled.
 
     Raises
     ------
@@ -285,7 +294,7 @@ def fit_calibration(
     (5.0, True)
     """
     patients = _enough(cases, label, one_more=measure)
-    pooled = _Pooled(cases)
+    pooled = _Pooled(cases, scale)
     fit = pooled.fit(offset_ml)
     without = []
     for patient in patients:
@@ -297,7 +306,12 @@ def fit_calibration(
     found = VolumeCalibration(
         label, value, level, offset_ml, len(cases), (min(sums), max(sums)), fit, tuple(without)
     )  # fmt: skip
-    return replace(found, measured=measured(cases, found)) if measure else found
+    if not measure:
+        return found
+    found = replace(found, measured=(known := measured(cases, found)))
+    if not scale or not known.error_after > known.error_before:
+        return found
+    return fit_calibration(cases, label=label, value=value, level=level, offset_ml=offset_ml, scale=False)
 
 
 def measured(cases: Sequence[HeldOut], calibration: VolumeCalibration) -> Measured:
@@ -312,6 +326,7 @@ def measured(cases: Sequence[HeldOut], calibration: VolumeCalibration) -> Measur
             level=calibration.level,
             offset_ml=calibration.offset_ml,
             measure=False,
+            scale=calibration.fit != AS_THEY_ARE,
         )
         pairs += [(case, again.apply(case.seen)) for case in cases if case.patient_id == patient]
     lesions = [(case, found) for case, found in pairs if case.reference_ml > 0]
@@ -356,6 +371,7 @@ class _Pooled:
     """Held-out cases with what fits need, so that leaving a patient out costs little."""
 
     cases: Sequence[HeldOut]
+    scale: bool
     weights: Floats = field(init=False)  # (n,) of a case: 1 / cases of its patient
     patients: list[str] = field(init=False)
 
@@ -376,6 +392,8 @@ class _Pooled:
 
     def fit(self, offset_ml: float, without: str | None = None, near: Fit | None = None) -> Fit:
         """Fit on all cases but those of one patient."""
+        if not self.scale:
+            return AS_THEY_ARE
         kept = [n for n, patient in enumerate(self.patients) if patient != without]
         platt = None
         if self._all is not None:
@@ -387,49 +405,6 @@ class _Pooled:
         return Fit(platt, _line(x, y, self.weights[kept]))
 
 
-def fit_platt(volumes: Floats, lesions: Floats, start: tuple[float, float] = (0.0, 1.0)) -> tuple[float, float]:
-    """Maximum-likelihood (a, b) of P(lesion) = 1 / (1 + exp(-(a + b z))), by Newton's method.
-
-    Parameters
-    ----------
-    volumes, lesions : (B,) float arrays
-        Volume of all voxels, and of lesion, in each bin of log-odds z.
-    start : (float, float), optional
-
-    Examples
-    --------
-    Log-odds that are twice what they should be:
-
-    >>> volumes = np.ones_like(LOG_ODDS)
-    >>> a, b = fit_platt(volumes, volumes / (1 + np.exp(-(LOG_ODDS / 2 - 1))))
-    >>> round(a, 2), round(b, 2)
-    (-1.0, 0.5)
-    """
-    design = np.stack([np.ones_like(LOG_ODDS), LOG_ODDS])
-    prior, gentle = np.array([0.0, 1.0]), _GENTLE * float(lesions.sum()) + 1e-12
-
-    def loss(at: Floats) -> float:
-        z = at @ design
-        likely = float(volumes @ np.logaddexp(0, z) - lesions @ z)
-        return likely + gentle / 2 * float(((at - prior) ** 2).sum())
-
-    at = np.array(start)
-    now = loss(at)
-    for _ in range(100):
-        p = _logistic(at @ design)
-        slope = design @ (volumes * p - lesions) + gentle * (at - prior)
-        curvature = (design * (volumes * p * (1 - p))) @ design.T + gentle * np.eye(2)
-        step = np.linalg.solve(curvature, slope)
-        size = 1.0
-        while loss(at - size * step) > now and size > 1e-6:
-            size /= 2
-        at, before = at - size * step, now
-        now = loss(at)
-        if abs(before - now) <= 1e-12 * (1 + abs(now)):
-            break
-    return float(at[0]), float(at[1])
-
-
 def _line(x: Floats, y: Floats, weights: Floats) -> tuple[float, float]:
     """Intercept and slope of y on x by weighted least squares, the slope drawn towards 1."""
     share = weights / weights.sum()
@@ -437,7 +412,3 @@ def _line(x: Floats, y: Floats, weights: Floats) -> tuple[float, float]:
     spread, together = float(weights @ (x - mean_x) ** 2), float(weights @ ((x - mean_x) * (y - mean_y)))
     slope = (together + _BACK_TO_ONE) / (spread + _BACK_TO_ONE)
     return mean_y - slope * mean_x, slope
-
-
-def _logistic(z: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(z / 2)), dtype=np.float64)

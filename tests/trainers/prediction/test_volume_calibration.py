@@ -16,12 +16,11 @@ from nnunet_ms.trainers.prediction.calibration_file import (
     read_calibration,
     write_calibration,
 )
+from nnunet_ms.trainers.prediction.platt import LOG_ODDS, fit_platt
 from nnunet_ms.trainers.prediction.volume_calibration import (
-    LOG_ODDS,
     HeldOut,
     Seen,
     fit_calibration,
-    fit_platt,
     log_odds_counts,
     patients_needed,
 )
@@ -250,3 +249,19 @@ def test_files_that_are_no_calibration_are_refused(change, match, written):
 def test_files_that_are_no_json_object_are_refused(data, match):
     with pytest.raises(ModelError, match=rf"^x\.json: .*{match}"):
         parse_calibration(data, "x.json")
+
+
+def test_sums_that_scaling_makes_worse_stay_as_they_are():
+    random = np.random.default_rng(3)
+    truth = random.uniform(1, 30, 10)
+    cases = [
+        HeldOut(str(n), str(n), Seen(float(one * random.uniform(0.8, 1.25))), float(one)) for n, one in enumerate(truth)
+    ]
+    cases[0] = HeldOut("0", "0", Seen(6.0), 1.0)  # one far off would bend the line of all others
+    found = fit_calibration(cases)
+    assert "as they are" in found.method
+    assert found.measured.error_after == pytest.approx(found.measured.error_before)
+    assert found.apply(Seen(10.0)).volume_ml == pytest.approx(10.0)
+    assert found.apply(Seen(10.0)).lower_ml < 10 < found.apply(Seen(10.0)).upper_ml
+    scaled = fit_calibration([HeldOut(str(n), str(n), Seen(2.0 * n), float(n)) for n in range(1, 11)])
+    assert "as they are" not in scaled.method
