@@ -4,7 +4,8 @@ import argparse
 from dataclasses import fields
 
 from nnunet_ms.commands import positive
-from nnunet_ms.dataset_conversion.steps import Steps, are_edges
+from nnunet_ms.dataset_conversion.steps import Steps
+from nnunet_ms.images.limits import are_edges
 
 
 def add_step_options(to: argparse.ArgumentParser) -> None:

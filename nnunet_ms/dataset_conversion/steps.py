@@ -1,11 +1,11 @@
 """The optional preparation of the images, by name: what may be asked for, and what excludes what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nnunet_ms.errors import ConversionError, OptionError
-from nnunet_ms.images.limits import EDGES_MM
+from nnunet_ms.images.limits import EDGES_MM, are_edges
 from nnunet_ms.options import chosen, switch
 
 if TYPE_CHECKING:
@@ -112,16 +112,6 @@ class Steps:
 
 
 NO_STEPS = Steps()
-
-
-def are_edges(values: Any) -> bool:
-    """Whether `values` are the three edges of a voxel in mm, each within `EDGES_MM`."""
-    if not isinstance(values, Sequence) or len(values) != 3:
-        return False
-    return all(
-        isinstance(value, int | float) and not isinstance(value, bool) and EDGES_MM[0] <= value <= EDGES_MM[1]
-        for value in values
-    )
 
 
 def steps_of(words: Steps | Mapping[str, Any] | None) -> Steps:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ms.errors import ConversionError, ModelError
+from nnunet_ms.images.grids import Spacing
+from nnunet_ms.images.limits import are_edges
 from nnunet_ms.segmentation.scans import SEQUENCES
 from nnunet_ms.trainers.channels import sequence_of
 from nnunet_ms.trainers.check_models import check_hashes
@@ -14,7 +16,7 @@ from nnunet_ms.trainers.prediction.model import Model
 from nnunet_ms.trainers.prediction.open_model import OpenModel, open_model
 from nnunet_ms.trainers.prediction.settings import make_runner, resolve_measuring
 
-DEFAULT = "ms-any-small"  # where it is installed: the package brings no weights yet
+DEFAULT = "ms-any-small"  # that of `nnunet_ms.shipped`, or a later version that is installed
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,18 @@ class ChosenModel:
         return self.model.dataset_json.get("axes") == "RAS"
 
     @property
+    def spacing(self) -> Spacing:
+        """Voxels to which the images of its training were resampled, as the converter notes it; None where it does not.
+
+        Intensities are normalised on them: resampled afterwards, lesions would be as much as a quarter less bright.
+        """
+        known = self.model.dataset_json.get("spacing")
+        if are_edges(known):
+            x, y, z = known
+            return x, y, z
+        return "isotropic" if known == "isotropic" else None
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """Sequences of which one is enough; empty for a model that needs all."""
         return tuple(self.sequences[number] for number in self.model.needed)
@@ -87,7 +101,7 @@ class ChosenModel:
 
 
 def choose_model(model: str | Path | None, device: str | None = None) -> ChosenModel:
-    """Open a model; without a name `ms-any-small`, where it is installed.
+    """Open a model; without a name `ms-any-small`, which comes with the package.
 
     Parameters
     ----------

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from nnunet_ms.arrays import SingleFloats
 from nnunet_ms.dataset_conversion.preparation import back_to_source
-from nnunet_ms.images.volumes import read_grid, read_mask, read_volume, write_volume
+from nnunet_ms.images.volumes import Volume, read_grid, read_mask, read_volume, write_volume
 from nnunet_ms.lesions.components import find_components
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.segmentation.prepared_scans import Prepared
@@ -18,37 +19,50 @@ MASKS, PROBABILITY = "masks", "probability"
 
 
 def write_masks(
-    prepared: Sequence[Prepared], predictions: Path, out: Path, workers: Workers = 1
+    prepared: Sequence[Prepared], predictions: Path, out: Path, workers: Workers = 1, threshold: float = 0.5
 ) -> tuple[list[str], list[Failure]]:
     """Write `masks/<sequence>/<case>.nii.gz` on each image's own grid, and `probability/` on that of the first.
 
-    Nearest neighbour for masks, linear for probabilities: a lesion that is thinner than a voxel of a coarser image may
+    Nearest neighbour for masks, linear for probabilities. Of a scan that was resampled for the model the mask is where
+    the probability, brought back, reaches the threshold. A lesion that is thinner than a voxel of a coarser image may
     be lost there; the tables count it.
+
+    Parameters
+    ----------
+    prepared : sequence of Prepared
+    predictions : Path
+        Output folder of `predict`.
+    out : Path
+    workers : int or Dask, optional
+    threshold : float, optional
+        Of the mean probability, as predicted with.
 
     Returns
     -------
     notes, failures : list of str, list of Failure
         A note says how many lesions are in no voxel of an image's mask.
     """
-    work = partial(_write, predictions=predictions, out=out)
+    work = partial(_write, predictions=predictions, out=out, threshold=threshold)
     done = map_cases(work, list(prepared), lambda one: one.case.case_id, "masks", workers)
     return [note for notes in done.results for note in notes], list(done.failures)
 
 
-def _write(one: Prepared, predictions: Path, out: Path) -> list[str]:
+def _write(one: Prepared, predictions: Path, out: Path, threshold: float) -> list[str]:
     """Write the masks of a case; return what is lost in them."""
     case_id = one.case.case_id
     told = json.loads(one.record.read_text(encoding="utf-8"))
     mask = read_mask(predictions / f"{case_id}.nii.gz", labels=range(256))
     lesions = find_components(mask.data)
     numbered = lesions.painted(np.arange(1, len(lesions.voxels) + 1, dtype=np.int32))
-    notes = []
+    notes, soft = [], _probability(told, predictions / PROBABILITY / f"{case_id}.nii.gz", mask)
     for sequence, way in ways_back(told, one.case.images):
         data, affine = back_to_source(mask.data.astype(np.uint8), way)
+        if soft is not None:
+            data = (back_to_source(soft, way, is_label=False)[0] >= threshold).astype(np.uint8)
         target = out / MASKS / sequence / f"{case_id}.nii.gz"
         target.parent.mkdir(parents=True, exist_ok=True)
         write_volume(target, data, affine)
-        lost = len(lesions.voxels) - np.count_nonzero(np.unique(back_to_source(numbered, way)[0]))
+        lost = len(lesions.voxels) - np.count_nonzero(np.unique(back_to_source(numbered, way)[0][data > 0]))
         if lost:
             among = f"{case_id}: {sequence}: {lost} of {len(lesions.voxels)} lesions"
             notes.append(f"{among} lie between its voxels and are not in its mask; the tables have them")
@@ -58,6 +72,14 @@ def _write(one: Prepared, predictions: Path, out: Path) -> list[str]:
             data, affine = back_to_source(read_volume(path).data.astype(np.float32), told, is_label=False)
             write_volume(out / PROBABILITY / path.name, data, affine)
     return notes
+
+
+def _probability(told: Mapping[str, Any], path: Path, mask: Volume) -> SingleFloats | None:
+    """Probability of the one label of a scan that was resampled; None where the mask itself is brought back."""
+    is_resampled = any(step["step"] == "resample" for step in told["steps"])
+    if not is_resampled or mask.data.max(initial=0) > 1 or not path.is_file():
+        return None
+    return read_volume(path).data.astype(np.float32)
 
 
 def ways_back(told: Mapping[str, Any], images: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:

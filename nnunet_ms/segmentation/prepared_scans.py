@@ -21,6 +21,7 @@ from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ConversionError, SettingsError
 from nnunet_ms.images.appearance import coarse_of, from_json, information_about
 from nnunet_ms.images.deepbet_brain import check_deepbet
+from nnunet_ms.images.grids import Spacing
 from nnunet_ms.images.limits import INFORMATION, LITTLE_INFORMATION
 from nnunet_ms.images.patient_regions import BrainPlace
 from nnunet_ms.images.volumes import read_volume
@@ -44,7 +45,7 @@ class How:
     Parameters
     ----------
     brain : {"auto", "given", "deepbet", "none"}
-        `auto` leaves what has no skull; else the mask that comes with the data is applied, or deepbet's.
+        `auto` applies the mask that comes with the data; without one it leaves what has no skull, else deepbet's.
     align : {"auto", "rigid", "none"}
         `auto` registers where grids differ, or where images on one grid do not fit.
     accept : tuple of str
@@ -55,6 +56,8 @@ class How:
         Whether the model was trained with the skull.
     reorient : bool
         Whether images are turned, as those of the training were.
+    spacing : Spacing
+        Voxels to which images are resampled, as those of the training were.
     trim : bool
         Whether what lies outside of MNI152's brain is cut away, see `trimmed`.
     """
@@ -65,6 +68,7 @@ class How:
     threads: int = 1
     whole_heads: bool = False
     reorient: bool = False
+    spacing: Spacing = None
     trim: bool = True
 
     def __post_init__(self) -> None:
@@ -178,8 +182,12 @@ def steps_of_scan(checked: CheckedCase, how: How) -> tuple[Steps, tuple[str, ...
         notes.append(f"{checked.case.brain_mask}: this brain mask is not used")
     if checked.resampled and not align:
         notes.append(f"{', '.join(checked.resampled)}: brought onto the grid of {next(iter(images))} by the headers")
+    if how.spacing:
+        edges = how.spacing if isinstance(how.spacing, str) else f"{' x '.join(f'{edge:g}' for edge in how.spacing)} mm"
+        notes.append(f"resampled to voxels of {edges}, as the images of the training were; lesions are measured there")
     return Steps(
         reorient=how.reorient,
+        spacing=how.spacing,
         align="rigid" if align else "",
         apply_brain_mask=given,
         brain="deepbet" if deepbet else "",
@@ -199,14 +207,15 @@ def _brain(checked: CheckedCase, how: How) -> tuple[bool, bool, str]:
     if how.brain == "none" or how.whole_heads:
         trained = ", as the model's training images have it" if how.whole_heads else ": do not believe masks outside"
         return False, False, f"the skull is left{trained}: {', '.join(whole)} hold more than a brain" if whole else ""
-    if not volumes:
-        return False, False, "no head is seen (too small, or noise): nothing is said about the skull, nothing removed"
-    if not whole:
-        shown = ", ".join(f"{name} {volume:.0f} ml" for name, volume in volumes.items())
-        return False, False, f"the skull is removed already ({shown}): left as it is"
-    if case.brain_mask is not None:
-        return True, False, f"whole head: {', '.join(whole)}; the brain mask of the data is applied"
-    return False, True, f"whole head: {', '.join(whole)}; the skull is removed by deepbet"
+    shown = ", ".join(f"{name} {volume:.0f} ml" for name, volume in volumes.items())
+    seen = f"the skull is removed already ({shown})" if shown else "no head is seen (too small, or noise)"
+    seen = f"whole head: {', '.join(whole)}" if whole else seen
+    if case.brain_mask is not None:  # of a stripped image too: often tighter, and what is around changes the mean
+        return True, False, f"{seen}; the brain mask of the data is applied"
+    if whole:
+        return False, True, f"{seen}; the skull is removed by deepbet"
+    then = "left as it is" if shown else "nothing is said about the skull, nothing removed"
+    return False, False, f"{seen}: {then}"
 
 
 def _check_deepbet(jobs: Sequence[tuple[CheckedCase, Steps, tuple[str, ...]]]) -> None:

@@ -143,9 +143,9 @@ def segment(
         BIDS: which of several files of one sequence: `run=last`, `flair.acq=3d`, with commas.
     model : str or Path, optional
         Name of an installed model, folder of nnU-Net's results, or packed file; default: `ms-any-small`,
-        where it is installed (the package brings no weights yet).
+        which comes with the package.
     brain : {"auto", "given", "deepbet", "none"}, optional
-        `auto` leaves an image whose skull is removed; of a whole head the brain mask of the data is applied, else
+        `auto` applies the brain mask of the data; without one it leaves an image whose skull is removed, and else takes
         deepbet's (extra `brain`).
     align : {"auto", "rigid", "none"}, optional
         `auto` registers the other sequences to the first where their grids differ or they do not fit.
@@ -209,7 +209,7 @@ def segment(
     how = How(brain=brain, align=align, trim=trim, accept=accepted_names(names_of(accept)))
     chosen = choose_model(model, device)
     whole = trained_on_whole_heads(chosen.appearance, chosen.reference_sequence)
-    how = replace(how, whole_heads=whole, reorient=chosen.is_oriented)
+    how = replace(how, whole_heads=whole, reorient=chosen.is_oriented, spacing=chosen.spacing)
     count, told = samples_of(chosen, samples, threshold)
     sampling |= {"mc_samples": count, "rater": rater or (chosen.facts.name if chosen.facts else "model")}
     scans = find_scans(source, files, chosen.sequences, **where)
@@ -273,7 +273,7 @@ class _Run:
             self.say(line)
         failed = {failure.case for failure in predicted.failures}
         good = [one for one in prepared if one.case.case_id not in failed]
-        lost, back = write_masks(good, scratch / "predictions", folder, self.workers)
+        lost, back = write_masks(good, scratch / "predictions", folder, self.workers, self.sampling["threshold"])
         placed = self._placed(good, predicted)
         for line in [*lost, *placed.notes]:
             self.say(line)

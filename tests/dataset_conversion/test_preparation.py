@@ -67,6 +67,7 @@ def test_every_step_at_once_and_masks_return_to_the_grid_they_came_from(study, t
     folder = tmp_path / "raw" / "Dataset005_Trial"
     base, later = (read_volume(folder / "imagesTr" / f"P1_{v}_0000.nii.gz") for v in ("base", "w24"))
     assert base.grid.spacing == pytest.approx((1, 1, 3))
+    assert json.loads((folder / "dataset.json").read_text())["spacing"] == [1, 1, 3]
     np.testing.assert_array_equal(base.grid.affine, later.grid.affine)
     brain = (base.data > 0) & (later.data > 0)
     assert np.corrcoef(base.data[brain], later.data[brain])[0, 1] > 0.98

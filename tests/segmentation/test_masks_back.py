@@ -12,7 +12,7 @@ from nnunet_ms.segmentation.masks_back import write_masks
 from nnunet_ms.segmentation.prepared_scans import Prepared
 
 
-def scan(folder: Path, lesions):
+def scan(folder: Path, lesions, steps=()):
     """A case whose T1 has a slice at every fourth voxel of FLAIR, with a predicted mask."""
     mask = np.zeros((8, 8, 16), np.uint8)
     for x, y, z in lesions:
@@ -25,7 +25,7 @@ def scan(folder: Path, lesions):
     grid = {"shape": [8, 8, 16], "affine": np.eye(4).tolist()}
     record = folder / "P1.json"
     record.write_text(
-        json.dumps({"steps": [], "grid": grid, "source_grid": grid, "target_to_source": np.eye(4).tolist()})
+        json.dumps({"steps": list(steps), "grid": grid, "source_grid": grid, "target_to_source": np.eye(4).tolist()})
     )
     images = {name: folder / f"{name}.nii.gz" for name in ("flair", "t1")}
     return Prepared(Case("P1", "", None, images, None), images, record, ())
@@ -51,3 +51,19 @@ def test_lesions_between_the_slices_of_an_input_are_told(tmp_path, lesions, lost
     count = len(lesions) if len({(x, y) for x, y, _ in lesions}) == len(lesions) else 1
     expected = f"P1: t1: {lost} of {count} lesions lie between its voxels and are not in its mask; the tables have them"
     assert notes == ([expected] if lost else [])
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(0.5, [2]), (0.75, [2]), (0.25, [2, 3])])
+def test_masks_of_a_resampled_scan_come_back_by_their_probability(tmp_path, threshold, expected):
+    one = scan(tmp_path, [(x, y, z) for x in (4, 5) for y in range(8) for z in range(8)], [{"step": "resample"}])
+    # FLAIR has voxels of 2 mm, and the prepared grid is one of 1 mm whose voxels lie half a millimetre beside theirs
+    coarse = np.array([[2, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    nib.save(nib.Nifti1Image(np.zeros((4, 8, 16), np.float32), coarse), tmp_path / "flair.nii.gz")
+    probability = np.zeros((8, 8, 16), np.float32)
+    probability[4:6], probability[6] = 0.8, 0.6
+    nib.save(nib.Nifti1Image(probability, np.eye(4)), tmp_path / "predictions" / "probability" / "P1.nii.gz")
+    _, failures = write_masks([one], tmp_path / "predictions", tmp_path / "out", threshold=threshold)
+    assert failures == []
+    found = np.asarray(nib.load(tmp_path / "out" / "masks" / "flair" / "P1.nii.gz").dataobj)
+    # at 4.5 mm lie 0.8 and 0.8, at 6.5 mm 0.6 and nothing
+    assert sorted(set(np.nonzero(found)[0].tolist())) == expected

@@ -15,6 +15,7 @@ from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ConversionError, ImageError
 from nnunet_ms.images.patient_regions import BrainPlace
 from nnunet_ms.segmentation import places, prepared_scans
+from nnunet_ms.segmentation.chosen_model import choose_model
 from nnunet_ms.segmentation.cli import main
 from nnunet_ms.segmentation.segment import segment
 from nnunet_ms.trainers.prediction.predict import predict
@@ -174,13 +175,45 @@ def test_a_named_brain_mask_is_looked_at_even_where_no_skull_is_seen(change, any
         )
 
 
-def test_a_brain_mask_that_is_not_used_is_told(any_folder, scans, tmp_path):
+@pytest.mark.parametrize(
+    ("brain", "ending"), [("auto", "the brain mask of the data is applied"), ("none", "this brain mask is not used")]
+)
+def test_what_becomes_of_a_brain_mask_is_told(brain, ending, any_folder, scans, tmp_path):
     image = nib.load(scans["flair"])
-    nib.save(nib.Nifti1Image(np.ones(image.shape, np.uint8), image.affine), tmp_path / "brain.nii.gz")
+    inside = np.zeros(image.shape, np.uint8)
+    half = len(inside) // 2
+    inside[half:] = 1
+    nib.save(nib.Nifti1Image(inside, image.affine), tmp_path / "brain.nii.gz")
+    how = {**HOW, "brain": brain, "keep_work": True}
     done = segment(
-        flair=scans["flair"], brain_mask=tmp_path / "brain.nii.gz", out=tmp_path / "out", model=any_folder, **HOW
+        flair=scans["flair"], brain_mask=tmp_path / "brain.nii.gz", out=tmp_path / "out", model=any_folder, **how
     )
-    assert [note for note in done.notes if note.endswith("brain.nii.gz: this brain mask is not used")]
+    assert [note for note in done.notes if note.endswith(ending)]
+    (seen,) = (tmp_path / "out" / "work").rglob("*_0001.nii.gz")  # FLAIR is this model's second channel
+    assert bool(nib.load(seen).get_fdata()[: half - 1].any()) == (brain == "none")
+
+
+def test_images_are_resampled_as_those_of_the_training_were(any_folder, scans, tmp_path):
+    model = shutil.copytree(any_folder, tmp_path / any_folder.name)
+    known = json.loads((model / "dataset.json").read_text())
+    edges = [2.0, 2.0, 3.0]
+    (model / "dataset.json").write_text(
+        json.dumps({**known, "axes": "RAS", "spacing": edges})
+    )  # as `--spacing` is noted
+    done = segment(flair=scans["flair"], patient="P1", out=tmp_path / "out", model=model, **{**HOW, "keep_work": True})
+    (seen,) = (tmp_path / "out" / "work").rglob("*_0001.nii.gz")
+    np.testing.assert_allclose(nib.load(seen).header.get_zooms(), edges, rtol=1e-5)
+    back = nib.load(tmp_path / "out" / "masks" / "flair" / "P1.nii.gz")
+    assert back.shape == nib.load(scans["flair"]).shape
+    assert [note for note in done.notes if "resampled to voxels of 2 x 2 x 3 mm, as the images of the training" in note]
+
+
+@pytest.mark.parametrize("found", [[1, 1], "fine", 3, None, {"x": 1}, [1, 1, -1], [1, 1, "1"]])
+def test_voxels_that_nobody_noted_properly_are_not_known(found, any_folder, scans, tmp_path):
+    model = shutil.copytree(any_folder, tmp_path / any_folder.name)
+    known = json.loads((model / "dataset.json").read_text())
+    (model / "dataset.json").write_text(json.dumps({**known, "spacing": found}))
+    assert choose_model(model, "cpu").spacing is None
 
 
 def test_every_lesion_of_the_tables_has_its_place(any_folder, scans, tmp_path, monkeypatch):

@@ -121,7 +121,7 @@ def write_raw_dataset(
     shown = {written["row"]["case_id"]: written["appearance"] for written in good}
     content = _dataset_json(patient_of, roles, options)
     content |= _absent_of(rows)
-    content |= _axes_of(options)
+    content |= {**_axes_of(options), **_spacing_of(options)}
     content |= summary_of(shown, roles, None if old is None else old.content.get("appearance"))
     _write_json(content, work.folder / "dataset.json")
     if folds:
@@ -134,6 +134,14 @@ def _axes_of(options: WriteOptions) -> dict[str, str]:
     old = options.existing
     is_same = options.steps.reorients and (old is None or old.content.get("axes") == RAS)
     return {"axes": RAS} if is_same else {}
+
+
+def _spacing_of(options: WriteOptions) -> dict[str, Any]:
+    """Voxels to which every image was resampled: intensities are normalised on them, so a prediction needs them too."""
+    old, spacing = options.existing, options.steps.spacing
+    asked = list(spacing) if isinstance(spacing, tuple | list) else spacing
+    is_same = asked and (old is None or old.content.get("spacing") == asked)
+    return {"spacing": asked} if is_same else {}
 
 
 def roles_of(cases: Sequence[Case], options: WriteOptions) -> dict[str, str]:

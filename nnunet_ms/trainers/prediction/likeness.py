@@ -15,7 +15,15 @@ import numpy.typing as npt
 
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.appearance import Appearance, appearance_of, coarse_of, information_about
-from nnunet_ms.images.limits import BRIGHT_FLUID, BRIGHTEST_FLUID, DARK_FLUID, DARKEST_FLUID, FLUID, INFORMATION
+from nnunet_ms.images.limits import (
+    BRIGHT_FLUID,
+    BRIGHTEST_FLUID,
+    DARK_FLUID,
+    DARKEST_FLUID,
+    FLUID,
+    INFORMATION,
+    are_edges,
+)
 from nnunet_ms.images.qsm_units import MULTIPLY, checked_qsm
 from nnunet_ms.images.volumes import Volume
 from nnunet_ms.trainers.channels import sequence_of
@@ -56,7 +64,20 @@ def unlike(volumes: Sequence[Volume], model: Model) -> list[str]:
         heads.append((channel, volume))
     if not any(_is_known(known, channel) for channel in model.channel_names):
         found += _of_fingerprint(volumes, model)
-    return [*found, *_elsewhere(heads)]
+    return [*found, *_not_resampled(volumes[0], model), *_elsewhere(heads)]
+
+
+def _not_resampled(volume: Volume, model: Model) -> list[str]:
+    """Whether an image has other voxels than those to which all of the training were resampled before normalisation."""
+    known = model.dataset_json.get("spacing")
+    if not are_edges(known) or np.allclose(sorted(known), sorted(volume.grid.spacing), rtol=0.05):
+        return []
+    found, trained = (" x ".join(f"{edge:.3g}" for edge in edges) for edges in (volume.grid.spacing, known))
+    return [
+        f"voxels of {found} mm: the images of this model's training were resampled to {trained} mm before their "
+        f"intensities were normalised. nnunet-ms-segment does that, and nnunet-ms-convert --spacing "
+        f"{'x'.join(f'{edge:g}' for edge in known)}."
+    ]
 
 
 def _of_nothing(channel: str, model: Model) -> str:

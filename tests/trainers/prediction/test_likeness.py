@@ -110,3 +110,15 @@ def test_the_command_says_it(model_folder, tmp_path):
         tmp_path / "images", tmp_path / "out", model=opened, mc_samples=0, tta=False, step_size=1.0, pictures=False
     )
     assert [note for note in done.notes if note.startswith("P1: t2: its fluid is dark, as in FLAIR and T1")]
+
+
+@pytest.mark.parametrize(
+    ("noted", "told"),
+    [([1.0, 1.0, 1.0], 0), ([3.0, 1.0, 1.0], 1), ([1, 1], 0), ("isotropic", 0), (None, 0), ({"x": 1}, 0)],
+)
+def test_voxels_to_which_the_training_was_resampled(noted, told, tmp_path):
+    small = Volume(np.ones((8, 8, 8), np.float32), Grid((8, 8, 8), np.eye(4)), "flair.nii.gz")
+    known = model(tmp_path, {"spacing": noted})
+    found = [text for text in unlike([small] * 3, known) if "were resampled to" in text]
+    assert len(found) == told
+    assert all("nnunet-ms-convert --spacing 3x1x1" in text for text in found)
