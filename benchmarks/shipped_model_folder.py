@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from shipped_model_data import SLICE_MM
+
 import nnunet_ms as ms
 from nnunet_ms.trainers.training_range import write_training_range
 
@@ -31,7 +33,7 @@ def copy_model(model: Path, acquired: Path, made: Path, folds: Sequence[str] = F
             shutil.copy(model / f"fold_{fold}" / name, folder / f"fold_{fold}")
     shutil.copy(model / "dataset_fingerprint.json", folder)
     dataset = json.loads((model / "dataset.json").read_text(encoding="utf-8"))
-    dataset |= {"name": "MS", "description": "", "axes": "RAS"}
+    dataset |= {"name": "MS", "description": "", "axes": "RAS", "spacing": [1.0, 1.0, SLICE_MM]}
     dataset["appearance"] = json.loads((acquired / "dataset.json").read_text(encoding="utf-8"))["appearance"]
     (folder / "dataset.json").write_text(json.dumps(dataset, indent=2), encoding="utf-8")
     plans = json.loads((model / "plans.json").read_text(encoding="utf-8"))

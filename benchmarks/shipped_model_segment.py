@@ -4,7 +4,7 @@
         --fold 3 --cases O07 O26
 
 Appends to the table; what is in it already is not done again. One network, mirrored, all sequences that a patient has;
-brain masks of MS3SEG are given, and not used as the skull is removed. A patient whose scans the command refuses stands
+brain masks of MS3SEG are given. A patient whose scans the command refuses stands
 in the table with the reason.
 """
 
@@ -16,7 +16,7 @@ import pandas as pd
 import SimpleITK
 from shipped_model_data import manifest
 from shipped_model_folder import copy_model
-from shipped_model_score import compared, folder_of
+from shipped_model_score import SEQUENCES, compared, folder_of
 
 import nnunet_ms as ms
 from nnunet_ms.errors import NnunetMsError
@@ -34,9 +34,9 @@ def segmented(model: Path, row: pd.Series, data: Path, out: Path) -> dict[str, o
     shown = SimpleITK.Cast(SimpleITK.ReadImage(str(mask)) > 0, SimpleITK.sitkUInt8)
     shown.CopyInformation(reference)  # equal but for rounding
     return {
-        "sequences": "".join(given),
+        "sequences": "".join(letter for letter, (name, _) in SEQUENCES.items() if name in given),
         **compared(reference, shown),
-        "notes": " | ".join(done.notes),
+        "notes": " | ".join(done.notes).replace(f"{folder_of(data, patient)}/", ""),
     }
 
 

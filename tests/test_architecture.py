@@ -132,6 +132,7 @@ OUTSIDE = {
         "dataset_conversion",
         "trainers",
     },  # from a scan to a table: drives three rooms
+    "shipped": set(),  # weights and their card; found by its entry point, as other packages' models are
     "learning": set(GROUND),  # knows the rooms by their commands only
     "demo": set(GROUND),  # so does this
     "__main__": set(GROUND),  # and this
@@ -155,6 +156,8 @@ HEAVY |= {"torch", "SimpleITK"}
 COMMANDS = [PACKAGE / "demo.py", PACKAGE / "__main__.py"]  # besides those that are called `..._cli.py`
 # modules without a test file of their name: where they are tested
 TESTED_IN = {
+    "trainers.prediction.platt": "trainers/prediction/test_volume_calibration.py",
+    "trainers.prediction.views": "trainers/prediction/test_absent_sequences.py",
     "segmentation.bids_out": "segmentation/test_segment.py",
     "segmentation.visit_warnings": "segmentation/test_segment.py",
     "segmentation.pages": "segmentation/test_segment.py",
