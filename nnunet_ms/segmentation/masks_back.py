@@ -19,7 +19,12 @@ MASKS, PROBABILITY = "masks", "probability"
 
 
 def write_masks(
-    prepared: Sequence[Prepared], predictions: Path, out: Path, workers: Workers = 1, threshold: float = 0.5
+    prepared: Sequence[Prepared],
+    predictions: Path,
+    out: Path,
+    workers: Workers = 1,
+    threshold: float = 0.5,
+    minimum_voxels: int = 1,
 ) -> tuple[list[str], list[Failure]]:
     """Write `masks/<sequence>/<case>.nii.gz` on each image's own grid, and `probability/` on that of the first.
 
@@ -36,24 +41,28 @@ def write_masks(
     workers : int or Dask, optional
     threshold : float, optional
         Of the mean probability, as predicted with.
+    minimum_voxels : int, optional
+        Of a lesion that is counted, as in the tables.
 
     Returns
     -------
     notes, failures : list of str, list of Failure
         A note says how many lesions are in no voxel of an image's mask.
     """
-    work = partial(_write, predictions=predictions, out=out, threshold=threshold)
+    work = partial(_write, predictions=predictions, out=out, threshold=threshold, minimum=minimum_voxels)
     done = map_cases(work, list(prepared), lambda one: one.case.case_id, "masks", workers)
     return [note for notes in done.results for note in notes], list(done.failures)
 
 
-def _write(one: Prepared, predictions: Path, out: Path, threshold: float) -> list[str]:
+def _write(one: Prepared, predictions: Path, out: Path, threshold: float, minimum: int) -> list[str]:
     """Write the masks of a case; return what is lost in them."""
     case_id = one.case.case_id
     told = json.loads(one.record.read_text(encoding="utf-8"))
     mask = read_mask(predictions / f"{case_id}.nii.gz", labels=range(256))
     lesions = find_components(mask.data)
-    numbered = lesions.painted(np.arange(1, len(lesions.voxels) + 1, dtype=np.int32))
+    counted = lesions.voxels >= minimum
+    count = int(counted.sum())
+    numbered = lesions.painted((np.arange(1, len(counted) + 1) * counted).astype(np.int32))
     notes, soft = [], _probability(told, predictions / PROBABILITY / f"{case_id}.nii.gz", mask)
     for sequence, way in ways_back(told, one.case.images):
         data, affine = back_to_source(mask.data.astype(np.uint8), way)
@@ -62,9 +71,9 @@ def _write(one: Prepared, predictions: Path, out: Path, threshold: float) -> lis
         target = out / MASKS / sequence / f"{case_id}.nii.gz"
         target.parent.mkdir(parents=True, exist_ok=True)
         write_volume(target, data, affine)
-        lost = len(lesions.voxels) - np.count_nonzero(np.unique(back_to_source(numbered, way)[0][data > 0]))
+        lost = count - np.count_nonzero(np.unique(back_to_source(numbered, way)[0][data > 0]))
         if lost:
-            among = f"{case_id}: {sequence}: {lost} of {len(lesions.voxels)} lesions"
+            among = f"{case_id}: {sequence}: {lost} of {count} lesions"
             notes.append(f"{among} lie between its voxels and are not in its mask; the tables have them")
     (out / PROBABILITY).mkdir(exist_ok=True)
     for path in sorted((predictions / PROBABILITY).glob(f"{case_id}*.nii.gz")):

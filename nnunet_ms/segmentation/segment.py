@@ -62,6 +62,7 @@ from nnunet_ms.trainers.training_range import read_training_range
 from nnunet_ms.versions import version_of
 
 WORK = "work"
+MINIMUM_VOXELS = 3  # of a lesion that is counted
 TABLES = ("visits.csv", "lesion_changes.csv", "cases.csv")
 
 
@@ -273,7 +274,9 @@ class _Run:
             self.say(line)
         failed = {failure.case for failure in predicted.failures}
         good = [one for one in prepared if one.case.case_id not in failed]
-        lost, back = write_masks(good, scratch / "predictions", folder, self.workers, self.sampling["threshold"])
+        lost, back = write_masks(
+            good, scratch / "predictions", folder, self.workers, self.sampling["threshold"], MINIMUM_VOXELS
+        )
         placed = self._placed(good, predicted)
         for line in [*lost, *placed.notes]:
             self.say(line)
@@ -330,6 +333,7 @@ class _Run:
             workers=self.workers,
             resume=True,
             say=self.say,
+            minimum_voxels=MINIMUM_VOXELS,
             **self.sampling,
         )
 

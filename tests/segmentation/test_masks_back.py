@@ -67,3 +67,13 @@ def test_masks_of_a_resampled_scan_come_back_by_their_probability(tmp_path, thre
     found = np.asarray(nib.load(tmp_path / "out" / "masks" / "flair" / "P1.nii.gz").dataobj)
     # at 4.5 mm lie 0.8 and 0.8, at 6.5 mm 0.6 and nothing
     assert sorted(set(np.nonzero(found)[0].tolist())) == expected
+
+
+def test_specks_that_the_tables_do_not_count_are_no_lesions(tmp_path):
+    found = [(2, 2, 5), (5, 5, 5), (5, 5, 6), (5, 5, 7)]  # one voxel, and three in a row between two slices
+    scan_of = scan(tmp_path, found)
+    how = {"predictions": tmp_path / "predictions", "out": tmp_path / "out"}
+    (told,), _ = write_masks([scan_of], **how, minimum_voxels=3)
+    assert told.startswith("P1: t1: 1 of 1 lesions lie between its voxels")
+    (told,), _ = write_masks([scan_of], **how)
+    assert told.startswith("P1: t1: 2 of 2 lesions")
