@@ -41,6 +41,7 @@ def packed(model_folder, card, tmp_path_factory):
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("NNUNET_MS_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("nnunet_ms.trainers.packages.installed.entry_points", lambda group: [])  # nor our own
     return tmp_path / "models"
 
 
