@@ -12,8 +12,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnunet_ms.errors import SettingsError, one_line
+from nnunet_ms.interrupts import interrupts_held_back
 from nnunet_ms.memory import keep_freed_memory
-from nnunet_ms.processes import interrupts_held_back
 
 if TYPE_CHECKING:
     from distributed import Client

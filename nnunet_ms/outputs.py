@@ -10,12 +10,13 @@ import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_ms.errors import MachineError, OptionError, fault_of
 from nnunet_ms.exchange import put_in_place, restore
+from nnunet_ms.interrupts import interrupts_held_back
 from nnunet_ms.locks import LOCK, locked, make_folder, no_place, remove_empty
 
 PARTIAL_PREFIX = ".partial-"
@@ -87,13 +88,13 @@ def whole_file(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     make_folder(target.parent)
-    folder = _beside(target)
-    try:
+    with ExitStack() as stack:
+        with interrupts_held_back():  # between the folder and the promise to remove it
+            folder = _beside(target)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
         partial = folder / target.name
         yield partial
         partial.replace(target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -211,15 +212,15 @@ def _home(target: Path, kind: str) -> Iterator[Path]:
     """
     made = [parent for parent in target.parents if not parent.exists()]
     home = target.parent / f"{_partial_name(target)}{kind}"
-    make_folder(home)
-    try:
-        with locked(home / LOCK, target):
-            restore(target, home / OLD)
-            if kind == WHOLE or (home / DONE).exists():
-                _empty(home)
-            yield home
-    finally:
-        remove_empty([home, *made])
+    with ExitStack() as stack:
+        with interrupts_held_back():  # else one that comes just now would leave the folder, or the lock in it
+            stack.callback(remove_empty, [home, *made])
+            make_folder(home)
+            stack.enter_context(locked(home / LOCK, target))
+        restore(target, home / OLD)
+        if kind == WHOLE or (home / DONE).exists():
+            _empty(home)
+        yield home
 
 
 def _check_free(target: Path, replace: bool) -> None:

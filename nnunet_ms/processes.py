@@ -9,11 +9,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from multiprocessing import get_context, parent_process
-from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
 
 from tqdm import tqdm
 
+from nnunet_ms.interrupts import interrupts_held_back
 from nnunet_ms.memory import keep_freed_memory
 from nnunet_ms.threads import limit_this_process, threads_of_each
 
@@ -24,7 +24,6 @@ Arguments = ParamSpec("Arguments")
 GRACE_S = (
     5.0  # that a worker gets to tidy up when it is ended; a long call into a library does not end before it returns
 )
-_ENDS = (signal.SIGINT, signal.SIGTERM)
 _TOLD_TO_END = 128 + signal.SIGTERM  # as shells have it
 
 
@@ -211,39 +210,3 @@ def _at(function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: 
         return function(*args, **kwargs)
     finally:
         _at_work.clear()
-
-
-@contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Let an interrupt wait until the end of the block; processes and threads that it starts never get one."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # is inherited
-    try:
-        with _interrupts_noted():  # another thread, such as of a numerical library, may still get it
-            yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _interrupts_noted() -> Iterator[None]:
-    """In the main thread, which is the one that Python interrupts: act on an interrupt after the block.
-
-    SIGTERM is only noted, never held back: a process would inherit that, and its parent ends it by that very signal.
-    """
-    handlers = {number: handler for number in _ENDS if callable(handler := signal.getsignal(number))}
-    if threading.current_thread() is not threading.main_thread() or not handlers:
-        yield
-        return
-    noted: list[tuple[int, FrameType | None]] = []
-    for number in handlers:
-        signal.signal(number, lambda *interrupt: noted.append(interrupt))
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        if noted:
-            handlers[signal.Signals(noted[0][0])](*noted[0])

@@ -3,6 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -151,3 +154,41 @@ def test_an_error_removes_a_resumable_folder_and_an_interrupt_keeps_it(tmp_path)
         assert names(work.folder) == ["half"]
     with pytest.raises(FileExistsError, match="exists"), resumable_folder(target):
         pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of POSIX")
+@pytest.mark.parametrize("made", ["mkdir", "open"])
+def test_an_interrupt_just_after_the_hidden_folder_was_made_leaves_nothing(made, tmp_path, monkeypatch):
+    def then_interrupt(make):
+        def call(*arguments, **options):
+            result = make(*arguments, **options)
+            if "partial" in str(arguments[0]):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)  # it would come in here
+            return result
+
+        return call
+
+    whose = os if made == "open" else Path
+    monkeypatch.setattr(whose, made, then_interrupt(getattr(whose, made)))
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "result"):
+        pytest.fail("it was interrupted before")
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of POSIX")
+def test_an_interrupt_just_after_the_folder_of_a_file_was_made_leaves_nothing(tmp_path, monkeypatch):
+    make = tempfile.mkdtemp
+
+    def then_interrupt(**options):
+        folder = make(**options)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        return folder
+
+    monkeypatch.setattr(tempfile, "mkdtemp", then_interrupt)
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "numbers.txt"):
+        pytest.fail("it was interrupted before")
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
