@@ -66,7 +66,7 @@ def _add_preparation(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("preparation")
     group.add_argument(
         "--brain", choices=("auto", "given", "deepbet", "none"), default="auto",
-        help="auto: what has no skull is left, else the brain mask of the data, else deepbet's (extra brain)",
+        help="auto: the brain mask of the data; without one what has no skull is left, else deepbet's (extra brain)",
     )  # fmt: skip
     group.add_argument(
         "--align", choices=("auto", "rigid", "none"), default="auto",

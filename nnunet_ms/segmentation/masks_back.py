@@ -29,7 +29,7 @@ def write_masks(
     """Write `masks/<sequence>/<case>.nii.gz` on each image's own grid, and `probability/` on that of the first.
 
     Nearest neighbour for masks, linear for probabilities. Of a scan that was resampled for the model the mask is where
-    the probability, brought back, reaches the threshold. A lesion that is thinner than a voxel of a coarser image may
+    the probability, brought back, is above the threshold. A lesion that is thinner than a voxel of a coarser image may
     be lost there; the tables count it.
 
     Parameters
@@ -67,7 +67,7 @@ def _write(one: Prepared, predictions: Path, out: Path, threshold: float, minimu
     for sequence, way in ways_back(told, one.case.images):
         data, affine = back_to_source(mask.data.astype(np.uint8), way)
         if soft is not None:
-            data = (back_to_source(soft, way, is_label=False)[0] >= threshold).astype(np.uint8)
+            data = (back_to_source(soft, way, is_label=False)[0] > threshold).astype(np.uint8)
         target = out / MASKS / sequence / f"{case_id}.nii.gz"
         target.parent.mkdir(parents=True, exist_ok=True)
         write_volume(target, data, affine)

@@ -183,8 +183,8 @@ def steps_of_scan(checked: CheckedCase, how: How) -> tuple[Steps, tuple[str, ...
     if checked.resampled and not align:
         notes.append(f"{', '.join(checked.resampled)}: brought onto the grid of {next(iter(images))} by the headers")
     if how.spacing:
-        edges = how.spacing if isinstance(how.spacing, str) else f"{' x '.join(f'{edge:g}' for edge in how.spacing)} mm"
-        notes.append(f"resampled to voxels of {edges}, as the images of the training were; lesions are measured there")
+        new = _voxels(how.spacing)
+        notes.append(f"resampled to {new}, as the images of the training were; lesions are measured there")
     return Steps(
         reorient=how.reorient,
         spacing=how.spacing,
@@ -193,6 +193,12 @@ def steps_of_scan(checked: CheckedCase, how: How) -> tuple[Steps, tuple[str, ...
         brain="deepbet" if deepbet else "",
         threads=how.threads,
     ), tuple(notes)
+
+
+def _voxels(spacing: Spacing) -> str:
+    if spacing is None or isinstance(spacing, str):
+        return f"{spacing} voxels"
+    return f"voxels of {' x '.join(f'{edge:g}' for edge in spacing)} mm"
 
 
 def _brain(checked: CheckedCase, how: How) -> tuple[bool, bool, str]:
