@@ -11,7 +11,7 @@ import SimpleITK
 from nnunet_ms.arrays import Matrix
 from nnunet_ms.dataset_conversion.cases import Case, Pair
 from nnunet_ms.dataset_conversion.pairs import PairOptions, Registration
-from nnunet_ms.dataset_conversion.preparation import aligned, brain_of, naming, target_grid, without_bias
+from nnunet_ms.dataset_conversion.preparation import aligned, brain_of, naming, target_grid, without_bias, zero_outside
 from nnunet_ms.dataset_conversion.steps import Steps
 from nnunet_ms.errors import ImageError
 from nnunet_ms.images.brain_mask import given_mask
@@ -64,10 +64,10 @@ class Ways:
 
 def read_visit(case: Case, steps: Steps, log: list[dict[str, Any]], name: str) -> Visit:
     """Images of one visit, prepared on their own grids; transforms of the source lead to each of them."""
-    volumes = {channel: read_volume(path) for channel, path in case.images.items()}
+    own: list[dict[str, Any]] = []
+    volumes = zero_outside({channel: read_volume(path) for channel, path in case.images.items()}, own)
     images = {channel: to_itk(volume.data.astype(np.float32), volume.grid) for channel, volume in volumes.items()}
     reference = next(iter(volumes.values()))
-    own: list[dict[str, Any]] = []
     in_common_space = case.reference is not None or bool(case.transforms)  # and so is its mask: see `_common_brain`
     alone = replace(case, brain_mask=None) if in_common_space else case
     brain = brain_of(alone, reference, steps, own)

@@ -30,7 +30,8 @@ from nnunet_ms.images.itk import resample, simpleitk_threads, to_itk, voxels
 from nnunet_ms.images.registration import Registration, register
 from nnunet_ms.images.resample import smoothed
 from nnunet_ms.images.template import mni152, register_to_mni
-from nnunet_ms.images.volumes import Grid, Volume, read_volume, same_grid, write_volume
+from nnunet_ms.images.volumes import Grid, Volume, read_grid, read_volume, same_grid, write_volume
+from nnunet_ms.images.zero_level import level_outside, read_image, with_zero_outside
 from nnunet_ms.outputs import whole_file
 
 Number = TypeVar("Number", bound=np.number[Any])
@@ -64,7 +65,7 @@ def write_preprocessed(
     """
     with simpleitk_threads(steps.threads):
         log: list[dict[str, Any]] = []
-        volumes = {channel: read_volume(path) for channel, path in case.images.items()}
+        volumes = zero_outside({channel: read_volume(path) for channel, path in case.images.items()}, log)
         grid = next(iter(volumes.values())).grid
         images = {name: to_itk(volume.data.astype(np.float32), volume.grid) for name, volume in volumes.items()}
         brain = brain_of(case, next(iter(volumes.values())), steps, log)
@@ -73,7 +74,7 @@ def write_preprocessed(
         to_reference = aligned(images, case.images, steps, log)
         with naming(_reference(case), None if baseline is None else _reference(baseline)):
             to_visit = _onto_baseline(next(iter(images.values())), baseline, steps, log)
-        frame = grid if baseline is None else read_volume(_reference(baseline)).grid
+        frame = grid if baseline is None else read_grid(_reference(baseline))
         if steps.to_mni:
             to_visit = to_visit @ _from_mni(case if baseline is None else baseline, log)
             frame = mni152().grid
@@ -95,6 +96,14 @@ def write_preprocessed(
             write_volume(label, voxels(moved).astype(np.uint8), target.affine)
         _write_record(record, case, grid, target, to_visit, baseline, log)
         return [entry["step"] for entry in log]
+
+
+def zero_outside(volumes: Mapping[str, Volume], log: list[dict[str, Any]]) -> dict[str, Volume]:
+    """The images less what they are around the head, where that is one value and not 0."""
+    levels = {channel: level_outside(volume.data) for channel, volume in volumes.items()}
+    if told := {channel: level for channel, level in levels.items() if level}:
+        log.append({"step": "zero_outside", "subtracted": told})
+    return {channel: with_zero_outside(volume) for channel, volume in volumes.items()}
 
 
 def back_to_source(
@@ -150,7 +159,7 @@ def _deepbet_mask(case: Case, reference: Volume, steps: Steps, log: list[dict[st
             "or give brain masks (--apply-brain-mask)."
         )
     path = case.images[channel]
-    source = reference if path == reference.path else read_volume(path)
+    source = reference if path == reference.path else read_image(path)
     mask = deepbet_mask(source.data, source.grid, path)
     log.append({"step": "deepbet", "channel": channel, "voxels": int(mask.sum())})
     matrix = np.eye(4)
@@ -212,7 +221,7 @@ def _onto_baseline(image: SimpleITK.Image, baseline: Case | None, steps: Steps, 
         if steps.through_baseline:
             log.append({"step": "baseline"})
         return np.eye(4)
-    first = read_volume(_reference(baseline))
+    first = read_image(_reference(baseline))
     found = register(to_itk(first.data.astype(np.float32), first.grid), image, "rigid")
     entry = {"step": "to_baseline", "baseline": baseline.case_id, "matrix": found.matrix.tolist()}
     log.append(entry | {"information": [found.before, found.after]})
@@ -234,7 +243,7 @@ def _from_mni(first: Case, log: list[dict[str, Any]]) -> Matrix:
 
 @lru_cache(maxsize=4)  # the visits of a patient follow each other; a file that changed is another one
 def _mni_registration(path: Path, changed_ns: int) -> Registration:  # noqa: ARG001
-    image = read_volume(path)
+    image = read_image(path)
     try:
         return register_to_mni(image.data.astype(np.float32), image.grid)
     except ImageError as error:

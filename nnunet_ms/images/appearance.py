@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from nnunet_ms.arrays import Bools, SingleFloats
 from nnunet_ms.images.volumes import Grid, Volume
+from nnunet_ms.images.zero_level import from_zero
 
 COARSE_MM, DEPTH_MM = 3.0, 15.0
 SMALLEST_FIELD_MM = 100.0  # of the longest side: below it is no head but a crop or a test object, and nothing is said
@@ -131,6 +132,7 @@ def coarse_of(volume: Volume) -> Coarse:
     grid = volume.grid
     steps = np.maximum(1, np.round(COARSE_MM / np.array(grid.spacing))).astype(int)
     data = volume.data[tuple(slice(None, None, int(step)) for step in steps)].astype(np.float32)
+    data = np.asarray(from_zero(data), dtype=np.float32)
     affine = grid.affine.copy()
     affine[:3, :3] = grid.affine[:3, :3] * steps
     coarse = Grid(data.shape, affine)

@@ -9,7 +9,7 @@ hands to nnU-Net.
 import gzip
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from nnunet_ms.images.itk import affine_of
 from nnunet_ms.images.limits import EDGES_MM
 from nnunet_ms.images.names import is_text
 from nnunet_ms.images.packed import first_bytes, packing_of
-from nnunet_ms.images.volumes import Grid, grid_of, open_image, promised_bytes, read_volume, write_volume
+from nnunet_ms.images.volumes import Grid, Volume, grid_of, open_image, promised_bytes, read_volume, write_volume
 
 Content = tuple[int, int]  # checksum and size
 SPACING_CONFLICT = 0.01  # of two voxel sizes in one header: what differs by less was rounded
@@ -86,7 +86,9 @@ def check_header(path: str | Path) -> Header:
     return Header(grid, is_float, content, _difference(image, grid, path))
 
 
-def write_plain(path: str | Path, target: str | Path, grid: Grid | None = None) -> None:
+def write_plain(
+    path: str | Path, target: str | Path, grid: Grid | None = None, read: Callable[[Path], Volume] = read_volume
+) -> None:
     """Write the voxels of an image to a file that nnU-Net's reader and ours read alike.
 
     Parameters
@@ -95,6 +97,8 @@ def write_plain(path: str | Path, target: str | Path, grid: Grid | None = None) 
         Image to read, and file to write, `.nii.gz`.
     grid : Grid, optional
         Where its voxels lie, if another image says so (`same_grid`); else as its own header has it.
+    read : callable, optional
+        Reads the image; for one that is to be changed, `zero_level.read_image`.
 
     Examples
     --------
@@ -102,7 +106,7 @@ def write_plain(path: str | Path, target: str | Path, grid: Grid | None = None) 
     >>> check_header("plain.nii.gz").differs
     ''
     """
-    volume = read_volume(path)
+    volume = read(Path(path))
     write_volume(target, _for_simpleitk(volume.data), (grid or volume.grid).affine)
 
 

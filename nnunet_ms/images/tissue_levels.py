@@ -14,6 +14,7 @@ from nnunet_ms.arrays import Bools, Floats
 from nnunet_ms.images.brain_shape import BrainShape, points_of, sampled
 from nnunet_ms.images.template import mni152_tissues
 from nnunet_ms.images.volumes import Grid, Volume
+from nnunet_ms.images.zero_level import is_standardised
 
 WHITE, GREY = 0.9, 0.75  # share of the tissue from which a place counts as it
 DEEP_MM, CORE_MM, SHELL_MM = 12.0, 18.0, 8.0  # below the surface of the brain
@@ -25,7 +26,7 @@ LEAST_PLACES = 100
 
 @dataclass(frozen=True)
 class TissueLevels:
-    """Levels of one image; NaN where there are too few places.
+    """Levels of one image; NaN where there are too few places, and ratios of an image whose values go below 0.
 
     Attributes
     ----------
@@ -84,11 +85,14 @@ def levels_of(image: Volume, brain: Bools, grid: Grid, shape: BrainShape) -> Tis
     spread = float(np.subtract(*np.percentile(np.concatenate([white, grey]), [75, 25])))
     middle_white, middle_grey = float(np.median(white)), float(np.median(grey))
     p5, p50, p95 = np.percentile(deep, [5, 50, 95])
+    contrast, asymmetry = _ratio(middle_white - middle_grey, spread), _ratio(float(p95 - p50), float(p50 - p5))
+    if is_standardised(image.data):
+        return TissueLevels(math.nan, contrast, asymmetry, *(math.nan,) * 3, covered)
     bright, dark = _shell(image, brain, grid, float(p50))
     return TissueLevels(
         white_to_grey=_ratio(middle_white, middle_grey),
-        contrast=_ratio(middle_white - middle_grey, spread),
-        asymmetry=_ratio(float(p95 - p50), float(p50 - p5)),
+        contrast=contrast,
+        asymmetry=asymmetry,
         vessels=_vessels(values, mni, share["depth_mm"], middle_white),
         shell_bright=bright,
         shell_dark=dark,

@@ -104,7 +104,13 @@ def read_grid(path: str | Path) -> Grid:
     return grid_of(open_image(path), path)
 
 
-def read_volume(path: str | Path, repair: str = "Repair or leave out this image.") -> Volume:
+NO_NAN = (
+    "Where NaN stands for nothing outside of the head, as SPM writes it, put 0 there (fslmaths IMAGE -nan IMAGE_0); "
+    "else compute the image again, or leave it out."
+)
+
+
+def read_volume(path: str | Path, repair: str = NO_NAN) -> Volume:
     """Read a 3-D volume; every voxel is finite.
 
     Parameters

@@ -25,6 +25,7 @@ from nnunet_ms.images.grids import Spacing
 from nnunet_ms.images.limits import INFORMATION, LITTLE_INFORMATION
 from nnunet_ms.images.patient_regions import BrainPlace
 from nnunet_ms.images.volumes import read_volume
+from nnunet_ms.images.zero_level import read_image
 from nnunet_ms.options import chosen
 from nnunet_ms.parallel import Outcome, Workers, map_cases
 from nnunet_ms.segmentation.chosen_model import ChosenModel
@@ -318,7 +319,7 @@ def _poor(shared: Mapping[str, float]) -> str:
 
 def _way_out(case: Case, name: str) -> str:
     """What to do with an image that cannot be registered: often its voxels are right and its header is not."""
-    first, moving = (read_volume(case.images[one]) for one in (next(iter(case.images)), name))
+    first, moving = (read_image(case.images[one]) for one in (next(iter(case.images)), name))
     if first.data.shape == moving.data.shape:
         value = information_about(replace(moving, grid=first.grid), coarse_of(first)) or 0.0
         if value >= LITTLE_INFORMATION:

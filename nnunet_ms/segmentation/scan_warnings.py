@@ -18,7 +18,8 @@ from nnunet_ms.images.appearance import Coarse, coarse_of, information_about
 from nnunet_ms.images.brain_shape import BrainShape, shape_of
 from nnunet_ms.images.limits import BRIGHTEST_FLUID, DARKEST_FLUID, FLUID, INFORMATION
 from nnunet_ms.images.tissue_levels import SHELL_MM, TissueLevels, levels_of
-from nnunet_ms.images.volumes import Grid, Volume, read_mask, read_volume
+from nnunet_ms.images.volumes import Grid, Volume, read_mask
+from nnunet_ms.images.zero_level import is_standardised, read_image
 from nnunet_ms.options import chosen, known_keywords
 from nnunet_ms.segmentation.results import ScanWarning
 from nnunet_ms.trainers.training_range import LARGEST_BRAIN_ML, SequenceRange, TrainingRange, brain_of, span_words
@@ -32,6 +33,8 @@ WARNINGS: Mapping[str, str] = {
     "contrast": "tissues in the right order, with a contrast that the training did not have",
     "contrast_agent": "a T1 whose deep vessels are bright, as after contrast agent",
     "no_contrast_agent": "a post-contrast T1 whose deep vessels are not bright",
+    "standardised": "values below 0 inside of the brain: no contrast, vessel or brain mask can be judged by them",
+    "no_head": "an image too small for a head, or empty",
     "unstripped": "a head with its skull, and no brain mask",
     "brain_mask": "a brain mask that holds scalp, bone or air",
     "brain_size": "a brain smaller or larger than an adult's; are the voxel sizes right?",
@@ -99,7 +102,7 @@ def check_scan(
     Returns
     -------
     list of ScanWarning
-        Named by `WARNINGS`; empty for a scan as the training had them, and for images too small for a head.
+        Named by `WARNINGS`; empty for a scan as the training had them.
 
     Raises
     ------
@@ -110,22 +113,26 @@ def check_scan(
 
     Examples
     --------
-    >>> check_scan({"flair": "flair.nii.gz"})  # 24 mm wide: no head
-    []
+    >>> [print(one.text) for one in check_scan({"flair": "flair.nii.gz"})]
+    flair: no_head: an image of 24 x 24 x 36 mm, known heads. Nothing else was looked at.
+    [None]
     """
     files = {name: Path(path) for name, path in images.items()}
     for name in accept:
         chosen(name, ACCEPTABLE, "accept")
-    volumes = {name: read_volume(path) for name, path in files.items()}
-    volumes = {name: one for name, one in volumes.items() if one.data.any() and _shows_a_head(one)}
+    given = {name: read_image(path) for name, path in files.items()}
+    volumes = {name: one for name, one in given.items() if one.data.any() and _shows_a_head(one)}
+    found = [_no_head(name, one) for name, one in given.items() if name not in volumes]
     if not volumes:
-        return []
+        return found
     first = next(iter(volumes.values()))
     place = _brain(first, None if brain is None else Path(brain))
     shape = None if place is None else shape_of(*place)
-    found = [] if shape is None else list(_shape(shape, next(iter(volumes))))
+    found += [] if shape is None else list(_shape(shape, next(iter(volumes))))
     if place is None:
         found.append(_unstripped(first, next(iter(volumes))))
+    elif shape is None:
+        found.append(_speck(*place, next(iter(volumes))))
     for sequence, volume in volumes.items():
         found += _geometry(sequence, volume, model_range)
     coarse = coarse_of(first) if len(volumes) > 1 else None
@@ -134,7 +141,7 @@ def check_scan(
     ]
     found += [] if shape is None else list(_heights(shape, next(iter(volumes)), model_range, first))
     for one in seen:
-        found += [*_elsewhere(one), *_order(one), *_contrast(one)]
+        found += [*_elsewhere(one), *_order(one), *_zero_level(one), *_contrast(one)]
     found += _exchanged(seen)
     if brain is not None:
         found += [told for one in seen for told in _mask(one, is_first=one.volume is first)]
@@ -191,6 +198,18 @@ def _settled(found: Sequence[ScanWarning], images: Mapping[str, Path], accept: S
         names = ",".join(dict.fromkeys(one.name for one in errors))
         raise ImageError(f"{told} Is it another sequence? If it is as it should be, --accept {names}.")
     return list(found)
+
+
+def _no_head(sequence: str, volume: Volume) -> ScanWarning:
+    sides = " x ".join(f"{edge * size:.0f}" for edge, size in zip(volume.grid.spacing, volume.grid.shape, strict=True))
+    found = f"an image of {sides} mm" if volume.data.any() else "0 in every voxel"
+    return ScanWarning("no_head", sequence, found, "heads", "Nothing else was looked at.")
+
+
+def _speck(brain: Bools, grid: Grid, sequence: str) -> ScanWarning:
+    found = f"a brain of {np.count_nonzero(brain) * grid.voxel_volume_ml:.2g} ml"
+    known = f"{BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} ml"
+    return ScanWarning("brain_size", sequence, found, known, "Is its mask right? Nothing else was looked at in it.")
 
 
 def _unstripped(first: Volume, sequence: str) -> ScanWarning:
@@ -284,7 +303,9 @@ def _order(one: Seen) -> Iterator[ScanWarning]:
         return
     fluid, likeness = levels.asymmetry, levels.t1_likeness
     bright = f"bright fluid, as in T2 (asymmetry {fluid:.2f})"
-    grey = f"white matter {levels.white_to_grey:.2f} times grey matter (likeness to T1 {likeness:.2f})"
+    grey = f"likeness to T1 {likeness:.2f}"
+    if not math.isnan(levels.white_to_grey):
+        grey = f"white matter {levels.white_to_grey:.2f} times grey matter ({grey})"
     if one.sequence == "t2" and fluid < BRIGHTEST_FLUID:
         name = "sequence" if fluid < DARKEST_FLUID else "sequence_unsure"
         yield ScanWarning(
@@ -313,6 +334,16 @@ def _exchanged(seen: Sequence[Seen]) -> Iterator[ScanWarning]:
         yield ScanWarning("sequence", "flair", found, "flair, less like T1 than t1 is")
 
 
+def _zero_level(one: Seen) -> Iterator[ScanWarning]:
+    """Values below 0 inside of the brain, where the model's training had none."""
+    known = one.known
+    so_trained = known is not None and known.white_to_grey is None and known.asymmetry is not None
+    if one.levels is not None and not so_trained and is_standardised(one.volume.data):
+        found = f"values from {one.volume.data.min():.3g} to {one.volume.data.max():.3g}"
+        hint = "Standardised? Neither its contrast nor its brain mask was compared."
+        yield ScanWarning("standardised", one.sequence, found, "values from 0 on, as scanners write them", hint)
+
+
 def _contrast(one: Seen) -> Iterator[ScanWarning]:
     """Contrast agent, and contrasts of the right order that the training did not have."""
     levels, known = one.levels, one.known
@@ -327,8 +358,9 @@ def _contrast(one: Seen) -> Iterator[ScanWarning]:
         yield ScanWarning("no_contrast_agent", "t1post", vessels, f"{NO_VESSELS:g} and more after contrast agent")
     if known is None:
         return
-    if (span := known.white_to_grey) and not span[0] - WHITE_GREY <= levels.white_to_grey <= span[1] + WHITE_GREY:
-        found = f"white matter {levels.white_to_grey:.2f} times grey matter"
+    span, ratio = known.white_to_grey, levels.white_to_grey
+    if span and not math.isnan(ratio) and not span[0] - WHITE_GREY <= ratio <= span[1] + WHITE_GREY:
+        found = f"white matter {ratio:.2f} times grey matter"
         yield ScanWarning("contrast", one.sequence, found, span_words(span))
     elif (span := known.asymmetry) and not (
         span[0] / ASYMMETRY_FACTOR <= levels.asymmetry <= span[1] * ASYMMETRY_FACTOR
@@ -341,7 +373,7 @@ def _mask(one: Seen, *, is_first: bool) -> Iterator[ScanWarning]:
     levels = one.levels
     if levels is None or one.sequence not in ("flair", "t1"):
         return
-    if levels.shell_bright <= SHELL_BRIGHT and levels.shell_dark <= SHELL_DARK:
+    if not (levels.shell_bright > SHELL_BRIGHT or levels.shell_dark > SHELL_DARK):  # so also where they are NaN
         return
     outer = f"outer {SHELL_MM:.0f} mm of the brain mask"
     found = f"{levels.shell_bright:.0%} of the {outer} as bright as fat, {levels.shell_dark:.0%} as dark as bone or air"

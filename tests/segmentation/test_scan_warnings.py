@@ -162,6 +162,45 @@ def test_a_contrast_that_the_training_did_not_have_is_named(made):
     assert ("flair", "contrast") in names({"flair": "flair"}, made, None, TrainingRange({"flair": other}))
 
 
+def standardised(made, name, outside):
+    """A file of the module's, standardised in the brain; what is around is 0, or moved with it."""
+    data = nib.load(made / f"{name}.nii.gz").get_fdata()
+    brain = data > 0
+    moved = (data - data[brain].mean()) / data[brain].std()
+    moved = moved if outside == "moved" else np.where(brain, moved, 0)
+    image = nib.Nifti1Image(moved.astype(np.float32), nib.load(made / f"{name}.nii.gz").affine)
+    nib.save(image, made / f"{name}_{outside}.nii.gz")
+
+
+@pytest.mark.parametrize("brain", [None, "brain"])
+def test_standardised_scans_are_named_so_and_nothing_else_is_said_of_them(made, brain):
+    for name in LEVELS:
+        for outside in ("zero", "moved"):
+            standardised(made, name, outside)
+    right = names({name: f"{name}_moved" for name in LEVELS}, made, brain)
+    assert right == names({name: name for name in LEVELS}, made, brain)  # less what is around, it is the same scan
+    found = names({name: f"{name}_zero" for name in LEVELS}, made, brain)
+    assert found - right == {(name, "standardised") for name in LEVELS}
+    with pytest.raises(ImageError, match=r"expected flair, .*found likeness to T1 \d\.\d+, as in T1"):
+        names({"flair": "t1_zero", "t1": "flair_zero"}, made, brain)
+
+
+def test_images_too_small_for_a_head_are_named(made):
+    nib.save(nib.Nifti1Image(np.ones((10, 10, 10), np.float32), np.diag([2, 2, 2, 1])), made / "tiny.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((60, 60, 60), np.float32), np.diag([3, 3, 3, 1])), made / "nothing.nii.gz")
+    assert names({"flair": "tiny"}, made) == {("flair", "no_head")}
+    assert ("t1", "no_head") in names({"flair": "flair", "t1": "nothing"}, made)
+
+
+def test_a_mask_too_small_for_its_middle_is_no_number_that_is_none(made):
+    mask = np.zeros(nib.load(made / "brain.nii.gz").shape, np.uint8)
+    mask[40:45, 50:55, 40:45] = 1
+    nib.save(nib.Nifti1Image(mask, nib.load(made / "brain.nii.gz").affine), made / "speck.nii.gz")
+    found = check_scan({"flair": made / "flair.nii.gz"}, made / "speck.nii.gz", RANGE)
+    assert "brain_size" in {one.name for one in found}
+    assert not any("nan" in one.text for one in found)
+
+
 def test_bad_arguments(made):
     with pytest.raises(ImageError, match="expected a brain mask, every voxel is 0"):
         names({"flair": "flair"}, made, "empty")

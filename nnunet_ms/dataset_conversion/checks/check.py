@@ -25,6 +25,7 @@ from nnunet_ms.images.forms import NOISE_MM, largest_distance
 from nnunet_ms.images.grids import is_turned, onto_grid
 from nnunet_ms.images.headers import Header, check_header
 from nnunet_ms.images.volumes import Grid, check_same_grid, same_grid
+from nnunet_ms.images.zero_level import outside_words
 from nnunet_ms.parallel import Outcome, Workers, map_cases
 
 ENHANCING = 2  # label of enhancing lesions in the joint T1 task, and of rims
@@ -144,6 +145,8 @@ def check_case(
     recoded, remark, label = _check_label(case, grid, look, headers_only)
     copied = {name: header for name, header in headers.items() if name not in resampled}
     rewritten = {name: why for name, header in (copied | label).items() if (why := _why_rewritten(header, grid))}
+    for name, level in look.outside.items():
+        rewritten[name] = "; ".join(filter(None, [rewritten.get(name, ""), outside_words(level)]))
     _check_brain(case, grid, steps)
     if look.appearance:
         look_at_brain(case, look)

@@ -21,6 +21,7 @@ from nnunet_ms.errors import ImageError
 from nnunet_ms.images.appearance import Appearance, Coarse, appearance_of, coarse_of
 from nnunet_ms.images.mask_fit import fit_of
 from nnunet_ms.images.volumes import Volume, read_mask, read_volume, same_grid
+from nnunet_ms.images.zero_level import level_outside, with_zero_outside
 
 BRIGHT_LESIONS = "flair"  # the sequence on which the lesions of a mask are compared with what is around them
 OTHER_TARGETS = ("t1_", "new", "change", "resolved", "signed", "rim")  # lesions that are not all bright on FLAIR
@@ -30,7 +31,8 @@ OTHER_TARGETS = ("t1_", "new", "change", "resolved", "signed", "rim")  # lesions
 class Look:
     """What was seen of a case: per channel checksum and appearance, and what a user should look at.
 
-    `flair` is that image, on which masks are measured; None where there is none.
+    `flair` is that image, on which masks are measured; None where there is none. `outside` is the value around the
+    head, of the channels where it is not 0, see `images.zero_level`.
     """
 
     contents: dict[str, Content | None] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Look:
     findings: list[Finding] = field(default_factory=list)
     flair: Volume | None = None
     coarse: Coarse | None = None
+    outside: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Appearance per channel, for notes and dataset.json."""
@@ -64,6 +67,9 @@ def look_at_images(case: Case, *, aligned_later: bool = False) -> Look:
         volume = read_volume(path)
         check_grey_values(volume.data, path)
         look.contents[channel] = content_of(volume.data)
+        if level := level_outside(volume.data):
+            look.outside[channel] = level
+            volume = with_zero_outside(volume)
         here = coarse_of(volume)
         seen = look.appearance[channel] = appearance_of(volume, here)
         look.findings += image_findings(case, channel, seen)

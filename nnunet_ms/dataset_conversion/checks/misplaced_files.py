@@ -12,6 +12,8 @@ from nnunet_ms.errors import ImageError
 from nnunet_ms.parallel import Failure
 
 Content = tuple[int, int]
+FEW_VALUES, MOST_LABELS = 8, 256
+SAME = 0.6  # of what is not 0 equals its neighbour: 0.86 and more in maps of labels, up to 0.4 in scans of 60 levels
 
 
 def content_of(data: npt.NDArray[np.generic]) -> Content:
@@ -38,7 +40,7 @@ def check_different(contents: Mapping[str, Content | None], paths: Mapping[str, 
 
 
 def check_grey_values(data: npt.NDArray[np.generic], path: Path) -> None:
-    """Raise ImageError for an image with one or two values: empty, or a mask in its place.
+    """Raise ImageError for an image with one value, or a mask or a map of labels in its place.
 
     Examples
     --------
@@ -50,12 +52,33 @@ def check_grey_values(data: npt.NDArray[np.generic], path: Path) -> None:
     low, high = data.min(), data.max()
     if low == high:
         raise ImageError(f"{path}: expected an image, found {low:g} in every voxel. Copy or download it again.")
-    for part in (data[::7, ::7], data):  # a look at some voxels is mostly enough
-        if ((part > low) & (part < high)).any():
-            return
-    raise ImageError(
-        f"{path}: expected an image, found only {low:g} and {high:g}: a mask? Put the right file in its place."
-    )
+    if not any(((part > low) & (part < high)).any() for part in (data[::7, ::7], data)):  # some are mostly enough
+        raise ImageError(
+            f"{path}: expected an image, found only {low:g} and {high:g}: a mask? Put the right file in its place."
+        )
+    if _is_map_of_labels(data):
+        raise ImageError(
+            f"{path}: expected an image, found {len(np.unique(data))} whole numbers, most like those beside them: a "
+            "map of labels? Put the right file in its place."
+        )
+
+
+def _is_map_of_labels(data: npt.NDArray[np.generic]) -> bool:
+    """Whether an image (X, Y, Z) holds so few whole numbers, in such large parts, that it is none."""
+    values = np.unique(data[::7, ::7])
+    if len(values) > MOST_LABELS or (values != np.round(values)).any():
+        return False
+    values = np.unique(data)
+    if len(values) > MOST_LABELS or (values != np.round(values)).any():
+        return False
+    return len(values) <= FEW_VALUES or max(_same(data, axis) for axis in range(data.ndim)) >= SAME
+
+
+def _same(data: npt.NDArray[np.generic], axis: int) -> float:
+    """Share of what is not 0 that is like its neighbour along an axis."""
+    first, second = (data.take(range(start, data.shape[axis] - 1 + start), axis) for start in (0, 1))
+    shown = first != 0
+    return float(np.mean(first[shown] == second[shown])) if shown.any() else 0.0
 
 
 def copies_between_patients(cases: Sequence[tuple[Case, Mapping[str, Content | None]]]) -> dict[str, Failure]:

@@ -32,6 +32,7 @@ from nnunet_ms.images.grids import onto_grid
 from nnunet_ms.images.headers import plain_files, write_plain
 from nnunet_ms.images.resample import resample_onto
 from nnunet_ms.images.volumes import Grid, read_grid, read_volume, write_volume
+from nnunet_ms.images.zero_level import read_image
 from nnunet_ms.outputs import Unfinished
 from nnunet_ms.parallel import Failure, Workers, map_cases
 from nnunet_ms.tables import CASES, write_table
@@ -308,9 +309,12 @@ def _write_images(checked: CheckedCase, targets: Mapping[str, Path]) -> dict[str
     for channel, path in case.images.items():
         if channel in checked.resampled:
             with tempfile.TemporaryDirectory() as aside, plain_files([reference, path], Path(aside)) as (fixed, moving):
+                if channel in checked.rewritten:  # not 0 outside
+                    moving = Path(aside) / "changed.nii.gz"
+                    write_plain(path, moving, read=read_image)
                 resample_onto(fixed, moving, targets[channel], case.transforms.get(channel, ()))
         elif channel in checked.rewritten:
-            write_plain(path, targets[channel], read_grid(reference))
+            write_plain(path, targets[channel], read_grid(reference), read_image)
         else:
             sums[channel] = copy_with_checksum(path, targets[channel])
     return sums

@@ -43,5 +43,34 @@ def test_images_with_one_or_two_values_are_refused_however_few_others_would_do()
     data[3, 4, 5] = 2
     with pytest.raises(ImageError, match=r"expected an image, found only 0 and 2: a mask\?"):
         check_grey_values(data, Path("x.nii"))
-    data[3, 4, 6] = 1  # one grey voxel, and not among the first that are looked at
+    data[3, 4, 6] = 1.5  # one grey voxel, and not among the first that are looked at
     check_grey_values(data, Path("x.nii"))
+
+
+def regions(number: int, voxels: int, seed: int = 0) -> np.ndarray:
+    """A map of labels: cubes of so many voxels, each with one of so many labels, and 0 around."""
+    drawn = np.random.default_rng(seed).integers(1, number + 1, (6, 6, 6)).astype(np.int16)
+    return np.pad(np.kron(drawn, np.ones((voxels,) * 3, np.int16)), 8)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        regions(3, 5),
+        regions(40, 4),
+        regions(200, 6),
+        regions(40, 4).astype(np.float32) * 10,
+        regions(30, 3).repeat(4, axis=2)[:, :, ::8],  # slices of two voxels: neighbours along them differ
+        np.random.default_rng(1).integers(0, 4, (20, 20, 20)),  # few values, and no parts of one value
+    ],
+)
+def test_maps_of_labels_are_no_images(labels):
+    with pytest.raises(ImageError, match=r"expected an image, found \d+ whole numbers, .* map of labels"):
+        check_grey_values(labels, Path("flair.nii.gz"))
+
+
+@pytest.mark.parametrize("levels", [60, 255, 4000])
+def test_images_of_few_levels_are_images(levels):
+    smooth = regions(40, 4).astype(np.float32) / 40
+    noisy = np.where(smooth > 0, smooth + np.random.default_rng(2).normal(0, 0.05, smooth.shape), 0)
+    check_grey_values(np.clip(np.round(noisy * levels), 0, None).astype(np.int16), Path("flair.nii.gz"))
