@@ -60,13 +60,17 @@ def regions(number: int, voxels: int, seed: int = 0) -> np.ndarray:
         regions(40, 4),
         regions(200, 6),
         regions(40, 4).astype(np.float32) * 10,
-        regions(30, 3).repeat(4, axis=2)[:, :, ::8],  # slices of two voxels: neighbours along them differ
-        np.random.default_rng(1).integers(0, 4, (20, 20, 20)),  # few values, and no parts of one value
+        regions(30, 5).repeat(4, axis=2)[:, :, ::8],  # slices of two voxels: neighbours along them differ
+        regions(2, 3),
     ],
 )
 def test_maps_of_labels_are_no_images(labels):
     with pytest.raises(ImageError, match=r"expected an image, found \d+ whole numbers, .* map of labels"):
         check_grey_values(labels, Path("flair.nii.gz"))
+
+
+def test_noise_of_a_few_levels_is_an_image():
+    check_grey_values(np.random.default_rng(1).integers(1, 5, (20, 20, 20)), Path("flair.nii.gz"))
 
 
 @pytest.mark.parametrize("levels", [60, 255, 4000])
