@@ -156,7 +156,16 @@ def test_an_error_removes_a_resumable_folder_and_an_interrupt_keeps_it(tmp_path)
         pass
 
 
+@pytest.fixture
+def interruptible():
+    """A background job of a shell ignores SIGINT, and so would the tests in it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of POSIX")
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("made", ["mkdir", "open"])
 def test_an_interrupt_just_after_the_hidden_folder_was_made_leaves_nothing(made, tmp_path, monkeypatch):
     def then_interrupt(make):
@@ -178,6 +187,7 @@ def test_an_interrupt_just_after_the_hidden_folder_was_made_leaves_nothing(made,
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of POSIX")
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_just_after_the_folder_of_a_file_was_made_leaves_nothing(tmp_path, monkeypatch):
     make = tempfile.mkdtemp
 

@@ -209,7 +209,7 @@ def baseline_predictions(fits: pd.DataFrame, scans: pd.DataFrame) -> pd.DataFram
     >>> fits = pd.DataFrame({"model": "age", "fold": 0, "term": ["intercept", "age_years"], "estimate": [-4.0, 0.1]})
     >>> scans = pd.DataFrame({"patient_id": ["P1", "P2"], "visit": "base", "age_years": [40.0, None]})
     >>> found = baseline_predictions(fits.assign(threshold=0.4), scans)
-    >>> found[["patient_id", "probability", "disabled"]].to_dict("list")
+    >>> found[["patient_id", "probability", "disabled"]].round(6).to_dict("list")
     {'patient_id': ['P1'], 'probability': [0.5], 'disabled': [1]}
     """
     parts = []
