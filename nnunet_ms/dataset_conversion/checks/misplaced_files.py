@@ -15,7 +15,7 @@ Content = tuple[int, int]
 FEW_VALUES, MOST_LABELS = 8, 256
 LEAST_SHOWN = 5000  # voxels that are not 0: less is made for a test
 SAME_OF_FEW = 0.4  # small lesions of two classes have 0.5, noise of four levels 0.25
-SAME = 0.6  # of what is not 0 equals its neighbour: 0.86 and more in maps of labels, up to 0.4 in scans of 60 levels
+SAME = 0.6  # of what is not 0 equals its neighbour: 0.86 and more in maps of labels, up to 0.48 in scans of 60 levels
 
 
 def content_of(data: npt.NDArray[np.generic]) -> Content:
