@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_ms.dataset_conversion.cases import Case, Mask
+from nnunet_ms.dataset_conversion.checks.misplaced_files import FEW_VALUES
 from nnunet_ms.dataset_conversion.gather import find_cases
 from nnunet_ms.dataset_conversion.rim_masks import RIMS, TARGET
 from nnunet_ms.dataset_conversion.sources.all_sources import source_of
@@ -22,7 +23,6 @@ from nnunet_ms.errors import ConversionError, ImageError
 from nnunet_ms.images.volumes import read_volume
 from nnunet_ms.tables import MANIFEST, REFERENCE_MASKS, SEQUENCES, write_table
 
-FEW_VALUES = 8  # a mask of classes holds no more, an image does
 SHOWN = 3
 _WEEK = re.compile(r"(?:w|wk|week|ses-?w)_?(\d+(?:\.\d+)?)", re.IGNORECASE)
 _FIRST = re.compile(r"(?:bl|base|baseline)", re.IGNORECASE)

@@ -113,9 +113,8 @@ def check_scan(
 
     Examples
     --------
-    >>> [print(one.text) for one in check_scan({"flair": "flair.nii.gz"})]
-    flair: no_head: an image of 24 x 24 x 36 mm, known heads. Nothing else was looked at.
-    [None]
+    >>> [one.text for one in check_scan({"flair": "flair.nii.gz"})]
+    ['flair: no_head: an image of 24 x 24 x 36 mm, known heads. Nothing else was looked at.']
     """
     files = {name: Path(path) for name, path in images.items()}
     for name in accept:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnunet_ms.dataset_conversion.cases import Case, check_case_ids
-from nnunet_ms.dataset_conversion.guessing import FEW_VALUES, guess_source
+from nnunet_ms.dataset_conversion.checks.misplaced_files import FEW_VALUES
+from nnunet_ms.dataset_conversion.guessing import guess_source
 from nnunet_ms.dataset_conversion.sources.all_sources import Kind, source_of
 from nnunet_ms.dataset_conversion.sources.archive import walk_files
 from nnunet_ms.dataset_conversion.sources.guess import role_by_name
